@@ -46,8 +46,11 @@ pub struct Typed {
     pub data_type: DataType,
     /// Whether the result may be null.
     pub nullable: bool,
-    /// The node's number in pre-order over the whole query, filter first, then outputs. A trap
-    /// reports it; of two traps on one row, the lesser is the error.
+    /// The node's number in the order of evaluation (post-order: operands before the operation,
+    /// left before right) over the whole query, filter first, then outputs. A trap reports it; of
+    /// two traps on one row, the lesser is the error. A device may go on computing with the
+    /// meaningless value of a node that trapped: whatever that makes trap is evaluated later and
+    /// so has a greater ordinal, and the least one is the error that a sequential reading meets.
     pub ordinal: u32,
     /// Where in the query's text it came from.
     pub span: Option<Span>,

@@ -105,6 +105,6 @@ impl Program {
 pub struct Trap {
     /// The row, counted from the first row of the execution.
     pub row: u64,
-    /// Which trap of the source tree, in pre-order.
+    /// Which node of the source tree, in order of evaluation: operands before the operation.
     pub ordinal: u32,
 }
