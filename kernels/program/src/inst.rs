@@ -4,6 +4,8 @@
 //! What can go wrong is computed as a mask by a companion instruction ([`Inst::Overflow`],
 //! [`Inst::CastFails`], ...) and becomes either a [`Inst::Trap`] or a cleared validity bit.
 
+use std::fmt;
+
 use crate::{Imm, Ty};
 
 /// A value of a program: the index of the instruction that makes it.
@@ -14,6 +16,13 @@ impl Val {
     /// The index of the instruction.
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+impl fmt::Display for Val {
+    /// As in the text form: `%3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.0)
     }
 }
 
@@ -177,13 +186,14 @@ pub enum Inst {
     },
     /// `low <= arg <= high` for integers, both bounds included. Result: mask.
     Range { arg: Val, low: Val, high: Val },
-    /// Conversion to another physical type, total under its rule.
+    /// Conversion to another physical type, total under its rule. Never to a mask (a comparison
+    /// with zero does that) nor to the operand's own type.
     Cast { rule: CastRule, arg: Val, to: Ty },
     /// Whether the value, a float being truncated first, is out of the target's range or a NaN.
-    /// From integers and floats to integers. Result: mask.
+    /// From integers and floats to integers of another type. Result: mask.
     CastFails { arg: Val, to: Ty },
     /// An `i128` times (`by > 0`, wrapping) or divided by (`by < 0`) ten to the power of `|by|`,
-    /// which is at most 38.
+    /// which is at least 1 and at most 38. Where `by > 0` nothing is rounded.
     Rescale {
         arg: Val,
         by: i8,
@@ -197,15 +207,16 @@ pub enum Inst {
     Mask { op: MaskOp, lhs: Val, rhs: Val },
     /// The complement of a mask.
     Not { arg: Val },
-    /// The entry of a table at an integer index; zero where the index is outside the table.
-    /// Result: the table's type.
+    /// The entry of a table at an integer index of at most 64 bits; zero where the index is
+    /// outside the table. Result: the table's type.
     Lookup { table: u16, index: Val },
-    /// Whether an integer index lies inside the table. Result: mask.
+    /// Whether an integer index of at most 64 bits lies inside the table. Result: mask.
     InBounds { table: u16, index: Val },
-    /// Whether an integer is a member of a set. Result: mask.
+    /// Whether an integer is a member of a set of its type. Result: mask.
     InSet { set: u16, arg: Val },
-    /// Ends the execution with an error if any row is set. Of all rows and traps that fire, the
-    /// least `(row, ordinal)` is reported. Has no result.
+    /// Ends the execution with an error if any row is set, kept or not: what a filter drops must
+    /// already be absent from `when`. Of all rows and traps that fire, the least `(row, ordinal)`
+    /// is reported. Has no result.
     Trap {
         when: Val,
         code: TrapCode,

@@ -2,15 +2,22 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+mod cells;
 mod imm;
 mod inst;
+pub mod limits;
+mod ops;
 mod program;
 mod ty;
+mod verify;
 
+pub use cells::{Cell, CellSet, cells, unsupported};
 pub use imm::Imm;
 pub use inst::{
     BinaryOp, CastRule, CompareOp, FloatOrder, Inst, MaskOp, OverflowOp, Rounding, TrapCode,
     UnaryOp, Val,
 };
+pub use ops::{Cost, NullRule, OPS, Op, OpRow};
 pub use program::{Column, Output, Program, Trap};
 pub use ty::{Ty, UnknownTy};
+pub use verify::{BrokenRule, Place, VerifyError, verify};
