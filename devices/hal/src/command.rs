@@ -1,0 +1,137 @@
+//! Command lists: what is submitted to a queue.
+//!
+//! A list owns the memory it writes from submit until it comes back, in a completion or a
+//! rejection. Commands name slots, not pointers, so that a list prints, diffs and replays.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::executable::Executable;
+use crate::id::SlotId;
+use crate::memory::Lease;
+
+/// Memory that a list uses.
+#[derive(Debug)]
+pub enum Slot {
+    /// Memory that the list may write.
+    Owned(Lease),
+    /// Memory on a device that several lists read.
+    Resident(Arc<Lease>),
+    /// Host memory that the list reads, for devices that can ([`foreign_read`]).
+    ///
+    /// [`foreign_read`]: crate::Capabilities::foreign_read
+    Foreign(arrow_buffer::Buffer),
+}
+
+/// A range of bytes of one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Which slot.
+    pub slot: SlotId,
+    /// Bytes, counted from the start of the slot.
+    pub bytes: Range<u64>,
+}
+
+impl Span {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.bytes.end - self.bytes.start
+    }
+
+    /// Whether there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.end <= self.bytes.start
+    }
+}
+
+/// One argument of a dispatch, in the order of [`unlade_program::args`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arg {
+    /// Memory. `bit_offset` (0 to 7) is the position of the first row's bit in the first byte, for
+    /// bitmaps and mask columns; else 0.
+    Span {
+        /// The memory.
+        span: Span,
+        /// First bit, for bitmaps.
+        bit_offset: u8,
+    },
+    /// No validity bitmap: all rows are valid.
+    Absent,
+    /// A parameter's little-endian bytes.
+    Scalar([u8; 16]),
+}
+
+/// One step. Within a list, steps run in order.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Copies bytes; both spans have one length.
+    Copy {
+        /// Source.
+        from: Span,
+        /// Destination, in an owned slot.
+        to: Span,
+    },
+    /// Sets every byte.
+    Fill {
+        /// Destination, in an owned slot.
+        to: Span,
+        /// The value.
+        byte: u8,
+    },
+    /// Copies as many units as a count that only the device knows: the `u64` at `count`. A device
+    /// may decline it ([`Capabilities::copy_counted`]).
+    ///
+    /// [`Capabilities::copy_counted`]: crate::Capabilities::copy_counted
+    CopyCounted {
+        /// Source.
+        from: Span,
+        /// Destination, in an owned slot.
+        to: Span,
+        /// Where the count is: 8 bytes.
+        count: Span,
+        /// Bits per unit: 1 for a bitmap.
+        unit_bits: u32,
+    },
+    /// Runs a program over rows.
+    Dispatch {
+        /// The program, compiled for this device.
+        exe: Executable,
+        /// How many rows.
+        rows: u64,
+        /// The arguments.
+        args: Box<[Arg]>,
+        /// Where the device writes [`Status`](crate::Status): [`Status::BYTES`](crate::Status::BYTES) bytes in an owned slot.
+        status: Span,
+    },
+}
+
+/// Memory and steps, submitted as one.
+#[derive(Debug, Default)]
+pub struct CommandList {
+    /// The memory; [`SlotId`] is a position here.
+    pub slots: Vec<Slot>,
+    /// The steps.
+    pub commands: Vec<Command>,
+}
+
+impl CommandList {
+    /// A list without slots or steps.
+    pub fn new() -> Self {
+        CommandList::default()
+    }
+
+    /// Adds memory.
+    ///
+    /// # Panics
+    /// On more than 65,536 slots.
+    pub fn slot(&mut self, slot: Slot) -> SlotId {
+        let id = u16::try_from(self.slots.len()).expect("a list has at most 65,536 slots");
+        self.slots.push(slot);
+        SlotId(id)
+    }
+
+    /// Adds a step.
+    pub fn push(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+}

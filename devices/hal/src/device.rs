@@ -1,0 +1,140 @@
+//! The two traits that a kind of device is.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use unlade_program::{CellSet, Program};
+
+use crate::clock::ClockKind;
+use crate::command::CommandList;
+use crate::completion::{Completion, Quiesced, Rejected, Wait};
+use crate::error::{AllocError, CompileError, DeviceError, DeviceLost};
+use crate::executable::Executable;
+use crate::id::{DomainId, Seq};
+use crate::memory::{MemoryKind, Slab};
+
+/// A device: compiles programs, provides memory, opens queues.
+pub trait Device: fmt::Debug + Send + Sync {
+    /// What it is.
+    fn info(&self) -> &DeviceInfo;
+    /// What it can do; constant.
+    fn capabilities(&self) -> &Capabilities;
+    /// How it is. Loss is sticky until reset.
+    fn health(&self) -> Health;
+    /// Makes a verified program executable.
+    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError>;
+    /// Provides memory, `len` rounded up to whole pages.
+    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError>;
+    /// Makes host pages reachable by this device. Doing it twice is doing it once.
+    fn register(&self, slab: &Slab) -> Result<(), AllocError>;
+    /// Opens a queue that holds at most `depth` lists.
+    fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError>;
+    /// Brings a lost device back; executables, slabs and queues made before are void.
+    fn reset(&self) -> Result<(), DeviceError>;
+}
+
+/// A queue: one owner, lists in order.
+///
+/// Between lists execution may overlap, but completions are delivered in [`Seq`] order. Nothing
+/// ever completes inside `submit`.
+pub trait Queue: fmt::Debug + Send {
+    /// Hands over a list.
+    #[allow(clippy::result_large_err)] // the list comes back by design
+    fn submit(&mut self, list: CommandList) -> Result<Seq, Rejected>;
+    /// Appends what has completed.
+    fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost>;
+    /// Waits until a point is reached.
+    fn wait(&mut self, seq: Seq, timeout: Duration) -> Result<Wait, DeviceLost>;
+    /// A descriptor that becomes readable when something may have completed.
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+    /// Ends the queue: waits at most this long, then gives back what is proven quiet and counts
+    /// what is not.
+    fn quiesce(self: Box<Self>, timeout: Duration) -> Quiesced;
+}
+
+/// What a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Short, unique among the devices of a runtime: `cpu`, `sim`, `cuda:0`.
+    pub name: String,
+    /// Kind.
+    pub kind: DeviceKind,
+    /// Vendor's name for it.
+    pub description: String,
+    /// PCI address or the like, where there is one.
+    pub address: Option<String>,
+    /// What distinguishes one lowering's target from another's: part of the key of an executable.
+    pub architecture: String,
+    /// Memory of its own in bytes, 0 where it uses the host's.
+    pub memory: u64,
+    /// Registration domain.
+    pub domain: DomainId,
+    /// The clock its timings are read from.
+    pub clock: ClockKind,
+}
+
+/// Kinds of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// The host's processor.
+    Cpu,
+    /// A GPU.
+    Gpu,
+    /// A DMA-capable card.
+    Dpu,
+    /// A simulator, of whatever hardware. `auto` never picks one.
+    Simulator,
+}
+
+/// What a device can do.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Operations whose results equal the CPU evaluator's bit for bit.
+    pub cells: CellSet,
+    /// Most instructions of a program.
+    pub max_insts: u32,
+    /// Most rows of one dispatch.
+    pub max_rows: u64,
+    /// Most queues open at once.
+    pub max_queues: u32,
+    /// Alignment of spans in bytes, a power of two.
+    pub alignment: u64,
+    /// Whether dispatches may read [`Slot::Foreign`](crate::Slot::Foreign) memory in place.
+    pub foreign_read: bool,
+    /// Whether the device reads and writes host memory coherently, so that no staging is needed.
+    pub coherent: bool,
+    /// Whether dispatches compact: programs with `keep` and outputs. If not, only masks.
+    pub compaction: bool,
+    /// Whether [`Command::CopyCounted`](crate::Command::CopyCounted) is accepted.
+    pub copy_counted: bool,
+}
+
+impl Capabilities {
+    /// No operation, one queue, byte alignment, no options.
+    pub fn none() -> Self {
+        Capabilities {
+            cells: CellSet::default(),
+            max_insts: 0,
+            max_rows: 0,
+            max_queues: 1,
+            alignment: 1,
+            foreign_read: false,
+            coherent: false,
+            compaction: false,
+            copy_counted: false,
+        }
+    }
+}
+
+/// How a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It works.
+    Ready,
+    /// It is gone until reset.
+    Lost(DeviceLost),
+}

@@ -1,0 +1,9 @@
+//! Memory that devices and the host share: slabs, leases, mapped files.
+
+mod host_pages;
+mod lease;
+mod slab;
+
+pub use host_pages::{HostPages, PageSize};
+pub use lease::{Home, Lease};
+pub use slab::{MemoryKind, Slab};
