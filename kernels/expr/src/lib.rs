@@ -1,12 +1,14 @@
 //! Expressions over Arrow columns.
 #![forbid(unsafe_code)]
 
+mod check;
 mod error;
 mod literal;
 mod lowered;
 mod semantics;
 mod typed;
 
+pub use check::casts::{CASTS, CastRow, can_cast, cast_makes_nulls, cast_row, computable_types};
 pub use error::{ExprError, ExprErrorKind, Span};
 pub use literal::Literal;
 pub use lowered::{Destination, DictionaryStage, Lowered, Payload, Table};

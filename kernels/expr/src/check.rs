@@ -1,0 +1,3 @@
+//! The type check.
+
+pub(crate) mod casts;

@@ -1,0 +1,713 @@
+//! Which casts there are, and what each computes: the one place that the check, lowering, the
+//! oracle and the tests read it from.
+//!
+//! | from | to | rules | modes |
+//! |---|---|---|---|
+//! | any | itself | all | no operation |
+//! | others | see [`CASTS`] | | |
+//!
+//! Decimals are `Decimal128` with a scale of zero or more. A time zone counts as UTC if it is
+//! spelled `UTC`, `Etc/UTC`, `Z` or `+00:00`.
+
+use arrow_schema::{DataType, TimeUnit};
+
+use crate::semantics::{Dialect, OnError};
+
+/// A row of the table of casts.
+#[derive(Clone, Copy, Debug)]
+pub struct CastRow {
+    /// Source types, in words.
+    pub from: &'static str,
+    /// Target types, in words.
+    pub to: &'static str,
+    /// Under whose rules the row holds.
+    pub dialects: &'static [Dialect],
+    /// The modes it has where it can fail. Where it cannot, every mode is accepted and all mean
+    /// the same.
+    pub modes: &'static [OnError],
+    /// What is computed, and what fails.
+    pub computes: &'static str,
+    applies: fn(&DataType, &DataType) -> bool,
+    may_fail: fn(&DataType, &DataType) -> bool,
+}
+
+const ARROW: &[Dialect] = &[Dialect::Arrow];
+const SPARK: &[Dialect] = &[Dialect::Spark];
+const BOTH: &[Dialect] = &[Dialect::Arrow, Dialect::Spark];
+const TRAP_NULL: &[OnError] = &[OnError::Trap, OnError::Null];
+const ALL_MODES: &[OnError] = &[OnError::Trap, OnError::Null, OnError::Wrap];
+
+/// Every cast between two different types. For a pair of types and a dialect at most one row
+/// applies.
+pub const CASTS: &[CastRow] = &[
+    CastRow {
+        from: "integer",
+        to: "integer",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "the same number; fails where the target's range lacks it",
+        applies: |from, to| is_integer(from) && is_integer(to),
+        may_fail: integer_may_not_fit,
+    },
+    CastRow {
+        from: "integer",
+        to: "integer",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "the same number; fails where the target's range lacks it; wrap keeps the low \
+                   bits",
+        applies: |from, to| is_integer(from) && is_integer(to),
+        may_fail: integer_may_not_fit,
+    },
+    CastRow {
+        from: "integer",
+        to: "Float32, Float64",
+        dialects: BOTH,
+        modes: ALL_MODES,
+        computes: "the nearest float, ties to even",
+        applies: |from, to| is_integer(from) && is_float(to),
+        may_fail: never,
+    },
+    CastRow {
+        from: "Float32, Float64",
+        to: "Float32, Float64",
+        dialects: BOTH,
+        modes: ALL_MODES,
+        computes: "the nearest float, ties to even, infinity beyond the range; a NaN becomes the \
+                   canonical one",
+        applies: |from, to| is_float(from) && is_float(to),
+        may_fail: never,
+    },
+    CastRow {
+        from: "Float32, Float64",
+        to: "integer",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "truncates toward zero; fails on NaN and where the truncated value is out of \
+                   the target's range",
+        applies: |from, to| is_float(from) && is_integer(to),
+        may_fail: always,
+    },
+    CastRow {
+        from: "Float32, Float64",
+        to: "integer",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "truncates toward zero; fails on NaN and where the truncated value is out of \
+                   the target's range; wrap is Java's: NaN is 0, Int32 and Int64 saturate, Int8 \
+                   and Int16 saturate to Int32 first and then keep the low bits",
+        applies: |from, to| is_float(from) && is_integer(to),
+        may_fail: always,
+    },
+    CastRow {
+        from: "Boolean",
+        to: "integer, Float32, Float64",
+        dialects: BOTH,
+        modes: ALL_MODES,
+        computes: "true is 1, false is 0",
+        applies: |from, to| *from == DataType::Boolean && (is_integer(to) || is_float(to)),
+        may_fail: never,
+    },
+    CastRow {
+        from: "integer, Float32, Float64",
+        to: "Boolean",
+        dialects: BOTH,
+        modes: ALL_MODES,
+        computes: "whether the number differs from zero as IEEE 754 compares: both float zeros \
+                   are false, a NaN is true",
+        applies: |from, to| (is_integer(from) || is_float(from)) && *to == DataType::Boolean,
+        may_fail: never,
+    },
+    CastRow {
+        from: "integer",
+        to: "Decimal128(p, s)",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "the number times 10^s; fails where that has more than p digits",
+        applies: |from, to| is_integer(from) && is_decimal(to),
+        may_fail: integer_may_exceed_decimal,
+    },
+    CastRow {
+        from: "integer",
+        to: "Decimal128(p, s)",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "the number times 10^s; fails where that has more than p digits; wrap gives \
+                   null there",
+        applies: |from, to| is_integer(from) && is_decimal(to),
+        may_fail: integer_may_exceed_decimal,
+    },
+    CastRow {
+        from: "Decimal128(p, s)",
+        to: "integer",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "the unscaled value divided by 10^s, truncated toward zero; fails where the \
+                   target's range lacks it",
+        applies: |from, to| is_decimal(from) && is_integer(to),
+        may_fail: decimal_may_exceed_integer,
+    },
+    CastRow {
+        from: "Decimal128(p, s)",
+        to: "integer",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "the unscaled value divided by 10^s, truncated toward zero; fails where the \
+                   target's range lacks it; wrap keeps the low bits",
+        applies: |from, to| is_decimal(from) && is_integer(to),
+        may_fail: decimal_may_exceed_integer,
+    },
+    CastRow {
+        from: "Decimal128(p, s)",
+        to: "Decimal128(q, t)",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "the unscaled value times 10^(t-s), or divided by 10^(s-t) and rounded half \
+                   away from zero; fails where that has more than q digits",
+        applies: |from, to| is_decimal(from) && is_decimal(to),
+        may_fail: decimal_may_exceed_decimal,
+    },
+    CastRow {
+        from: "Decimal128(p, s)",
+        to: "Decimal128(q, t)",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "the unscaled value times 10^(t-s), or divided by 10^(s-t) and rounded half \
+                   away from zero; fails where that has more than q digits; wrap gives null there",
+        applies: |from, to| is_decimal(from) && is_decimal(to),
+        may_fail: decimal_may_exceed_decimal,
+    },
+    CastRow {
+        from: "Float32, Float64",
+        to: "Decimal128(p, s), s at most 22",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "as Float64, times 10^s, rounded to the nearest float, that to a whole number \
+                   half away from zero; fails on NaN, infinities and more than p digits",
+        applies: |from, to| is_float(from) && has_exact_power(to),
+        may_fail: always,
+    },
+    CastRow {
+        from: "Decimal128(p, s), s at most 22",
+        to: "Float32, Float64",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "the unscaled value as the nearest Float64, divided by 10^s as Float64; for \
+                   Float32 that is then rounded once more",
+        applies: |from, to| has_exact_power(from) && is_float(to),
+        may_fail: never,
+    },
+    CastRow {
+        from: "Decimal128(p, s), p at most 15 and s at most 22",
+        to: "Float64",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "the nearest float: the unscaled value as Float64 divided by 10^s, which is \
+                   exact but for the one rounding",
+        applies: |from, to| {
+            matches!(from, DataType::Decimal128(..=15, 0..=22)) && *to == DataType::Float64
+        },
+        may_fail: never,
+    },
+    CastRow {
+        from: "Decimal128(p, s), p at most 7 and s at most 10",
+        to: "Float32",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "the nearest float: the unscaled value as Float64 divided by 10^s, then \
+                   rounded to Float32; with so few digits that equals one rounding",
+        applies: |from, to| {
+            matches!(from, DataType::Decimal128(..=7, 0..=10)) && *to == DataType::Float32
+        },
+        may_fail: never,
+    },
+    CastRow {
+        from: "Int32, Int64",
+        to: "Date32",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "days since 1970-01-01; fails where an Int64 is out of the range of Int32",
+        applies: |from, to| is_int32_or_int64(from) && *to == DataType::Date32,
+        may_fail: |from, _| *from == DataType::Int64,
+    },
+    CastRow {
+        from: "Date32",
+        to: "Int32, Int64",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "days since 1970-01-01",
+        applies: |from, to| *from == DataType::Date32 && is_int32_or_int64(to),
+        may_fail: never,
+    },
+    CastRow {
+        from: "Int64",
+        to: "Date64",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "milliseconds since 1970-01-01",
+        applies: |from, to| *from == DataType::Int64 && *to == DataType::Date64,
+        may_fail: never,
+    },
+    CastRow {
+        from: "Int32",
+        to: "Date64",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "days since 1970-01-01, times 86,400,000",
+        applies: |from, to| *from == DataType::Int32 && *to == DataType::Date64,
+        may_fail: never,
+    },
+    CastRow {
+        from: "Date64",
+        to: "Int32, Int64",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "milliseconds since 1970-01-01; fails where an Int32 cannot hold them",
+        applies: |from, to| *from == DataType::Date64 && is_int32_or_int64(to),
+        may_fail: |_, to| *to == DataType::Int32,
+    },
+    CastRow {
+        from: "Date32",
+        to: "Date64",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "days times 86,400,000",
+        applies: |from, to| *from == DataType::Date32 && *to == DataType::Date64,
+        may_fail: never,
+    },
+    CastRow {
+        from: "Date64",
+        to: "Date32",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "milliseconds divided by 86,400,000, truncated toward zero; fails where Int32 \
+                   lacks the days",
+        applies: |from, to| *from == DataType::Date64 && *to == DataType::Date32,
+        may_fail: always,
+    },
+    CastRow {
+        from: "Date32",
+        to: "Timestamp(unit), without zone or in UTC",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "days times the units in a day; fails where Int64 lacks the product \
+                   (microseconds and nanoseconds only)",
+        applies: |from, to| *from == DataType::Date32 && is_utc_timestamp(to),
+        may_fail: |_, to| {
+            matches!(
+                to,
+                DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _)
+            )
+        },
+    },
+    CastRow {
+        from: "Date32",
+        to: "Timestamp(Microsecond), without zone or in UTC",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "days times 86,400,000,000; fails where Int64 lacks the product, and wrap \
+                   traps there as Spark itself does",
+        applies: |from, to| {
+            *from == DataType::Date32
+                && is_utc_timestamp(to)
+                && matches!(to, DataType::Timestamp(TimeUnit::Microsecond, _))
+        },
+        may_fail: always,
+    },
+    CastRow {
+        from: "Timestamp(unit), without zone or in UTC",
+        to: "Date32",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "the value divided by the units in a day, rounded toward negative infinity; \
+                   fails where Int32 lacks the days (seconds and milliseconds only)",
+        applies: |from, to| is_utc_timestamp(from) && *to == DataType::Date32,
+        may_fail: |from, _| {
+            matches!(
+                from,
+                DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, _)
+            )
+        },
+    },
+    CastRow {
+        from: "Timestamp(Microsecond), without zone or in UTC",
+        to: "Date32",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "the value divided by 86,400,000,000, rounded toward negative infinity",
+        applies: |from, to| {
+            is_utc_timestamp(from)
+                && matches!(from, DataType::Timestamp(TimeUnit::Microsecond, _))
+                && *to == DataType::Date32
+        },
+        may_fail: never,
+    },
+    CastRow {
+        from: "Date64",
+        to: "Timestamp(unit), without zone or in UTC",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "milliseconds times the units in one, or for seconds divided by 1,000 and \
+                   truncated toward zero; fails where Int64 lacks the product",
+        applies: |from, to| *from == DataType::Date64 && is_utc_timestamp(to),
+        may_fail: |_, to| {
+            matches!(
+                to,
+                DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _)
+            )
+        },
+    },
+    CastRow {
+        from: "Timestamp(unit)",
+        to: "Date64",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "the value as milliseconds: times 1,000 for seconds, else divided and \
+                   truncated toward zero; fails where Int64 lacks the product",
+        applies: |from, to| is_timestamp(from) && *to == DataType::Date64,
+        may_fail: |from, _| matches!(from, DataType::Timestamp(TimeUnit::Second, _)),
+    },
+    CastRow {
+        from: "Timestamp(unit)",
+        to: "Timestamp(other unit or zone)",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "the same instant: times the ratio of the units, or divided by it and \
+                   truncated toward zero; fails where Int64 lacks the product. A zone is a \
+                   label: only from no zone to one that is not UTC would the value move, and \
+                   that is refused",
+        applies: |from, to| is_timestamp(from) && is_timestamp(to) && !moves_wall_clock(from, to),
+        may_fail: |from, to| units_per_second(to) > units_per_second(from),
+    },
+    CastRow {
+        from: "Timestamp(Microsecond), without zone or in UTC",
+        to: "Timestamp(Microsecond), without zone or in UTC",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "the same value under another label",
+        applies: |from, to| {
+            is_utc_timestamp(from)
+                && is_utc_timestamp(to)
+                && matches!(from, DataType::Timestamp(TimeUnit::Microsecond, _))
+                && matches!(to, DataType::Timestamp(TimeUnit::Microsecond, _))
+        },
+        may_fail: never,
+    },
+    CastRow {
+        from: "Timestamp(unit)",
+        to: "integer",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "units since 1970-01-01 00:00:00 UTC; fails where the target's range lacks them",
+        applies: |from, to| is_timestamp(from) && is_integer(to),
+        may_fail: |_, to| *to != DataType::Int64,
+    },
+    CastRow {
+        from: "Timestamp(Microsecond) with a zone",
+        to: "Int64",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "seconds since 1970-01-01 00:00:00 UTC: the value divided by 1,000,000, \
+                   rounded toward negative infinity",
+        applies: |from, to| {
+            matches!(from, DataType::Timestamp(TimeUnit::Microsecond, Some(_)))
+                && *to == DataType::Int64
+        },
+        may_fail: never,
+    },
+    CastRow {
+        from: "integer",
+        to: "Timestamp(unit)",
+        dialects: ARROW,
+        modes: TRAP_NULL,
+        computes: "units since 1970-01-01 00:00:00 UTC; fails where Int64 lacks a UInt64",
+        applies: |from, to| is_integer(from) && is_timestamp(to),
+        may_fail: |from, _| *from == DataType::UInt64,
+    },
+];
+
+/// The row for a pair of types, if they can be cast under these rules in some mode.
+pub fn cast_row(from: &DataType, to: &DataType, dialect: Dialect) -> Option<&'static CastRow> {
+    if from == to || (dialect == Dialect::Spark && (is_unsigned(from) || is_unsigned(to))) {
+        return None;
+    }
+    CASTS
+        .iter()
+        .find(|row| row.dialects.contains(&dialect) && (row.applies)(from, to))
+}
+
+/// Whether there is a cast between two different types in this mode under these rules.
+///
+/// ```
+/// use arrow_schema::DataType;
+/// use unlade_expr::{Dialect, OnError, can_cast};
+///
+/// let (from, to) = (DataType::Int64, DataType::Int32);
+/// assert!(can_cast(&from, &to, OnError::Wrap, Dialect::Spark));
+/// assert!(!can_cast(&from, &to, OnError::Wrap, Dialect::Arrow));
+/// ```
+pub fn can_cast(from: &DataType, to: &DataType, mode: OnError, dialect: Dialect) -> bool {
+    cast_row(from, to, dialect).is_some_and(|row| row.allows(from, to, mode))
+}
+
+/// Whether a cast of these types makes a null of a value that is none.
+pub fn cast_makes_nulls(from: &DataType, to: &DataType, mode: OnError, dialect: Dialect) -> bool {
+    let Some(row) = cast_row(from, to, dialect) else {
+        return false;
+    };
+    let nulls = match mode {
+        OnError::Trap => false,
+        OnError::Null => true,
+        OnError::Wrap => is_decimal(to),
+    };
+    nulls && row.may_fail(from, to)
+}
+
+/// Types that expressions compute with: every one without parameters, timestamps without zone
+/// and in UTC, and decimals of a few shapes. For tests and tables to iterate over.
+pub fn computable_types() -> Vec<DataType> {
+    use DataType::*;
+    let mut types = vec![
+        Boolean, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64, Float32, Float64,
+        Date32, Date64,
+    ];
+    for unit in [
+        TimeUnit::Second,
+        TimeUnit::Millisecond,
+        TimeUnit::Microsecond,
+        TimeUnit::Nanosecond,
+    ] {
+        types.push(Timestamp(unit, None));
+        types.push(Timestamp(unit, Some("UTC".into())));
+    }
+    for (precision, scale) in [
+        (5, 0),
+        (7, 2),
+        (12, 2),
+        (15, 6),
+        (18, 18),
+        (38, 0),
+        (38, 10),
+    ] {
+        types.push(Decimal128(precision, scale));
+    }
+    types
+}
+
+impl CastRow {
+    /// Whether some value of the source has no counterpart in the target. The row must be that
+    /// of the pair.
+    pub fn may_fail(&self, from: &DataType, to: &DataType) -> bool {
+        debug_assert!((self.applies)(from, to), "{from} to {to} is another row");
+        (self.may_fail)(from, to)
+    }
+
+    /// Whether the pair may be cast in this mode. The row must be that of the pair.
+    pub fn allows(&self, from: &DataType, to: &DataType, mode: OnError) -> bool {
+        self.modes.contains(&mode) || !self.may_fail(from, to)
+    }
+}
+
+fn never(_: &DataType, _: &DataType) -> bool {
+    false
+}
+
+fn always(_: &DataType, _: &DataType) -> bool {
+    true
+}
+
+pub(crate) fn is_integer(data_type: &DataType) -> bool {
+    integer_range(data_type).is_some()
+}
+
+pub(crate) fn is_unsigned(data_type: &DataType) -> bool {
+    use DataType::*;
+    matches!(data_type, UInt8 | UInt16 | UInt32 | UInt64)
+}
+
+pub(crate) fn is_float(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Float32 | DataType::Float64)
+}
+
+pub(crate) fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(..))
+}
+
+/// Decimals that expressions cast: of a scale of zero or more.
+pub(crate) fn is_decimal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(_, 0..))
+}
+
+/// Least and greatest value of an integer type.
+pub(crate) fn integer_range(data_type: &DataType) -> Option<(i128, i128)> {
+    use DataType::*;
+    Some(match data_type {
+        Int8 => (i8::MIN.into(), i8::MAX.into()),
+        Int16 => (i16::MIN.into(), i16::MAX.into()),
+        Int32 => (i32::MIN.into(), i32::MAX.into()),
+        Int64 => (i64::MIN.into(), i64::MAX.into()),
+        UInt8 => (0, u8::MAX.into()),
+        UInt16 => (0, u16::MAX.into()),
+        UInt32 => (0, u32::MAX.into()),
+        UInt64 => (0, u64::MAX.into()),
+        _ => return None,
+    })
+}
+
+/// Units of a timestamp in a second; zero of any other type.
+pub(crate) fn units_per_second(data_type: &DataType) -> i64 {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Second, _) => 1,
+        DataType::Timestamp(TimeUnit::Millisecond, _) => 1_000,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => 1_000_000,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => 1_000_000_000,
+        _ => 0,
+    }
+}
+
+/// Whether a zone is UTC under one of its names.
+pub(crate) fn is_utc(zone: &str) -> bool {
+    matches!(zone, "UTC" | "Etc/UTC" | "Z" | "+00:00")
+}
+
+/// Whether the wall clock of a timestamp is that of its value: no zone, or UTC.
+pub(crate) fn is_utc_timestamp(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(_, None) => true,
+        DataType::Timestamp(_, Some(zone)) => is_utc(zone),
+        _ => false,
+    }
+}
+
+fn is_int32_or_int64(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int32 | DataType::Int64)
+}
+
+/// Decimals whose power of ten a `Float64` holds exactly.
+fn has_exact_power(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(_, 0..=22))
+}
+
+fn moves_wall_clock(from: &DataType, to: &DataType) -> bool {
+    matches!(from, DataType::Timestamp(_, None)) && !is_utc_timestamp(to)
+}
+
+fn integer_may_not_fit(from: &DataType, to: &DataType) -> bool {
+    match (integer_range(from), integer_range(to)) {
+        (Some((from_low, from_high)), Some((to_low, to_high))) => {
+            from_low < to_low || from_high > to_high
+        }
+        _ => true,
+    }
+}
+
+/// Decimal digits that every value of an integer type fits in.
+pub(crate) fn integer_digits(data_type: &DataType) -> Option<u8> {
+    use DataType::*;
+    Some(match data_type {
+        Int8 | UInt8 => 3,
+        Int16 | UInt16 => 5,
+        Int32 | UInt32 => 10,
+        Int64 => 19,
+        UInt64 => 20,
+        _ => return None,
+    })
+}
+
+fn integer_may_exceed_decimal(from: &DataType, to: &DataType) -> bool {
+    match (integer_digits(from), to) {
+        (Some(digits), DataType::Decimal128(precision, scale)) => {
+            i16::from(digits) + i16::from(*scale) > i16::from(*precision)
+        }
+        _ => true,
+    }
+}
+
+fn decimal_may_exceed_integer(from: &DataType, to: &DataType) -> bool {
+    match (from, integer_range(to)) {
+        (DataType::Decimal128(precision, scale), Some((low, high))) => {
+            let whole_digits = (i16::from(*precision) - i16::from(*scale)).max(0);
+            let greatest = 10_i128.pow(whole_digits as u32) - 1;
+            -greatest < low || greatest > high
+        }
+        _ => true,
+    }
+}
+
+fn decimal_may_exceed_decimal(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Decimal128(from_p, from_s), DataType::Decimal128(to_p, to_s)) => {
+            // Dropping digits may round up into one more: 9.9 becomes 10.
+            let carry = i16::from(to_s < from_s);
+            let from_whole = i16::from(*from_p) - i16::from(*from_s);
+            let to_whole = i16::from(*to_p) - i16::from(*to_s);
+            from_whole + carry > to_whole
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_one_row_applies() {
+        let types = computable_types();
+        for from in &types {
+            for to in types.iter().filter(|to| *to != from) {
+                for dialect in [Dialect::Arrow, Dialect::Spark] {
+                    let rows = CASTS
+                        .iter()
+                        .filter(|row| row.dialects.contains(&dialect) && (row.applies)(from, to))
+                        .count();
+                    assert!(rows <= 1, "{from} to {to} under {dialect:?}: {rows} rows");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_is_reached() {
+        let types = computable_types();
+        for row in CASTS {
+            let reached = types.iter().any(|from| {
+                types.iter().any(|to| {
+                    from != to
+                        && row.dialects.iter().any(|&dialect| {
+                            cast_row(from, to, dialect).is_some_and(|r| r.computes == row.computes)
+                        })
+                })
+            });
+            assert!(reached, "{} to {}", row.from, row.to);
+        }
+    }
+
+    #[test]
+    fn failure_is_known_from_the_types() {
+        let fails = |from, to| cast_row(&from, &to, Dialect::Arrow).map(|r| r.may_fail(&from, &to));
+        use DataType::*;
+        assert_eq!(fails(Int32, Int64), Some(false));
+        assert_eq!(fails(UInt32, Int32), Some(true));
+        assert_eq!(fails(UInt32, Int64), Some(false));
+        assert_eq!(fails(Int64, UInt64), Some(true));
+        assert_eq!(fails(Int8, Decimal128(5, 2)), Some(false));
+        assert_eq!(fails(Int8, Decimal128(4, 2)), Some(true));
+        assert_eq!(fails(Decimal128(4, 2), Int8), Some(false));
+        assert_eq!(fails(Decimal128(5, 2), Int8), Some(true));
+        assert_eq!(fails(Decimal128(4, 2), Decimal128(3, 1)), Some(true));
+        assert_eq!(fails(Decimal128(4, 2), Decimal128(4, 1)), Some(false));
+        assert_eq!(fails(Decimal128(4, 2), Decimal128(6, 4)), Some(false));
+        assert_eq!(fails(Int32, Utf8), None);
+    }
+
+    #[test]
+    fn spark_has_no_unsigned_types() {
+        assert!(!can_cast(
+            &DataType::UInt8,
+            &DataType::Int32,
+            OnError::Trap,
+            Dialect::Spark
+        ));
+    }
+}
