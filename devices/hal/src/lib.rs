@@ -23,7 +23,8 @@
 //!
 //! # What is inside
 //! - the traits: [`Device`], [`Queue`], with [`DeviceInfo`], [`Capabilities`], [`Health`]
-//! - memory: [`Slab`], [`Lease`], [`Home`], [`HostPages`]
+//! - memory: [`Slab`], [`Lease`], [`Home`], [`HostPages`]; [`MappedFile`] for input
+//! - [`arrow`]: arrays in and out, without a copy
 //! - work: [`CommandList`], [`Command`], [`Slot`], [`Span`], [`Arg`], [`Executable`]
 //! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`]
 //! - [`fork`]: whether this process is a forked child
@@ -32,6 +33,7 @@
 //! This crate is where host memory is handled, so it contains `unsafe` code; docs/UNSAFE.md lists
 //! the areas and what each relies on.
 
+pub mod arrow;
 mod clock;
 mod command;
 mod completion;
@@ -49,4 +51,4 @@ pub use device::{Capabilities, Device, DeviceInfo, DeviceKind, Health, Queue};
 pub use error::{AllocError, CompileError, DeviceError, DeviceLost, RejectReason};
 pub use executable::Executable;
 pub use id::{DeviceAddr, DomainId, Seq, SlotId};
-pub use memory::{Home, HostPages, Lease, MemoryKind, PageSize, Slab};
+pub use memory::{FileShrank, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, Slab};

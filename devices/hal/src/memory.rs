@@ -2,8 +2,10 @@
 
 mod host_pages;
 mod lease;
+mod mapped;
 mod slab;
 
 pub use host_pages::{HostPages, PageSize};
 pub use lease::{Home, Lease};
+pub use mapped::{FileShrank, MappedFile};
 pub use slab::{MemoryKind, Slab};

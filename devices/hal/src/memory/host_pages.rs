@@ -1,7 +1,8 @@
 //! Pages of the host that stay where they are, so that a device can be told of them.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(not(miri))]
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
 
 use crate::error::AllocError;
@@ -200,7 +201,7 @@ fn page_bytes(page_size: PageSize) -> u64 {
 
 #[cfg(not(miri))]
 fn os_error(call: &'static str, asked: u64) -> AllocError {
-    let error = io::Error::last_os_error();
+    let error = std::io::Error::last_os_error();
     match error.raw_os_error() {
         Some(libc::ENOMEM) => AllocError::OutOfMemory { asked, free: 0 },
         _ => AllocError::Os {
@@ -248,7 +249,10 @@ mod tests {
         let (shrunk, flags) =
             unsafe { (libc::ftruncate(file, 0), libc::fcntl(file, libc::F_GETFD)) };
         assert_eq!(shrunk, -1);
-        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EPERM));
+        assert_eq!(
+            std::io::Error::last_os_error().raw_os_error(),
+            Some(libc::EPERM)
+        );
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
     }
 }
