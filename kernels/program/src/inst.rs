@@ -159,6 +159,60 @@ pub enum TrapCode {
     InvalidKey = 5,
 }
 
+impl TrapCode {
+    /// Every code, ascending.
+    pub const ALL: [TrapCode; 5] = [
+        TrapCode::Overflow,
+        TrapCode::DivideByZero,
+        TrapCode::CastOutOfRange,
+        TrapCode::DecimalPrecision,
+        TrapCode::InvalidKey,
+    ];
+
+    /// The name in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TrapCode::Overflow => "overflow",
+            TrapCode::DivideByZero => "divide_by_zero",
+            TrapCode::CastOutOfRange => "cast_out_of_range",
+            TrapCode::DecimalPrecision => "decimal_precision",
+            TrapCode::InvalidKey => "invalid_key",
+        }
+    }
+}
+
+impl FloatOrder {
+    /// Every order.
+    pub const ALL: [FloatOrder; 3] = [FloatOrder::Ieee, FloatOrder::Total, FloatOrder::Spark];
+
+    /// The name in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FloatOrder::Ieee => "ieee",
+            FloatOrder::Total => "total",
+            FloatOrder::Spark => "spark",
+        }
+    }
+}
+
+impl Rounding {
+    /// Every rounding.
+    pub const ALL: [Rounding; 3] = [
+        Rounding::HalfAwayFromZero,
+        Rounding::Truncate,
+        Rounding::Floor,
+    ];
+
+    /// The name in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Rounding::HalfAwayFromZero => "half_away",
+            Rounding::Truncate => "truncate",
+            Rounding::Floor => "floor",
+        }
+    }
+}
+
 /// One instruction. Operands are values made by earlier instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // each variant's text says what its fields are

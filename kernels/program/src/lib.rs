@@ -8,6 +8,7 @@ mod inst;
 pub mod limits;
 mod ops;
 mod program;
+pub mod text;
 mod ty;
 mod verify;
 
@@ -19,5 +20,6 @@ pub use inst::{
 };
 pub use ops::{Cost, NullRule, OPS, Op, OpRow};
 pub use program::{Column, Output, Program, Trap};
+pub use text::ParseError;
 pub use ty::{Ty, UnknownTy};
 pub use verify::{BrokenRule, Place, VerifyError, verify};
