@@ -1,0 +1,215 @@
+//! Comparisons, distinctness and membership.
+
+use std::cmp::Ordering;
+
+use unlade_program::{CompareOp, FloatOrder, Imm, Inst, Ty, Val};
+
+use super::bounds::Bound;
+use super::builder::{FALSE, TRUE};
+use super::logic::{Scope, Truth};
+use super::{Lowering, Value, ty_of};
+use crate::error::ExprError;
+use crate::literal::Literal;
+use crate::typed::Typed;
+use crate::{fold, narrow};
+
+/// The longest `IN` list that is compared literal by literal. A longer one is a sorted set, whose
+/// length is no part of the program.
+const SHORT_LIST: usize = 8;
+
+/// Two operands in the narrowest type that serves.
+struct Operands {
+    ty: Ty,
+    lhs: Value,
+    rhs: Value,
+    /// How the operands compare on every row, where that is known from their types.
+    ordering: Option<Ordering>,
+}
+
+impl Lowering {
+    /// One of the six comparisons.
+    pub(super) fn comparison(
+        &mut self,
+        op: CompareOp,
+        order: FloatOrder,
+        lhs: &Typed,
+        rhs: &Typed,
+        scope: &Scope,
+    ) -> Result<Truth, ExprError> {
+        let operands = self.operands(lhs, rhs, scope)?;
+        let Operands { ty, lhs, rhs, .. } = operands;
+        let valid = self.builder.and(lhs.valid, rhs.valid);
+        let bound = |op, arg: Value, limit: Value| {
+            Truth::Bound(Bound {
+                op,
+                ty,
+                arg: arg.value,
+                limit: limit.value,
+                valid,
+            })
+        };
+        if operands.ordering.is_none()
+            && ty.is_integer()
+            && !matches!(op, CompareOp::Eq | CompareOp::Ne)
+        {
+            match (self.builder.known(lhs.value), self.builder.known(rhs.value)) {
+                (None, Some(_)) => return Ok(bound(op, lhs, rhs)),
+                (Some(_), None) => return Ok(bound(mirrored(op), rhs, lhs)),
+                _ => {}
+            }
+        }
+        let value = self.compared(op, order, &operands);
+        Ok(Truth::Known(Value { value, valid }))
+    }
+
+    /// `IS [NOT] DISTINCT FROM`.
+    pub(super) fn distinct(
+        &mut self,
+        negated: bool,
+        order: FloatOrder,
+        lhs: &Typed,
+        rhs: &Typed,
+        scope: &Scope,
+    ) -> Result<Truth, ExprError> {
+        let operands = self.operands(lhs, rhs, scope)?;
+        let (lhs, rhs) = (operands.lhs.valid, operands.rhs.valid);
+        let both = self.builder.and(lhs, rhs);
+        let value = if both == TRUE && !negated {
+            self.compared(CompareOp::Ne, order, &operands)
+        } else {
+            let equal = self.compared(CompareOp::Eq, order, &operands);
+            let equal = self.builder.and(equal, both);
+            let either = self.builder.or(lhs, rhs);
+            let neither = self.builder.not(either);
+            let same = self.builder.or(equal, neither);
+            if negated {
+                same
+            } else {
+                self.builder.not(same)
+            }
+        };
+        Ok(Truth::Known(Value { value, valid: TRUE }))
+    }
+
+    /// `arg IN (list)`.
+    pub(super) fn member(
+        &mut self,
+        order: FloatOrder,
+        arg: &Typed,
+        list: &[Literal],
+        scope: &Scope,
+    ) -> Result<Truth, ExprError> {
+        let arg = narrow::unwidened(arg);
+        let ty = ty_of(arg)?;
+        let arg = self.value(arg, scope)?;
+        let listed = list.iter().filter_map(|literal| literal.value);
+        // What the narrow type does not hold, no row equals.
+        let listed: Vec<Imm> = match ty.is_integer() {
+            true => listed
+                .filter_map(|value| narrow::converted(value, ty).ok())
+                .collect(),
+            false => listed.collect(),
+        };
+        let is_set = listed.len() > SHORT_LIST && ty.is_integer();
+        let found = if is_set && self.builder.known(arg.value).is_none() {
+            let set = self.builder.set(ty, sorted_bytes(ty, listed));
+            self.builder.push(Inst::InSet {
+                set,
+                arg: arg.value,
+            })
+        } else {
+            let mut found = FALSE;
+            for value in listed {
+                let value = self.builder.literal(value);
+                let equal = self
+                    .builder
+                    .compare(ty, CompareOp::Eq, order, arg.value, value);
+                found = self.builder.or(found, equal);
+            }
+            found
+        };
+        let has_null = list.iter().any(|literal| literal.value.is_none());
+        let valid = match has_null {
+            true => self.builder.and(arg.valid, found),
+            false => arg.valid,
+        };
+        Ok(Truth::Known(Value {
+            value: found,
+            valid,
+        }))
+    }
+
+    fn compared(&mut self, op: CompareOp, order: FloatOrder, operands: &Operands) -> Val {
+        let Operands { ty, lhs, rhs, .. } = operands;
+        match operands.ordering {
+            Some(_) => match fold::holds(op, operands.ordering) {
+                true => TRUE,
+                false => FALSE,
+            },
+            None => self.builder.compare(*ty, op, order, lhs.value, rhs.value),
+        }
+    }
+
+    /// Lowers two operands of one type, looking through casts that widen integers.
+    fn operands(&mut self, lhs: &Typed, rhs: &Typed, scope: &Scope) -> Result<Operands, ExprError> {
+        let widened = ty_of(lhs)?;
+        let (lhs, rhs) = (narrow::unwidened(lhs), narrow::unwidened(rhs));
+        let (left, right) = (ty_of(lhs)?, ty_of(rhs)?);
+        let (mut lhs, mut rhs) = (self.value(lhs, scope)?, self.value(rhs, scope)?);
+        let mut ordering = None;
+        let known = (self.builder.known(lhs.value), self.builder.known(rhs.value));
+        let ty = match known {
+            _ if left == right => left,
+            (None, Some(value)) => {
+                match narrow::converted(value, left) {
+                    Ok(value) => rhs.value = self.builder.literal(value),
+                    Err(side) => ordering = Some(side.reverse()),
+                }
+                left
+            }
+            (Some(value), None) => {
+                match narrow::converted(value, right) {
+                    Ok(value) => lhs.value = self.builder.literal(value),
+                    Err(side) => ordering = Some(side),
+                }
+                right
+            }
+            _ => {
+                let ty = narrow::common(left, right, widened);
+                lhs.value = self.wrapped(lhs.value, left, ty);
+                rhs.value = self.wrapped(rhs.value, right, ty);
+                ty
+            }
+        };
+        Ok(Operands {
+            ty,
+            lhs,
+            rhs,
+            ordering,
+        })
+    }
+}
+
+/// The comparison with its operands exchanged.
+fn mirrored(op: CompareOp) -> CompareOp {
+    match op {
+        CompareOp::Eq => CompareOp::Eq,
+        CompareOp::Ne => CompareOp::Ne,
+        CompareOp::Lt => CompareOp::Gt,
+        CompareOp::Le => CompareOp::Ge,
+        CompareOp::Gt => CompareOp::Lt,
+        CompareOp::Ge => CompareOp::Le,
+    }
+}
+
+/// Ascending entries without duplicates, as little-endian bytes of the type.
+fn sorted_bytes(ty: Ty, mut entries: Vec<Imm>) -> Vec<u8> {
+    entries.sort_unstable_by_key(|entry| entry.as_integer());
+    entries.dedup();
+    let width = (ty.bits() / 8) as usize;
+    let mut bytes = Vec::with_capacity(width * entries.len());
+    for entry in entries {
+        bytes.extend_from_slice(&entry.to_le_bytes()[..width]);
+    }
+    bytes
+}

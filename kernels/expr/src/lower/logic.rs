@@ -1,0 +1,291 @@
+//! Three-valued truth without branches, and which rows an operand is evaluated on.
+//!
+//! A boolean has two masks: the rows on which it is true and those on which it is false; on the
+//! rest it is null. Conjunction and disjunction are one operation on each, complement swaps them.
+//! A filter needs only the first, so [`Truth`] is a small tree from which a mask is made when it
+//! is asked for.
+
+use std::cell::Cell;
+
+use unlade_program::{Ty, Val};
+
+use super::bounds::{self, Bound};
+use super::builder::{Builder, FALSE, TRUE};
+use super::{Lowering, Value, ty_of};
+use crate::error::ExprError;
+use crate::typed::{IsTest, Typed};
+
+/// A boolean of three values, of which masks are made on demand.
+#[derive(Debug)]
+pub(super) enum Truth {
+    /// Masks that exist already.
+    Known(Value),
+    /// A comparison of an integer with a literal, which may still merge with others.
+    Bound(Bound),
+    /// True where every operand is, false where any is.
+    All(Vec<Truth>),
+    /// True where any operand is, false where every one is.
+    Any(Vec<Truth>),
+    /// The complement.
+    Not(Box<Truth>),
+}
+
+impl Truth {
+    /// The rows on which this is true.
+    pub(super) fn is_true(&self, builder: &mut Builder) -> Val {
+        match self {
+            Truth::Known(Value { value, valid }) => builder.and(*value, *valid),
+            Truth::Bound(bound) => {
+                let value = bound.value(builder);
+                builder.and(value.value, value.valid)
+            }
+            Truth::All(args) => args.iter().fold(TRUE, |all, arg| {
+                let next = arg.is_true(builder);
+                builder.and(all, next)
+            }),
+            Truth::Any(args) => args.iter().fold(FALSE, |any, arg| {
+                let next = arg.is_true(builder);
+                builder.or(any, next)
+            }),
+            Truth::Not(arg) => arg.is_false(builder),
+        }
+    }
+
+    /// The rows on which this is false.
+    pub(super) fn is_false(&self, builder: &mut Builder) -> Val {
+        match self {
+            Truth::Known(Value { value, valid }) => builder.and_not(*valid, *value),
+            Truth::Bound(bound) => {
+                let value = bound.value(builder);
+                builder.and_not(value.valid, value.value)
+            }
+            Truth::All(args) => args.iter().fold(FALSE, |any, arg| {
+                let next = arg.is_false(builder);
+                builder.or(any, next)
+            }),
+            Truth::Any(args) => args.iter().fold(TRUE, |all, arg| {
+                let next = arg.is_false(builder);
+                builder.and(all, next)
+            }),
+            Truth::Not(arg) => arg.is_true(builder),
+        }
+    }
+
+    /// The boolean as a value and where that is valid.
+    pub(super) fn value(&self, builder: &mut Builder) -> Value {
+        match self {
+            Truth::Known(value) => *value,
+            Truth::Bound(bound) => bound.value(builder),
+            Truth::Not(arg) if !matches!(**arg, Truth::All(_) | Truth::Any(_)) => {
+                let Value { value, valid } = arg.value(builder);
+                Value {
+                    value: builder.not(value),
+                    valid,
+                }
+            }
+            _ => {
+                let value = self.is_true(builder);
+                let unmet = self.is_false(builder);
+                Value {
+                    value,
+                    valid: builder.or(value, unmet),
+                }
+            }
+        }
+    }
+
+    /// The complement.
+    pub(super) fn complement(self) -> Truth {
+        match self {
+            Truth::Not(arg) => *arg,
+            Truth::Bound(bound) => Truth::Bound(bound.complement()),
+            other => Truth::Not(Box::new(other)),
+        }
+    }
+}
+
+/// The rows on which an expression is evaluated: those of the enclosing scope that are not decided
+/// yet. Its mask is made only if something inside can fail.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    outer: Option<&'a Scope<'a>>,
+    rows: Rows<'a>,
+    mask: Cell<Option<Val>>,
+}
+
+#[derive(Debug)]
+enum Rows<'a> {
+    Of(Val),
+    Outside(&'a [Val]),
+    NotTrue(&'a [Truth]),
+    NotFalse(&'a [Truth]),
+}
+
+impl<'a> Scope<'a> {
+    /// All rows.
+    pub(super) fn everywhere() -> Self {
+        Scope {
+            outer: None,
+            rows: Rows::Of(TRUE),
+            mask: Cell::new(Some(TRUE)),
+        }
+    }
+
+    /// The rows of a mask.
+    pub(super) fn only(&'a self, mask: Val) -> Self {
+        self.narrowed(Rows::Of(mask))
+    }
+
+    /// The rows of none of some masks.
+    pub(super) fn outside(&'a self, masks: &'a [Val]) -> Self {
+        self.narrowed(Rows::Outside(masks))
+    }
+
+    fn narrowed(&'a self, rows: Rows<'a>) -> Self {
+        Scope {
+            outer: Some(self),
+            rows,
+            mask: Cell::new(None),
+        }
+    }
+
+    /// The mask of the rows.
+    pub(super) fn mask(&self, builder: &mut Builder) -> Val {
+        if let Some(mask) = self.mask.get() {
+            return mask;
+        }
+        let mut mask = self.outer.map_or(TRUE, |outer| outer.mask(builder));
+        match self.rows {
+            Rows::Of(rows) => mask = builder.and(mask, rows),
+            Rows::Outside(decided) => {
+                for decided in decided {
+                    mask = builder.and_not(mask, *decided);
+                }
+            }
+            Rows::NotTrue(decided) => {
+                for decided in decided {
+                    let decided = decided.is_true(builder);
+                    mask = builder.and_not(mask, decided);
+                }
+            }
+            Rows::NotFalse(decided) => {
+                for decided in decided {
+                    let decided = decided.is_false(builder);
+                    mask = builder.and_not(mask, decided);
+                }
+            }
+        }
+        self.mask.set(Some(mask));
+        mask
+    }
+}
+
+impl Lowering {
+    /// Kleene conjunction, bounds on one operand merged.
+    pub(super) fn all(&mut self, args: &[Typed], scope: &Scope) -> Result<Truth, ExprError> {
+        let mut operands = Vec::with_capacity(args.len());
+        for arg in args {
+            let open = scope.narrowed(Rows::NotFalse(&operands));
+            let operand = self.truth(arg, &open)?;
+            operands.push(operand);
+        }
+        let mut merged = bounds::merge(&mut self.builder, operands);
+        Ok(match merged.len() {
+            1 => merged.remove(0),
+            _ => Truth::All(merged),
+        })
+    }
+
+    /// Kleene disjunction.
+    pub(super) fn any(&mut self, args: &[Typed], scope: &Scope) -> Result<Truth, ExprError> {
+        let mut operands = Vec::with_capacity(args.len());
+        for arg in args {
+            let open = scope.narrowed(Rows::NotTrue(&operands));
+            let operand = self.truth(arg, &open)?;
+            operands.push(operand);
+        }
+        Ok(Truth::Any(operands))
+    }
+
+    /// `IS [NOT] NULL | TRUE | FALSE`.
+    pub(super) fn is(
+        &mut self,
+        test: IsTest,
+        negated: bool,
+        arg: &Typed,
+        scope: &Scope,
+    ) -> Result<Truth, ExprError> {
+        let met = match test {
+            IsTest::Null => {
+                let value = self.value(arg, scope)?;
+                self.builder.not(value.valid)
+            }
+            IsTest::True => self.truth(arg, scope)?.is_true(&mut self.builder),
+            IsTest::False => self.truth(arg, scope)?.is_false(&mut self.builder),
+        };
+        let value = if negated { self.builder.not(met) } else { met };
+        Ok(Truth::Known(Value { value, valid: TRUE }))
+    }
+
+    /// The first branch whose condition is true.
+    pub(super) fn case(
+        &mut self,
+        tree: &Typed,
+        branches: &[(Typed, Typed)],
+        otherwise: Option<&Typed>,
+        scope: &Scope,
+    ) -> Result<Value, ExprError> {
+        let ty = ty_of(tree)?;
+        let mut taken = Vec::with_capacity(branches.len());
+        let mut values = Vec::with_capacity(branches.len());
+        for (condition, value) in branches {
+            let open = scope.outside(&taken);
+            let met = self.truth(condition, &open)?.is_true(&mut self.builder);
+            let value = self.value(value, &open.only(met))?;
+            values.push(value);
+            taken.push(met);
+        }
+        let mut result = match otherwise {
+            Some(otherwise) => self.value(otherwise, &scope.outside(&taken))?,
+            None => self.null(ty),
+        };
+        for (met, value) in taken.into_iter().zip(values).rev() {
+            result = self.choose(ty, met, value, result);
+        }
+        Ok(result)
+    }
+
+    /// The first operand that is valid.
+    pub(super) fn coalesce(
+        &mut self,
+        tree: &Typed,
+        args: &[Typed],
+        scope: &Scope,
+    ) -> Result<Value, ExprError> {
+        let ty = ty_of(tree)?;
+        let mut valid = Vec::with_capacity(args.len());
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            let value = self.value(arg, &scope.outside(&valid))?;
+            values.push(value);
+            valid.push(value.valid);
+        }
+        let mut result = self.null(ty);
+        for value in values.into_iter().rev() {
+            result = self.choose(ty, value.valid, value, result);
+        }
+        Ok(result)
+    }
+
+    /// `then` where a mask is set, else `other`. The bits of a null mean nothing, so where one
+    /// side is never valid the other's serve for both.
+    fn choose(&mut self, ty: Ty, mask: Val, then: Value, other: Value) -> Value {
+        let value = match (then.valid, other.valid) {
+            (FALSE, _) => other.value,
+            (_, FALSE) => then.value,
+            _ => self.builder.select(ty, mask, then.value, other.value),
+        };
+        let valid = self.builder.select(Ty::Mask, mask, then.valid, other.valid);
+        Value { value, valid }
+    }
+}

@@ -1,0 +1,293 @@
+//! Lowers a checked query to a program.
+//!
+//! Every value of the tree becomes a value of the program and a mask of the rows on which it is
+//! valid. There are no branches: what `AND`, `OR`, `CASE`, `COALESCE` and the filter leave
+//! unevaluated is the complement of a [`Scope`], and an operation that can fail traps only on rows
+//! of its scope whose operands are valid.
+//!
+//! - [`builder`] makes instructions, folds those of literals and shares equal ones;
+//! - [`logic`] has three-valued truth and scopes, [`bounds`] merges what an `AND` asks of one
+//!   integer;
+//! - [`arith`], [`compare`] and [`cast`] are the operations;
+//! - [`payload`] has the columns that pass through, [`sweep`] drops what turned out useless.
+
+mod arith;
+mod bounds;
+mod builder;
+mod cast;
+mod compare;
+mod logic;
+mod payload;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use unlade_program::{Column, Imm, Inst, Output, TrapCode, Ty, Val};
+
+use self::builder::{Builder, FALSE, TRUE};
+use self::logic::{Scope, Truth};
+use crate::error::{ExprError, ExprErrorKind};
+use crate::lowered::{Destination, Lowered, Payload};
+use crate::physical::physical;
+use crate::semantics::OnError;
+use crate::typed::{Checked, Node, OutputColumn, Typed};
+
+/// Lowers a query to a program and the sources of its arguments.
+///
+/// # Errors
+/// Where the query exceeds a limit of programs, or holds what the check does not admit.
+pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> {
+    let mut lowering = Lowering {
+        builder: Builder::new(),
+        failures: Failures::Trap,
+    };
+    let everywhere = Scope::everywhere();
+    let keep = match &checked.filter {
+        None => TRUE,
+        Some(filter) => {
+            let truth = lowering.truth(filter, &everywhere)?;
+            truth.is_true(&mut lowering.builder)
+        }
+    };
+    let kept = everywhere.only(keep);
+
+    let mut outputs = Vec::with_capacity(checked.columns.len());
+    let mut destinations = Vec::with_capacity(checked.columns.len());
+    let mut emit_mask = checked.emit_mask;
+    for column in &checked.columns {
+        let position = outputs.len();
+        let (value, destination) = match column {
+            OutputColumn::Computed(tree) => (
+                lowering.value(tree, &kept)?,
+                Destination::Program { output: position },
+            ),
+            OutputColumn::Payload(column) => {
+                let builder = &mut lowering.builder;
+                match payload::place(builder, checked, *column, payload, keep) {
+                    Ok(value) => (value, payload::destination(checked, *column, position)),
+                    Err(destination) => {
+                        emit_mask |= keep != TRUE;
+                        destinations.push(destination);
+                        continue;
+                    }
+                }
+            }
+        };
+        destinations.push(destination);
+        outputs.push(Output {
+            value: value.value,
+            valid: Some(value.valid),
+        });
+    }
+
+    let keep = (keep != TRUE || emit_mask).then_some(keep);
+    let built = sweep::sweep(lowering.builder.finish(keep, emit_mask, &outputs)?);
+    Ok(Lowered {
+        program: built.program,
+        columns: built.columns,
+        params: built.params,
+        tables: built.tables,
+        sets: built.sets,
+        stages: Vec::new(),
+        outputs: destinations,
+    })
+}
+
+/// A value of the tree: bits that mean something on the rows where it is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Value {
+    value: Val,
+    valid: Val,
+}
+
+/// What becomes of a row on which an operation fails and the query says to trap.
+#[derive(Debug)]
+enum Failures {
+    /// The execution ends.
+    Trap,
+    /// The enclosing `TRY` is null: the mask of rows that failed so far.
+    Null(Val),
+}
+
+/// A query on its way to a program.
+#[derive(Debug)]
+struct Lowering {
+    builder: Builder,
+    failures: Failures,
+}
+
+impl Lowering {
+    /// Lowers a tree of any type.
+    fn value(&mut self, tree: &Typed, scope: &Scope) -> Result<Value, ExprError> {
+        match &tree.node {
+            Node::Column(column) => Ok(self.column(*column, column_of(tree)?)),
+            Node::Literal(literal) => Ok(match literal.value {
+                Some(imm) => Value {
+                    value: self.builder.literal(imm),
+                    valid: TRUE,
+                },
+                None => self.null(ty_of(tree)?),
+            }),
+            Node::Decode(_) => Err(unsupported(tree, "a dictionary-encoded column")),
+            Node::Arithmetic { .. } => self.arithmetic(tree, scope),
+            Node::Negate { overflow, arg } => self.negate(tree, *overflow, arg, scope),
+            Node::Abs { overflow, arg } => self.abs(tree, *overflow, arg, scope),
+            Node::Cast { .. } => self.cast(tree, scope),
+            Node::Case {
+                branches,
+                otherwise,
+            } => self.case(tree, branches, otherwise.as_deref(), scope),
+            Node::Coalesce(args) => self.coalesce(tree, args, scope),
+            Node::Try(arg) => self.attempt(arg),
+            Node::Compare { .. }
+            | Node::Distinct { .. }
+            | Node::And(_)
+            | Node::Or(_)
+            | Node::Not(_)
+            | Node::Is { .. }
+            | Node::In { .. } => {
+                let truth = self.truth(tree, scope)?;
+                Ok(truth.value(&mut self.builder))
+            }
+        }
+    }
+
+    /// Lowers a tree of type `Boolean` without deciding yet which of its masks are needed.
+    fn truth(&mut self, tree: &Typed, scope: &Scope) -> Result<Truth, ExprError> {
+        match &tree.node {
+            Node::Compare {
+                op,
+                order,
+                lhs,
+                rhs,
+            } => self.comparison(*op, *order, lhs, rhs, scope),
+            Node::Distinct {
+                negated,
+                order,
+                lhs,
+                rhs,
+            } => self.distinct(*negated, *order, lhs, rhs, scope),
+            Node::In { order, arg, list } => self.member(*order, arg, list, scope),
+            Node::And(args) => self.all(args, scope),
+            Node::Or(args) => self.any(args, scope),
+            Node::Not(arg) => Ok(self.truth(arg, scope)?.complement()),
+            Node::Is { test, negated, arg } => self.is(*test, *negated, arg, scope),
+            _ => Ok(Truth::Known(self.value(tree, scope)?)),
+        }
+    }
+
+    fn column(&mut self, source: usize, column: Column) -> Value {
+        Value {
+            value: self.builder.load(source, column),
+            valid: self.builder.validity(source, column),
+        }
+    }
+
+    fn null(&mut self, ty: Ty) -> Value {
+        Value {
+            value: self.builder.constant(Imm::zero(ty)),
+            valid: FALSE,
+        }
+    }
+
+    /// `TRY`: null where anything inside would trap. Rows outside of the scope are nobody's, so
+    /// that inside every row counts.
+    fn attempt(&mut self, arg: &Typed) -> Result<Value, ExprError> {
+        let outer = std::mem::replace(&mut self.failures, Failures::Null(FALSE));
+        let value = self.value(arg, &Scope::everywhere());
+        let inner = std::mem::replace(&mut self.failures, outer);
+        let Failures::Null(failed) = inner else {
+            unreachable!("what lowers a tree puts back the failures it found");
+        };
+        let value = value?;
+        Ok(Value {
+            valid: self.builder.and_not(value.valid, failed),
+            ..value
+        })
+    }
+
+    /// Does to a value what the mode says, on rows where its operation fails.
+    fn settle(
+        &mut self,
+        on_error: OnError,
+        value: Value,
+        fails: Val,
+        failure: Failure,
+        scope: &Scope,
+    ) -> Value {
+        match on_error {
+            OnError::Wrap => value,
+            OnError::Null => Value {
+                valid: self.builder.and_not(value.valid, fails),
+                ..value
+            },
+            OnError::Trap => {
+                self.fail(fails, value.valid, failure, scope);
+                value
+            }
+        }
+    }
+
+    /// Makes rows of the scope fail where an operation does and its operands are valid.
+    fn fail(&mut self, fails: Val, valid: Val, failure: Failure, scope: &Scope) {
+        if fails == FALSE {
+            return;
+        }
+        let valid = self.builder.and(fails, valid);
+        let active = scope.mask(&mut self.builder);
+        let when = self.builder.and(valid, active);
+        match self.failures {
+            Failures::Trap => self.builder.trap(when, failure.code, failure.ordinal),
+            Failures::Null(failed) => {
+                self.failures = Failures::Null(self.builder.or(failed, when));
+            }
+        }
+    }
+
+    /// The truth of a comparison with the zero of a type.
+    fn is_zero(&mut self, ty: Ty, value: Val) -> Val {
+        let zero = self.builder.constant(Imm::zero(ty));
+        let (op, order) = (
+            unlade_program::CompareOp::Eq,
+            unlade_program::FloatOrder::Ieee,
+        );
+        self.builder.compare(ty, op, order, value, zero)
+    }
+
+    fn wrapped(&mut self, arg: Val, from: Ty, to: Ty) -> Val {
+        if from == to {
+            return arg;
+        }
+        let rule = unlade_program::CastRule::Wrap;
+        self.builder.push(Inst::Cast { rule, arg, to })
+    }
+}
+
+/// Why an operation fails, and where in the query.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    code: TrapCode,
+    ordinal: u32,
+}
+
+fn column_of(tree: &Typed) -> Result<Column, ExprError> {
+    Ok(Column {
+        ty: ty_of(tree)?,
+        nullable: tree.nullable,
+    })
+}
+
+fn ty_of(tree: &Typed) -> Result<Ty, ExprError> {
+    physical(&tree.data_type).ok_or_else(|| {
+        let what = format!("a value of type {}", tree.data_type);
+        unsupported(tree, &what)
+    })
+}
+
+fn unsupported(tree: &Typed, what: &str) -> ExprError {
+    ExprError::new(
+        ExprErrorKind::Unsupported,
+        format!("expressions cannot compute with {what}"),
+    )
+    .at(tree.span)
+}
