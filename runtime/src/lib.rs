@@ -1,1 +1,8 @@
+//! The runtime.
 #![forbid(unsafe_code)]
+
+mod error;
+mod receipt;
+
+pub use error::{DataError, Error, Exhausted, Holder, SchemaError, Unplaceable};
+pub use receipt::{PartReceipt, Path, RECEIPT_VERSION, Reason, Receipt, Verified};

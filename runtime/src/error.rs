@@ -1,0 +1,231 @@
+//! What can go wrong, and what to do about it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_schema::{ArrowError, DataType};
+use unlade_expr::{ExprError, Span};
+use unlade_hal::DeviceLost;
+use unlade_program::TrapCode;
+
+/// Why a query was not compiled or a batch has no result.
+///
+/// Cheap to clone: several tickets may end with one error.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The expression is refused: syntax, names, types, limits.
+    #[error(transparent)]
+    Expr(#[from] ExprError),
+    /// A row has no result under the chosen semantics: overflow, division by zero, a bad cast.
+    #[error(transparent)]
+    Data(#[from] Box<DataError>),
+    /// A batch is not of the schema that the kernel was compiled for.
+    #[error(transparent)]
+    Schema(#[from] Box<SchemaError>),
+    /// The memory budget is used up.
+    #[error(transparent)]
+    Exhausted(#[from] Box<Exhausted>),
+    /// No device that placement may choose runs this query.
+    #[error(transparent)]
+    Unplaceable(#[from] Box<Unplaceable>),
+    /// A device failed and nothing else was allowed to take its work.
+    #[error("device {} failed and no other device took the batch: {}", .0.device, .0.reason)]
+    DeviceFault(DeviceLost),
+    /// The ticket or stream was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// The runtime was dropped while work was outstanding.
+    #[error("the runtime is shut down")]
+    Shutdown,
+    /// The runtime was made by another process. Devices and pinned memory do not survive a fork.
+    #[error(
+        "this runtime belongs to process {owner}, but was used in its forked child; \
+         build a runtime of its own in the child"
+    )]
+    Forked {
+        /// The process that built the runtime.
+        owner: u32,
+    },
+    /// Something is larger or more than a limit allows.
+    #[error("{what}: {asked} is more than the limit of {limit}")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// What was asked for.
+        asked: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Data breaks a rule of its own format: a key outside its dictionary, a wrong length.
+    #[error("malformed data: {0}")]
+    Malformed(String),
+    /// The reader that feeds a stream failed.
+    #[error("reading the input failed: {0}")]
+    Input(Arc<ArrowError>),
+    /// A worker panicked; the message is the panic's.
+    #[error(
+        "a worker panicked: {0}; this is a bug in unlade or in a reader or callback handed to it"
+    )]
+    Panicked(String),
+    /// A runtime cannot be built as asked.
+    #[error("runtime configuration: {0}")]
+    Config(String),
+}
+
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Self {
+        Error::Data(Box::new(error))
+    }
+}
+
+impl From<SchemaError> for Error {
+    fn from(error: SchemaError) -> Self {
+        Error::Schema(Box::new(error))
+    }
+}
+
+impl From<Exhausted> for Error {
+    fn from(error: Exhausted) -> Self {
+        Error::Exhausted(Box::new(error))
+    }
+}
+
+impl From<Unplaceable> for Error {
+    fn from(error: Unplaceable) -> Self {
+        Error::Unplaceable(Box::new(error))
+    }
+}
+
+/// So that kernels can be part of Arrow readers.
+impl From<Error> for ArrowError {
+    fn from(error: Error) -> Self {
+        ArrowError::ExternalError(Box::new(error))
+    }
+}
+
+/// The error of one row: the least failing row of the batch, and on it the operation that a
+/// sequential reading of the query meets first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataError {
+    /// What kind of error, or `None` where re-evaluation could not tell.
+    pub code: Option<TrapCode>,
+    /// The row, counted from 0 in the batch that the caller handed over.
+    pub row: u64,
+    /// The operation's number in the order of evaluation.
+    pub ordinal: u32,
+    /// What happened, with operation and values: `integer overflow in a + b: 2147483647 + 1`.
+    pub message: String,
+    /// Apache Spark's error class, under Spark semantics: `ARITHMETIC_OVERFLOW` ...
+    pub spark_class: Option<String>,
+    /// Where in the query's text the operation is.
+    pub span: Option<Span>,
+}
+
+impl fmt::Display for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(class) = &self.spark_class {
+            write!(f, "[{class}] ")?;
+        }
+        write!(f, "row {}: {}", self.row, self.message)
+    }
+}
+
+impl std::error::Error for DataError {}
+
+/// How a batch differs from the schema that the kernel was compiled for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// Another number of columns.
+    #[error("the batch has {given} columns, the kernel was compiled for {expected}")]
+    Columns {
+        /// Columns of the compiled schema.
+        expected: usize,
+        /// Columns of the batch.
+        given: usize,
+    },
+    /// A column of another type.
+    #[error("column {index} (`{name}`) is {given}, the kernel was compiled for {expected}")]
+    Type {
+        /// Position of the column.
+        index: usize,
+        /// Its name in the compiled schema.
+        name: String,
+        /// Type in the compiled schema.
+        expected: DataType,
+        /// Type in the batch.
+        given: DataType,
+    },
+    /// Nulls where the schema promised none.
+    #[error(
+        "column {index} (`{name}`) has {nulls} nulls, but the kernel was compiled for a schema in \
+         which it is not nullable; compile with a nullable field"
+    )]
+    Nulls {
+        /// Position of the column.
+        index: usize,
+        /// Its name in the compiled schema.
+        name: String,
+        /// How many nulls there are.
+        nulls: usize,
+    },
+}
+
+/// The memory budget cannot give what a batch needs, and nothing that is held will come back
+/// without the caller's doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// Bytes asked for.
+    pub asked: u64,
+    /// The budget in bytes.
+    pub budget: u64,
+    /// Who holds how much, the largest first.
+    pub holders: Vec<Holder>,
+}
+
+/// One who holds memory of the budget.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Holder {
+    /// What it is: `exported to the caller`, `in flight on sim`, `pinned`.
+    pub what: String,
+    /// Bytes held.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Exhausted { asked, budget, .. } = self;
+        write!(
+            f,
+            "memory exhausted: {asked} bytes asked for, the budget is {budget} bytes"
+        )?;
+        for (i, holder) in self.holders.iter().enumerate() {
+            let lead = if i == 0 { "; held: " } else { ", " };
+            write!(f, "{lead}{} bytes {}", holder.bytes, holder.what)?;
+        }
+        f.write_str("; drop results sooner, use smaller batches or raise the budget")
+    }
+}
+
+impl std::error::Error for Exhausted {}
+
+/// No allowed device runs the query; one reason for each device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaceable {
+    /// Device name and why not.
+    pub reasons: Vec<(Arc<str>, String)>,
+}
+
+impl fmt::Display for Unplaceable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no device may run this query")?;
+        for (i, (device, reason)) in self.reasons.iter().enumerate() {
+            let lead = if i == 0 { ": " } else { "; " };
+            write!(f, "{lead}{device}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unplaceable {}

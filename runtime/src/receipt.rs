@@ -1,0 +1,236 @@
+//! Receipts: what ran where, why, and what it cost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use unlade_hal::ClockKind;
+
+/// Version of the receipts' JSON form; raised whenever a field changes its meaning or goes.
+pub const RECEIPT_VERSION: u32 = 1;
+
+/// What became of one batch.
+///
+/// Durations serialise as whole nanoseconds, in fields that end in `_ns`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Receipt {
+    /// Number of the batch among those that its kernel has taken, from 0.
+    pub batch: u64,
+    /// Rows handed over.
+    pub rows_in: u64,
+    /// Rows given back.
+    pub rows_out: u64,
+    /// Which device ran what; one entry unless the query was split or retried.
+    pub parts: Vec<PartReceipt>,
+    /// Bytes of the columns that were read.
+    pub bytes_in: u64,
+    /// Bytes of the output columns: values, offsets and validity of the rows given back.
+    pub bytes_out: u64,
+    /// Bytes of payload written while compacting it. A filter that copies each kept value once
+    /// into its final place has here exactly the bytes of its payload output, and 0 where all rows
+    /// were kept and the input's memory is handed on.
+    pub bytes_copied: u64,
+    /// Bytes copied to devices.
+    pub bytes_to_device: u64,
+    /// Bytes copied from devices.
+    pub bytes_from_device: u64,
+    /// What placement expected the batch to take, where it had a choice to make.
+    #[serde(rename = "predicted_ns", serialize_with = "optional_nanos")]
+    pub predicted: Option<Duration>,
+    /// What it took from hand-over to result, by [`clock`](Receipt::clock).
+    #[serde(rename = "taken_ns", serialize_with = "nanos")]
+    pub taken: Duration,
+    /// The clock of `predicted` and `taken`. Times of different clocks are never added.
+    #[serde(serialize_with = "clock_name")]
+    pub clock: ClockKind,
+    /// CPU time of the host's threads, where it was measured: asking the kernel for it costs more
+    /// than a small batch does.
+    #[serde(rename = "host_cpu_ns", serialize_with = "optional_nanos")]
+    pub host_cpu: Option<Duration>,
+    /// How often work was repeated after a device fault or for want of memory.
+    pub retries: u32,
+    /// Whether the result is known to be what the CPU would have computed.
+    pub verified: Verified,
+}
+
+/// What one device did for a batch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PartReceipt {
+    /// The device's name.
+    pub device: Arc<str>,
+    /// How it got there.
+    pub path: Path,
+    /// Why this device.
+    pub reason: Reason,
+    /// Rows it took.
+    pub rows: u64,
+    /// Whether it ended in a result; `false` where its device failed and the work was repeated.
+    pub completed: bool,
+    /// Time waiting for the device.
+    #[serde(rename = "queued_ns", serialize_with = "nanos")]
+    pub queued: Duration,
+    /// Time copying to the device.
+    #[serde(rename = "copy_in_ns", serialize_with = "nanos")]
+    pub copy_in: Duration,
+    /// Time computing.
+    #[serde(rename = "compute_ns", serialize_with = "nanos")]
+    pub compute: Duration,
+    /// Time copying from the device.
+    #[serde(rename = "copy_out_ns", serialize_with = "nanos")]
+    pub copy_out: Duration,
+    /// The clock of these times.
+    #[serde(serialize_with = "clock_name")]
+    pub clock: ClockKind,
+}
+
+/// How work got to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Path {
+    /// On the calling thread (of a stream, on one of its threads), without a queue.
+    Inline,
+    /// Through a queue of the device.
+    Queued,
+    /// On the CPU in place of a device that was meant to run it.
+    Fallback,
+}
+
+/// Why a device was chosen.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// Nothing else could have run it: one device, or `auto` with no other but simulators.
+    OnlyCandidate,
+    /// It was predicted to be the fastest.
+    Cheapest {
+        /// The runner-up, where there was one.
+        next: Option<Arc<str>>,
+        /// What the runner-up was predicted to take.
+        #[serde(rename = "next_ns", serialize_with = "optional_nanos")]
+        next_predicted: Option<Duration>,
+    },
+    /// It was not the cheapest, but its rates had not been measured for long.
+    Probe,
+    /// The caller named it.
+    Forced,
+    /// The data is there.
+    Resident,
+    /// Another device lacks an operation.
+    Unsupported {
+        /// The device that lacks it.
+        device: Arc<str>,
+        /// What it lacks.
+        lacks: Arc<str>,
+    },
+    /// Another device failed while it ran this batch.
+    DeviceFault {
+        /// The device that failed.
+        device: Arc<str>,
+        /// What was seen.
+        reason: Arc<str>,
+    },
+    /// Another device had no memory left for the batch.
+    OutOfMemory {
+        /// The device without memory.
+        device: Arc<str>,
+    },
+    /// Another device's program is still being compiled.
+    Compiling {
+        /// The device being compiled for.
+        device: Arc<str>,
+    },
+    /// Another device failed not long ago and is not trusted yet.
+    Quarantined {
+        /// The device in quarantine.
+        device: Arc<str>,
+    },
+}
+
+/// Whether a result was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Verified {
+    /// The CPU computed it: it is the reference.
+    Reference,
+    /// Rows of it were computed again on the CPU and were equal.
+    Sampled,
+    /// Nothing but the device vouches for it.
+    Unverified,
+}
+
+fn nanos<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn optional_nanos<S: Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => nanos(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+pub(crate) fn clock_name<S: Serializer>(
+    clock: &ClockKind,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match clock {
+        ClockKind::Wall => "wall",
+        ClockKind::Virtual => "virtual",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_names_clock_units_and_reason() {
+        let receipt = Receipt {
+            batch: 3,
+            rows_in: 10,
+            rows_out: 4,
+            parts: vec![PartReceipt {
+                device: "cpu".into(),
+                path: Path::Fallback,
+                reason: Reason::Unsupported {
+                    device: "sim".into(),
+                    lacks: "rem.f64".into(),
+                },
+                rows: 10,
+                completed: true,
+                queued: Duration::ZERO,
+                copy_in: Duration::ZERO,
+                compute: Duration::from_micros(2),
+                copy_out: Duration::ZERO,
+                clock: ClockKind::Wall,
+            }],
+            bytes_in: 40,
+            bytes_out: 16,
+            bytes_copied: 16,
+            bytes_to_device: 0,
+            bytes_from_device: 0,
+            predicted: None,
+            taken: Duration::from_micros(3),
+            clock: ClockKind::Wall,
+            host_cpu: None,
+            retries: 0,
+            verified: Verified::Reference,
+        };
+        let json = serde_json::to_value(&receipt).unwrap();
+        assert_eq!(json["taken_ns"], 3000);
+        assert_eq!(json["clock"], "wall");
+        assert_eq!(json["predicted_ns"], serde_json::Value::Null);
+        assert_eq!(json["parts"][0]["compute_ns"], 2000);
+        assert_eq!(json["parts"][0]["path"], "fallback");
+        assert_eq!(
+            json["parts"][0]["reason"]["unsupported"]["lacks"],
+            "rem.f64"
+        );
+    }
+}
