@@ -1,0 +1,134 @@
+//! Arrow arrays taken apart into buffers, and put together from them.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, PrimitiveArray,
+    downcast_primitive,
+};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, DataType};
+
+use crate::error::Error;
+
+/// The values of a column of fixed width.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FixedValues<'a> {
+    /// Their memory; except for booleans it begins with the first row's value.
+    pub(crate) buffer: &'a Buffer,
+    /// Where the first row's bit is; zero unless these are booleans.
+    pub(crate) bit_offset: usize,
+}
+
+/// The values of a column of fixed width, of a dictionary-encoded one its keys; `None` for a
+/// column of any other kind.
+pub(crate) fn fixed_values(array: &dyn Array) -> Option<FixedValues<'_>> {
+    macro_rules! primitive {
+        ($native:ty, $array:ident) => {
+            Some(FixedValues {
+                buffer: $array.as_primitive_opt::<$native>()?.values().inner(),
+                bit_offset: 0,
+            })
+        };
+    }
+    downcast_primitive! {
+        array.data_type() => (primitive, array),
+        DataType::Boolean => {
+            let bits = array.as_boolean_opt()?.values();
+            Some(FixedValues { buffer: bits.inner(), bit_offset: bits.offset() })
+        }
+        DataType::FixedSizeBinary(_) => Some(FixedValues {
+            buffer: array.as_fixed_size_binary_opt()?.values(),
+            bit_offset: 0,
+        }),
+        DataType::Dictionary(_, _) => fixed_values(array.as_any_dictionary_opt()?.keys()),
+        _ => None,
+    }
+}
+
+/// Bytes of one value of a type that [`fixed_values`] knows, other than `Boolean`.
+pub(crate) fn fixed_width(data_type: &DataType) -> Option<usize> {
+    match data_type {
+        DataType::Dictionary(keys, _) => keys.primitive_width(),
+        DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
+        other => other.primitive_width(),
+    }
+}
+
+/// Values as an array of a type of fixed width other than a dictionary. `values` begins with the
+/// first row; of booleans with its bit.
+pub(crate) fn from_fixed(
+    data_type: &DataType,
+    rows: usize,
+    values: Buffer,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, Error> {
+    macro_rules! primitive {
+        ($native:ty) => {{
+            let values = ScalarBuffer::new(values, 0, rows);
+            let array = PrimitiveArray::<$native>::try_new(values, nulls).map_err(malformed)?;
+            Arc::new(array.with_data_type(data_type.clone())) as ArrayRef
+        }};
+    }
+    Ok(downcast_primitive! {
+        data_type => (primitive),
+        DataType::Boolean => Arc::new(BooleanArray::new(BooleanBuffer::new(values, 0, rows), nulls)),
+        DataType::FixedSizeBinary(width) => {
+            Arc::new(FixedSizeBinaryArray::try_new(*width, values, nulls).map_err(malformed)?)
+        }
+        other => {
+            return Err(Error::Malformed(format!("{other} is not a type of fixed width")));
+        }
+    })
+}
+
+/// Keys as an array that shares the dictionary of `source`.
+///
+/// # Errors
+/// [`Error::Malformed`] where a valid key lies outside the dictionary.
+pub(crate) fn from_keys(
+    source: &dyn Array,
+    rows: usize,
+    keys: Buffer,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, Error> {
+    let DataType::Dictionary(key_type, _) = source.data_type() else {
+        return Err(Error::Malformed(format!(
+            "{} has no keys",
+            source.data_type()
+        )));
+    };
+    let values = Arc::clone(source.as_any_dictionary().values());
+    macro_rules! keyed {
+        ($($name:ident => $native:ident),*) => {
+            match key_type.as_ref() {
+                $(DataType::$name => {
+                    let keys = PrimitiveArray::<arrow_array::types::$native>::try_new(
+                        ScalarBuffer::new(keys, 0, rows),
+                        nulls,
+                    )
+                    .map_err(malformed)?;
+                    Arc::new(DictionaryArray::try_new(keys, values).map_err(malformed)?) as ArrayRef
+                })*
+                other => {
+                    return Err(Error::Malformed(format!("{other} is no type of dictionary keys")));
+                }
+            }
+        };
+    }
+    Ok(keyed!(
+        Int8 => Int8Type, Int16 => Int16Type, Int32 => Int32Type, Int64 => Int64Type,
+        UInt8 => UInt8Type, UInt16 => UInt16Type, UInt32 => UInt32Type, UInt64 => UInt64Type
+    ))
+}
+
+/// Bits as the validity of `rows` rows, or nothing where all are valid.
+pub(crate) fn nulls(bits: Buffer, rows: usize) -> Option<NullBuffer> {
+    let nulls = NullBuffer::new(BooleanBuffer::new(bits, 0, rows));
+    (nulls.null_count() > 0).then_some(nulls)
+}
+
+pub(crate) fn malformed(error: ArrowError) -> Error {
+    Error::Malformed(error.to_string())
+}
