@@ -23,6 +23,22 @@ pub enum Slot {
     Foreign(arrow_buffer::Buffer),
 }
 
+impl Slot {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Slot::Owned(lease) => lease.len(),
+            Slot::Resident(lease) => lease.len(),
+            Slot::Foreign(buffer) => buffer.len() as u64,
+        }
+    }
+
+    /// Whether there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A range of bytes of one slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -33,9 +49,9 @@ pub struct Span {
 }
 
 impl Span {
-    /// Length in bytes.
+    /// Length in bytes, 0 where the range ends before it starts.
     pub fn len(&self) -> u64 {
-        self.bytes.end - self.bytes.start
+        self.bytes.end.saturating_sub(self.bytes.start)
     }
 
     /// Whether there is no byte.
@@ -78,8 +94,10 @@ pub enum Command {
         /// The value.
         byte: u8,
     },
-    /// Copies as many units as a count that only the device knows: the `u64` at `count`. A device
-    /// may decline it ([`Capabilities::copy_counted`]).
+    /// Copies as many units as a count that only the device knows: the `u64` at `count`. Where
+    /// that many are more than the spans, which have one length, all of the span is copied; a
+    /// last, partial byte is copied whole. A device may decline it
+    /// ([`Capabilities::copy_counted`]).
     ///
     /// [`Capabilities::copy_counted`]: crate::Capabilities::copy_counted
     CopyCounted {

@@ -101,8 +101,12 @@ pub struct Capabilities {
     pub max_rows: u64,
     /// Most queues open at once.
     pub max_queues: u32,
-    /// Alignment of spans in bytes, a power of two.
+    /// A power of two: spans that a dispatch uses begin at a multiple of it, counted in bytes from
+    /// the start of their slab. Foreign memory may begin anywhere.
     pub alignment: u64,
+    /// Bytes that a dispatch needs beyond the rows in each span that it writes (but not in its
+    /// status), for a device that stores whole vectors. What they hold afterwards is arbitrary.
+    pub slack: u64,
     /// Whether dispatches may read [`Slot::Foreign`](crate::Slot::Foreign) memory in place.
     pub foreign_read: bool,
     /// Whether the device reads and writes host memory coherently, so that no staging is needed.
@@ -122,6 +126,7 @@ impl Capabilities {
             max_rows: 0,
             max_queues: 1,
             alignment: 1,
+            slack: 0,
             foreign_read: false,
             coherent: false,
             compaction: false,

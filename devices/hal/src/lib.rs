@@ -27,6 +27,7 @@
 //! - [`arrow`]: arrays in and out, without a copy
 //! - work: [`CommandList`], [`Command`], [`Slot`], [`Span`], [`Arg`], [`Executable`]
 //! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`]
+//! - for who implements a device: [`validate()`], [`borrow`]; for who uses one: [`check_written`]
 //! - [`fork`]: whether this process is a forked child
 //! - time: [`Clock`], [`WallClock`], [`Timestamp`]
 //!
@@ -43,6 +44,8 @@ mod executable;
 pub mod fork;
 mod id;
 mod memory;
+mod validate;
+mod views;
 
 pub use clock::{Clock, ClockKind, Timestamp, WallClock};
 pub use command::{Arg, Command, CommandList, Slot, Span};
@@ -52,3 +55,5 @@ pub use error::{AllocError, CompileError, DeviceError, DeviceLost, RejectReason}
 pub use executable::Executable;
 pub use id::{DeviceAddr, DomainId, Seq, SlotId};
 pub use memory::{FileShrank, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, Slab};
+pub use validate::{MAX_COMMANDS, WrongCount, check_written, validate};
+pub use views::{Access, BorrowError, View, borrow};

@@ -139,7 +139,8 @@ impl Lease {
         Some(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len as usize) })
     }
 
-    fn host_start(&self) -> Option<NonNull<u8>> {
+    /// Address of the first byte for the host, from the slab's own pointer.
+    pub(crate) fn host_start(&self) -> Option<NonNull<u8>> {
         let slab = self.slab.host_ptr()?;
         // SAFETY: `start <= slab.len()`, kept by every constructor, so the sum stays in, or one
         // past, the slab's one allocation; a host slab's length fits in `usize`.
