@@ -1,2 +1,4 @@
 //! cli
+#![forbid(unsafe_code)]
+
 fn main() {}
