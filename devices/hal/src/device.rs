@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use unlade_program::{CellSet, Program};
+use unlade_program::{Cell, CellSet, Program, Val};
 
 use crate::clock::ClockKind;
 use crate::command::CommandList;
@@ -21,17 +21,34 @@ pub trait Device: fmt::Debug + Send + Sync {
     fn info(&self) -> &DeviceInfo;
     /// What it can do; constant.
     fn capabilities(&self) -> &Capabilities;
-    /// How it is. Loss is sticky until reset.
+    /// How it is. Loss is sticky until [`reset`](Device::reset).
     fn health(&self) -> Health;
-    /// Makes a verified program executable.
+    /// Makes a verified program executable. Fails on a program that it cannot run bit for bit, and
+    /// says which instructions are to blame.
+    ///
+    /// # Errors
+    /// See [`CompileError`]; [`Capabilities::admit`] finds most of them for every device.
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError>;
-    /// Provides memory, `len` rounded up to whole pages.
+    /// Provides memory, `len` rounded up to whole pages, that this device can reach.
+    ///
+    /// # Errors
+    /// See [`AllocError`].
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError>;
     /// Makes host pages reachable by this device. Doing it twice is doing it once.
+    ///
+    /// # Errors
+    /// [`AllocError::Pageable`] where the slab has no pages, else as the driver says.
     fn register(&self, slab: &Slab) -> Result<(), AllocError>;
-    /// Opens a queue that holds at most `depth` lists.
+    /// Opens a queue that holds at most `depth` lists, or fewer where the device has less room.
+    ///
+    /// # Errors
+    /// [`DeviceError::Limit`] where `depth` is 0 or as many queues are open as the device has.
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError>;
-    /// Brings a lost device back; executables, slabs and queues made before are void.
+    /// Brings a lost device back; executables, slabs, registrations and queues made before are
+    /// void. Other devices and the host's memory are not touched.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unsupported`] is a legal answer.
     fn reset(&self) -> Result<(), DeviceError>;
 }
 
@@ -40,14 +57,26 @@ pub trait Device: fmt::Debug + Send + Sync {
 /// Between lists execution may overlap, but completions are delivered in [`Seq`] order. Nothing
 /// ever completes inside `submit`.
 pub trait Queue: fmt::Debug + Send {
-    /// Hands over a list.
+    /// Hands over a list. It runs from here on, or from the next poll or wait.
+    ///
+    /// # Errors
+    /// The list comes back whole, with the reason; nothing of it has run.
     #[allow(clippy::result_large_err)] // the list comes back by design
     fn submit(&mut self, list: CommandList) -> Result<Seq, Rejected>;
-    /// Appends what has completed.
+    /// Appends what has completed, in order, each once. Never waits for the device.
+    ///
+    /// # Errors
+    /// [`DeviceLost`], once and for all: what is still in flight comes from
+    /// [`quiesce`](Queue::quiesce).
     fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost>;
-    /// Waits until a point is reached.
+    /// Waits until a point is reached; a point already delivered is. Delivers nothing itself: the
+    /// next poll does. A point that no submit returned is never reached.
+    ///
+    /// # Errors
+    /// [`DeviceLost`], as for [`poll`](Queue::poll).
     fn wait(&mut self, seq: Seq, timeout: Duration) -> Result<Wait, DeviceLost>;
-    /// A descriptor that becomes readable when something may have completed.
+    /// A descriptor that becomes readable when something may have completed. `None` where the
+    /// queue has to be polled.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
     /// Ends the queue: waits at most this long, then gives back what is proven quiet and counts
     /// what is not.
@@ -131,6 +160,39 @@ impl Capabilities {
             coherent: false,
             compaction: false,
             copy_counted: false,
+        }
+    }
+}
+
+impl Capabilities {
+    /// Whether a program is one that a device of these capabilities can be given: verified, not too
+    /// large, without an operation that the device lacks. [`Device::compile`] begins with it.
+    ///
+    /// # Errors
+    /// [`CompileError::TooLarge`], [`CompileError::Unsupported`], or [`CompileError::Failed`] for a
+    /// program that breaks a rule.
+    pub fn admit(&self, program: &Program) -> Result<(), CompileError> {
+        if let Err(broken) = unlade_program::verify(program) {
+            return Err(CompileError::Failed(format!(
+                "the program is malformed: {broken}"
+            )));
+        }
+        let (count, most) = (program.insts.len(), self.max_insts as usize);
+        if count > most {
+            let what = format!("{count} instructions are more than its {most}");
+            return Err(CompileError::TooLarge {
+                what,
+                cut: self.max_insts.checked_sub(1).map(Val),
+            });
+        }
+        let values = unlade_program::unsupported(program, &self.cells);
+        match values.first() {
+            None => Ok(()),
+            Some(first) => {
+                let inst = &program.insts[first.index()];
+                let name = Cell::of(program, &program.types(), inst).to_string();
+                Err(CompileError::Unsupported { values, name })
+            }
         }
     }
 }

@@ -49,6 +49,9 @@ pub enum AllocError {
     /// A kind of memory that the device does not have.
     #[error("the device has no memory of kind {0:?}")]
     Unsupported(crate::MemoryKind),
+    /// Ordinary heap memory, which no device can be told of.
+    #[error("pageable memory cannot be registered with a device; copy it into pinned memory")]
+    Pageable,
     /// The operating system refused.
     #[error("{call} failed: {message}")]
     Os {
