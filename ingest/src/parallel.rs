@@ -1,0 +1,227 @@
+//! Decoding by several threads, delivered in order.
+//!
+//! Each unit (a row group, say) is decoded by one thread into a short queue of its own; the
+//! consumer empties the queues in the order of the units. A thread that runs ahead blocks on its
+//! full queue, which bounds the memory: at most `threads` units are open, each with
+//! [`QUEUED_BATCHES`] batches waiting.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use crate::error::IngestError;
+use crate::scan::{ScanOptions, ScanStats};
+use crate::source::{Unit, UnitBatches};
+
+/// Batches that wait for the consumer, per open unit.
+const QUEUED_BATCHES: usize = 2;
+
+type Item = Result<RecordBatch, IngestError>;
+
+/// The batches of a scan, in the order of the inputs. Ends after the first error.
+pub struct BatchReader {
+    schema: SchemaRef,
+    stats: ScanStats,
+    batch_rows: usize,
+    /// What is left of a batch that was larger than asked for.
+    rest: Option<RecordBatch>,
+    units: Units,
+    failed: bool,
+}
+
+enum Units {
+    /// Decoded here, when asked.
+    Inline {
+        waiting: VecDeque<Unit>,
+        open: Option<(Unit, UnitBatches)>,
+        columns: Vec<usize>,
+        rows: usize,
+    },
+    /// Decoded by threads.
+    Threads {
+        queues: Receiver<Receiver<Item>>,
+        open: Option<Receiver<Item>>,
+        workers: Workers,
+    },
+}
+
+/// Joined when dropped, after the queues they write to are gone.
+struct Workers(Vec<JoinHandle<()>>);
+
+impl BatchReader {
+    pub(crate) fn start(
+        schema: SchemaRef,
+        units: Vec<Unit>,
+        columns: &[usize],
+        options: &ScanOptions,
+        stats: ScanStats,
+    ) -> Self {
+        let threads = options.threads.min(units.len());
+        let batch_rows = options.batch_rows.max(1);
+        let units = if threads <= 1 {
+            Units::Inline {
+                waiting: units.into(),
+                open: None,
+                columns: columns.to_vec(),
+                rows: batch_rows,
+            }
+        } else {
+            spawn(units, columns, batch_rows, threads)
+        };
+        BatchReader {
+            schema,
+            stats,
+            batch_rows,
+            rest: None,
+            units,
+            failed: false,
+        }
+    }
+
+    /// The schema of the batches.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// What the files' directories said.
+    pub fn stats(&self) -> ScanStats {
+        self.stats
+    }
+
+    fn next_whole(&mut self) -> Option<Item> {
+        match &mut self.units {
+            Units::Inline {
+                waiting,
+                open,
+                columns,
+                rows,
+            } => loop {
+                if let Some((unit, batches)) = open {
+                    if let Some(item) = unit.guarded(|| batches.next().transpose()).transpose() {
+                        return Some(item);
+                    }
+                    *open = None;
+                }
+                let unit = waiting.pop_front()?;
+                match unit.guarded(|| unit.open(columns, *rows)) {
+                    Ok(batches) => *open = Some((unit, batches)),
+                    Err(error) => return Some(Err(error)),
+                }
+            },
+            Units::Threads { queues, open, .. } => loop {
+                if let Some(queue) = open {
+                    if let Ok(item) = queue.recv() {
+                        return Some(item);
+                    }
+                    *open = None;
+                }
+                *open = Some(queues.recv().ok()?);
+            },
+        }
+    }
+}
+
+fn spawn(units: Vec<Unit>, columns: &[usize], batch_rows: usize, threads: usize) -> Units {
+    // The dispatcher hands each unit's queue to the consumer and the unit to a worker, in one
+    // order; both channels are as long as the number of workers, so no unit is opened early.
+    let (to_consumer, queues) = bounded::<Receiver<Item>>(threads);
+    let (to_workers, jobs) = bounded::<(Unit, Sender<Item>)>(0);
+    let mut workers = Vec::with_capacity(threads + 1);
+    workers.push(std::thread::spawn(move || {
+        for unit in units {
+            let (sender, receiver) = bounded(QUEUED_BATCHES);
+            if to_consumer.send(receiver).is_err() || to_workers.send((unit, sender)).is_err() {
+                return;
+            }
+        }
+    }));
+    let columns: Arc<[usize]> = columns.into();
+    for _ in 0..threads {
+        let (jobs, columns) = (jobs.clone(), Arc::clone(&columns));
+        workers.push(std::thread::spawn(move || {
+            for (unit, queue) in jobs {
+                decode(&unit, &columns, batch_rows, &queue);
+            }
+        }));
+    }
+    Units::Threads {
+        queues,
+        open: None,
+        workers: Workers(workers),
+    }
+}
+
+/// Sends until the unit ends, fails, or nobody listens any more.
+fn decode(unit: &Unit, columns: &[usize], batch_rows: usize, queue: &Sender<Item>) {
+    // Nobody listening is no error: the consumer has stopped.
+    let mut batches = match unit.guarded(|| unit.open(columns, batch_rows)) {
+        Ok(batches) => batches,
+        Err(error) => return drop(queue.send(Err(error))),
+    };
+    while let Some(item) = unit.guarded(|| batches.next().transpose()).transpose() {
+        let failed = item.is_err();
+        if queue.send(item).is_err() || failed {
+            return;
+        }
+    }
+}
+
+impl Iterator for BatchReader {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        loop {
+            if let Some(rest) = self.rest.take() {
+                if rest.num_rows() > self.batch_rows {
+                    let left = rest.num_rows() - self.batch_rows;
+                    self.rest = Some(rest.slice(self.batch_rows, left));
+                    return Some(Ok(rest.slice(0, self.batch_rows)));
+                }
+                return Some(Ok(rest));
+            }
+            if self.failed {
+                return None;
+            }
+            match self.next_whole()? {
+                Ok(batch) if batch.num_rows() == 0 => {}
+                Ok(batch) => self.rest = Some(batch),
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for BatchReader {
+    fn drop(&mut self) {
+        if let Units::Threads {
+            queues,
+            open,
+            workers,
+        } = &mut self.units
+        {
+            // Dropping the receiving ends unblocks every sender.
+            *open = None;
+            let (_, closed) = bounded(0);
+            drop(std::mem::replace(queues, closed));
+            for worker in workers.0.drain(..) {
+                // A worker that panicked has closed its queue; there is nothing left to say here.
+                let _ = worker.join();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for BatchReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchReader")
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}

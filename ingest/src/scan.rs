@@ -1,0 +1,165 @@
+//! A scan over inputs of one schema.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+
+use crate::error::IngestError;
+use crate::format::Format;
+use crate::guard::guarded;
+use crate::parallel::BatchReader;
+use crate::prune::Pruning;
+use crate::source::Source;
+
+/// What to read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// How to read.
+#[derive(Clone, Debug)]
+pub struct ScanOptions {
+    /// Most rows of a batch. Parquet is decoded in batches of this size; larger Arrow batches are
+    /// sliced, smaller ones stay.
+    pub batch_rows: usize,
+    /// Threads that decode. One decodes on the thread that asks for batches.
+    pub threads: usize,
+    /// Whether files are mapped rather than read: uncompressed Arrow files are then used in place.
+    /// Trusts the files not to shrink.
+    pub mmap: bool,
+}
+
+/// What a scan found in the files' directories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanStats {
+    /// Units to decode: Parquet row groups, Arrow batches, whole streams.
+    pub units: usize,
+    /// Parquet row groups ruled out by their statistics.
+    pub pruned: usize,
+    /// Rows to decode, if every file says how many it has.
+    pub rows: Option<u64>,
+}
+
+/// Inputs of one schema, opened.
+#[derive(Debug)]
+pub struct Scan {
+    sources: Vec<Arc<Source>>,
+    options: ScanOptions,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        ScanOptions {
+            batch_rows: 65_536,
+            threads: 1,
+            mmap: false,
+        }
+    }
+}
+
+impl Scan {
+    /// Opens every input and checks that all have one schema.
+    ///
+    /// # Errors
+    /// An input that is missing, damaged, of an unknown format or of another schema than the
+    /// first, each by name.
+    pub fn open(inputs: &[Input], options: ScanOptions) -> Result<Scan, IngestError> {
+        let sources = inputs
+            .iter()
+            .map(|input| Source::open(input, options.mmap).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (first, rest) = sources.split_first().ok_or(IngestError::NoInput)?;
+        for other in rest {
+            if let Some(difference) = first_difference(first.schema(), other.schema()) {
+                return Err(IngestError::SchemaDiffers {
+                    place: other.place().clone(),
+                    first: first.place().clone(),
+                    difference,
+                });
+            }
+        }
+        Ok(Scan { sources, options })
+    }
+
+    /// The schema that all inputs have.
+    pub fn schema(&self) -> &SchemaRef {
+        self.sources[0].schema()
+    }
+
+    /// Rows of all inputs, if every one says how many it has.
+    pub fn rows(&self) -> Option<u64> {
+        self.sources.iter().map(|source| source.rows()).sum()
+    }
+
+    /// Reads these columns, which ascend, of every row that `pruning` does not rule out, in the
+    /// order of the inputs.
+    ///
+    /// # Errors
+    /// A column that does not exist, or threads that cannot be started. What is wrong inside the
+    /// files comes as an item.
+    pub fn into_reader(
+        self,
+        columns: &[usize],
+        pruning: Option<&Pruning>,
+    ) -> Result<BatchReader, IngestError> {
+        debug_assert!(columns.is_sorted(), "columns ascend");
+        let schema = self
+            .schema()
+            .project(columns)
+            .map_err(|e| IngestError::corrupt(self.sources[0].place(), "schema", e))?;
+        let mut stats = ScanStats {
+            rows: Some(0),
+            ..ScanStats::default()
+        };
+        let mut units = Vec::new();
+        for source in &self.sources {
+            let (mut of_source, pruned) = guarded(source.place(), Format::Parquet.name(), || {
+                Ok(source.units(pruning))
+            })?;
+            stats.pruned += pruned;
+            stats.units += of_source.len();
+            for unit in &of_source {
+                stats.rows = stats.rows.zip(unit.rows()).map(|(sum, rows)| sum + rows);
+            }
+            units.append(&mut of_source);
+        }
+        Ok(BatchReader::start(
+            Arc::new(schema),
+            units,
+            columns,
+            &self.options,
+            stats,
+        ))
+    }
+}
+
+/// The first difference in names, types, nullability or order; metadata may differ.
+fn first_difference(first: &Schema, other: &Schema) -> Option<String> {
+    for (index, (a, b)) in first.fields().iter().zip(other.fields()).enumerate() {
+        if a.name() != b.name() {
+            return Some(format!(
+                "column {index} is `{}`, not `{}`",
+                b.name(),
+                a.name()
+            ));
+        }
+        if a.data_type() != b.data_type() {
+            return Some(format!(
+                "column `{}` is {}, not {}",
+                a.name(),
+                b.data_type(),
+                a.data_type()
+            ));
+        }
+        if b.is_nullable() && !a.is_nullable() {
+            return Some(format!("column `{}` may be null", a.name()));
+        }
+    }
+    let (wanted, found) = (first.fields().len(), other.fields().len());
+    (wanted != found).then(|| format!("it has {found} columns, not {wanted}"))
+}

@@ -1,0 +1,285 @@
+//! Writing batches, whole or not at all.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::{FileWriter, StreamWriter};
+use arrow_schema::{ArrowError, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use tempfile::NamedTempFile;
+
+use crate::error::{IngestError, Place};
+use crate::format::Format;
+
+const WRITE_BUFFER_BYTES: usize = 1 << 20;
+
+/// Where to write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A file, replaced if there is one.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// Writes batches of one schema.
+///
+/// A file is written beside its final name and takes the name in [`Sink::finish`]; a sink that is
+/// dropped before leaves nothing behind.
+pub struct Sink {
+    place: Place,
+    format: Format,
+    writer: Writer,
+    destination: Option<Unfinished>,
+    rows: u64,
+}
+
+enum Writer {
+    Parquet(Box<ArrowWriter<Bytes>>),
+    ArrowFile(Box<FileWriter<Bytes>>),
+    ArrowStream(Box<StreamWriter<Bytes>>),
+    Csv(Box<arrow_csv::Writer<Bytes>>),
+}
+
+type Bytes = BufWriter<Box<dyn Write + Send>>;
+
+/// A file that does not have its name yet.
+struct Unfinished {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Sink {
+    /// Begins to write.
+    ///
+    /// # Errors
+    /// A folder that does not exist or cannot be written, or a column that the format cannot hold.
+    pub fn create(target: Target, format: Format, schema: &Schema) -> Result<Sink, IngestError> {
+        let place = match &target {
+            Target::File(path) => Place::File(path.clone()),
+            Target::Stdout => Place::Stdout,
+        };
+        if format == Format::Csv {
+            check_csv(&place, schema)?;
+        }
+        let (bytes, destination): (Box<dyn Write + Send>, _) = match target {
+            Target::Stdout => (Box::new(std::io::stdout()), None),
+            Target::File(path) if is_special(&path) => {
+                // A device or a pipe cannot be renamed to; it is written as it is.
+                let file = File::options().write(true).open(&path);
+                (
+                    Box::new(file.map_err(|e| IngestError::io(&place, "open", e))?),
+                    None,
+                )
+            }
+            Target::File(path) => {
+                let unfinished =
+                    Unfinished::beside(path).map_err(|e| IngestError::io(&place, "create", e))?;
+                let handle = unfinished.file.as_file().try_clone();
+                let handle = handle.map_err(|e| IngestError::io(&place, "create", e))?;
+                (Box::new(handle), Some(unfinished))
+            }
+        };
+        let bytes = BufWriter::with_capacity(WRITE_BUFFER_BYTES, bytes);
+        let writer = Writer::new(bytes, format, schema)
+            .map_err(|failure| failure.into_error(&place, format))?;
+        Ok(Sink {
+            place,
+            format,
+            writer,
+            destination,
+            rows: 0,
+        })
+    }
+
+    /// Writes one batch.
+    ///
+    /// # Errors
+    /// What the operating system says; the reader of a pipe going away is
+    /// [`IngestError::Closed`].
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), IngestError> {
+        self.rows += batch.num_rows() as u64;
+        self.writer
+            .write(batch)
+            .map_err(|failure| failure.into_error(&self.place, self.format))
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Writes what closes the format and gives the file its name.
+    ///
+    /// # Errors
+    /// As [`Sink::write`]; the file then does not appear.
+    pub fn finish(self) -> Result<(), IngestError> {
+        let Sink {
+            place,
+            format,
+            writer,
+            destination,
+            ..
+        } = self;
+        writer
+            .finish()
+            .map_err(|failure| failure.into_error(&place, format))?;
+        match destination {
+            Some(unfinished) => unfinished
+                .keep()
+                .map_err(|e| IngestError::io(&place, "put in place", e)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Writer {
+    fn new(bytes: Bytes, format: Format, schema: &Schema) -> Result<Self, Failure> {
+        Ok(match format {
+            Format::Parquet => {
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .build();
+                let writer = ArrowWriter::try_new(bytes, schema.clone().into(), Some(properties))?;
+                Writer::Parquet(Box::new(writer))
+            }
+            Format::ArrowFile => Writer::ArrowFile(Box::new(FileWriter::try_new(bytes, schema)?)),
+            Format::ArrowStream => {
+                Writer::ArrowStream(Box::new(StreamWriter::try_new(bytes, schema)?))
+            }
+            Format::Csv => Writer::Csv(Box::new(arrow_csv::Writer::new(bytes))),
+        })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        match self {
+            Writer::Parquet(writer) => Ok(writer.write(batch)?),
+            Writer::ArrowFile(writer) => Ok(writer.write(batch)?),
+            Writer::ArrowStream(writer) => Ok(writer.write(batch)?),
+            Writer::Csv(writer) => Ok(writer.write(batch)?),
+        }
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        let mut bytes = match self {
+            Writer::Parquet(writer) => writer.into_inner()?,
+            Writer::ArrowFile(writer) => writer.into_inner()?,
+            Writer::ArrowStream(writer) => writer.into_inner()?,
+            Writer::Csv(writer) => writer.into_inner(),
+        };
+        Ok(bytes.flush()?)
+    }
+}
+
+impl Unfinished {
+    fn beside(path: PathBuf) -> std::io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        // A symbolic link keeps pointing where it points: the file it names is replaced.
+        let path = std::fs::canonicalize(&path).unwrap_or(path);
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mode = std::fs::metadata(&path).map_or(0o666, |metadata| metadata.permissions().mode());
+        let file = tempfile::Builder::new()
+            .prefix(".unlade-")
+            .permissions(std::fs::Permissions::from_mode(mode))
+            .tempfile_in(folder)?;
+        Ok(Unfinished { file, path })
+    }
+
+    fn keep(self) -> std::io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file
+            .persist(&self.path)
+            .map(drop)
+            .map_err(|failed| failed.error)
+    }
+}
+
+/// What a writer said, in its own words.
+enum Failure {
+    Arrow(ArrowError),
+    Parquet(ParquetError),
+    Io(std::io::Error),
+}
+
+impl From<ArrowError> for Failure {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::IoError(_, source) => Failure::Io(source),
+            other => Failure::Arrow(other),
+        }
+    }
+}
+
+impl From<ParquetError> for Failure {
+    fn from(error: ParquetError) -> Self {
+        match error {
+            ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+                Ok(source) => Failure::Io(*source),
+                Err(other) => Failure::Parquet(ParquetError::External(other)),
+            },
+            other => Failure::Parquet(other),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::Io(error)
+    }
+}
+
+impl Failure {
+    fn into_error(self, place: &Place, format: Format) -> IngestError {
+        let message = match self {
+            Failure::Io(source) => return IngestError::io(place, "write", source),
+            Failure::Arrow(error) => error.to_string(),
+            Failure::Parquet(error) => error.to_string(),
+        };
+        IngestError::Unwritable {
+            place: place.clone(),
+            format: format.name(),
+            message,
+        }
+    }
+}
+
+fn check_csv(place: &Place, schema: &Schema) -> Result<(), IngestError> {
+    match schema
+        .fields()
+        .iter()
+        .find(|field| field.data_type().is_nested())
+    {
+        Some(field) => Err(IngestError::Unwritable {
+            place: place.clone(),
+            format: Format::Csv.name(),
+            message: format!(
+                "column `{}` of type {}; leave it out or write Parquet or Arrow",
+                field.name(),
+                field.data_type()
+            ),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink")
+            .field("place", &self.place)
+            .field("format", &self.format)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,380 @@
+//! One opened input: what it holds, and the units that can be decoded independently.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+
+use crate::error::{IngestError, Place};
+use crate::format::Format;
+use crate::guard::guarded;
+use crate::mapped::{MappedInput, MappedIpc};
+use crate::prune::Pruning;
+use crate::scan::Input;
+
+const READ_BUFFER_BYTES: usize = 1 << 20;
+
+/// The batches of one unit, in order.
+pub(crate) type UnitBatches = Box<dyn Iterator<Item = Result<RecordBatch, IngestError>> + Send>;
+
+/// One opened input.
+#[derive(Debug)]
+pub(crate) struct Source {
+    place: Place,
+    schema: SchemaRef,
+    content: Content,
+}
+
+enum Content {
+    Parquet {
+        bytes: ParquetBytes,
+        metadata: ArrowReaderMetadata,
+    },
+    IpcFile {
+        file: File,
+        batches: usize,
+    },
+    MappedIpc(Arc<MappedIpc>),
+    /// Taken by the one unit that reads it.
+    IpcStream(Mutex<Option<StreamReader<Box<dyn Read + Send>>>>),
+}
+
+/// Where Parquet pages are read from.
+enum ParquetBytes {
+    /// Reopened by each unit through its descriptor, since a cloned descriptor shares its position.
+    File(File),
+    Mapped(MappedInput),
+}
+
+/// Part of a source that can be decoded by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    source: Arc<Source>,
+    part: Part,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    RowGroup(usize),
+    IpcBatch(usize),
+    Stream,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Content::Parquet { .. } => "Parquet",
+            Content::IpcFile { .. } => "IpcFile",
+            Content::MappedIpc(_) => "MappedIpc",
+            Content::IpcStream(_) => "IpcStream",
+        })
+    }
+}
+
+impl Source {
+    /// Opens an input, tells its format and reads its schema.
+    pub(crate) fn open(input: &Input, mmap: bool) -> Result<Source, IngestError> {
+        match input {
+            Input::File(path) => {
+                let place = Place::File(path.clone());
+                let file = File::open(path).map_err(|e| IngestError::io(&place, "open", e))?;
+                let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+                if is_file {
+                    Self::from_file(place, file, mmap.then_some(path.as_path()))
+                } else {
+                    // A named pipe or a device cannot be sought in.
+                    Self::from_stream(place, Box::new(file))
+                }
+            }
+            Input::Stdin => Self::from_stream(Place::Stdin, Box::new(std::io::stdin())),
+        }
+    }
+
+    /// `mapped` is the file's path if it is to be mapped.
+    fn from_file(
+        place: Place,
+        mut file: File,
+        mapped: Option<&Path>,
+    ) -> Result<Source, IngestError> {
+        let mut head = Vec::with_capacity(Format::SNIFF_BYTES);
+        Read::by_ref(&mut file)
+            .take(Format::SNIFF_BYTES as u64)
+            .read_to_end(&mut head)
+            .and_then(|_| file.seek(SeekFrom::Start(0)))
+            .map_err(|e| IngestError::io(&place, "read", e))?;
+        let Some(format) = Format::sniff(&head) else {
+            return Err(unknown_format(place, &head));
+        };
+        guarded(&place.clone(), format.name(), || match format {
+            Format::Parquet => Self::parquet(place, file, mapped),
+            Format::ArrowFile => Self::ipc_file(place, file, mapped),
+            Format::ArrowStream => Self::ipc_stream(place, Box::new(file)),
+            Format::Csv => unreachable!("CSV is never recognised"),
+        })
+    }
+
+    /// From a source that cannot be sought in: a stream is read as it comes, the other formats
+    /// have their directory at the end and go through a temporary file.
+    fn from_stream(place: Place, mut stream: Box<dyn Read + Send>) -> Result<Source, IngestError> {
+        let mut head = Vec::with_capacity(Format::SNIFF_BYTES);
+        Read::by_ref(&mut stream)
+            .take(Format::SNIFF_BYTES as u64)
+            .read_to_end(&mut head)
+            .map_err(|e| IngestError::io(&place, "read", e))?;
+        let format = Format::sniff(&head);
+        let mut whole = std::io::Cursor::new(head.clone()).chain(stream);
+        match format {
+            Some(Format::ArrowStream) => {
+                guarded(&place.clone(), Format::ArrowStream.name(), || {
+                    Self::ipc_stream(place, Box::new(whole))
+                })
+            }
+            Some(Format::Parquet | Format::ArrowFile) => {
+                let file = tempfile::tempfile()
+                    .and_then(|mut file| {
+                        std::io::copy(&mut whole, &mut file)?;
+                        file.seek(SeekFrom::Start(0))?;
+                        Ok(file)
+                    })
+                    .map_err(|e| IngestError::io(&place, "keep a temporary copy of", e))?;
+                Self::from_file(place, file, None)
+            }
+            Some(Format::Csv) | None => Err(unknown_format(place, &head)),
+        }
+    }
+
+    fn parquet(place: Place, file: File, mapped: Option<&Path>) -> Result<Source, IngestError> {
+        let (bytes, metadata) = if let Some(path) = mapped {
+            let mapped = MappedInput::open(path)?;
+            let metadata =
+                ArrowReaderMetadata::load(&mapped.bytes(), ArrowReaderOptions::default());
+            (ParquetBytes::Mapped(mapped), metadata)
+        } else {
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
+            (ParquetBytes::File(file), metadata)
+        };
+        let metadata = metadata.map_err(|e| IngestError::parquet(&place, "read", e))?;
+        let schema = metadata.schema().clone();
+        Ok(Source {
+            place,
+            schema,
+            content: Content::Parquet { bytes, metadata },
+        })
+    }
+
+    fn ipc_file(place: Place, file: File, mapped: Option<&Path>) -> Result<Source, IngestError> {
+        if let Some(path) = mapped {
+            let mapped = MappedIpc::open(path)?;
+            let schema = mapped.schema();
+            return Ok(Source {
+                place,
+                schema,
+                content: Content::MappedIpc(Arc::new(mapped)),
+            });
+        }
+        let reader = reopened(&file)
+            .map_err(|e| IngestError::io(&place, "open", e))
+            .and_then(|file| {
+                FileReader::try_new_buffered(file, None)
+                    .map_err(|e| IngestError::arrow(&place, "Arrow IPC file", "read", e))
+            })?;
+        let (schema, batches) = (reader.schema(), reader.num_batches());
+        Ok(Source {
+            place,
+            schema,
+            content: Content::IpcFile { file, batches },
+        })
+    }
+
+    fn ipc_stream(place: Place, stream: Box<dyn Read + Send>) -> Result<Source, IngestError> {
+        let buffered: Box<dyn Read + Send> =
+            Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, stream));
+        let reader = StreamReader::try_new(buffered, None)
+            .map_err(|e| IngestError::arrow(&place, "Arrow IPC stream", "read", e))?;
+        let schema = reader.schema();
+        Ok(Source {
+            place,
+            schema,
+            content: Content::IpcStream(Mutex::new(Some(reader))),
+        })
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows in the file, where its directory says so.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        match &self.content {
+            Content::Parquet { metadata, .. } => {
+                u64::try_from(metadata.metadata().file_metadata().num_rows()).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// The units in order, less the row groups that the predicate rules out, and how many were.
+    pub(crate) fn units(self: &Arc<Self>, pruning: Option<&Pruning>) -> (Vec<Unit>, usize) {
+        let unit = |part| Unit {
+            source: Arc::clone(self),
+            part,
+        };
+        match &self.content {
+            Content::Parquet { metadata, .. } => {
+                let all = metadata.metadata().num_row_groups();
+                let wanted = match pruning {
+                    Some(pruning) => pruning.row_groups(&self.schema, metadata.metadata()),
+                    None => (0..all).collect(),
+                };
+                let pruned = all - wanted.len();
+                (
+                    wanted
+                        .into_iter()
+                        .map(|group| unit(Part::RowGroup(group)))
+                        .collect(),
+                    pruned,
+                )
+            }
+            Content::IpcFile { batches, .. } => (
+                (0..*batches)
+                    .map(|batch| unit(Part::IpcBatch(batch)))
+                    .collect(),
+                0,
+            ),
+            Content::MappedIpc(mapped) => (
+                (0..mapped.batches())
+                    .map(|batch| unit(Part::IpcBatch(batch)))
+                    .collect(),
+                0,
+            ),
+            Content::IpcStream(_) => (vec![unit(Part::Stream)], 0),
+        }
+    }
+}
+
+impl Unit {
+    /// Runs a step of the unit's decoder; a panic becomes an error.
+    pub(crate) fn guarded<T>(
+        &self,
+        step: impl FnOnce() -> Result<T, IngestError>,
+    ) -> Result<T, IngestError> {
+        let format = match self.part {
+            Part::RowGroup(_) => Format::Parquet,
+            Part::IpcBatch(_) => Format::ArrowFile,
+            Part::Stream => Format::ArrowStream,
+        };
+        guarded(&self.source.place, format.name(), step)
+    }
+
+    /// Rows in the unit, where the file's directory says so.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        match (&self.source.content, self.part) {
+            (Content::Parquet { metadata, .. }, Part::RowGroup(group)) => {
+                u64::try_from(metadata.metadata().row_group(group).num_rows()).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// Decodes the unit's batches of the named columns, which ascend.
+    pub(crate) fn open(
+        &self,
+        columns: &[usize],
+        batch_rows: usize,
+    ) -> Result<UnitBatches, IngestError> {
+        let place = self.source.place.clone();
+        match (&self.source.content, self.part) {
+            (Content::Parquet { bytes, metadata }, Part::RowGroup(group)) => match bytes {
+                ParquetBytes::File(file) => {
+                    let file = reopened(file).map_err(|e| IngestError::io(&place, "open", e))?;
+                    row_group(place, file, metadata.clone(), group, columns, batch_rows)
+                }
+                ParquetBytes::Mapped(mapped) => {
+                    mapped.check_length()?;
+                    let bytes: Bytes = mapped.bytes();
+                    row_group(place, bytes, metadata.clone(), group, columns, batch_rows)
+                }
+            },
+            (Content::IpcFile { file, .. }, Part::IpcBatch(index)) => {
+                let reader = reopened(file)
+                    .map_err(|e| IngestError::io(&place, "open", e))
+                    .and_then(|file| {
+                        FileReader::try_new_buffered(file, Some(columns.to_vec()))
+                            .and_then(|mut reader| {
+                                reader.set_index(index)?;
+                                Ok(reader)
+                            })
+                            .map_err(|e| IngestError::arrow(&place, "Arrow IPC file", "read", e))
+                    })?;
+                Ok(Box::new(reader.take(1).map(move |batch| {
+                    batch.map_err(|e| IngestError::arrow(&place, "Arrow IPC file", "read", e))
+                })))
+            }
+            (Content::MappedIpc(mapped), Part::IpcBatch(index)) => {
+                let (mapped, columns) = (Arc::clone(mapped), columns.to_vec());
+                Ok(Box::new(std::iter::once_with(move || {
+                    mapped.batch(index, &columns)
+                })))
+            }
+            (Content::IpcStream(reader), _) => {
+                let reader = reader.lock().expect("no holder of this lock panics").take();
+                let reader = reader.expect("a stream is one unit, and a unit is opened once");
+                let columns = columns.to_vec();
+                Ok(Box::new(reader.map(move |batch| {
+                    batch
+                        .and_then(|batch| batch.project(&columns))
+                        .map_err(|e| IngestError::arrow(&place, "Arrow IPC stream", "read", e))
+                })))
+            }
+            (content, part) => unreachable!("{content:?} has no unit {part:?}"),
+        }
+    }
+}
+
+fn row_group<R: parquet::file::reader::ChunkReader + 'static>(
+    place: Place,
+    reader: R,
+    metadata: ArrowReaderMetadata,
+    group: usize,
+    columns: &[usize],
+    batch_rows: usize,
+) -> Result<UnitBatches, IngestError> {
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
+    let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(reader, metadata)
+        .with_projection(mask)
+        .with_row_groups(vec![group])
+        .with_batch_size(batch_rows)
+        .build()
+        .map_err(|e| IngestError::parquet(&place, "read", e))?;
+    Ok(Box::new(batches.map(move |batch| {
+        batch.map_err(|e| IngestError::arrow(&place, "Parquet", "read", e))
+    })))
+}
+
+/// The same file with a position of its own.
+fn reopened(file: &File) -> std::io::Result<File> {
+    use std::os::fd::AsRawFd;
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn unknown_format(place: Place, head: &[u8]) -> IngestError {
+    let found = if head.is_empty() {
+        "nothing: it is empty".to_owned()
+    } else {
+        format!("\"{}\"", head.escape_ascii())
+    };
+    IngestError::UnknownFormat { place, found }
+}

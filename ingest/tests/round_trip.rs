@@ -1,0 +1,270 @@
+//! Batches survive every format, in order, with every number of threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, Int32Array, ListArray, RecordBatch, StringArray};
+use unlade_ingest::{Format, IngestError, Input, Scan, ScanOptions, Sink, Target};
+
+fn batch(start: i32, rows: i32) -> RecordBatch {
+    let numbers: ArrayRef = Arc::new(Int32Array::from_iter(
+        (start..start + rows).map(|value| (value % 7 != 0).then_some(value)),
+    ));
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(
+        (start..start + rows).map(|v| format!("row {v}")),
+    ));
+    let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(
+        (start..start + rows).map(|v| Some((0..v % 3).map(Some).collect::<Vec<_>>())),
+    ));
+    RecordBatch::try_from_iter([("number", numbers), ("text", texts), ("list", lists)]).unwrap()
+}
+
+fn write(path: PathBuf, format: Format, batches: &[RecordBatch]) -> PathBuf {
+    let schema = batches[0].schema();
+    let mut sink = Sink::create(Target::File(path.clone()), format, &schema).unwrap();
+    for batch in batches {
+        sink.write(batch).unwrap();
+    }
+    sink.finish().unwrap();
+    path
+}
+
+fn read(inputs: &[PathBuf], columns: &[usize], options: ScanOptions) -> Vec<RecordBatch> {
+    let inputs: Vec<Input> = inputs.iter().cloned().map(Input::File).collect();
+    let scan = Scan::open(&inputs, options).unwrap();
+    scan.into_reader(columns, None)
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap()
+}
+
+fn numbers(batches: &[RecordBatch]) -> Vec<Option<i32>> {
+    batches
+        .iter()
+        .flat_map(|batch| {
+            let column = batch
+                .column(0)
+                .as_any()
+                .downcast_ref::<Int32Array>()
+                .unwrap();
+            column.iter().collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn every_format_and_thread_count_keeps_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let batches: Vec<RecordBatch> = (0..5).map(|part| batch(part * 1000, 1000)).collect();
+    let expected = numbers(&batches);
+    for (format, name) in [
+        (Format::Parquet, "a.parquet"),
+        (Format::ArrowFile, "a.arrow"),
+        (Format::ArrowStream, "a.arrows"),
+    ] {
+        let path = write(folder.path().join(name), format, &batches);
+        for threads in [1, 2, 5] {
+            for mmap in [false, true] {
+                let options = ScanOptions {
+                    batch_rows: 300,
+                    threads,
+                    mmap,
+                };
+                let read = read(&[path.clone(), path.clone()], &[0, 2], options);
+                assert!(
+                    read.iter()
+                        .all(|batch| batch.num_rows() <= 300 && batch.num_columns() == 2)
+                );
+                let twice: Vec<_> = expected.iter().chain(&expected).copied().collect();
+                assert_eq!(
+                    numbers(&read),
+                    twice,
+                    "{format} by {threads} threads, mmap {mmap}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn mapped_arrow_buffers_are_used_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(
+        folder.path().join("a.arrow"),
+        Format::ArrowFile,
+        &[batch(0, 1000)],
+    );
+    let values = |mmap| {
+        let options = ScanOptions {
+            mmap,
+            ..ScanOptions::default()
+        };
+        let batches = read(std::slice::from_ref(&path), &[0], options);
+        batches[0].column(0).to_data().buffers()[0].clone()
+    };
+    // Two slices of one map lie as far apart as in the file; what was copied has its own block.
+    let (mapped, copied) = (values(true), values(false));
+    assert_eq!(mapped, copied);
+    assert!(in_a_mapping_of(&path, mapped.as_ptr()));
+    assert!(!in_a_mapping_of(&path, copied.as_ptr()));
+}
+
+/// Whether the kernel lists an address inside a mapping of the file.
+fn in_a_mapping_of(path: &Path, address: *const u8) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    maps.lines()
+        .filter(|line| line.ends_with(name))
+        .any(|line| {
+            let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let bound = |text| usize::from_str_radix(text, 16).unwrap();
+            (bound(start)..bound(end)).contains(&address.addr())
+        })
+}
+
+#[test]
+fn differing_schemas_name_the_file_and_the_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = write(
+        folder.path().join("one.parquet"),
+        Format::Parquet,
+        &[batch(0, 10)],
+    );
+    let other = batch(0, 10).project(&[1, 0]).unwrap();
+    let two = write(folder.path().join("two.parquet"), Format::Parquet, &[other]);
+    let error = Scan::open(
+        &[Input::File(one), Input::File(two)],
+        ScanOptions::default(),
+    );
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.contains("two.parquet") && message.contains("`text`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn damage_is_an_error_that_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, name) in [
+        (Format::Parquet, "a.parquet"),
+        (Format::ArrowFile, "a.arrow"),
+        (Format::ArrowStream, "a.arrows"),
+    ] {
+        let path = write(
+            folder.path().join(name),
+            format,
+            &[batch(0, 1000), batch(1000, 1000)],
+        );
+        let whole = std::fs::read(&path).unwrap();
+        let mut failures = 0;
+        for keep in (0..whole.len()).step_by(whole.len() / 37) {
+            let cut = folder.path().join(format!("cut-{keep}-{name}"));
+            std::fs::write(&cut, &whole[..keep]).unwrap();
+            for mmap in [false, true] {
+                let options = ScanOptions {
+                    mmap,
+                    ..ScanOptions::default()
+                };
+                let result = Scan::open(&[Input::File(cut.clone())], options)
+                    .and_then(|scan| scan.into_reader(&[0, 1, 2], None))
+                    .and_then(|reader| reader.collect::<Result<Vec<_>, _>>());
+                match result {
+                    Err(error) => {
+                        failures += 1;
+                        assert!(
+                            error.to_string().contains(&format!("cut-{keep}-")),
+                            "{error}"
+                        );
+                    }
+                    // An Arrow stream may end after any whole message.
+                    Ok(_) => assert_eq!(format, Format::ArrowStream, "{keep} bytes were enough"),
+                }
+            }
+        }
+        assert!(failures > 50, "{format}: {failures}");
+    }
+}
+
+#[test]
+fn flipped_bytes_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, name) in [
+        (Format::Parquet, "a.parquet"),
+        (Format::ArrowFile, "a.arrow"),
+        (Format::ArrowStream, "a.arrows"),
+    ] {
+        let path = write(folder.path().join(name), format, &[batch(0, 200)]);
+        let whole = std::fs::read(&path).unwrap();
+        for position in (0..whole.len()).step_by(whole.len() / 199) {
+            let mut bytes = whole.clone();
+            bytes[position] ^= 0x55;
+            std::fs::write(&path, &bytes).unwrap();
+            for (mmap, threads) in [(false, 1), (true, 2)] {
+                let options = ScanOptions {
+                    mmap,
+                    threads,
+                    batch_rows: 50,
+                };
+                // Either an error or batches: damage to a value cannot be seen.
+                let _ = Scan::open(&[Input::File(path.clone())], options)
+                    .and_then(|scan| scan.into_reader(&[0, 1, 2], None))
+                    .and_then(|reader| reader.collect::<Result<Vec<_>, _>>());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_is_dropped_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.parquet");
+    let rows = batch(0, 10);
+    let mut sink =
+        Sink::create(Target::File(path.clone()), Format::Parquet, &rows.schema()).unwrap();
+    sink.write(&rows).unwrap();
+    drop(sink);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    std::fs::write(&path, b"what was there").unwrap();
+    let mut sink =
+        Sink::create(Target::File(path.clone()), Format::Parquet, &rows.schema()).unwrap();
+    sink.write(&rows).unwrap();
+    drop(sink);
+    assert_eq!(std::fs::read(&path).unwrap(), b"what was there");
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let rows = batch(0, 200_000);
+    let target = Target::File(PathBuf::from("/dev/full"));
+    let mut sink = Sink::create(target, Format::ArrowStream, &rows.schema()).unwrap();
+    let error = sink.write(&rows).and_then(|()| sink.finish()).unwrap_err();
+    assert!(matches!(error, IngestError::Io { .. }), "{error}");
+    assert!(error.to_string().contains("/dev/full"), "{error}");
+}
+
+#[test]
+fn csv_refuses_nested_columns_by_name() {
+    let rows = batch(0, 1);
+    let target = Target::File(PathBuf::from("/dev/null"));
+    let error = Sink::create(target, Format::Csv, &rows.schema())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`list`"), "{error}");
+}
+
+#[test]
+fn unknown_bytes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("text.csv");
+    std::fs::write(&path, b"a,b\n1,2\n").unwrap();
+    let error = Scan::open(&[Input::File(path)], ScanOptions::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("text.csv") && error.contains("a,b\\n"),
+        "{error}"
+    );
+}
