@@ -3,16 +3,19 @@
 
 pub mod args;
 mod cells;
+mod hash;
 mod imm;
 mod inst;
 pub mod limits;
 mod ops;
+pub mod passes;
 mod program;
 pub mod text;
 mod ty;
 mod verify;
 
 pub use cells::{Cell, CellSet, cells, unsupported};
+pub use hash::ShapeHash;
 pub use imm::Imm;
 pub use inst::{
     BinaryOp, CastRule, CompareOp, FloatOrder, Inst, MaskOp, OverflowOp, Rounding, TrapCode,
