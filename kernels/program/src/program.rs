@@ -58,31 +58,35 @@ impl Program {
     pub fn types(&self) -> Vec<Option<Ty>> {
         let mut types: Vec<Option<Ty>> = Vec::with_capacity(self.insts.len());
         for inst in &self.insts {
-            let of = |val: Val| types[val.index()];
-            let ty = match *inst {
-                Inst::Load { column } => Some(self.columns[column as usize].ty),
-                Inst::Param { index } => Some(self.params[index as usize]),
-                Inst::Const { value } => Some(value.ty()),
-                Inst::Lookup { table, .. } => Some(self.tables[table as usize]),
-                Inst::Unary { arg, .. } | Inst::Rescale { arg, .. } => of(arg),
-                Inst::Binary { lhs, .. } => of(lhs),
-                Inst::Select { then, .. } => of(then),
-                Inst::Cast { to, .. } => Some(to),
-                Inst::Validity { .. }
-                | Inst::Overflow { .. }
-                | Inst::Compare { .. }
-                | Inst::Range { .. }
-                | Inst::CastFails { .. }
-                | Inst::RescaleFails { .. }
-                | Inst::Mask { .. }
-                | Inst::Not { .. }
-                | Inst::InBounds { .. }
-                | Inst::InSet { .. } => Some(Ty::Mask),
-                Inst::Trap { .. } => None,
-            };
-            types.push(ty);
+            types.push(self.result_type(&types, inst));
         }
         types
+    }
+
+    /// The type of an instruction's result, given those of the instructions before it.
+    pub(crate) fn result_type(&self, types: &[Option<Ty>], inst: &Inst) -> Option<Ty> {
+        let of = |val: Val| types[val.index()];
+        match *inst {
+            Inst::Load { column } => Some(self.columns[column as usize].ty),
+            Inst::Param { index } => Some(self.params[index as usize]),
+            Inst::Const { value } => Some(value.ty()),
+            Inst::Lookup { table, .. } => Some(self.tables[table as usize]),
+            Inst::Unary { arg, .. } | Inst::Rescale { arg, .. } => of(arg),
+            Inst::Binary { lhs, .. } => of(lhs),
+            Inst::Select { then, .. } => of(then),
+            Inst::Cast { to, .. } => Some(to),
+            Inst::Validity { .. }
+            | Inst::Overflow { .. }
+            | Inst::Compare { .. }
+            | Inst::Range { .. }
+            | Inst::CastFails { .. }
+            | Inst::RescaleFails { .. }
+            | Inst::Mask { .. }
+            | Inst::Not { .. }
+            | Inst::InBounds { .. }
+            | Inst::InSet { .. } => Some(Ty::Mask),
+            Inst::Trap { .. } => None,
+        }
     }
 
     /// Whether any instruction can trap.

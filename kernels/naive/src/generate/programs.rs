@@ -19,6 +19,8 @@ pub struct Options {
     pub traps: bool,
     /// Whether there may be a filter.
     pub keep: bool,
+    /// How many in a hundred of the sources made for an operand are constants.
+    pub constants: usize,
 }
 
 impl Default for Options {
@@ -28,6 +30,7 @@ impl Default for Options {
             random_cells: 12,
             traps: true,
             keep: true,
+            constants: 15,
         }
     }
 }
@@ -38,6 +41,7 @@ pub fn random_program(rng: &mut Rng, options: &Options) -> Program {
     let mut maker = Maker {
         program: Program::default(),
         types: Vec::new(),
+        constants: options.constants,
     };
     if options.cells.is_empty() {
         let all: Vec<Cell> = cells().filter(|cell| cell.op != Op::Trap).collect();
@@ -62,6 +66,7 @@ pub fn random_program(rng: &mut Rng, options: &Options) -> Program {
 struct Maker {
     program: Program,
     types: Vec<Option<Ty>>,
+    constants: usize,
 }
 
 impl Maker {
@@ -199,12 +204,14 @@ impl Maker {
         if !there.is_empty() && rng.chance(55) {
             return rng.pick(&there);
         }
-        let source = match rng.below(20) {
-            0..=12 => self.load(ty, rng),
-            13..=16 => self.param(ty, rng),
-            _ => Inst::Const {
+        let source = if rng.chance(self.constants) {
+            Inst::Const {
                 value: random_value(ty, rng),
-            },
+            }
+        } else if rng.chance(75) {
+            self.load(ty, rng)
+        } else {
+            self.param(ty, rng)
         };
         self.push(source, Some(ty))
     }
