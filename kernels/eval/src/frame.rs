@@ -1,0 +1,304 @@
+//! The state of one execution as the kernels see it: where operands are and results go.
+
+use unlade_program::{Inst, Ty};
+
+use crate::element::{Element, Scalar, typed, typed_mut};
+use crate::isa::Isa;
+use crate::mask::{self, WORD};
+use crate::{BitsRef, Inputs, OutputMut, SLACK};
+
+/// Where a value of the program is while a tile is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// One value for all rows: an index into the scalars. A mask is 0 or 1.
+    Scalar(u32),
+    /// The rows of an input column, where they lie.
+    Column(u32),
+    /// A register of values.
+    Vector(u32),
+    /// A register of bits.
+    Mask(u32),
+    /// The values of an output, where they belong.
+    Output(u32),
+    /// The mask that every row is in.
+    AllRows,
+    /// No operand, or no result.
+    None,
+}
+
+/// One instruction of a plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// The kernel.
+    pub(crate) run: Entry,
+    /// Where the result goes.
+    pub(crate) to: Place,
+    /// The operands, in the order of the instruction.
+    pub(crate) args: [Place; 3],
+    /// The instruction, for what a kernel wants to know of it beyond its types.
+    pub(crate) inst: Inst,
+    /// Whether a mask kernel gives the complement of what it computes.
+    pub(crate) negate: bool,
+    /// An index that the instruction does not name: the output that a step completes.
+    pub(crate) index: u32,
+}
+
+/// A kernel, compiled for one level.
+///
+/// # Safety
+/// The features of that level must be present. [`Level::entry`](crate::Level) makes these, and a
+/// level exists only where they are.
+pub(crate) type Entry = unsafe fn(&Step, &mut Frame<'_, '_>);
+
+/// A kernel, before it is compiled for a level.
+pub(crate) trait Kernel {
+    /// Must be `#[inline(always)]`, so that it is compiled with the features of its caller.
+    fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>);
+}
+
+/// What is known of all rows of a mask at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// No row is set; the words are meaningless.
+    #[default]
+    None,
+    /// Every row is set; the words are meaningless.
+    All,
+    /// The words say.
+    Some,
+}
+
+/// A mask as an operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum MaskView<'a> {
+    None,
+    All,
+    Some(&'a [u64]),
+}
+
+/// An operand of elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operand<'a, T> {
+    Rows(&'a [T]),
+    Scalar(T),
+}
+
+/// Memory for the values of one tile, aligned to a cache line.
+#[derive(Debug, Default)]
+pub(crate) struct VectorRegister(Box<[CacheLine]>);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct CacheLine(#[allow(dead_code)] [u8; 64]);
+
+impl VectorRegister {
+    /// Makes room for at least that many bytes.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        let lines = bytes.div_ceil(64);
+        if self.0.len() < lines {
+            self.0 = vec![CacheLine([0; 64]); lines].into_boxed_slice();
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: a cache line is 64 initialised bytes without padding, and `u8` needs no
+        // alignment; the view shares the borrow of the register.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 64) }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, exclusively; every byte pattern is a cache line.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 64) }
+    }
+}
+
+/// Memory for one bit per row of a tile.
+#[derive(Debug, Default)]
+pub(crate) struct MaskRegister {
+    pub(crate) words: Box<[u64]>,
+    pub(crate) extent: Extent,
+}
+
+/// The registers of a frame, kept from one execution to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Registers {
+    pub(crate) vectors: Vec<VectorRegister>,
+    pub(crate) masks: Vec<MaskRegister>,
+    pub(crate) scalars: Vec<Scalar>,
+    /// Columns that are not aligned for their type, most often none.
+    pub(crate) unaligned: Vec<u32>,
+    /// Copies of the current tile of those columns, by column.
+    pub(crate) aligned: Vec<VectorRegister>,
+}
+
+/// One tile of one execution.
+#[derive(Debug)]
+pub(crate) struct Frame<'r, 'o> {
+    pub(crate) inputs: &'r Inputs<'r>,
+    /// Types of the tables.
+    pub(crate) table_types: &'r [Ty],
+    pub(crate) outputs: &'r mut [OutputMut<'o>],
+    pub(crate) registers: &'r mut Registers,
+    /// The tile's first row.
+    pub(crate) first_row: usize,
+    /// Rows of the tile.
+    pub(crate) tile_rows: usize,
+    /// Rows that the steps work on: those of the tile, or those of it that are kept.
+    pub(crate) rows: usize,
+    /// Rows already in the outputs.
+    pub(crate) written: usize,
+    /// Where the rows kept are marked, while only they are worked on.
+    pub(crate) keep: Place,
+    /// The least row, counted from the tile's first, and ordinal that trapped.
+    pub(crate) trap: Option<(usize, u32)>,
+}
+
+impl Frame<'_, '_> {
+    /// An operand of elements.
+    #[inline(always)]
+    pub(crate) fn operand<T: Element>(&self, place: Place) -> Operand<'_, T> {
+        match place {
+            Place::Scalar(index) => Operand::Scalar(self.scalar(index)),
+            _ => Operand::Rows(typed(self.bytes(place, size_of::<T>(), self.rows)).expect(ALIGNED)),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn scalar<T: Element>(&self, index: u32) -> T {
+        T::from_bytes(&self.registers.scalars[index as usize])
+    }
+
+    /// The bytes of the first `rows` values of `width` bytes at a place.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, place: Place, width: usize, rows: usize) -> &[u8] {
+        let bytes = match place {
+            Place::Column(column) => {
+                if self.registers.unaligned.contains(&column) {
+                    self.registers.aligned[column as usize].bytes()
+                } else {
+                    &self.inputs.columns[column as usize].values[self.first_row * width..]
+                }
+            }
+            Place::Vector(register) => self.registers.vectors[register as usize].bytes(),
+            Place::Output(output) => &self.outputs[output as usize].values[self.written * width..],
+            other => unreachable!("{other:?} holds no elements"),
+        };
+        &bytes[..rows * width]
+    }
+
+    /// Lets `compute` write a value for each row to a place, from what it finds in the frame.
+    #[inline(always)]
+    pub(crate) fn write<T: Element>(&mut self, to: Place, compute: impl FnOnce(&Self, &mut [T])) {
+        let rows = self.rows;
+        self.write_bytes(to, size_of::<T>(), |frame, bytes| {
+            let values = typed_mut(&mut bytes[..rows * size_of::<T>()]);
+            compute(frame, values.expect(ALIGNED));
+        });
+    }
+
+    /// Lets `compute` write values of `width` bytes to a place, with [`SLACK`] bytes of room
+    /// behind the rows.
+    #[inline(always)]
+    pub(crate) fn write_bytes(
+        &mut self,
+        to: Place,
+        width: usize,
+        compute: impl FnOnce(&Self, &mut [u8]),
+    ) {
+        let room = self.rows * width + SLACK;
+        // What is written is taken out of the frame meanwhile: no operand can be the same memory.
+        match to {
+            Place::Vector(register) => {
+                let mut taken = std::mem::take(&mut self.registers.vectors[register as usize]);
+                compute(self, &mut taken.bytes_mut()[..room]);
+                self.registers.vectors[register as usize] = taken;
+            }
+            Place::Output(output) => {
+                let taken = std::mem::take(&mut self.outputs[output as usize].values);
+                compute(self, &mut taken[self.written * width..][..room]);
+                self.outputs[output as usize].values = taken;
+            }
+            other => unreachable!("elements cannot be written to {other:?}"),
+        }
+    }
+
+    /// An operand of bits.
+    #[inline(always)]
+    pub(crate) fn mask(&self, place: Place) -> MaskView<'_> {
+        match place {
+            Place::Mask(register) => {
+                let register = &self.registers.masks[register as usize];
+                match register.extent {
+                    Extent::None => MaskView::None,
+                    Extent::All => MaskView::All,
+                    // Longer than the rows at hand: whoever iterates is bounded by what it writes.
+                    Extent::Some => MaskView::Some(&register.words),
+                }
+            }
+            Place::Scalar(index) if self.registers.scalars[index as usize][0] & 1 == 0 => {
+                MaskView::None
+            }
+            Place::Scalar(_) | Place::AllRows => MaskView::All,
+            other => unreachable!("{other:?} holds no mask"),
+        }
+    }
+
+    /// Lets `compute` write a word for each 64 rows to a register of bits, those beyond the rows
+    /// clear, and say what it knows of all of them.
+    #[inline(always)]
+    pub(crate) fn write_mask(
+        &mut self,
+        to: Place,
+        rows: usize,
+        compute: impl FnOnce(&Self, &mut [u64]) -> Extent,
+    ) {
+        let Place::Mask(register) = to else {
+            unreachable!("bits cannot be written to {to:?}");
+        };
+        let mut taken = std::mem::take(&mut self.registers.masks[register as usize]);
+        taken.extent = compute(self, &mut taken.words[..rows.div_ceil(WORD)]);
+        self.registers.masks[register as usize] = taken;
+    }
+
+    /// The bits of an input bitmap that belong to the tile.
+    #[inline(always)]
+    pub(crate) fn read_bits(&self, bits: BitsRef<'_>, words: &mut [u64]) -> Extent {
+        let (mut any, mut all) = (0, u64::MAX);
+        let mut left = self.tile_rows;
+        let mut row = self.first_row;
+        for out in words {
+            let word = mask::word(bits, row, left);
+            any |= word;
+            all &= word | !mask::low_bits(left);
+            *out = word;
+            row += WORD;
+            left = left.saturating_sub(WORD);
+        }
+        Extent::from_summary(any, all)
+    }
+
+    /// Notes that a row, counted from the tile's first, traps.
+    pub(crate) fn note_trap(&mut self, row: usize, ordinal: u32) {
+        let trap = (row, ordinal);
+        self.trap = Some(self.trap.map_or(trap, |earlier| earlier.min(trap)));
+    }
+}
+
+/// Places that elements are read from and written to are aligned: registers by their type,
+/// columns by a copy where need be, outputs by the check before the first tile.
+const ALIGNED: &str = "operands are aligned";
+
+impl Extent {
+    /// From the disjunction of all words and the conjunction of them, in which the bits beyond
+    /// the rows must be set.
+    #[inline(always)]
+    pub(crate) fn from_summary(any: u64, all: u64) -> Extent {
+        if any == 0 {
+            Extent::None
+        } else if all == u64::MAX {
+            Extent::All
+        } else {
+            Extent::Some
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the levels do differently: the few steps for which the compiler's own vectorisation does
+//! not suffice.
+
+use crate::element::Element;
+
+/// One operand of 64 rows: an array, or one value for all of them.
+#[derive(Clone, Copy)]
+pub(crate) enum Chunk<'a, T> {
+    Rows(&'a [T; 64]),
+    Splat(T),
+}
+
+impl<T: Copy> Chunk<'_, T> {
+    #[inline(always)]
+    pub(crate) fn get(&self, row: usize) -> T {
+        match self {
+            Chunk::Rows(rows) => rows[row],
+            Chunk::Splat(value) => *value,
+        }
+    }
+}
+
+/// A level as a type. The methods must be `#[inline(always)]`: they are compiled with the
+/// features of the function they end up in.
+pub(crate) trait Isa {
+    /// Bit `n` of the result is byte `n`, each of which is 0 or 1.
+    #[inline(always)]
+    fn pack(bytes: &[u8; 64]) -> u64 {
+        let mut word = 0;
+        for (index, eight) in bytes.as_chunks::<8>().0.iter().enumerate() {
+            // The product gathers bit 0 of all eight bytes in the topmost byte.
+            let bits = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            word |= bits << (8 * index);
+        }
+        word
+    }
+
+    /// Byte `n` of the result is bit `n`: 0 or 1.
+    #[inline(always)]
+    fn unpack(word: u64) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        for (index, eight) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            // Each byte keeps one of the eight bits, which then becomes its lowest.
+            let bits = (word >> (8 * index) & 0xff).wrapping_mul(0x0101_0101_0101_0101);
+            let bits = bits & 0x8040_2010_0804_0201;
+            let set = (bits + 0x7f7f_7f7f_7f7f_7f7f) >> 7;
+            *eight = (set & 0x0101_0101_0101_0101).to_le_bytes();
+        }
+        bytes
+    }
+
+    /// Which rows of the left are less than those of the right.
+    #[inline(always)]
+    fn less<T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        Self::pack(&std::array::from_fn(|row| {
+            u8::from(lhs.get(row) < rhs.get(row))
+        }))
+    }
+
+    /// Which rows of the left are at most those of the right.
+    #[inline(always)]
+    fn less_or_equal<T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        Self::pack(&std::array::from_fn(|row| {
+            u8::from(lhs.get(row) <= rhs.get(row))
+        }))
+    }
+
+    /// Which rows of the left equal those of the right.
+    #[inline(always)]
+    fn equal<T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        Self::pack(&std::array::from_fn(|row| {
+            u8::from(lhs.get(row) == rhs.get(row))
+        }))
+    }
+
+    /// The bits of `word` that `keep` selects, moved together at the low end.
+    #[inline(always)]
+    fn extract(word: u64, keep: u64) -> u64 {
+        let mut rest = keep;
+        let mut result = 0;
+        let mut at = 0;
+        while rest != 0 {
+            result |= (word >> rest.trailing_zeros() & 1) << at;
+            at += 1;
+            rest &= rest - 1;
+        }
+        result
+    }
+
+    /// Moves the values of 64 rows that `keep` selects together at the start of `out`, which has
+    /// room for all 64 of them and a vector; what lies behind those selected is arbitrary.
+    #[inline(always)]
+    fn compress<const WIDTH: usize>(
+        values: &[[u8; WIDTH]; 64],
+        keep: u64,
+        out: &mut [[u8; WIDTH]; 64],
+    ) {
+        let mut rest = keep;
+        let mut at = 0;
+        while rest != 0 {
+            // The position is below 64 by the number of bits in a word.
+            out[at % 64] = values[rest.trailing_zeros() as usize % 64];
+            at += 1;
+            rest &= rest - 1;
+        }
+    }
+}
+
+/// What every machine can do.
+pub(crate) struct Portable;
+
+impl Isa for Portable {}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+impl Isa for Avx2 {}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Avx512;
+
+#[cfg(target_arch = "x86_64")]
+impl Isa for Avx512 {}
