@@ -1,3 +1,264 @@
-//! The type check.
+//! The type check: names become columns, operands get one type, and every choice that the
+//! semantics leave open is written into the nodes.
 
+mod adapt;
 pub(crate) mod casts;
+mod expr;
+pub(crate) mod names;
+mod operators;
+mod unify;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+use crate::error::{Clause, ExprError, ExprErrorKind, Span};
+use crate::limits::{MAX_NODES, MAX_OUTPUTS, too_many_nodes};
+use crate::query::{Query, Select};
+use crate::semantics::{Dialect, Semantics};
+use crate::tree::{Expr, Kind};
+use crate::typed::{Checked, Node, OutputColumn, Typed};
+
+/// Checks a query against the schema of the batches it is to run on.
+///
+/// Widenings that keep every value are inserted where operands differ, and noted in
+/// [`Checked::notes`]; constants take the type of what stands beside them. Everything else that
+/// does not fit is an error that says what would.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_schema::{DataType, Field, Schema};
+/// use unlade_expr::{Query, Semantics, check, parse_expr};
+///
+/// let schema = Arc::new(Schema::new(vec![
+///     Field::new("a", DataType::Int32, false),
+///     Field::new("b", DataType::Int64, true),
+/// ]));
+/// let query = Query::filter(parse_expr("a < b")?);
+/// let checked = check(&query, &schema, &Semantics::arrow())?;
+/// assert_eq!(checked.notes, ["`a` is widened from Int32 to Int64"]);
+///
+/// let query = Query::filter(parse_expr("a < c")?);
+/// let error = check(&query, &schema, &Semantics::arrow()).unwrap_err();
+/// assert_eq!(error.message(), "there is no column `c`");
+/// # Ok::<(), unlade_expr::ExprError>(())
+/// ```
+///
+/// # Errors
+/// Unknown and ambiguous names, types that do not fit, casts and types that these semantics do
+/// not have, and queries beyond the [`limits`](crate::limits).
+pub fn check(
+    query: &Query,
+    schema: &SchemaRef,
+    semantics: &Semantics,
+) -> Result<Checked, ExprError> {
+    let mut checker = Checker {
+        schema,
+        semantics: *semantics,
+        notes: Vec::new(),
+        nodes: 0,
+    };
+    let mut filter = match &query.filter {
+        Some(filter) => Some(
+            checker
+                .boolean(filter, "the filter")
+                .map_err(|error| error.within(Clause::Filter))?,
+        ),
+        None => None,
+    };
+    let (output, mut columns) = checker
+        .outputs(&query.select)
+        .map_err(|error| error.within(Clause::Select))?;
+    let mut next_ordinal = 0;
+    if let Some(filter) = &mut filter {
+        number(filter, None, &mut next_ordinal);
+    }
+    for column in &mut columns {
+        if let OutputColumn::Computed(tree) = column {
+            number(tree, None, &mut next_ordinal);
+        }
+    }
+    Ok(Checked {
+        input: Arc::clone(schema),
+        output,
+        filter,
+        columns,
+        emit_mask: query.mask || query.select == Select::Mask,
+        notes: checker.notes,
+    })
+}
+
+struct Checker<'q> {
+    schema: &'q SchemaRef,
+    semantics: Semantics,
+    notes: Vec<String>,
+    nodes: u32,
+}
+
+impl<'q> Checker<'q> {
+    fn outputs(&mut self, select: &'q Select) -> Result<(SchemaRef, Vec<OutputColumn>), ExprError> {
+        let every_column = 0..self.schema.fields().len();
+        let items = match select {
+            Select::All => {
+                let columns = every_column.map(OutputColumn::Payload).collect();
+                return Ok((Arc::clone(self.schema), columns));
+            }
+            Select::Mask => return Ok((Arc::new(Schema::empty()), Vec::new())),
+            Select::Columns(items) => items,
+        };
+        if items.len() > MAX_OUTPUTS {
+            return Err(ExprError::new(
+                ExprErrorKind::Limit,
+                format!(
+                    "{} outputs are asked for; at most {MAX_OUTPUTS} are accepted",
+                    items.len()
+                ),
+            ));
+        }
+        let mut fields = Vec::with_capacity(items.len());
+        let mut columns = Vec::with_capacity(items.len());
+        for item in items {
+            if matches!(item.kind, Kind::Wildcard) {
+                fields.extend(self.schema.fields().iter().cloned());
+                columns.extend(every_column.clone().map(OutputColumn::Payload));
+                continue;
+            }
+            let (field, column) = self.output(item).map_err(|error| error.at(item.span))?;
+            fields.push(field);
+            columns.push(column);
+        }
+        refuse_equal_names(&fields, items)?;
+        let metadata = self.schema.metadata().clone();
+        Ok((
+            Arc::new(Schema::new_with_metadata(fields, metadata)),
+            columns,
+        ))
+    }
+
+    fn output(&mut self, item: &'q Expr) -> Result<(Arc<Field>, OutputColumn), ExprError> {
+        let (alias, expr) = match &item.kind {
+            Kind::Alias { name, arg } => (Some(name.as_ref()), arg.as_ref()),
+            _ => (None, item),
+        };
+        if let Kind::Column { name, exact } = &expr.kind {
+            let position =
+                names::resolve(self.schema, name, *exact).map_err(|error| error.at(expr.span))?;
+            let field = &self.schema.fields()[position];
+            let field = match alias {
+                Some(alias) if alias != field.name() => {
+                    Arc::new(field.as_ref().clone().with_name(alias))
+                }
+                _ => Arc::clone(field),
+            };
+            return Ok((field, OutputColumn::Payload(position)));
+        }
+        let tree = self.typed(expr)?;
+        let name = match alias {
+            Some(alias) => alias.to_owned(),
+            None => expr.to_string(),
+        };
+        let field = Field::new(name, tree.data_type.clone(), tree.nullable);
+        Ok((Arc::new(field), OutputColumn::Computed(tree)))
+    }
+
+    /// Counts a node of the typed tree.
+    fn count(&mut self) -> Result<(), ExprError> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(too_many_nodes());
+        }
+        Ok(())
+    }
+
+    fn is_spark(&self) -> bool {
+        self.semantics.dialect == Dialect::Spark
+    }
+
+    /// Whether expressions compute with a type under these rules.
+    fn require_computable(&self, data_type: &DataType, what: &str) -> Result<(), ExprError> {
+        if self.is_spark() && casts::is_unsigned(data_type) {
+            return Err(ExprError::new(
+                ExprErrorKind::Unsupported,
+                format!("{what} of type {data_type}: the Spark rules know no unsigned types"),
+            )
+            .with_help("use the arrow rules"));
+        }
+        if !is_computable(data_type) {
+            return Err(ExprError::new(
+                ExprErrorKind::Unsupported,
+                format!("{what} of type {data_type} can be put out but not computed with yet"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn is_computable(data_type: &DataType) -> bool {
+    !matches!(data_type, DataType::Dictionary(..)) && crate::physical::physical(data_type).is_some()
+}
+
+fn refuse_equal_names(fields: &[Arc<Field>], items: &[Expr]) -> Result<(), ExprError> {
+    let mut seen = HashSet::with_capacity(fields.len());
+    match fields.iter().find(|field| !seen.insert(field.name())) {
+        None => Ok(()),
+        Some(twice) => {
+            let name = twice.name();
+            // A name that stands here twice is best shown where it stands last.
+            let span = items.iter().rev().find_map(|item| match &item.kind {
+                Kind::Alias { name: alias, .. } if alias.as_ref() == name => item.span,
+                Kind::Column { .. } if item.to_string() == *name => item.span,
+                _ => None,
+            });
+            Err(ExprError::new(
+                ExprErrorKind::Type,
+                format!("two outputs have the name `{name}`"),
+            )
+            .with_help("give one of them another: ... AS name")
+            .at(span))
+        }
+    }
+}
+
+/// Numbers the nodes in order of evaluation. Nodes that the check inserted get the place of what
+/// they were inserted for.
+fn number(tree: &mut Typed, place: Option<Span>, next: &mut u32) {
+    let place = tree.span.or(place);
+    tree.span = place;
+    match &mut tree.node {
+        Node::Column(_) | Node::Literal(_) => {}
+        Node::Decode(arg)
+        | Node::Negate { arg, .. }
+        | Node::Abs { arg, .. }
+        | Node::Cast { arg, .. }
+        | Node::Not(arg)
+        | Node::Is { arg, .. }
+        | Node::In { arg, .. }
+        | Node::Try(arg) => number(arg, place, next),
+        Node::Arithmetic { lhs, rhs, .. }
+        | Node::Compare { lhs, rhs, .. }
+        | Node::Distinct { lhs, rhs, .. } => {
+            number(lhs, place, next);
+            number(rhs, place, next);
+        }
+        Node::And(args) | Node::Or(args) | Node::Coalesce(args) => {
+            for arg in args {
+                number(arg, place, next);
+            }
+        }
+        Node::Case {
+            branches,
+            otherwise,
+        } => {
+            for (condition, value) in branches {
+                number(condition, place, next);
+                number(value, place, next);
+            }
+            if let Some(otherwise) = otherwise {
+                number(otherwise, place, next);
+            }
+        }
+    }
+    tree.ordinal = *next;
+    *next += 1;
+}

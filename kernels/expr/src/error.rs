@@ -20,6 +20,16 @@ pub struct ExprError {
     message: String,
     help: Option<String>,
     span: Option<Span>,
+    clause: Option<Clause>,
+}
+
+/// Which part of a query an error is about: the two may come from different texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Clause {
+    /// The predicate.
+    Filter,
+    /// The list of outputs.
+    Select,
 }
 
 /// What kind of error an [`ExprError`] is.
@@ -46,6 +56,7 @@ impl ExprError {
             message: message.into(),
             help: None,
             span: None,
+            clause: None,
         }
     }
 
@@ -61,6 +72,14 @@ impl ExprError {
     pub fn at(self, span: Option<Span>) -> Self {
         ExprError {
             span: self.span.or(span),
+            ..self
+        }
+    }
+
+    /// The same error, said to be about a part of the query.
+    pub fn within(self, clause: Clause) -> Self {
+        ExprError {
+            clause: self.clause.or(Some(clause)),
             ..self
         }
     }
@@ -84,6 +103,90 @@ impl ExprError {
     pub fn span(&self) -> Option<Span> {
         self.span
     }
+
+    /// Which part of the query it is about, where the check found it.
+    pub fn clause(&self) -> Option<Clause> {
+        self.clause
+    }
+
+    /// The error with the text and its place underlined, in several lines without a last line
+    /// feed. `text` is what was parsed: the predicate's or the list's, see [`ExprError::clause`].
+    ///
+    /// ```
+    /// use unlade_expr::parse_expr;
+    ///
+    /// let text = "a > 1 AND\nb <";
+    /// let error = parse_expr(text).unwrap_err();
+    /// assert_eq!(
+    ///     error.render(text),
+    ///     "error: expected an expression, found the end\n\
+    ///      2 | b <\n\
+    ///      \x20 |    ^",
+    /// );
+    /// ```
+    pub fn render(&self, text: &str) -> String {
+        let mut out = format!("error: {}", self.message);
+        if let Some(span) = self.span {
+            underline(&mut out, text, span);
+        }
+        if let Some(help) = &self.help {
+            out.push_str("\nhelp: ");
+            out.push_str(help);
+        }
+        out
+    }
+}
+
+/// Lines of a text that an underlined place shows at most.
+const MOST_LINES: usize = 4;
+
+/// Columns of a line that are shown at most, around the place.
+const MOST_COLUMNS: usize = 100;
+
+/// Appends the lines that a span touches, each with carets under its part of the span.
+fn underline(out: &mut String, text: &str, span: Span) {
+    let start = floor_boundary(text, span.start as usize);
+    let end = floor_boundary(text, span.end as usize).max(start);
+    let mut line_start = 0;
+    let mut touched = Vec::new();
+    for (index, line) in text.split('\n').enumerate() {
+        let (first, last) = (line_start, line_start + line.len());
+        line_start = last + 1;
+        if start <= last && (first <= start || first < end) {
+            touched.push((index + 1, first, line));
+        }
+    }
+    let width = touched
+        .last()
+        .map_or(1, |(number, _, _)| number.to_string().len());
+    let gutter = " ".repeat(width);
+    for (number, first, line) in touched.iter().take(MOST_LINES) {
+        let line = line.trim_end_matches('\r');
+        let from = start.saturating_sub(*first).min(line.len());
+        let to = end.saturating_sub(*first).min(line.len()).max(from);
+        let before = line[..from].chars().count();
+        let carets = line[from..to].chars().count().max(1);
+        let skipped = before.saturating_sub(MOST_COLUMNS / 2);
+        let shown: String = line.chars().skip(skipped).take(MOST_COLUMNS).collect();
+        let shown = shown.replace('\t', " ");
+        let carets = carets.min(MOST_COLUMNS - (before - skipped));
+        out.push_str(&format!(
+            "\n{number:>width$} | {shown}\n{gutter} | {}{}",
+            " ".repeat(before - skipped),
+            "^".repeat(carets)
+        ));
+    }
+    if touched.len() > MOST_LINES {
+        out.push_str(&format!("\n{gutter} | ..."));
+    }
+}
+
+fn floor_boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 impl fmt::Display for ExprError {

@@ -1,0 +1,572 @@
+//! Typing of each kind of expression.
+
+use arrow_schema::DataType;
+use unlade_program::{CompareOp, FloatOrder, Imm};
+
+use super::adapt::{self, Fit};
+use super::casts::{cast_makes_nulls, cast_row, computable_types, is_float};
+use super::unify::Purpose;
+use super::{Checker, names};
+use crate::error::{ExprError, ExprErrorKind, Span};
+use crate::limits::{MAX_IN_LIST, list_too_long, too_deep};
+use crate::literal::Literal;
+use crate::physical::physical;
+use crate::semantics::OnError;
+use crate::tree::{BinaryOp, Expr, Kind, Value};
+use crate::typed::{IsTest, Node, Typed};
+
+/// An operand before its neighbours have had a say about its type.
+pub(super) struct Operand<'q> {
+    pub(super) source: &'q Expr,
+    pub(super) side: Side<'q>,
+}
+
+pub(super) enum Side<'q> {
+    Typed(Typed),
+    /// A constant that takes the type of what stands beside it.
+    Free(&'q Value),
+}
+
+impl<'q> Checker<'q> {
+    /// An expression that stands alone: a constant gets its own type.
+    pub(super) fn typed(&mut self, source: &'q Expr) -> Result<Typed, ExprError> {
+        let operand = self.operand(source)?;
+        self.settle(operand)
+    }
+
+    pub(super) fn operand(&mut self, source: &'q Expr) -> Result<Operand<'q>, ExprError> {
+        let side = match &source.kind {
+            Kind::Literal(Value::Typed(literal)) => Side::Typed(self.typed_literal(literal)?),
+            Kind::Literal(value) => {
+                self.count()?;
+                Side::Free(value)
+            }
+            _ => {
+                let mut typed = self.node(source).map_err(|error| error.at(source.span))?;
+                typed.span = source.span;
+                Side::Typed(typed)
+            }
+        };
+        Ok(Operand { source, side })
+    }
+
+    /// Gives a constant that stands alone its own type.
+    pub(super) fn settle(&mut self, operand: Operand<'q>) -> Result<Typed, ExprError> {
+        let span = operand.source.span;
+        let value = match operand.side {
+            Side::Typed(typed) => return Ok(typed),
+            Side::Free(value) => value,
+        };
+        let Some(own) = adapt::own_type(value) else {
+            let (what, help) = match value {
+                Value::Null => ("NULL has no type here", "write cast(NULL as bigint)"),
+                _ => (
+                    "text is not computed with yet",
+                    "text stands for a date or timestamp beside one, or in a cast: date '2020-12-31'",
+                ),
+            };
+            return Err(ExprError::new(ExprErrorKind::Type, what)
+                .with_help(help)
+                .at(span));
+        };
+        self.require_computable(&own, "a constant")
+            .map_err(|error| error.at(span))?;
+        match adapt::fit(value, &own) {
+            Fit::Exact(imm) => Ok(constant(own, imm, span)),
+            _ => Err(ExprError::new(
+                ExprErrorKind::Limit,
+                "the number has too many digits for any type",
+            )
+            .at(span)),
+        }
+    }
+
+    /// A condition: Boolean, or the null.
+    pub(super) fn boolean(&mut self, source: &'q Expr, what: &str) -> Result<Typed, ExprError> {
+        let operand = self.operand(source)?;
+        if let Side::Free(Value::Null) = operand.side {
+            return Ok(constant(DataType::Boolean, None, source.span));
+        }
+        let typed = self.settle(operand)?;
+        if typed.data_type == DataType::Boolean {
+            return Ok(typed);
+        }
+        Err(ExprError::new(
+            ExprErrorKind::Type,
+            format!("{what} must be Boolean; `{source}` is {}", typed.data_type),
+        )
+        .with_help(format!("compare it: {source} <> 0"))
+        .at(source.span))
+    }
+
+    fn node(&mut self, source: &'q Expr) -> Result<Typed, ExprError> {
+        self.count()?;
+        match &source.kind {
+            Kind::Column { name, exact } => self.column(name, *exact, source.span),
+            Kind::Literal(_) => unreachable!("literals are operands"),
+            Kind::Not(arg) => {
+                let arg = self.boolean(arg, "the operand of NOT")?;
+                Ok(not(arg))
+            }
+            Kind::Negate(arg) => self.negate(arg),
+            Kind::Abs(arg) => self.abs(arg),
+            Kind::Binary { op, lhs, rhs } => self.binary(*op, lhs, rhs),
+            Kind::And(args) => Ok(boolean_node(
+                self.conditions(args, "an operand of AND")?,
+                Node::And,
+            )),
+            Kind::Or(args) => Ok(boolean_node(
+                self.conditions(args, "an operand of OR")?,
+                Node::Or,
+            )),
+            Kind::Is { test, negated, arg } => self.is(*test, *negated, arg),
+            Kind::Between {
+                negated,
+                arg,
+                low,
+                high,
+            } => self.between(*negated, arg, low, high),
+            Kind::In { negated, arg, list } => self.in_list(*negated, arg, list),
+            Kind::Cast { to, lenient, arg } => self.explicit_cast(arg, to, *lenient),
+            Kind::Try(arg) => {
+                let arg = self.typed(arg)?;
+                Ok(Typed {
+                    data_type: arg.data_type.clone(),
+                    nullable: true,
+                    ordinal: 0,
+                    span: None,
+                    node: Node::Try(Box::new(arg)),
+                })
+            }
+            Kind::Case {
+                operand,
+                branches,
+                otherwise,
+            } => self.case(operand.as_deref(), branches, otherwise.as_deref()),
+            Kind::Coalesce(args) => self.coalesce(args),
+            Kind::NullIf(value, null_where) => self.nullif(value, null_where),
+            Kind::Alias { name, .. } => Err(ExprError::new(
+                ExprErrorKind::Type,
+                format!("the name `{name}` stands inside an expression"),
+            )
+            .with_help("only an output as a whole can be given a name")),
+            Kind::Wildcard => Err(ExprError::new(
+                ExprErrorKind::Type,
+                "`*` stands inside an expression",
+            )
+            .with_help("it is an item of its own in a list of outputs")),
+            Kind::TooDeep => Err(too_deep()),
+        }
+    }
+
+    fn column(&mut self, name: &str, exact: bool, span: Option<Span>) -> Result<Typed, ExprError> {
+        let position = names::resolve(self.schema, name, exact)?;
+        let field = self.schema.field(position);
+        let column = Typed {
+            node: Node::Column(position),
+            data_type: field.data_type().clone(),
+            nullable: field.is_nullable(),
+            ordinal: 0,
+            span,
+        };
+        let values = match field.data_type() {
+            DataType::Dictionary(_, values) => values.as_ref(),
+            plain => plain,
+        };
+        self.require_computable(
+            values,
+            &format_args!("column `{}`", field.name()).to_string(),
+        )?;
+        if values == field.data_type() {
+            return Ok(column);
+        }
+        self.count()?;
+        Ok(Typed {
+            data_type: values.clone(),
+            // A dictionary's values may be null where its keys are not.
+            nullable: true,
+            ordinal: 0,
+            span,
+            node: Node::Decode(Box::new(column)),
+        })
+    }
+
+    fn typed_literal(&mut self, literal: &Literal) -> Result<Typed, ExprError> {
+        self.count()?;
+        self.require_computable(&literal.data_type, "a literal")?;
+        let expected = physical(&literal.data_type);
+        if literal.value.is_some_and(|imm| Some(imm.ty()) != expected) {
+            return Err(ExprError::new(
+                ExprErrorKind::Type,
+                format!(
+                    "a literal of type {} holds a value of another",
+                    literal.data_type
+                ),
+            ));
+        }
+        Ok(constant(literal.data_type.clone(), literal.value, None))
+    }
+
+    fn conditions(&mut self, args: &'q [Expr], what: &str) -> Result<Vec<Typed>, ExprError> {
+        args.iter().map(|arg| self.boolean(arg, what)).collect()
+    }
+
+    fn is(&mut self, test: IsTest, negated: bool, arg: &'q Expr) -> Result<Typed, ExprError> {
+        let arg = match (test, &arg.kind) {
+            (IsTest::Null, Kind::Literal(Value::Null | Value::Text(_))) => {
+                let is_null = matches!(arg.kind, Kind::Literal(Value::Null));
+                let value = (!is_null).then(|| Imm::mask(true));
+                constant(DataType::Boolean, value, arg.span)
+            }
+            (IsTest::Null, _) => self.typed(arg)?,
+            _ => self.boolean(arg, "the operand of IS TRUE and IS FALSE")?,
+        };
+        Ok(Typed {
+            node: Node::Is {
+                test,
+                negated,
+                arg: Box::new(arg),
+            },
+            data_type: DataType::Boolean,
+            nullable: false,
+            ordinal: 0,
+            span: None,
+        })
+    }
+
+    fn between(
+        &mut self,
+        negated: bool,
+        arg: &'q Expr,
+        low: &'q Expr,
+        high: &'q Expr,
+    ) -> Result<Typed, ExprError> {
+        let above = self.binary(BinaryOp::Compare(CompareOp::Ge), arg, low)?;
+        let below = self.binary(BinaryOp::Compare(CompareOp::Le), arg, high)?;
+        let both = boolean_node(vec![above, below], Node::And);
+        if !negated {
+            return Ok(both);
+        }
+        self.count()?;
+        Ok(not(both))
+    }
+
+    fn in_list(
+        &mut self,
+        negated: bool,
+        arg: &'q Expr,
+        list: &'q [Expr],
+    ) -> Result<Typed, ExprError> {
+        if list.is_empty() {
+            return Err(ExprError::new(ExprErrorKind::Type, "an IN list is empty"));
+        }
+        if list.len() > MAX_IN_LIST {
+            return Err(list_too_long(list.len()));
+        }
+        let operand = self.operand(arg)?;
+        let (literals, others): (Vec<_>, Vec<_>) = list
+            .iter()
+            .partition(|member| matches!(member.kind, Kind::Literal(_)));
+        let as_set = matches!(&operand.side, Side::Typed(typed)
+            if typed.data_type != DataType::Boolean && !literals.is_empty());
+        let mut parts = Vec::new();
+        let compared = if as_set {
+            let typed = self.settle(operand)?;
+            parts.push(self.in_literals(typed, &literals)?);
+            others
+        } else {
+            list.iter().collect()
+        };
+        for member in compared {
+            parts.push(self.binary(BinaryOp::Compare(CompareOp::Eq), arg, member)?);
+        }
+        let any = match parts.len() {
+            1 => parts.swap_remove(0),
+            _ => boolean_node(parts, Node::Or),
+        };
+        Ok(if negated { not(any) } else { any })
+    }
+
+    /// Membership among constants. One that the operand's type does not hold equals no value.
+    fn in_literals(&mut self, arg: Typed, members: &[&'q Expr]) -> Result<Typed, ExprError> {
+        let mut list = Vec::with_capacity(members.len());
+        for member in members {
+            let Kind::Literal(value) = &member.kind else {
+                unreachable!("members were parted by kind");
+            };
+            match adapt::fit(value, &arg.data_type) {
+                Fit::Exact(value) => list.push(Literal {
+                    data_type: arg.data_type.clone(),
+                    value,
+                }),
+                Fit::Needs(needed) => {
+                    if super::unify::common(&arg.data_type, &needed, Purpose::Compare).is_none() {
+                        return Err(ExprError::new(
+                            ExprErrorKind::Type,
+                            format!("{member} cannot be compared with {}", arg.data_type),
+                        )
+                        .at(member.span));
+                    }
+                    self.note(format!(
+                        "{member} is left out of an IN list: no {} equals it",
+                        arg.data_type
+                    ));
+                }
+                Fit::Never(why) => {
+                    return Err(ExprError::new(ExprErrorKind::Type, why).at(member.span));
+                }
+            }
+        }
+        let has_null = list.iter().any(|literal| literal.value.is_none());
+        Ok(Typed {
+            data_type: DataType::Boolean,
+            nullable: arg.nullable || has_null,
+            ordinal: 0,
+            span: None,
+            node: Node::In {
+                order: self.order(&arg.data_type),
+                arg: Box::new(arg),
+                list,
+            },
+        })
+    }
+
+    fn case(
+        &mut self,
+        operand: Option<&'q Expr>,
+        branches: &'q [(Expr, Expr)],
+        otherwise: Option<&'q Expr>,
+    ) -> Result<Typed, ExprError> {
+        if branches.is_empty() {
+            return Err(ExprError::new(ExprErrorKind::Type, "a CASE has no branch"));
+        }
+        let mut conditions = Vec::with_capacity(branches.len());
+        let mut values = Vec::with_capacity(branches.len() + 1);
+        for (condition, value) in branches {
+            conditions.push(match operand {
+                Some(operand) => {
+                    self.binary(BinaryOp::Compare(CompareOp::Eq), operand, condition)?
+                }
+                None => self.boolean(condition, "a condition of CASE")?,
+            });
+            values.push(self.operand(value)?);
+        }
+        if let Some(otherwise) = otherwise {
+            values.push(self.operand(otherwise)?);
+        }
+        let mut values = self.unify(values, Purpose::Choose)?;
+        let otherwise = otherwise.and_then(|_| values.pop()).map(Box::new);
+        let nullable = values.iter().any(|value| value.nullable)
+            || otherwise
+                .as_ref()
+                .is_none_or(|otherwise| otherwise.nullable);
+        Ok(Typed {
+            data_type: values[0].data_type.clone(),
+            nullable,
+            ordinal: 0,
+            span: None,
+            node: Node::Case {
+                branches: conditions.into_iter().zip(values).collect(),
+                otherwise,
+            },
+        })
+    }
+
+    fn coalesce(&mut self, args: &'q [Expr]) -> Result<Typed, ExprError> {
+        if args.is_empty() {
+            return Err(ExprError::new(
+                ExprErrorKind::Type,
+                "coalesce has no operand",
+            ));
+        }
+        let operands = args
+            .iter()
+            .map(|arg| self.operand(arg))
+            .collect::<Result<Vec<_>, _>>()?;
+        let args = self.unify(operands, Purpose::Choose)?;
+        Ok(Typed {
+            data_type: args[0].data_type.clone(),
+            nullable: args.iter().all(|arg| arg.nullable),
+            ordinal: 0,
+            span: None,
+            node: Node::Coalesce(args),
+        })
+    }
+
+    fn nullif(&mut self, value: &'q Expr, null_where: &'q Expr) -> Result<Typed, ExprError> {
+        let equal = self.binary(BinaryOp::Compare(CompareOp::Eq), value, null_where)?;
+        let value = self.typed(value)?;
+        self.count()?;
+        let null = constant(value.data_type.clone(), None, None);
+        Ok(Typed {
+            data_type: value.data_type.clone(),
+            nullable: true,
+            ordinal: 0,
+            span: None,
+            node: Node::Case {
+                branches: vec![(equal, null)],
+                otherwise: Some(Box::new(value)),
+            },
+        })
+    }
+
+    fn explicit_cast(
+        &mut self,
+        arg: &'q Expr,
+        to: &DataType,
+        lenient: bool,
+    ) -> Result<Typed, ExprError> {
+        self.require_computable(to, "a cast")?;
+        let operand = self.operand(arg)?;
+        let value = match operand.side {
+            Side::Typed(typed) => return self.cast(typed, to, self.cast_mode(lenient), arg),
+            Side::Free(value) => value,
+        };
+        let fit = match value {
+            Value::Text(text) => match adapt::parse_text(text, to) {
+                Fit::Never(_) | Fit::Needs(_) if lenient => Fit::Exact(None),
+                Fit::Needs(_) => Fit::Never(format!("'{text}' does not fit {to}")),
+                fit => fit,
+            },
+            value => adapt::fit(value, to),
+        };
+        match (fit, value) {
+            (Fit::Exact(imm), _) => Ok(constant(to.clone(), imm, arg.span)),
+            (Fit::Never(why), Value::Text(_)) => {
+                Err(ExprError::new(ExprErrorKind::Type, why).at(arg.span))
+            }
+            // It does not fit as it is: the cast is made as of any value.
+            (_, value) => {
+                let decimal = match value {
+                    Value::Number(digits) if super::casts::is_decimal(to) => {
+                        adapt::number_as_decimal(digits)
+                    }
+                    _ => None,
+                };
+                let typed = match decimal {
+                    Some(Literal { data_type, value }) => constant(data_type, value, arg.span),
+                    None => self.settle(operand_of(arg, value))?,
+                };
+                self.cast(typed, to, self.cast_mode(lenient), arg)
+            }
+        }
+    }
+
+    fn cast_mode(&self, lenient: bool) -> OnError {
+        if lenient {
+            OnError::Null
+        } else {
+            self.semantics.cast
+        }
+    }
+
+    /// A cast, if the table has it; none where the type is right already.
+    pub(super) fn cast(
+        &mut self,
+        arg: Typed,
+        to: &DataType,
+        on_error: OnError,
+        source: &Expr,
+    ) -> Result<Typed, ExprError> {
+        if arg.data_type == *to {
+            return Ok(arg);
+        }
+        let from = &arg.data_type;
+        let dialect = self.semantics.dialect;
+        let Some(row) = cast_row(from, to, dialect) else {
+            return Err(self.no_such_cast(from, to, source));
+        };
+        if !row.allows(from, to, on_error) {
+            let modes: Vec<_> = row.modes.iter().map(ToString::to_string).collect();
+            return Err(ExprError::new(
+                ExprErrorKind::Unsupported,
+                format!("casting {from} to {to} has no mode `{on_error}` under these rules"),
+            )
+            .with_help(format!("its modes are {}", modes.join(" and ")))
+            .at(source.span));
+        }
+        self.count()?;
+        Ok(Typed {
+            data_type: to.clone(),
+            nullable: arg.nullable || cast_makes_nulls(from, to, on_error, dialect),
+            ordinal: 0,
+            span: arg.span,
+            node: Node::Cast {
+                on_error,
+                dialect,
+                arg: Box::new(arg),
+            },
+        })
+    }
+
+    fn no_such_cast(&self, from: &DataType, to: &DataType, source: &Expr) -> ExprError {
+        let mut targets: Vec<&str> = Vec::new();
+        for target in computable_types() {
+            if let Some(row) = cast_row(from, &target, self.semantics.dialect)
+                && !targets.contains(&row.to)
+            {
+                targets.push(row.to);
+            }
+        }
+        let rules = if self.is_spark() { "Spark" } else { "arrow" };
+        ExprError::new(
+            ExprErrorKind::Unsupported,
+            format!("`{source}` is {from}, which the {rules} rules do not cast to {to}"),
+        )
+        .with_help(format!("{from} casts to {}", targets.join("; ")))
+        .at(source.span)
+    }
+
+    /// How values of a type are compared.
+    pub(super) fn order(&self, data_type: &DataType) -> FloatOrder {
+        if is_float(data_type) {
+            self.semantics.float_order
+        } else {
+            FloatOrder::Ieee
+        }
+    }
+
+    /// Keeps a sentence for `explain`, once.
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+}
+
+fn operand_of<'q>(source: &'q Expr, value: &'q Value) -> Operand<'q> {
+    Operand {
+        source,
+        side: Side::Free(value),
+    }
+}
+
+pub(super) fn constant(data_type: DataType, value: Option<Imm>, span: Option<Span>) -> Typed {
+    Typed {
+        data_type: data_type.clone(),
+        nullable: value.is_none(),
+        ordinal: 0,
+        span,
+        node: Node::Literal(Literal { data_type, value }),
+    }
+}
+
+fn not(arg: Typed) -> Typed {
+    Typed {
+        data_type: DataType::Boolean,
+        nullable: arg.nullable,
+        ordinal: 0,
+        span: arg.span,
+        node: Node::Not(Box::new(arg)),
+    }
+}
+
+fn boolean_node(args: Vec<Typed>, node: fn(Vec<Typed>) -> Node) -> Typed {
+    Typed {
+        data_type: DataType::Boolean,
+        nullable: args.iter().any(|arg| arg.nullable),
+        ordinal: 0,
+        span: None,
+        node: node(args),
+    }
+}

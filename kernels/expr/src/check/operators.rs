@@ -1,0 +1,246 @@
+//! Typing of operators: arithmetic and comparison.
+
+use arrow_schema::DataType;
+
+use super::Checker;
+use super::casts::{is_float, is_integer, is_unsigned};
+use super::expr::{Operand, Side};
+use super::unify::Purpose;
+use crate::error::{ExprError, ExprErrorKind};
+use crate::semantics::{FloatZeroDivision, OnError};
+use crate::tree::{BinaryOp, Expr};
+use crate::typed::{ArithmeticOp, Node, Typed};
+
+impl<'q> Checker<'q> {
+    pub(super) fn binary(
+        &mut self,
+        op: BinaryOp,
+        lhs: &'q Expr,
+        rhs: &'q Expr,
+    ) -> Result<Typed, ExprError> {
+        let operands = vec![self.operand(lhs)?, self.operand(rhs)?];
+        self.count()?;
+        let sources = [lhs, rhs];
+        match op {
+            BinaryOp::Compare(op) => {
+                let [lhs, rhs] = self.pair(operands, Purpose::Compare)?;
+                Ok(Typed {
+                    data_type: DataType::Boolean,
+                    nullable: lhs.nullable || rhs.nullable,
+                    ordinal: 0,
+                    span: None,
+                    node: Node::Compare {
+                        op,
+                        order: self.order(&lhs.data_type),
+                        lhs: Box::new(lhs),
+                        rhs: Box::new(rhs),
+                    },
+                })
+            }
+            BinaryOp::Distinct | BinaryOp::NotDistinct => {
+                let [lhs, rhs] = self.pair(operands, Purpose::Compare)?;
+                Ok(Typed {
+                    data_type: DataType::Boolean,
+                    nullable: false,
+                    ordinal: 0,
+                    span: None,
+                    node: Node::Distinct {
+                        negated: op == BinaryOp::NotDistinct,
+                        order: self.order(&lhs.data_type),
+                        lhs: Box::new(lhs),
+                        rhs: Box::new(rhs),
+                    },
+                })
+            }
+            BinaryOp::Arithmetic(ArithmeticOp::Div) if self.is_spark() => {
+                let [lhs, rhs] = self.both_as(operands, &DataType::Float64, "`/`")?;
+                self.arithmetic(ArithmeticOp::Div, lhs, rhs, sources)
+            }
+            BinaryOp::Arithmetic(op) => {
+                let [lhs, rhs] = self.pair(operands, Purpose::Arithmetic)?;
+                self.arithmetic(op, lhs, rhs, sources)
+            }
+            BinaryOp::IntegerDivide => {
+                let [lhs, rhs] = match self.is_spark() {
+                    true => self.both_as(operands, &DataType::Int64, "`div`")?,
+                    false => self.pair(operands, Purpose::Arithmetic)?,
+                };
+                if !is_integer(&lhs.data_type) {
+                    return Err(ExprError::new(
+                        ExprErrorKind::Type,
+                        format!("`div` divides integers; these are {}", lhs.data_type),
+                    )
+                    .with_help("use `/`, or cast both sides to bigint"));
+                }
+                self.arithmetic(ArithmeticOp::Div, lhs, rhs, sources)
+            }
+        }
+    }
+
+    pub(super) fn negate(&mut self, arg: &'q Expr) -> Result<Typed, ExprError> {
+        let typed = self.typed(arg)?;
+        if is_unsigned(&typed.data_type) {
+            return Err(ExprError::new(
+                ExprErrorKind::Type,
+                format!(
+                    "`{arg}` is {}, which has no negative values",
+                    typed.data_type
+                ),
+            )
+            .with_help(format!("write -cast({arg} as bigint)")));
+        }
+        self.require_arithmetic(&typed, "negated", arg)?;
+        let overflow = self.semantics.overflow;
+        Ok(Typed {
+            data_type: typed.data_type.clone(),
+            nullable: typed.nullable || self.overflow_makes_nulls(&typed.data_type),
+            ordinal: 0,
+            span: None,
+            node: Node::Negate {
+                overflow,
+                arg: Box::new(typed),
+            },
+        })
+    }
+
+    pub(super) fn abs(&mut self, arg: &'q Expr) -> Result<Typed, ExprError> {
+        let typed = self.typed(arg)?;
+        self.require_arithmetic(&typed, "made absolute", arg)?;
+        if is_unsigned(&typed.data_type) {
+            return Ok(typed);
+        }
+        let overflow = self.semantics.overflow;
+        Ok(Typed {
+            data_type: typed.data_type.clone(),
+            nullable: typed.nullable || self.overflow_makes_nulls(&typed.data_type),
+            ordinal: 0,
+            span: None,
+            node: Node::Abs {
+                overflow,
+                arg: Box::new(typed),
+            },
+        })
+    }
+
+    fn arithmetic(
+        &mut self,
+        op: ArithmeticOp,
+        lhs: Typed,
+        rhs: Typed,
+        sources: [&Expr; 2],
+    ) -> Result<Typed, ExprError> {
+        let verb = match op {
+            ArithmeticOp::Add => "added",
+            ArithmeticOp::Sub => "subtracted",
+            ArithmeticOp::Mul => "multiplied",
+            ArithmeticOp::Div | ArithmeticOp::Rem => "divided",
+        };
+        self.require_arithmetic(&lhs, verb, sources[0])?;
+        let data_type = lhs.data_type.clone();
+        let divides = matches!(op, ArithmeticOp::Div | ArithmeticOp::Rem);
+        let zero_makes_nulls = divides
+            && match is_float(&data_type) {
+                true => self.semantics.float_divide_by_zero == FloatZeroDivision::Null,
+                false => self.semantics.divide_by_zero == OnError::Null,
+            };
+        Ok(Typed {
+            nullable: lhs.nullable
+                || rhs.nullable
+                || zero_makes_nulls
+                || self.overflow_makes_nulls(&data_type),
+            data_type,
+            ordinal: 0,
+            span: None,
+            node: Node::Arithmetic {
+                op,
+                overflow: self.semantics.overflow,
+                zero: self.semantics.divide_by_zero,
+                float_zero: self.semantics.float_divide_by_zero,
+                lhs: Box::new(lhs),
+                rhs: Box::new(rhs),
+            },
+        })
+    }
+
+    fn overflow_makes_nulls(&self, data_type: &DataType) -> bool {
+        self.semantics.overflow == OnError::Null && is_integer(data_type)
+    }
+
+    fn require_arithmetic(
+        &self,
+        operand: &Typed,
+        verb: &str,
+        source: &Expr,
+    ) -> Result<(), ExprError> {
+        let data_type = &operand.data_type;
+        if is_integer(data_type) || is_float(data_type) {
+            return Ok(());
+        }
+        let error = ExprError::new(
+            ExprErrorKind::Type,
+            format!("`{source}` is {data_type}, which cannot be {verb}"),
+        )
+        .at(source.span);
+        Err(match data_type {
+            DataType::Decimal128(..) => error.with_help(format!(
+                "decimals are compared and cast only; write cast({source} as double)"
+            )),
+            DataType::Boolean => error.with_help(format!("write cast({source} as int)")),
+            _ => error.with_help("dates and timestamps are compared and cast only"),
+        })
+    }
+
+    /// Both operands as one given type, as Spark's divisions want them.
+    fn both_as(
+        &mut self,
+        operands: Vec<Operand<'q>>,
+        to: &DataType,
+        operator: &str,
+    ) -> Result<[Typed; 2], ExprError> {
+        let mut typed = Vec::with_capacity(2);
+        for operand in operands {
+            let source = operand.source;
+            if let Side::Typed(side) = &operand.side
+                && !is_integer(&side.data_type)
+            {
+                let fits = *to == DataType::Float64;
+                self.require_arithmetic(side, "divided", source)?;
+                if !fits {
+                    return Err(ExprError::new(
+                        ExprErrorKind::Type,
+                        format!("`div` divides integers; `{source}` is {}", side.data_type),
+                    )
+                    .with_help("use `/`, or cast both sides to bigint")
+                    .at(source.span));
+                }
+            }
+            let side = match operand.side {
+                Side::Free(_) => self.free_as(operand, to)?,
+                Side::Typed(side) if side.data_type != *to => {
+                    self.note(format!(
+                        "`{source}` is cast from {} to {to}, which {operator} computes with",
+                        side.data_type
+                    ));
+                    self.cast(side, to, OnError::Trap, source)?
+                }
+                Side::Typed(side) => side,
+            };
+            typed.push(side);
+        }
+        Ok(two(typed))
+    }
+
+    fn pair(
+        &mut self,
+        operands: Vec<Operand<'q>>,
+        purpose: Purpose,
+    ) -> Result<[Typed; 2], ExprError> {
+        self.unify(operands, purpose).map(two)
+    }
+}
+
+fn two(typed: Vec<Typed>) -> [Typed; 2] {
+    typed
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("two operands stay two"))
+}

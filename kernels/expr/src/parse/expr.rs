@@ -1,0 +1,454 @@
+//! The grammar of expressions: operators by how tightly they bind.
+
+use arrow_schema::DataType;
+use sqlparser::tokenizer::Token;
+use unlade_program::CompareOp;
+
+use super::tokens::{Cursor, syntax};
+use crate::builder::{case, coalesce, if_, nullif, when};
+use crate::check::names::closest;
+use crate::display::{is_reserved, level};
+use crate::error::{ExprError, ExprErrorKind, Span};
+use crate::functions::function_names;
+use crate::tree::{BinaryOp, Expr, Kind, Value};
+use crate::type_name::plain_type;
+use crate::typed::{ArithmeticOp, IsTest};
+
+impl Cursor<'_> {
+    /// An expression of any kind.
+    pub(super) fn expression(&mut self) -> Result<Expr, ExprError> {
+        self.binding(level::OR)
+    }
+
+    /// `*`, or an expression with a name or without.
+    pub(super) fn select_item(&mut self) -> Result<Expr, ExprError> {
+        let start = self.span();
+        if self.take(&Token::Mul) {
+            return Ok(Expr::new(Kind::Wildcard).spanning(start));
+        }
+        let expr = self.expression()?;
+        let named = self.take_word("as");
+        let name = match self.peek() {
+            Token::Word(word) if word.quote_style.is_some() || !is_reserved(&word.value) => {
+                word.value.clone()
+            }
+            _ if named => return Err(self.unexpected("a name after `AS`")),
+            _ => return Ok(expr),
+        };
+        self.advance();
+        Ok(expr.alias(name).spanning(self.span_from(start)))
+    }
+
+    /// What binds at least as tightly as a level.
+    fn binding(&mut self, least: u8) -> Result<Expr, ExprError> {
+        self.nested(|cursor| {
+            let start = cursor.span();
+            let mut left = cursor.prefix(least)?;
+            while let Some(operator) = cursor.infix() {
+                if operator.level() < least {
+                    break;
+                }
+                left = cursor.apply(operator, left)?;
+                left = left.spanning(cursor.span_from(start));
+            }
+            Ok(left)
+        })
+    }
+
+    fn prefix(&mut self, least: u8) -> Result<Expr, ExprError> {
+        let start = self.span();
+        if Self::is_word(self.peek(), "not") {
+            if least > level::NOT {
+                return Err(
+                    syntax("`NOT` binds less tightly than what is before it", start)
+                        .with_help("put NOT and its operand in parentheses"),
+                );
+            }
+            self.advance();
+            let arg = self.binding(level::NOT)?;
+            return Ok(arg.not().spanning(self.span_from(start)));
+        }
+        if self.take(&Token::Plus) {
+            return self.binding(level::NEGATE);
+        }
+        if self.take(&Token::Minus) {
+            if let Token::Number(digits, long) = self.peek() {
+                let value = number(&format!("-{digits}"), *long, self.span())?;
+                self.advance();
+                return Ok(value.spanning(self.span_from(start)));
+            }
+            let arg = self.binding(level::NEGATE)?;
+            return Ok(arg.neg().spanning(self.span_from(start)));
+        }
+        let expr = self.primary()?;
+        Ok(expr.spanning(self.span_from(start)))
+    }
+
+    fn primary(&mut self) -> Result<Expr, ExprError> {
+        let span = self.span();
+        match self.peek() {
+            Token::LParen => {
+                self.advance();
+                let expr = self.expression()?;
+                self.expect(&Token::RParen, "to close the parenthesis")?;
+                Ok(expr)
+            }
+            Token::Number(digits, long) => {
+                let value = number(digits, *long, span)?;
+                self.advance();
+                Ok(value)
+            }
+            Token::SingleQuotedString(_) => {
+                let text = self.string("text")?;
+                Ok(literal(Value::Text(text)))
+            }
+            Token::Word(word) if word.quote_style.is_some() => {
+                let name = word.value.as_str().into();
+                self.advance();
+                self.refuse_qualified(span)?;
+                Ok(Expr::new(Kind::Column { name, exact: true }))
+            }
+            Token::Word(word) => {
+                let word = word.value.clone();
+                self.word(&word, span)
+            }
+            _ => Err(self.unexpected("an expression")),
+        }
+    }
+
+    /// What starts with a word without quotes.
+    fn word(&mut self, word: &str, span: Span) -> Result<Expr, ExprError> {
+        if word.eq_ignore_ascii_case("case") {
+            self.advance();
+            return self.case();
+        }
+        for (name, value) in [
+            ("null", Value::Null),
+            ("true", Value::Boolean(true)),
+            ("false", Value::Boolean(false)),
+        ] {
+            if word.eq_ignore_ascii_case(name) {
+                self.advance();
+                return Ok(literal(value));
+            }
+        }
+        if is_reserved(word) {
+            let error = self.unexpected("an expression");
+            return Err(match word.to_ascii_lowercase().as_str() {
+                "select" | "where" => error.with_help("give an expression, not a statement"),
+                _ => error.with_help("a column of this name needs double quotes"),
+            });
+        }
+        if self.starts_typed_string(word) {
+            let to = self.data_type()?;
+            let place = self.span();
+            let text = literal(Value::Text(self.string("text in quotes after the type")?));
+            return Ok(text.spanning(place).cast(to));
+        }
+        self.advance();
+        if self.take(&Token::LParen) {
+            return self.call(word, span);
+        }
+        self.refuse_qualified(span)?;
+        Ok(Expr::new(Kind::Column {
+            name: word.into(),
+            exact: false,
+        }))
+    }
+
+    /// Whether a type stands here that text follows: `date '2020-01-01'`, `decimal(5, 2) '1.50'`.
+    fn starts_typed_string(&self, word: &str) -> bool {
+        let next = self.peek_at(1);
+        let has_parameters = ["decimal", "numeric", "timestamp", "timestamptz"]
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(word));
+        match next {
+            Token::SingleQuotedString(_) => has_parameters || plain_type(word).is_some(),
+            Token::LParen => has_parameters,
+            next => {
+                has_parameters && (Self::is_word(next, "with") || Self::is_word(next, "without"))
+            }
+        }
+    }
+
+    fn refuse_qualified(&self, span: Span) -> Result<(), ExprError> {
+        match self.peek() {
+            Token::Period => Err(ExprError::new(
+                ExprErrorKind::Unsupported,
+                "there are no tables and no fields of structs to choose from",
+            )
+            .with_help("put a column's name that has a point in it in double quotes")
+            .at(Some(self.span_from(span)))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The rest of a `CASE`.
+    fn case(&mut self) -> Result<Expr, ExprError> {
+        let operand = match Self::is_word(self.peek(), "when") {
+            true => None,
+            false => Some(self.expression()?),
+        };
+        self.expect_word("when", "after `CASE`")?;
+        let mut branches = match operand {
+            Some(operand) => case(operand).when(self.expression()?),
+            None => when(self.expression()?),
+        };
+        loop {
+            self.expect_word("then", "after the condition of `WHEN`")?;
+            let ended = branches.then(self.expression()?);
+            if self.take_word("when") {
+                branches = ended.when(self.expression()?);
+                continue;
+            }
+            let otherwise = match self.take_word("else") {
+                true => Some(Box::new(self.expression()?)),
+                false => None,
+            };
+            self.expect_word("end", "to close `CASE`")?;
+            return Ok(ended.finish(otherwise));
+        }
+    }
+
+    /// The rest of a call after its parenthesis.
+    fn call(&mut self, name: &str, span: Span) -> Result<Expr, ExprError> {
+        match name.to_ascii_lowercase().as_str() {
+            "cast" => self.cast(false),
+            "try_cast" => self.cast(true),
+            "abs" => self.arguments(name).map(|[arg]| arg.abs()),
+            "try" => self.arguments(name).map(|[arg]| arg.try_()),
+            "nullif" => self
+                .arguments(name)
+                .map(|[value, other]| nullif(value, other)),
+            "if" => self
+                .arguments(name)
+                .map(|[condition, then, otherwise]| if_(condition, then, otherwise)),
+            "coalesce" => {
+                let mut operands = vec![self.expression()?];
+                while self.take_comma() {
+                    operands.push(self.expression()?);
+                }
+                self.expect(&Token::RParen, "to close `coalesce`")?;
+                Ok(coalesce(operands))
+            }
+            _ => {
+                let message = format!("there is no function `{name}`");
+                let error = ExprError::new(ExprErrorKind::Unknown, message).at(Some(span));
+                Err(match closest(name, function_names()) {
+                    Some(near) => error.with_help(format!("did you mean `{near}`?")),
+                    None => error.with_help("`unlade functions` lists those there are"),
+                })
+            }
+        }
+    }
+
+    fn cast(&mut self, lenient: bool) -> Result<Expr, ExprError> {
+        let arg = self.expression()?;
+        self.expect_word("as", "before the type of a cast")?;
+        let to = self.data_type()?;
+        self.expect(&Token::RParen, "to close the cast")?;
+        Ok(arg.cast_or_null(to, lenient))
+    }
+
+    /// As many arguments as a function takes.
+    fn arguments<const COUNT: usize>(&mut self, name: &str) -> Result<[Expr; COUNT], ExprError> {
+        let wrong = |cursor: &Self| {
+            let plural = if COUNT == 1 { "" } else { "s" };
+            syntax(
+                format!("`{name}` takes {COUNT} argument{plural}"),
+                cursor.span(),
+            )
+        };
+        let mut arguments = Vec::with_capacity(COUNT);
+        if *self.peek() == Token::RParen {
+            return Err(wrong(self));
+        }
+        loop {
+            arguments.push(self.expression()?);
+            if *self.peek() != Token::Comma {
+                break;
+            }
+            if arguments.len() == COUNT {
+                return Err(wrong(self));
+            }
+            self.advance();
+        }
+        if *self.peek() == Token::RParen && arguments.len() < COUNT {
+            return Err(wrong(self));
+        }
+        self.expect(&Token::RParen, &format!("to close `{name}`"))?;
+        Ok(arguments
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("their number was checked")))
+    }
+
+    /// The operator that comes next, if one does.
+    fn infix(&self) -> Option<Infix> {
+        let binary = |op| Some(Infix::Binary(op));
+        match self.peek() {
+            Token::Eq | Token::DoubleEq => binary(BinaryOp::Compare(CompareOp::Eq)),
+            Token::Neq => binary(BinaryOp::Compare(CompareOp::Ne)),
+            Token::Lt => binary(BinaryOp::Compare(CompareOp::Lt)),
+            Token::LtEq => binary(BinaryOp::Compare(CompareOp::Le)),
+            Token::Gt => binary(BinaryOp::Compare(CompareOp::Gt)),
+            Token::GtEq => binary(BinaryOp::Compare(CompareOp::Ge)),
+            Token::Spaceship => Some(Infix::NullSafeEqual),
+            Token::Plus => binary(BinaryOp::Arithmetic(ArithmeticOp::Add)),
+            Token::Minus => binary(BinaryOp::Arithmetic(ArithmeticOp::Sub)),
+            Token::Mul => binary(BinaryOp::Arithmetic(ArithmeticOp::Mul)),
+            Token::Div => binary(BinaryOp::Arithmetic(ArithmeticOp::Div)),
+            Token::Mod => binary(BinaryOp::Arithmetic(ArithmeticOp::Rem)),
+            Token::DoubleColon => Some(Infix::Cast),
+            Token::Word(word) if word.quote_style.is_none() => {
+                let value = word.value.as_str();
+                let is = |name: &str| value.eq_ignore_ascii_case(name);
+                if is("and") {
+                    Some(Infix::And)
+                } else if is("or") {
+                    Some(Infix::Or)
+                } else if is("div") {
+                    binary(BinaryOp::IntegerDivide)
+                } else if is("is") {
+                    Some(Infix::Is)
+                } else if is("between") || is("in") || is("like") || is("ilike") || is("not") {
+                    Some(Infix::Predicate)
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads the operator and what is right of it.
+    fn apply(&mut self, operator: Infix, left: Expr) -> Result<Expr, ExprError> {
+        let place = self.span();
+        if !matches!(operator, Infix::Predicate) {
+            self.advance();
+        }
+        match operator {
+            Infix::Or => Ok(left.or(self.binding(level::OR + 1)?)),
+            Infix::And => Ok(left.and(self.binding(level::AND + 1)?)),
+            Infix::Binary(op) => {
+                let right = self.binding(op.level() + 1)?;
+                Ok(Expr::new(Kind::Binary {
+                    op,
+                    lhs: Box::new(left),
+                    rhs: Box::new(right),
+                }))
+            }
+            Infix::NullSafeEqual => Ok(left.not_distinct_from(self.binding(level::COMPARE + 1)?)),
+            Infix::Cast => {
+                let to = self.data_type()?;
+                Ok(left.cast(to))
+            }
+            Infix::Is => self.is(left),
+            Infix::Predicate => {
+                let negated = self.take_word("not");
+                if self.take_word("between") {
+                    let low = self.binding(level::ADD)?;
+                    self.expect_word("and", "between the bounds of `BETWEEN`")?;
+                    let high = self.binding(level::ADD)?;
+                    Ok(left.between_or_not(low, high, negated))
+                } else if self.take_word("in") {
+                    let list = self.list()?;
+                    Ok(left.in_or_not(list, negated))
+                } else if Self::is_word(self.peek(), "like") || Self::is_word(self.peek(), "ilike")
+                {
+                    Err(ExprError::new(
+                        ExprErrorKind::Unsupported,
+                        "text is not computed with yet, so there is no LIKE",
+                    )
+                    .at(Some(self.span_from(place))))
+                } else {
+                    Err(self.unexpected("`BETWEEN` or `IN` after `NOT`"))
+                }
+            }
+        }
+    }
+
+    fn is(&mut self, left: Expr) -> Result<Expr, ExprError> {
+        let negated = self.take_word("not");
+        if self.take_word("distinct") {
+            self.expect_word("from", "after `IS DISTINCT`")?;
+            let right = self.binding(level::IS + 1)?;
+            return Ok(match negated {
+                true => left.not_distinct_from(right),
+                false => left.distinct_from(right),
+            });
+        }
+        for (word, test) in [
+            ("null", IsTest::Null),
+            ("unknown", IsTest::Null),
+            ("true", IsTest::True),
+            ("false", IsTest::False),
+        ] {
+            if self.take_word(word) {
+                return Ok(left.is(test, negated));
+            }
+        }
+        Err(self.unexpected("`NULL`, `TRUE`, `FALSE` or `DISTINCT FROM` after `IS`"))
+    }
+
+    fn list(&mut self) -> Result<Vec<Expr>, ExprError> {
+        self.expect(&Token::LParen, "after `IN`")?;
+        let mut members = vec![self.expression()?];
+        while self.take_comma() {
+            members.push(self.expression()?);
+        }
+        self.expect(&Token::RParen, "to close the list")?;
+        Ok(members)
+    }
+}
+
+/// What may stand after an operand.
+#[derive(Clone, Copy)]
+enum Infix {
+    Or,
+    And,
+    Is,
+    /// `[NOT] BETWEEN`, `[NOT] IN`, `[NOT] LIKE`
+    Predicate,
+    Binary(BinaryOp),
+    /// `<=>`
+    NullSafeEqual,
+    /// `::`
+    Cast,
+}
+
+impl Infix {
+    fn level(self) -> u8 {
+        match self {
+            Infix::Or => level::OR,
+            Infix::And => level::AND,
+            Infix::Is => level::IS,
+            Infix::Predicate | Infix::NullSafeEqual => level::COMPARE,
+            Infix::Binary(op) => op.level(),
+            Infix::Cast => level::CAST,
+        }
+    }
+}
+
+fn literal(value: Value) -> Expr {
+    Expr::new(Kind::Literal(value))
+}
+
+/// A number as it is written; with Spark's suffix `L` it is a bigint.
+fn number(digits: &str, long: bool, span: Span) -> Result<Expr, ExprError> {
+    if digits.contains(['.', 'e', 'E']) {
+        return Ok(literal(Value::Number(digits.into())));
+    }
+    let value = digits.parse().map_err(|_| {
+        ExprError::new(
+            ExprErrorKind::Limit,
+            "a whole number of more than 38 digits fits no type",
+        )
+        .at(Some(span))
+    })?;
+    let value = literal(Value::Integer(value));
+    Ok(if long {
+        value.cast(DataType::Int64)
+    } else {
+        value
+    })
+}
