@@ -27,7 +27,7 @@
 //! ```
 //!
 //! - [`Scan`], [`ScanOptions`], [`Input`]: what is read, and how
-//! - [`BatchReader`]: the batches
+//! - [`BatchReader`]: the batches, each with its [`Location`]
 //! - [`Pruning`]: which row groups a predicate rules out
 //! - [`Sink`], [`Target`]: what is written
 //! - [`Format`]: formats and how they are recognised
@@ -49,7 +49,7 @@ mod source;
 pub use error::{IngestError, Place};
 pub use format::Format;
 pub use guard::is_decoding;
-pub use parallel::BatchReader;
+pub use parallel::{BatchReader, Location};
 pub use prune::Pruning;
 pub use scan::{Input, Scan, ScanOptions, ScanStats};
 pub use sink::{Sink, Target};

@@ -13,7 +13,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::error::IngestError;
+use crate::error::{IngestError, Place};
 use crate::scan::{ScanOptions, ScanStats};
 use crate::source::{Unit, UnitBatches};
 
@@ -29,8 +29,19 @@ pub struct BatchReader {
     batch_rows: usize,
     /// What is left of a batch that was larger than asked for.
     rest: Option<RecordBatch>,
+    /// Where the next batch begins.
+    next: Option<Location>,
     units: Units,
     failed: bool,
+}
+
+/// Where a batch's rows are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The input.
+    pub place: Place,
+    /// The input's row that is the batch's first, counted from 0.
+    pub first_row: u64,
 }
 
 enum Units {
@@ -43,7 +54,7 @@ enum Units {
     },
     /// Decoded by threads.
     Threads {
-        queues: Receiver<Receiver<Item>>,
+        queues: Receiver<(Unit, Receiver<Item>)>,
         open: Option<Receiver<Item>>,
         workers: Workers,
     },
@@ -77,6 +88,7 @@ impl BatchReader {
             stats,
             batch_rows,
             rest: None,
+            next: None,
             units,
             failed: false,
         }
@@ -92,7 +104,25 @@ impl BatchReader {
         self.stats
     }
 
+    /// The next batch with the place its rows have in the inputs, by which an error of a row can
+    /// be told to a person.
+    pub fn next_located(&mut self) -> Option<Result<(Location, RecordBatch), IngestError>> {
+        match self.next_sliced()? {
+            Ok(batch) => {
+                let next = self
+                    .next
+                    .as_mut()
+                    .expect("a batch comes from an opened unit");
+                let location = next.clone();
+                next.first_row += batch.num_rows() as u64;
+                Some(Ok((location, batch)))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
     fn next_whole(&mut self) -> Option<Item> {
+        let next = &mut self.next;
         match &mut self.units {
             Units::Inline {
                 waiting,
@@ -107,6 +137,7 @@ impl BatchReader {
                     *open = None;
                 }
                 let unit = waiting.pop_front()?;
+                *next = Some(unit.location(next.as_ref()));
                 match unit.guarded(|| unit.open(columns, *rows)) {
                     Ok(batches) => *open = Some((unit, batches)),
                     Err(error) => return Some(Err(error)),
@@ -119,7 +150,9 @@ impl BatchReader {
                     }
                     *open = None;
                 }
-                *open = Some(queues.recv().ok()?);
+                let (unit, queue) = queues.recv().ok()?;
+                *next = Some(unit.location(next.as_ref()));
+                *open = Some(queue);
             },
         }
     }
@@ -128,13 +161,14 @@ impl BatchReader {
 fn spawn(units: Vec<Unit>, columns: &[usize], batch_rows: usize, threads: usize) -> Units {
     // The dispatcher hands each unit's queue to the consumer and the unit to a worker, in one
     // order; both channels are as long as the number of workers, so no unit is opened early.
-    let (to_consumer, queues) = bounded::<Receiver<Item>>(threads);
+    let (to_consumer, queues) = bounded::<(Unit, Receiver<Item>)>(threads);
     let (to_workers, jobs) = bounded::<(Unit, Sender<Item>)>(0);
     let mut workers = Vec::with_capacity(threads + 1);
     workers.push(std::thread::spawn(move || {
         for unit in units {
             let (sender, receiver) = bounded(QUEUED_BATCHES);
-            if to_consumer.send(receiver).is_err() || to_workers.send((unit, sender)).is_err() {
+            let told = to_consumer.send((unit.clone(), receiver));
+            if told.is_err() || to_workers.send((unit, sender)).is_err() {
                 return;
             }
         }
@@ -174,6 +208,12 @@ impl Iterator for BatchReader {
     type Item = Item;
 
     fn next(&mut self) -> Option<Item> {
+        Some(self.next_located()?.map(|(_, batch)| batch))
+    }
+}
+
+impl BatchReader {
+    fn next_sliced(&mut self) -> Option<Item> {
         loop {
             if let Some(rest) = self.rest.take() {
                 if rest.num_rows() > self.batch_rows {

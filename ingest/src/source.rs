@@ -18,6 +18,7 @@ use crate::error::{IngestError, Place};
 use crate::format::Format;
 use crate::guard::guarded;
 use crate::mapped::{MappedInput, MappedIpc};
+use crate::parallel::Location;
 use crate::prune::Pruning;
 use crate::scan::Input;
 
@@ -277,6 +278,23 @@ impl Unit {
             Part::Stream => Format::ArrowStream,
         };
         guarded(&self.source.place, format.name(), step)
+    }
+
+    /// Where the unit's rows begin, given where those of the unit before it ended.
+    pub(crate) fn location(&self, before: Option<&Location>) -> Location {
+        let place = self.source.place.clone();
+        let first_row = match (&self.source.content, self.part) {
+            (Content::Parquet { metadata, .. }, Part::RowGroup(group)) => {
+                let groups = &metadata.metadata().row_groups()[..group];
+                groups
+                    .iter()
+                    .map(|group| group.num_rows().max(0) as u64)
+                    .sum()
+            }
+            (_, Part::IpcBatch(index)) if index > 0 => before.map_or(0, |before| before.first_row),
+            _ => 0,
+        };
+        Location { place, first_row }
     }
 
     /// Rows in the unit, where the file's directory says so.

@@ -124,6 +124,33 @@ fn in_a_mapping_of(path: &Path, address: *const u8) -> bool {
 }
 
 #[test]
+fn batches_know_their_file_and_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let batches: Vec<RecordBatch> = (0..3).map(|part| batch(part * 1000, 1000)).collect();
+    let parquet = write(folder.path().join("a.parquet"), Format::Parquet, &batches);
+    let arrow = write(folder.path().join("a.arrow"), Format::ArrowFile, &batches);
+    for threads in [1, 3] {
+        let options = ScanOptions {
+            batch_rows: 300,
+            threads,
+            mmap: false,
+        };
+        let inputs = [Input::File(parquet.clone()), Input::File(arrow.clone())];
+        let scan = Scan::open(&inputs, options).unwrap();
+        let mut reader = scan.into_reader(&[0], None).unwrap();
+        let mut seen = 0;
+        while let Some(next) = reader.next_located() {
+            let (location, batch) = next.unwrap();
+            let path = if seen < 3000 { &parquet } else { &arrow };
+            assert_eq!(location.place, unlade_ingest::Place::File(path.clone()));
+            assert_eq!(location.first_row, seen % 3000);
+            seen += batch.num_rows() as u64;
+        }
+        assert_eq!(seen, 6000);
+    }
+}
+
+#[test]
 fn differing_schemas_name_the_file_and_the_column() {
     let folder = tempfile::tempdir().unwrap();
     let one = write(
