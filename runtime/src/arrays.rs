@@ -132,3 +132,45 @@ pub(crate) fn nulls(bits: Buffer, rows: usize) -> Option<NullBuffer> {
 pub(crate) fn malformed(error: ArrowError) -> Error {
     Error::Malformed(error.to_string())
 }
+
+/// Bytes of an array's rows: values, offsets and validity, without what it shares with others
+/// beyond its slice. The values of a dictionary and the data of views are not counted.
+pub(crate) fn byte_size(array: &ArrayRef) -> u64 {
+    let rows = array.len();
+    let validity = match array.nulls() {
+        Some(nulls) if nulls.null_count() > 0 => rows.div_ceil(8),
+        _ => 0,
+    };
+    let offsets = |first: usize, last: usize, width: usize| last - first + (rows + 1) * width;
+    let data_type = array.data_type();
+    let values = match data_type {
+        DataType::Boolean => rows.div_ceil(8),
+        DataType::Utf8View | DataType::BinaryView => 16 * rows,
+        DataType::ListView(_) => 8 * rows,
+        DataType::LargeListView(_) => 16 * rows,
+        DataType::Utf8 => ends(array.as_string::<i32>().value_offsets(), offsets),
+        DataType::Binary => ends(array.as_binary::<i32>().value_offsets(), offsets),
+        DataType::LargeUtf8 => ends(array.as_string::<i64>().value_offsets(), offsets),
+        DataType::LargeBinary => ends(array.as_binary::<i64>().value_offsets(), offsets),
+        DataType::Struct(_) => array
+            .as_struct()
+            .columns()
+            .iter()
+            .map(|column| byte_size(column) as usize)
+            .sum(),
+        DataType::Null => 0,
+        other => match fixed_width(other) {
+            Some(width) => rows * width,
+            None => return array.to_data().get_slice_memory_size().unwrap_or(0) as u64,
+        },
+    };
+    (values + validity) as u64
+}
+
+fn ends<O: arrow_buffer::ArrowNativeType>(
+    offsets: &[O],
+    size: impl Fn(usize, usize, usize) -> usize,
+) -> usize {
+    let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
+    size(first, last, size_of::<O>())
+}

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{ArrowError, DataType};
-use unlade_expr::{ExprError, Span};
+use unlade_expr::ExprError;
 use unlade_hal::DeviceLost;
-use unlade_program::TrapCode;
+use unlade_hal::fork::Forked;
+use unlade_naive::Description;
 
 /// Why a query was not compiled or a batch has no result.
 ///
@@ -38,15 +39,9 @@ pub enum Error {
     /// The runtime was dropped while work was outstanding.
     #[error("the runtime is shut down")]
     Shutdown,
-    /// The runtime was made by another process. Devices and pinned memory do not survive a fork.
-    #[error(
-        "this runtime belongs to process {owner}, but was used in its forked child; \
-         build a runtime of its own in the child"
-    )]
-    Forked {
-        /// The process that built the runtime.
-        owner: u32,
-    },
+    /// The runtime was made by this process's parent. Devices and pinned memory do not survive a fork.
+    #[error(transparent)]
+    Forked(#[from] Forked),
     /// Something is larger or more than a limit allows.
     #[error("{what}: {asked} is more than the limit of {limit}")]
     Limit {
@@ -106,28 +101,34 @@ impl From<Error> for ArrowError {
 
 /// The error of one row: the least failing row of the batch, and on it the operation that a
 /// sequential reading of the query meets first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DataError {
-    /// What kind of error, or `None` where re-evaluation could not tell.
-    pub code: Option<TrapCode>,
     /// The row, counted from 0 in the batch that the caller handed over.
     pub row: u64,
     /// The operation's number in the order of evaluation.
     pub ordinal: u32,
-    /// What happened, with operation and values: `integer overflow in a + b: 2147483647 + 1`.
-    pub message: String,
+    /// What went wrong, on which value; `None` where evaluating the row again showed no error, so
+    /// that the device which reported one is not to be trusted.
+    pub description: Option<Description>,
     /// Apache Spark's error class, under Spark semantics: `ARITHMETIC_OVERFLOW` ...
-    pub spark_class: Option<String>,
-    /// Where in the query's text the operation is.
-    pub span: Option<Span>,
+    pub spark_class: Option<&'static str>,
 }
 
 impl fmt::Display for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(class) = &self.spark_class {
+        if let Some(class) = self.spark_class {
             write!(f, "[{class}] ")?;
         }
-        write!(f, "row {}: {}", self.row, self.message)
+        match &self.description {
+            Some(description) => description.fmt(f),
+            None => write!(
+                f,
+                "row {}: the device reported an error in operation {} that evaluating the row \
+                 again does not show",
+                self.row, self.ordinal
+            ),
+        }
     }
 }
 

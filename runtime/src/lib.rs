@@ -2,10 +2,28 @@
 #![forbid(unsafe_code)]
 
 mod arrays;
+mod bind;
 mod block;
+mod dictionary;
 mod error;
+mod executables;
 mod gather;
+mod inline;
+mod kernel;
+mod metrics;
+mod options;
 mod receipt;
+mod runtime;
+mod ticket;
+mod trace;
+mod workers;
 
 pub use error::{DataError, Error, Exhausted, Holder, SchemaError, Unplaceable};
+pub use executables::CacheStatus;
+pub use kernel::{Kernel, Output};
+pub use options::{Fallback, Placement, Trust};
 pub use receipt::{PartReceipt, Path, RECEIPT_VERSION, Reason, Receipt, Verified};
+pub use runtime::{DeviceStatus, Runtime, RuntimeBuilder};
+pub use ticket::Ticket;
+pub use trace::TraceEvent;
+pub use unlade_naive::Description;

@@ -179,10 +179,14 @@ pub(crate) fn clock_name<S: Serializer>(
     clock: &ClockKind,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match clock {
+    serializer.serialize_str(clock_text(*clock))
+}
+
+pub(crate) fn clock_text(clock: ClockKind) -> &'static str {
+    match clock {
         ClockKind::Wall => "wall",
         ClockKind::Virtual => "virtual",
-    })
+    }
 }
 
 #[cfg(test)]

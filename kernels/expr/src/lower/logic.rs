@@ -180,7 +180,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-impl Lowering<'_> {
+impl Lowering {
     /// Kleene conjunction, bounds on one operand merged.
     pub(super) fn all(&mut self, args: &[Typed], scope: &Scope) -> Result<Truth, ExprError> {
         let mut operands = Vec::with_capacity(args.len());
@@ -279,7 +279,7 @@ impl Lowering<'_> {
 
     /// `then` where a mask is set, else `other`. The bits of a null mean nothing, so where one
     /// side is never valid the other's serve for both.
-    pub(super) fn choose(&mut self, ty: Ty, mask: Val, then: Value, other: Value) -> Value {
+    fn choose(&mut self, ty: Ty, mask: Val, then: Value, other: Value) -> Value {
         let value = match (then.valid, other.valid) {
             (FALSE, _) => other.value,
             (_, FALSE) => then.value,

@@ -1,0 +1,148 @@
+//! Compiled programs, shared by all kernels of a runtime.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde::Serialize;
+use unlade_hal::{CompileError, Device, Executable};
+use unlade_program::{Program, ShapeHash};
+
+/// Programs kept compiled; the least recently used go first.
+const CAPACITY: usize = 1024;
+
+/// What a program was compiled for. Devices of one architecture share what was compiled, as far
+/// as they are of one runtime.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    /// With the version of the lowering in it.
+    shape: ShapeHash,
+    architecture: Arc<str>,
+}
+
+type Slot = Arc<OnceLock<Result<Executable, CompileError>>>;
+
+/// A cache in which each program is compiled once, however many ask for it at the same time.
+#[derive(Debug, Default)]
+pub(crate) struct Executables {
+    entries: Mutex<HashMap<Key, Entry>>,
+    clock: AtomicU64,
+    hits: AtomicU64,
+    compiles: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    slot: Slot,
+    used: u64,
+}
+
+/// How the cache of compiled programs fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CacheStatus {
+    /// Programs kept.
+    pub entries: usize,
+    /// How often a program was found compiled, or being compiled.
+    pub hits: u64,
+    /// How often a program was compiled.
+    pub compiles: u64,
+}
+
+impl Executables {
+    /// The program compiled for a device of this architecture; waits for another thread that is
+    /// compiling it already.
+    pub(crate) fn get(
+        &self,
+        device: &dyn Device,
+        architecture: &Arc<str>,
+        shape: ShapeHash,
+        program: &Program,
+    ) -> Result<Executable, CompileError> {
+        let key = Key {
+            shape,
+            architecture: Arc::clone(architecture),
+        };
+        let slot = self.slot(&key);
+        let mut compiled_here = false;
+        let result = slot.get_or_init(|| {
+            compiled_here = true;
+            device.compile(&Arc::new(program.clone()))
+        });
+        let counter = if compiled_here {
+            &self.compiles
+        } else {
+            &self.hits
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if matches!(result, Err(CompileError::Failed(_) | CompileError::Lost(_))) {
+            // Another attempt may fare better; what is unsupported stays so.
+            self.forget(&key, &slot);
+        }
+        result.clone()
+    }
+
+    /// The program if it is compiled.
+    pub(crate) fn peek(
+        &self,
+        architecture: &Arc<str>,
+        shape: ShapeHash,
+    ) -> Option<Result<Executable, CompileError>> {
+        let key = Key {
+            shape,
+            architecture: Arc::clone(architecture),
+        };
+        self.lock().get(&key)?.slot.get().cloned()
+    }
+
+    /// Forgets what was compiled for an architecture: a reset of its device has voided it.
+    pub(crate) fn forget_architecture(&self, architecture: &str) {
+        self.lock()
+            .retain(|key, _| &*key.architecture != architecture);
+    }
+
+    pub(crate) fn status(&self) -> CacheStatus {
+        CacheStatus {
+            entries: self.lock().len(),
+            hits: self.hits.load(Ordering::Relaxed),
+            compiles: self.compiles.load(Ordering::Relaxed),
+        }
+    }
+
+    fn slot(&self, key: &Key) -> Slot {
+        let used = self.clock.fetch_add(1, Ordering::Relaxed);
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(key) {
+            entry.used = used;
+            return Arc::clone(&entry.slot);
+        }
+        if entries.len() == CAPACITY {
+            let oldest = entries.iter().min_by_key(|(_, entry)| entry.used);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                entries.remove(&oldest);
+            }
+        }
+        let slot = Slot::default();
+        entries.insert(
+            key.clone(),
+            Entry {
+                slot: Arc::clone(&slot),
+                used,
+            },
+        );
+        slot
+    }
+
+    fn forget(&self, key: &Key, slot: &Slot) {
+        let mut entries = self.lock();
+        if entries
+            .get(key)
+            .is_some_and(|entry| Arc::ptr_eq(&entry.slot, slot))
+        {
+            entries.remove(key);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,221 @@
+//! The CPU on the calling thread: a batch evaluated where it lies, without a queue.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
+use unlade_eval::{Executable, Failure, Inputs, OutputMut, Outputs, SLACK, Scratch};
+use unlade_expr::{Checked, Destination, OutputColumn};
+use unlade_program::Trap;
+
+use crate::arrays;
+use crate::bind::Binding;
+use crate::block::{Block, Memory};
+use crate::error::Error;
+use crate::gather::{Selection, gather};
+
+/// What a batch became, before it is a record batch with a receipt.
+#[derive(Debug)]
+pub(crate) struct Evaluated {
+    pub(crate) columns: Vec<ArrayRef>,
+    pub(crate) rows_out: usize,
+    pub(crate) mask: Option<BooleanArray>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) bytes_copied: u64,
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) enum InlineFailure {
+    /// A row has none; its words are still to be found.
+    Trap(Trap),
+    /// Anything else.
+    Error(Error),
+}
+
+impl From<Error> for InlineFailure {
+    fn from(error: Error) -> Self {
+        InlineFailure::Error(error)
+    }
+}
+
+thread_local! {
+    /// The evaluator's registers: reused by every kernel that runs on the thread.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+/// Evaluates a batch of the right schema.
+pub(crate) fn evaluate(
+    executable: &Executable,
+    binding: &Binding,
+    checked: &Checked,
+    batch: &RecordBatch,
+    memory: &Memory,
+) -> Result<Evaluated, InlineFailure> {
+    let rows = batch.num_rows();
+    let program = &binding.lowered.program;
+    let columns = binding.columns(batch)?;
+    let tables = binding.dictionaries.tables(batch)?;
+    let tables: Vec<&[u8]> = tables.iter().map(Buffer::as_slice).collect();
+    let sets: Vec<&[u8]> = binding.lowered.sets.iter().map(Vec::as_slice).collect();
+    let inputs = Inputs {
+        rows,
+        columns: &columns,
+        params: &binding.params,
+        tables: &tables,
+        sets: &sets,
+    };
+
+    let bitmap = rows.div_ceil(8) + SLACK;
+    let mut mask = program
+        .emit_mask
+        .then(|| memory.block(bitmap))
+        .transpose()?;
+    let mut blocks = Vec::with_capacity(program.outputs.len());
+    for (output, ty) in program.outputs.iter().zip(&binding.output_types) {
+        let values = memory.block(ty.bytes_for(rows as u64) as usize + SLACK)?;
+        let validity = output.valid.map(|_| memory.block(bitmap)).transpose()?;
+        blocks.push((values, validity));
+    }
+    let kept = {
+        let mut outputs: Vec<OutputMut<'_>> = blocks
+            .iter_mut()
+            .map(|(values, validity)| OutputMut {
+                values: values.bytes_mut(),
+                validity: validity.as_mut().map(Block::bytes_mut),
+            })
+            .collect();
+        let mut outputs = Outputs {
+            mask: mask.as_mut().map(Block::bytes_mut),
+            columns: &mut outputs,
+        };
+        with_scratch(|scratch| unlade_eval::run(executable, &inputs, &mut outputs, scratch))
+            .map_err(|failure| match failure {
+                Failure::Trap(trap) => InlineFailure::Trap(trap),
+                other => InlineFailure::Error(Error::Malformed(other.to_string())),
+            })?
+            .kept
+    };
+
+    let outputs: Vec<ProgramOutput> = blocks
+        .into_iter()
+        .zip(&binding.output_types)
+        .map(|((values, validity), ty)| ProgramOutput {
+            values: values.freeze(ty.bytes_for(kept as u64) as usize),
+            nulls: validity.and_then(|bits| arrays::nulls(bits.freeze(kept.div_ceil(8)), kept)),
+        })
+        .collect();
+    let mask = mask.map(|block| block.freeze(rows.div_ceil(8)));
+    assemble(
+        binding,
+        checked,
+        batch,
+        Results {
+            kept,
+            mask,
+            outputs,
+        },
+        memory,
+    )
+    .map_err(Into::into)
+}
+
+/// What a program wrote.
+#[derive(Debug)]
+pub(crate) struct Results {
+    /// Rows kept.
+    pub(crate) kept: usize,
+    /// The keep mask, if the program emits it.
+    pub(crate) mask: Option<Buffer>,
+    /// The outputs.
+    pub(crate) outputs: Vec<ProgramOutput>,
+}
+
+/// One output of a program, cut to the rows kept.
+#[derive(Debug)]
+pub(crate) struct ProgramOutput {
+    pub(crate) values: Buffer,
+    pub(crate) nulls: Option<NullBuffer>,
+}
+
+/// Makes Arrow columns of what a program wrote, and compacts the payload that it left alone.
+pub(crate) fn assemble(
+    binding: &Binding,
+    checked: &Checked,
+    batch: &RecordBatch,
+    results: Results,
+    memory: &Memory,
+) -> Result<Evaluated, Error> {
+    let rows = batch.num_rows();
+    let Results {
+        kept,
+        mask,
+        outputs,
+    } = results;
+    let mut selection = None;
+    let mut bytes_in = 0;
+    let mut bytes_out = 0;
+    let mut bytes_copied = 0;
+    for column in &binding.lowered.columns {
+        bytes_in += arrays::byte_size(batch.column(*column));
+    }
+    let mut columns = Vec::with_capacity(binding.lowered.outputs.len());
+    for (position, destination) in binding.lowered.outputs.iter().enumerate() {
+        let is_payload = matches!(checked.columns[position], OutputColumn::Payload(_));
+        let array = match *destination {
+            Destination::Program { output } => {
+                let ProgramOutput { values, nulls } = &outputs[output];
+                let data_type = checked.output.field(position).data_type();
+                arrays::from_fixed(data_type, kept, values.clone(), nulls.clone())?
+            }
+            Destination::Keys { output, column } => {
+                let ProgramOutput { values, nulls } = &outputs[output];
+                arrays::from_keys(batch.column(column), kept, values.clone(), nulls.clone())?
+            }
+            Destination::Payload { column } => {
+                let source = batch.column(column);
+                bytes_in += arrays::byte_size(source);
+                match (&mask, kept == rows) {
+                    (Some(mask), false) => {
+                        let selection =
+                            selection.get_or_insert_with(|| Selection::new(mask.as_slice(), rows));
+                        gather(source, selection, memory, &mut bytes_copied)?
+                    }
+                    (_, true) => Arc::clone(source),
+                    (None, false) => unreachable!("lowering emits the mask that payload needs"),
+                }
+            }
+        };
+        let size = arrays::byte_size(&array);
+        bytes_out += size;
+        if is_payload && !matches!(destination, Destination::Payload { .. }) {
+            bytes_copied += size;
+        }
+        columns.push(array);
+    }
+    let mask = checked.emit_mask.then(|| {
+        let bits = match mask {
+            Some(mask) => BooleanBuffer::new(mask, 0, rows),
+            None => BooleanBuffer::new_set(rows),
+        };
+        BooleanArray::new(bits, None)
+    });
+    Ok(Evaluated {
+        columns,
+        rows_out: kept,
+        mask,
+        bytes_in,
+        bytes_out,
+        bytes_copied,
+    })
+}
+
+fn with_scratch<R>(run: impl FnOnce(&mut Scratch) -> R) -> R {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => run(&mut scratch),
+        // Only where a run is entered from within another, which none does today.
+        Err(_) => run(&mut Scratch::new()),
+    })
+}

@@ -1,0 +1,77 @@
+//! What a runtime can be told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use unlade_hal::{Clock, Device, WallClock};
+
+/// Which device runs a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// The one that is predicted to be the fastest; never a simulator.
+    #[default]
+    Auto,
+    /// The device of this name.
+    Device(Arc<str>),
+}
+
+/// What happens where the chosen device lacks an operation or fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// Another device or the CPU takes that part of the work; the receipt says so.
+    #[default]
+    Allow,
+    /// The query is refused, or the batch fails.
+    Forbid,
+}
+
+/// Whether results of devices are taken at their word.
+///
+/// A device with DMA can write the memory mapped to it at any time, also after it said that it was
+/// done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Results become Arrow arrays where the device wrote them.
+    #[default]
+    Trusted,
+    /// Results are copied to memory of the host's own and validated before they become arrays.
+    Untrusted,
+}
+
+/// Options of a runtime, with their defaults.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) devices: Vec<Arc<dyn Device>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) memory_budget: u64,
+    pub(crate) pool_reserve: u64,
+    pub(crate) threads: usize,
+    pub(crate) max_tickets: usize,
+    pub(crate) placement: Placement,
+    pub(crate) fallback: Fallback,
+    pub(crate) trust: Trust,
+    pub(crate) trace: bool,
+    pub(crate) background_compile: bool,
+    pub(crate) queue_depth: u32,
+    pub(crate) device_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            devices: Vec::new(),
+            clock: Arc::new(WallClock::new()),
+            memory_budget: 4 << 30,
+            pool_reserve: 64 << 20,
+            threads: 1,
+            max_tickets: 1024,
+            placement: Placement::Auto,
+            fallback: Fallback::Allow,
+            trust: Trust::Trusted,
+            trace: false,
+            background_compile: false,
+            queue_depth: 4,
+            device_timeout: Duration::from_secs(60),
+        }
+    }
+}

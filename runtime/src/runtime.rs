@@ -1,0 +1,307 @@
+//! The runtime: devices, memory and threads, and the way to kernels.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arrow_schema::SchemaRef;
+use serde::Serialize;
+use unlade_expr::{Query, Semantics};
+use unlade_hal::{Clock, Device, DeviceKind, Health};
+
+use crate::block::Memory;
+use crate::error::Error;
+use crate::executables::{CacheStatus, Executables};
+use crate::kernel::Kernel;
+use crate::options::{Fallback, Options, Placement, Trust};
+use crate::trace::{Trace, TraceEvent};
+use crate::workers::Workers;
+
+/// Devices, memory and threads, shared by all kernels compiled with it. Cheap to clone.
+///
+/// What it owns ends with the last clone, kernel and ticket. It must not be used in a forked child
+/// process, which is told so by [`Error::Forked`].
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    core: Arc<Core>,
+}
+
+/// What handles, kernels, tickets and streams share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) devices: Vec<DeviceSlot>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) memory: Memory,
+    pub(crate) executables: Executables,
+    pub(crate) trace: Trace,
+    pub(crate) workers: Workers,
+    pub(crate) kernels: AtomicU64,
+    /// Tickets not yet done.
+    pub(crate) tickets: AtomicU64,
+}
+
+/// A device and what the runtime knows about it.
+#[derive(Debug)]
+pub(crate) struct DeviceSlot {
+    pub(crate) device: Arc<dyn Device>,
+    pub(crate) name: Arc<str>,
+    pub(crate) architecture: Arc<str>,
+    pub(crate) kind: DeviceKind,
+}
+
+/// A device of a runtime, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceStatus {
+    /// Its name: `cpu`, `sim`, `cuda:0`.
+    pub name: Arc<str>,
+    /// `cpu`, `gpu`, `dpu` or `simulator`.
+    pub kind: &'static str,
+    /// Vendor's name for it.
+    pub description: String,
+    /// PCI address or the like, where there is one.
+    pub address: Option<String>,
+    /// What programs are compiled for.
+    pub architecture: Arc<str>,
+    /// Memory of its own in bytes, 0 where it uses the host's.
+    pub memory: u64,
+    /// Which clock its times are of: `wall` or `virtual`.
+    pub clock: &'static str,
+    /// Whether it works; if not, why.
+    pub lost: Option<String>,
+}
+
+impl Runtime {
+    /// A runtime to be configured.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder {
+            options: Options::default(),
+        }
+    }
+
+    /// Prepares a query for batches of a schema: checks it, lowers it to a program and compiles
+    /// that for the device on which it will run. A program that differs from an earlier one only
+    /// in its literals is not compiled again.
+    ///
+    /// # Errors
+    /// [`Error::Expr`] for a query that does not fit the schema; [`Error::Unplaceable`] where no
+    /// allowed device can run it.
+    pub fn compile(
+        &self,
+        query: &Query,
+        schema: &SchemaRef,
+        semantics: &Semantics,
+    ) -> Result<Kernel, Error> {
+        unlade_hal::fork::check()?;
+        Kernel::compile(&self.core, query, schema, semantics)
+    }
+
+    /// The devices, in the order in which they were given.
+    pub fn devices(&self) -> Vec<DeviceStatus> {
+        self.core.devices.iter().map(DeviceSlot::status).collect()
+    }
+
+    /// How the cache of compiled programs fares.
+    pub fn cache(&self) -> CacheStatus {
+        self.core.executables.status()
+    }
+
+    /// Takes out the events recorded so far, oldest first; none unless
+    /// [`trace`](RuntimeBuilder::trace) is on.
+    pub fn take_trace(&self) -> Vec<TraceEvent> {
+        self.core.trace.take()
+    }
+}
+
+impl Core {
+    /// The CPU, if it is among the devices.
+    pub(crate) fn cpu(&self) -> Option<&DeviceSlot> {
+        self.devices
+            .iter()
+            .find(|slot| slot.kind == DeviceKind::Cpu)
+    }
+
+    /// A number for a kernel that no other of this runtime has.
+    pub(crate) fn next_kernel(&self) -> u64 {
+        self.kernels.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl DeviceSlot {
+    fn new(device: Arc<dyn Device>) -> Self {
+        let info = device.info();
+        DeviceSlot {
+            name: info.name.as_str().into(),
+            architecture: info.architecture.as_str().into(),
+            kind: info.kind,
+            device,
+        }
+    }
+
+    fn status(&self) -> DeviceStatus {
+        let info = self.device.info();
+        DeviceStatus {
+            name: Arc::clone(&self.name),
+            kind: match info.kind {
+                DeviceKind::Cpu => "cpu",
+                DeviceKind::Gpu => "gpu",
+                DeviceKind::Dpu => "dpu",
+                DeviceKind::Simulator => "simulator",
+                _ => "other",
+            },
+            description: info.description.clone(),
+            address: info.address.clone(),
+            architecture: Arc::clone(&self.architecture),
+            memory: info.memory,
+            clock: crate::receipt::clock_text(info.clock),
+            lost: match self.device.health() {
+                Health::Ready => None,
+                Health::Lost(lost) => Some(lost.reason),
+            },
+        }
+    }
+}
+
+/// Configures a [`Runtime`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct RuntimeBuilder {
+    options: Options,
+}
+
+impl RuntimeBuilder {
+    /// Adds a device; the CPU first, by convention. Names must differ.
+    pub fn device(mut self, device: Arc<dyn Device>) -> Self {
+        self.options.devices.push(device);
+        self
+    }
+
+    /// Most bytes that batches may hold at once, results not yet dropped included. 4 GiB unless
+    /// told otherwise.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.options.memory_budget = bytes;
+        self
+    }
+
+    /// Bytes of pinned memory to reserve at the start, at most the budget. 64 MiB unless told
+    /// otherwise.
+    pub fn pool_reserve(mut self, bytes: u64) -> Self {
+        self.options.pool_reserve = bytes;
+        self
+    }
+
+    /// On how many threads a stream computes, the one that asks for results included: 1 unless
+    /// told otherwise, which is that one alone.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.options.threads = threads;
+        self
+    }
+
+    /// Which device runs queries.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.options.placement = placement;
+        self
+    }
+
+    /// Whether another device may stand in.
+    pub fn fallback(mut self, fallback: Fallback) -> Self {
+        self.options.fallback = fallback;
+        self
+    }
+
+    /// Whether devices are taken at their word.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.options.trust = trust;
+        self
+    }
+
+    /// The clock by which batches are timed; the wall clock unless told otherwise.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.options.clock = clock;
+        self
+    }
+
+    /// Whether to record events for [`Runtime::take_trace`].
+    pub fn trace(mut self, trace: bool) -> Self {
+        self.options.trace = trace;
+        self
+    }
+
+    /// Whether a device's program is compiled while the CPU already runs the first batches.
+    pub fn background_compile(mut self, background: bool) -> Self {
+        self.options.background_compile = background;
+        self
+    }
+
+    /// Most tickets that are not done at any time, 1024 unless told otherwise.
+    pub fn max_tickets(mut self, tickets: usize) -> Self {
+        self.options.max_tickets = tickets;
+        self
+    }
+
+    /// How long a device may take for one batch before it is held to be lost: a minute unless told
+    /// otherwise.
+    pub fn device_timeout(mut self, timeout: Duration) -> Self {
+        self.options.device_timeout = timeout;
+        self
+    }
+
+    /// Builds it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without a device, with two of one name, with a placement that names none
+    /// of them, or without a thread.
+    pub fn build(self) -> Result<Runtime, Error> {
+        unlade_hal::fork::check()?;
+        unlade_hal::fork::watch();
+        let options = self.options;
+        let devices: Vec<DeviceSlot> = options
+            .devices
+            .iter()
+            .cloned()
+            .map(DeviceSlot::new)
+            .collect();
+        check(&options, &devices)?;
+        Ok(Runtime {
+            core: Arc::new(Core {
+                clock: Arc::clone(&options.clock),
+                memory: Memory::default(),
+                executables: Executables::default(),
+                trace: Trace::new(options.trace),
+                workers: Workers::new(options.threads.saturating_sub(1)),
+                kernels: AtomicU64::new(0),
+                tickets: AtomicU64::new(0),
+                devices,
+                options,
+            }),
+        })
+    }
+}
+
+fn check(options: &Options, devices: &[DeviceSlot]) -> Result<(), Error> {
+    let wrong = |what: String| Err(Error::Config(what));
+    if devices.is_empty() {
+        return wrong("there is no device; add one with `RuntimeBuilder::device`".to_owned());
+    }
+    for (position, slot) in devices.iter().enumerate() {
+        if devices[..position]
+            .iter()
+            .any(|earlier| earlier.name == slot.name)
+        {
+            return wrong(format!("two devices are called `{}`", slot.name));
+        }
+    }
+    if let Placement::Device(name) = &options.placement
+        && !devices.iter().any(|slot| slot.name == *name)
+    {
+        let names: Vec<&str> = devices.iter().map(|slot| &*slot.name).collect();
+        return wrong(format!(
+            "there is no device `{name}`; there is {}",
+            names.join(", ")
+        ));
+    }
+    if options.threads == 0 {
+        return wrong("0 threads compute nothing; the least is 1".to_owned());
+    }
+    Ok(())
+}

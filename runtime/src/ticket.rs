@@ -1,0 +1,234 @@
+//! Tickets: results that are still to come.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::kernel::Output;
+
+type Outcome = Result<Output, Error>;
+type Callback = Box<dyn FnOnce(Outcome) + Send>;
+
+/// The result of a submitted batch, when it is there.
+///
+/// Wait for it ([`wait`](Ticket::wait)), await it (a ticket is a [`Future`]), have a callback
+/// called ([`on_complete`](Ticket::on_complete)), or [`cancel`](Ticket::cancel) it. A ticket that
+/// is dropped is cancelled: what runs on a device ends there, its memory comes back with its
+/// completion, and nobody sees the result.
+#[must_use = "dropping a ticket cancels it"]
+pub struct Ticket {
+    shared: Arc<Shared>,
+    /// Whether nobody else takes the result.
+    cancels: bool,
+}
+
+/// The other end of a ticket, held by whoever computes the result. Dropped without a result it
+/// ends the ticket with [`Error::Shutdown`].
+pub(crate) struct Completer {
+    shared: Option<Arc<Shared>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    done: Condvar,
+    cancelled: AtomicBool,
+}
+
+enum State {
+    Pending(Waiter),
+    Done(Box<Outcome>),
+    Taken,
+}
+
+enum Waiter {
+    None,
+    Waker(Waker),
+    Callback(Callback),
+}
+
+/// A ticket and its other end.
+pub(crate) fn ticket() -> (Ticket, Completer) {
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State::Pending(Waiter::None)),
+        done: Condvar::new(),
+        cancelled: AtomicBool::new(false),
+    });
+    let completer = Completer {
+        shared: Some(Arc::clone(&shared)),
+    };
+    (
+        Ticket {
+            shared,
+            cancels: true,
+        },
+        completer,
+    )
+}
+
+impl Ticket {
+    /// Blocks until the result is there.
+    ///
+    /// # Errors
+    /// Those of the batch, and [`Error::Cancelled`].
+    pub fn wait(self) -> Result<Output, Error> {
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(outcome) = state.take() {
+                return outcome;
+            }
+            state = self
+                .shared
+                .done
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Blocks until the result is there, but no longer than this; the ticket comes back where it
+    /// is not.
+    ///
+    /// # Errors
+    /// The ticket, to wait for again; inside, the errors of [`wait`](Ticket::wait).
+    pub fn wait_timeout(self, timeout: Duration) -> Result<Result<Output, Error>, Ticket> {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(outcome) = state.take() {
+                return Ok(outcome);
+            }
+            let left = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => Duration::MAX,
+            };
+            if left.is_zero() {
+                drop(state);
+                return Err(self);
+            }
+            let waited = self.shared.done.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether the result is there.
+    pub fn is_done(&self) -> bool {
+        matches!(*self.shared.lock(), State::Done(_))
+    }
+
+    /// Has the result handed to `callback`, once: at once and on this thread if it is there, else
+    /// by the thread that completes it, which must not be kept.
+    pub fn on_complete(mut self, callback: impl FnOnce(Result<Output, Error>) + Send + 'static) {
+        let mut state = self.shared.lock();
+        match state.take() {
+            Some(outcome) => {
+                drop(state);
+                callback(outcome);
+            }
+            None => {
+                *state = State::Pending(Waiter::Callback(Box::new(callback)));
+                drop(state);
+                self.cancels = false;
+            }
+        }
+    }
+
+    /// Gives up the result: work that has not begun never will.
+    pub fn cancel(self) {
+        drop(self);
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Output, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.shared.lock();
+        match state.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                *state = State::Pending(Waiter::Waker(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.cancels {
+            self.shared.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("done", &self.is_done())
+            .finish()
+    }
+}
+
+impl Completer {
+    /// Whether nobody waits for the result any more.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.shared
+            .as_ref()
+            .is_some_and(|shared| shared.cancelled.load(Ordering::Relaxed))
+    }
+
+    /// Delivers the result.
+    pub(crate) fn complete(mut self, outcome: Outcome) {
+        if let Some(shared) = self.shared.take() {
+            shared.complete(outcome);
+        }
+    }
+}
+
+impl Drop for Completer {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.complete(Err(Error::Shutdown));
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn complete(&self, outcome: Outcome) {
+        let mut state = self.lock();
+        let State::Pending(waiter) = std::mem::replace(&mut *state, State::Taken) else {
+            unreachable!("a completer completes once");
+        };
+        if let Waiter::Callback(callback) = waiter {
+            drop(state);
+            return callback(outcome);
+        }
+        *state = State::Done(Box::new(outcome));
+        drop(state);
+        self.done.notify_all();
+        if let Waiter::Waker(waker) = waiter {
+            waker.wake();
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Option<Outcome> {
+        match std::mem::replace(self, State::Taken) {
+            State::Done(outcome) => Some(*outcome),
+            pending @ State::Pending(_) => {
+                *self = pending;
+                None
+            }
+            State::Taken => panic!("a ticket was polled after it had given its result"),
+        }
+    }
+}

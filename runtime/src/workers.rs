@@ -1,0 +1,134 @@
+//! Threads that run work for streams and tickets.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+type Task = Box<dyn FnOnce() + Send>;
+
+/// At most so many threads, started when first needed, that run tasks in the order in which these
+/// came.
+pub(crate) struct Workers {
+    shared: Arc<Shared>,
+    threads: usize,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: VecDeque<Task>,
+    started: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl Workers {
+    pub(crate) fn new(threads: usize) -> Self {
+        let shared = Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+        };
+        Workers {
+            shared: Arc::new(shared),
+            threads: threads.max(1),
+        }
+    }
+
+    /// Runs a task on one of the threads. A panic in it ends the task alone; whoever waits for it
+    /// learns of that from what the task drops.
+    pub(crate) fn spawn(&self, task: impl FnOnce() + Send + 'static) {
+        let mut state = self.shared.lock();
+        state.tasks.push_back(Box::new(task));
+        if state.idle >= state.tasks.len() || state.started == self.threads {
+            drop(state);
+            return self.shared.work.notify_one();
+        }
+        state.started += 1;
+        let name = format!("unlade-{}", state.started);
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        let started = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || shared.work());
+        if started.is_err() {
+            self.shared.cannot_start();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(task) = state.tasks.pop_front() {
+                drop(state);
+                // Tasks catch what they can tell of; this keeps the thread.
+                let _panicked = catch_unwind(AssertUnwindSafe(task));
+                state = self.lock();
+            } else if state.closed {
+                return;
+            } else {
+                state.idle += 1;
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+            }
+        }
+    }
+
+    /// The system gives no thread. Where others run they get to the task; where none does, nobody
+    /// would, so it is dropped, which its owner sees.
+    fn cannot_start(&self) {
+        let mut state = self.lock();
+        state.started -= 1;
+        let orphans = if state.started == 0 {
+            std::mem::take(&mut state.tasks)
+        } else {
+            VecDeque::new()
+        };
+        drop(state);
+        drop(orphans);
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        // Dropped outside of the lock: what they own may end here.
+        let tasks = std::mem::take(&mut state.tasks);
+        drop(state);
+        drop(tasks);
+        self.shared.work.notify_all();
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers")
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The words of a panic.
+pub(crate) fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => match panic.downcast::<&'static str>() {
+            Ok(message) => (*message).to_owned(),
+            Err(_) => "without a message".to_owned(),
+        },
+    }
+}
