@@ -1,5 +1,6 @@
 //! A lease: the sole right to a range of a slab.
 
+use std::any::Any;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -14,7 +15,7 @@ use crate::error::AllocError;
 use crate::id::{DeviceAddr, DomainId};
 
 /// Where leases go when they are dropped: a pool.
-pub trait Home: fmt::Debug + Send + Sync {
+pub trait Home: Any + fmt::Debug + Send + Sync {
     /// Takes a dropped lease. It comes without a home, so that dropping it for good is safe, and
     /// `self` is the lease's own reference: to keep the lease for the next user with
     /// [`Lease::with_home`]`(self)` touches no counter at all.
@@ -84,6 +85,11 @@ impl Lease {
     pub fn without_home(mut self) -> Self {
         self.home = None;
         self
+    }
+
+    /// Its home, if it has one. A home tells its own leases by downcasting.
+    pub fn home(&self) -> Option<&dyn Home> {
+        self.home.as_deref()
     }
 
     /// The slab that it is a range of.
@@ -312,6 +318,8 @@ mod tests {
         front.bytes_mut().unwrap().fill(1);
         back.bytes_mut().unwrap().fill(2);
         assert_eq!(front.bytes().unwrap(), [1; 1000]);
+        let home: &dyn Any = front.home().unwrap();
+        assert!(std::ptr::eq(home.downcast_ref().unwrap(), &*shelf));
         let middle_on = back.split_off(96);
         let (back, front) = back.join(front).unwrap_err(); // wrong way round
         let (front, middle_on) = front.join(middle_on).unwrap_err(); // a gap
