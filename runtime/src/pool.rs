@@ -1,0 +1,207 @@
+//! One pool of pinned memory, shared by all devices and all sessions.
+//!
+//! The pool reserves one slab at the start and registers it once with every driver. What it hands
+//! out are [`Lease`]s of that slab in size classes; small ones come from the calling thread's own
+//! cache, so that leasing and returning touches nothing shared. Dropping a lease returns it.
+//!
+//! The rules:
+//! - A batch takes [all its leases at once](Session::acquire) or none.
+//! - Those who wait are served in order, the oldest undelivered batch of a stream before them; a
+//!   stream [keeps room](Session::reserve_room) for that one.
+//! - What [is exported](Use::Exported) to the caller or resident is never waited for. If only that
+//!   could help, memory beyond the reserve is allocated and counted, within a hard budget; then
+//!   comes [`Exhausted`], which says who holds what.
+//! - Memory is zeroed when it changes from one session to another.
+//!
+//! ```
+//! use unlade_runtime::pool::{Pool, PoolOptions, Use};
+//!
+//! let pool = Pool::new(&PoolOptions { reserve: 1 << 20, ..PoolOptions::default() })?;
+//! let session = pool.session("query 1", u64::MAX);
+//! let mut lease = session.lease(5000)?;
+//! lease.bytes_mut().unwrap()[..5].copy_from_slice(b"bytes");
+//! let result = session.mark(lease, Use::Exported).freeze(5).unwrap(); // an Arrow buffer
+//! assert_eq!(pool.status().holders[0].what, "query 1: exported to the caller");
+//! drop(result);
+//! assert_eq!(pool.status().leased, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod block;
+mod cache;
+mod central;
+mod class;
+mod ledger;
+#[cfg(all(test, loom))]
+mod model;
+mod session;
+mod status;
+mod store;
+
+use std::sync::Arc;
+
+use unlade_hal::{AllocError, Device, Lease, MemoryKind, PageSize, Slab};
+
+use self::central::Central;
+pub use self::ledger::Use;
+pub use self::session::{Memory, Request, Room, Session};
+pub use self::status::PoolStatus;
+pub use crate::error::{Exhausted, Holder};
+use crate::sync::{Mutex, lock};
+
+/// How large a pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolOptions {
+    /// Bytes of pinned memory reserved at the start; 0 for none. Pages are touched only when used.
+    pub reserve: u64,
+    /// Most bytes in use at once, the reserve included: the rest is allocated when the reserve has
+    /// run out.
+    pub budget: u64,
+    /// Which pages the reserve should be made of, if there are any.
+    pub page_size: PageSize,
+}
+
+impl Default for PoolOptions {
+    /// 256 MiB reserved, 1 GiB in all, huge pages where there are any.
+    fn default() -> Self {
+        PoolOptions {
+            reserve: 256 << 20,
+            budget: 1 << 30,
+            page_size: PageSize::Huge,
+        }
+    }
+}
+
+/// One pool of pinned memory. Cheap to clone; the memory lives until the last lease is dropped.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    core: Arc<Core>,
+}
+
+impl Pool {
+    /// Reserves the memory.
+    ///
+    /// # Errors
+    /// Where the system has not that much.
+    pub fn new(options: &PoolOptions) -> Result<Self, AllocError> {
+        let reserve = match options.reserve {
+            0 => None,
+            len => Some(Slab::host(MemoryKind::Readback, len, options.page_size)?),
+        };
+        let whole = reserve
+            .as_ref()
+            .map(|slab| slab.lease_whole().expect("the slab is new"));
+        let extra = options
+            .budget
+            .saturating_sub(reserve.as_ref().map_or(0, Slab::len));
+        let central = Central::new(whole, extra);
+        let core = Core {
+            central,
+            reserve,
+            devices: Mutex::new(Vec::new()),
+        };
+        Ok(Pool {
+            core: Arc::new(core),
+        })
+    }
+
+    /// Makes the reserve, and later every pinned lease beyond it, reachable by a device.
+    ///
+    /// # Errors
+    /// Where the device's driver refuses; the device then has no use for this pool.
+    pub fn attach(&self, device: Arc<dyn Device>) -> Result<(), AllocError> {
+        if let Some(reserve) = &self.core.reserve {
+            device.register(reserve)?;
+        }
+        let mut devices = lock(&self.core.devices);
+        let domain = device.info().domain;
+        if !devices.iter().any(|each| each.info().domain == domain) {
+            devices.push(device);
+        }
+        Ok(())
+    }
+
+    /// Opens a session: one who leases memory, with a label for messages and a budget in bytes.
+    pub fn session(&self, label: impl Into<Arc<str>>, budget: u64) -> Session {
+        Session::open(self.core.clone(), label.into(), budget)
+    }
+
+    /// The reserved slab.
+    pub fn reserve(&self) -> Option<&Slab> {
+        self.core.reserve.as_ref()
+    }
+
+    /// Gives what the calling thread keeps for its next leases back to the reserve, for all pools.
+    /// A thread that will be idle for long does this; one that ends has done so.
+    pub fn flush_thread() {
+        cache::flush_thread();
+    }
+
+    /// How the pool is used at the moment.
+    pub fn status(&self) -> PoolStatus {
+        self.core.status()
+    }
+}
+
+/// What pool and sessions share.
+#[derive(Debug)]
+struct Core {
+    central: Central<Lease>,
+    reserve: Option<Slab>,
+    /// One device of each driver domain.
+    devices: Mutex<Vec<Arc<dyn Device>>>,
+}
+
+impl Core {
+    fn status(&self) -> PoolStatus {
+        let state = self.central.state();
+        let ledger = &state.ledger;
+        let held: u64 = ledger.accounts().map(|account| account.held()).sum();
+        let cached = ledger
+            .accounts()
+            .map(|account| account.counters.cached())
+            .sum();
+        PoolStatus {
+            reserve: self.reserve.as_ref().map_or(0, Slab::len),
+            budget: ledger.budget(),
+            free: state.free(),
+            cached,
+            leased: held.saturating_sub(cached),
+            beyond_reserve: ledger.extra_held(),
+            beyond_reserve_count: ledger.extra_grants,
+            peak: ledger.peak(),
+            waiting: state.waiting(),
+            holders: status::holders(ledger.accounts()),
+        }
+    }
+
+    fn exhausted(&self, sizes: &[u64]) -> Exhausted {
+        let state = self.central.state();
+        Exhausted {
+            asked: sizes
+                .iter()
+                .fold(0, |sum: u64, size| sum.saturating_add(*size)),
+            budget: state.ledger.budget(),
+            holders: status::holders(state.ledger.accounts()),
+        }
+    }
+
+    /// Memory beyond the reserve, of exactly this length.
+    fn allocate(&self, memory: Memory, len: u64) -> Option<Lease> {
+        match memory {
+            Memory::Any => Lease::pageable(len).ok(),
+            Memory::Pinned => {
+                let slab = Slab::host(MemoryKind::Readback, len, PageSize::Huge).ok()?;
+                for device in lock(&self.devices).iter() {
+                    device.register(&slab).ok()?;
+                }
+                let mut lease = slab.lease_whole().expect("the slab is new");
+                drop(lease.shrink_to(len)); // pages are whole
+                Some(lease)
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

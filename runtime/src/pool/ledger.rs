@@ -1,0 +1,316 @@
+//! Who holds what, and who may have more.
+
+use std::sync::Arc;
+
+use super::central::Ask;
+use super::class::Class;
+use super::session::Counters;
+
+/// What leased memory is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Use {
+    /// Being filled or read by the runtime. Comes back by itself.
+    Staged,
+    /// Part of a list that a device is working on. Comes back by itself.
+    InFlight,
+    /// In the caller's hands, as part of a result. Never waited for.
+    Exported,
+    /// Kept across calls. Never waited for.
+    Resident,
+}
+
+impl Use {
+    /// All of them.
+    pub const ALL: [Use; 4] = [Use::Staged, Use::InFlight, Use::Exported, Use::Resident];
+
+    pub(super) fn comes_back(self) -> bool {
+        matches!(self, Use::Staged | Use::InFlight)
+    }
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Where a lease came from, which is where it is booked. Pieces inherit it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A thread's cache: small, booked when the cache drew it. Its use is counted by the session.
+    Cache,
+    /// Straight from the reserve.
+    Central,
+    /// Allocated beyond the reserve.
+    Extra,
+}
+
+impl Source {
+    pub(super) const ALL: [Source; 3] = [Source::Cache, Source::Central, Source::Extra];
+}
+
+/// A session's name in the ledger, never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SessionId {
+    number: u64,
+    /// Position of its account while it is open.
+    slot: usize,
+}
+
+/// What one session holds.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    pub(super) label: Arc<str>,
+    pub(super) budget: u64,
+    /// Bytes drawn by threads' caches, whether leased at the moment or not.
+    pub(super) cache: u64,
+    /// Bytes leased straight from the reserve, by use.
+    pub(super) central: [u64; 4],
+    /// Bytes beyond the reserve, by use.
+    pub(super) extra: [u64; 4],
+    /// What the session counts itself.
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Account {
+    /// All bytes.
+    pub(super) fn held(&self) -> u64 {
+        self.cache + self.central.iter().chain(&self.extra).sum::<u64>()
+    }
+
+    fn coming(&self) -> u64 {
+        coming(&self.central) + coming(&self.extra)
+    }
+
+    /// Bytes in use for one purpose.
+    pub(super) fn used(&self, r#use: Use) -> u64 {
+        let direct = self.central[r#use.index()] + self.extra[r#use.index()];
+        let cached = match r#use {
+            Use::Staged => {
+                let others = [Use::InFlight, Use::Exported, Use::Resident];
+                let others: u64 = others.iter().map(|each| self.counters.used(*each)).sum();
+                self.cache.saturating_sub(self.counters.cached() + others)
+            }
+            other => self.counters.used(other),
+        };
+        direct + cached
+    }
+}
+
+/// All accounts and their limits.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    accounts: Vec<Option<Account>>,
+    opened: u64,
+    reserve: u64,
+    extra_limit: u64,
+    // Sums over all accounts.
+    held: u64,
+    central: [u64; 4],
+    extra: [u64; 4],
+    peak: u64,
+    /// Bytes kept free for the oldest undelivered batches of streams.
+    room: u64,
+    /// Leave given so far to allocate beyond the reserve, as a count.
+    pub(super) extra_grants: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(reserve: u64, extra_limit: u64) -> Self {
+        Ledger {
+            accounts: Vec::new(),
+            opened: 0,
+            reserve,
+            extra_limit,
+            held: 0,
+            central: [0; 4],
+            extra: [0; 4],
+            peak: 0,
+            room: 0,
+            extra_grants: 0,
+        }
+    }
+
+    pub(super) fn open(
+        &mut self,
+        label: Arc<str>,
+        budget: u64,
+        counters: Arc<Counters>,
+    ) -> SessionId {
+        let vacant = self.accounts.iter().position(Option::is_none);
+        let slot = vacant.unwrap_or(self.accounts.len());
+        if vacant.is_none() {
+            self.accounts.push(None);
+        }
+        let session = SessionId {
+            number: self.opened,
+            slot,
+        };
+        self.opened += 1;
+        self.accounts[slot] = Some(Account {
+            label,
+            budget,
+            cache: 0,
+            central: [0; 4],
+            extra: [0; 4],
+            counters,
+        });
+        session
+    }
+
+    pub(super) fn close(&mut self, session: SessionId) {
+        let account = self.accounts[session.slot].take();
+        debug_assert_eq!(
+            account.map_or(0, |account| account.held()),
+            0,
+            "leases keep it open"
+        );
+    }
+
+    /// The open accounts.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter().flatten()
+    }
+
+    fn account(&self, session: SessionId) -> &Account {
+        self.accounts[session.slot]
+            .as_ref()
+            .expect("open while its session lives")
+    }
+
+    fn account_mut(&mut self, session: SessionId) -> &mut Account {
+        self.accounts[session.slot]
+            .as_mut()
+            .expect("open while its session lives")
+    }
+
+    /// The budget: reserve and what may be allocated beyond it.
+    pub(super) fn budget(&self) -> u64 {
+        self.reserve + self.extra_limit
+    }
+
+    /// Most bytes that were ever held at once.
+    pub(super) fn peak(&self) -> u64 {
+        self.peak
+    }
+
+    /// Bytes held beyond the reserve.
+    pub(super) fn extra_held(&self) -> u64 {
+        self.extra.iter().sum()
+    }
+
+    /// Keeps more room, unless the budget has no place for it.
+    pub(super) fn add_room(&mut self, bytes: u64) -> bool {
+        let fits = self
+            .room
+            .checked_add(bytes)
+            .is_some_and(|room| room <= self.budget());
+        if fits {
+            self.room += bytes;
+        }
+        fits
+    }
+
+    pub(super) fn remove_room(&mut self, bytes: u64) {
+        self.room -= bytes;
+    }
+
+    /// The class of a size, unless the reserve can never hold a block of it.
+    pub(super) fn class_in_reserve(&self, size: u64) -> Option<Class> {
+        Class::of(size).filter(|class| class.size() <= self.reserve)
+    }
+
+    /// Bytes of blocks in the reserve, and bytes beyond it, that these sizes need.
+    pub(super) fn split(&self, sizes: &[u64]) -> (u64, u64) {
+        sizes.iter().fold((0, 0), |(reserve, extra), size| {
+            match self.class_in_reserve(*size) {
+                Some(class) => (reserve + class.size(), extra),
+                None => (reserve, extra.saturating_add(*size)),
+            }
+        })
+    }
+
+    /// Whether all limits allow it now. Room is kept in the reserve as far as it goes and beyond
+    /// it for the rest; only the oldest batch may have it.
+    pub(super) fn admits(
+        &self,
+        session: SessionId,
+        reserve: u64,
+        extra: u64,
+        free: u64,
+        oldest: bool,
+    ) -> bool {
+        let (room, extra_room) = self.room_kept(oldest);
+        let account = self.account(session);
+        sum(&[account.held(), reserve, extra]) <= account.budget
+            && (reserve == 0 || sum(&[reserve, room]) <= free)
+            && (extra == 0 || sum(&[self.extra_held(), extra, extra_room]) <= self.extra_limit)
+    }
+
+    /// Whether limits would allow it once all that comes back by itself has come. What a thread's
+    /// cache drew is not counted: it may come back to the cache.
+    pub(super) fn may_come(&self, ask: &Ask<'_>, free: u64) -> bool {
+        let (reserve, extra) = self.split(ask.sizes);
+        let (room, extra_room) = self.room_kept(ask.oldest);
+        let account = self.account(ask.session);
+        let coming_in = coming(&self.central);
+        let coming_extra = coming(&self.extra);
+        coming_in + coming_extra > 0
+            && sum(&[account.held() - account.coming(), reserve, extra]) <= account.budget
+            && sum(&[reserve, room]) <= free + coming_in
+            && (extra == 0
+                || sum(&[self.extra_held() - coming_extra, extra, extra_room]) <= self.extra_limit)
+    }
+
+    pub(super) fn book(&mut self, session: SessionId, source: Source, r#use: Use, bytes: u64) {
+        let account = self.account_mut(session);
+        match source {
+            Source::Cache => account.cache += bytes,
+            Source::Central => {
+                account.central[r#use.index()] += bytes;
+                self.central[r#use.index()] += bytes;
+            }
+            Source::Extra => {
+                account.extra[r#use.index()] += bytes;
+                self.extra[r#use.index()] += bytes;
+                self.extra_grants += u64::from(bytes > 0 && r#use == Use::Staged);
+            }
+        }
+        self.held += bytes;
+        self.peak = self.peak.max(self.held);
+    }
+
+    pub(super) fn unbook(&mut self, session: SessionId, source: Source, r#use: Use, bytes: u64) {
+        let account = self.account_mut(session);
+        match source {
+            Source::Cache => account.cache -= bytes,
+            Source::Central => {
+                account.central[r#use.index()] -= bytes;
+                self.central[r#use.index()] -= bytes;
+            }
+            Source::Extra => {
+                account.extra[r#use.index()] -= bytes;
+                self.extra[r#use.index()] -= bytes;
+            }
+        }
+        self.held -= bytes;
+    }
+
+    fn room_kept(&self, oldest: bool) -> (u64, u64) {
+        let room = if oldest { 0 } else { self.room };
+        (room.min(self.reserve), room.saturating_sub(self.reserve))
+    }
+}
+
+fn coming(by_use: &[u64; 4]) -> u64 {
+    Use::ALL
+        .iter()
+        .filter(|each| each.comes_back())
+        .map(|each| by_use[each.index()])
+        .sum()
+}
+
+/// Sizes come from outside: their sum saturates.
+fn sum(values: &[u64]) -> u64 {
+    values
+        .iter()
+        .fold(0, |sum, value| sum.saturating_add(*value))
+}

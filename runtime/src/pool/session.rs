@@ -1,0 +1,370 @@
+//! Those who lease memory.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use unlade_hal::{Home, Lease};
+
+use super::cache;
+use super::central::{Ask, Grant};
+use super::class::Class;
+use super::ledger::{SessionId, Source, Use};
+use super::{Core, Pool};
+use crate::error::Exhausted;
+use crate::sync::{Mutex, lock};
+
+/// A user of the pool with a label and a budget of its own. Cheap to clone.
+///
+/// Memory that another session has used is zeroed before this one sees it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    handle: Arc<Handle>,
+}
+
+/// What a batch asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Bytes of each lease. A lease may turn out longer, up to the next size class.
+    pub sizes: &'a [u64],
+    /// Whether a device must reach the memory.
+    pub memory: Memory,
+    /// How long to wait for what comes back by itself; `None` not to wait at all.
+    pub wait: Option<Duration>,
+    /// Whether this is for the oldest undelivered batch of a stream, which may use the
+    /// [`Room`] kept for it and goes before those who wait.
+    pub oldest: bool,
+}
+
+/// What memory must be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Devices reach it. Beyond the reserve: a slab of its own, registered with every device.
+    Pinned,
+    /// The host alone uses it. Beyond the reserve: heap memory.
+    Any,
+}
+
+impl Session {
+    pub(super) fn open(pool: Arc<Core>, label: Arc<str>, budget: u64) -> Self {
+        let counters = Arc::new(Counters::default());
+        let id = pool
+            .central
+            .with_ledger(|ledger| ledger.open(label, budget, counters.clone()));
+        let core = Arc::new(SessionCore {
+            id,
+            pool,
+            counters,
+            closed: AtomicBool::new(false),
+        });
+        let homes = Source::ALL.map(|source| {
+            Use::ALL.map(|r#use| {
+                Arc::new(UseHome {
+                    session: core.clone(),
+                    source,
+                    r#use,
+                })
+            })
+        });
+        Session {
+            handle: Arc::new(Handle { core, homes }),
+        }
+    }
+
+    /// Leases at least `len` bytes for the host, without waiting.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where the budget has no room.
+    #[inline]
+    pub fn lease(&self, len: u64) -> Result<Lease, Exhausted> {
+        let core = &self.handle.core;
+        match Class::of(len) {
+            Some(class) if class.is_cached() => {
+                if let Some(lease) = cache::pop(core, self.home(Source::Cache), class) {
+                    return Ok(lease);
+                }
+            }
+            Some(class) => {
+                if let Some(free) = core.pool.central.take_one(core.id, class) {
+                    return Ok(self.arrive(free));
+                }
+            }
+            None => {}
+        }
+        let request = Request {
+            sizes: &[len],
+            memory: Memory::Any,
+            wait: None,
+            oldest: false,
+        };
+        let mut leases = self.acquire(&request)?;
+        Ok(leases.pop().expect("one lease for one size"))
+    }
+
+    /// Leases everything that a batch needs, or nothing: nobody holds some and waits for more.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where only memory that the caller itself holds could help, or the time to
+    /// wait is over, and the budget has no room beyond the reserve.
+    pub fn acquire(&self, request: &Request<'_>) -> Result<Vec<Lease>, Exhausted> {
+        let core = &self.handle.core;
+        let ask = Ask {
+            session: core.id,
+            sizes: request.sizes,
+            wait: request.wait,
+            oldest: request.oldest,
+        };
+        let exhausted = || core.pool.exhausted(request.sizes);
+        let mut grants = core
+            .pool
+            .central
+            .acquire(&ask)
+            .map_err(|_refused| exhausted())?
+            .into_iter();
+        let mut leases = Vec::with_capacity(request.sizes.len());
+        for grant in &mut grants {
+            match grant {
+                Grant::Block(free) => leases.push(self.arrive(free)),
+                Grant::Extra(len) => match core.pool.allocate(request.memory, len) {
+                    Some(lease) => leases.push(lease.with_home(self.home(Source::Extra).clone())),
+                    None => {
+                        // The system has less than the budget promised. Undo the rest.
+                        core.pool.central.forget_extra(core.id, Use::Staged, len);
+                        for grant in grants {
+                            match grant {
+                                Grant::Block(free) => drop(self.arrive(free)),
+                                Grant::Extra(len) => {
+                                    core.pool.central.forget_extra(core.id, Use::Staged, len);
+                                }
+                            }
+                        }
+                        return Err(exhausted());
+                    }
+                },
+            }
+        }
+        Ok(leases)
+    }
+
+    /// Keeps room for the oldest undelivered batch of a stream, so that it can always be finished
+    /// whatever the batches behind it hold.
+    ///
+    /// # Errors
+    /// [`Exhausted`] where the budget is smaller than all rooms together.
+    pub fn reserve_room(&self, bytes: u64) -> Result<Room, Exhausted> {
+        let core = &self.handle.core;
+        if core
+            .pool
+            .central
+            .with_ledger(|ledger| ledger.add_room(bytes))
+        {
+            Ok(Room {
+                pool: core.pool.clone(),
+                bytes,
+            })
+        } else {
+            Err(core.pool.exhausted(&[bytes]))
+        }
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> Pool {
+        Pool {
+            core: self.handle.core.pool.clone(),
+        }
+    }
+
+    #[inline]
+    fn home(&self, source: Source) -> &Arc<UseHome> {
+        &self.handle.homes[source as usize][Use::Staged.index()]
+    }
+
+    fn arrive(&self, mut free: super::store::Free<Lease>) -> Lease {
+        if free.last.hides_from(self.handle.core.id) {
+            free.block.zero();
+        }
+        free.block.with_home(self.home(Source::Central).clone())
+    }
+
+    /// Notes that a lease of this session now serves another purpose. Leases of other sessions or
+    /// without a home are returned as they are.
+    #[must_use]
+    pub fn mark(&self, lease: Lease, to: Use) -> Lease {
+        let core = &self.handle.core;
+        let Some(home) = UseHome::of(&lease).filter(|home| Arc::ptr_eq(&home.session, core)) else {
+            return lease;
+        };
+        let (source, from) = (home.source, home.r#use);
+        if from == to {
+            return lease;
+        }
+        match source {
+            Source::Cache => core.counters.transfer(from, to, lease.len()),
+            Source::Central | Source::Extra => {
+                core.pool
+                    .central
+                    .transfer(core.id, source, (from, to), lease.len());
+            }
+        }
+        lease.with_home(self.handle.homes[source as usize][to.index()].clone())
+    }
+}
+
+/// Room kept for the oldest undelivered batch of a stream, as long as this lives.
+#[derive(Debug)]
+pub struct Room {
+    pool: Arc<Core>,
+    bytes: u64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.pool
+            .central
+            .with_ledger(|ledger| ledger.remove_room(self.bytes));
+    }
+}
+
+/// What the user's handles share. The core outlives it as long as leases are out.
+#[derive(Debug)]
+struct Handle {
+    core: Arc<SessionCore>,
+    homes: [[Arc<UseHome>; 4]; 3],
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A session, as its leases know it.
+#[derive(Debug)]
+pub(super) struct SessionCore {
+    id: SessionId,
+    pool: Arc<Core>,
+    counters: Arc<Counters>,
+    closed: AtomicBool,
+}
+
+impl SessionCore {
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(super) fn pool(&self) -> &Core {
+        &self.pool
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether nobody will lease for it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for SessionCore {
+    fn drop(&mut self) {
+        self.pool
+            .central
+            .with_ledger(|ledger| ledger.close(self.id));
+    }
+}
+
+/// Where leases of one session, source and use go.
+#[derive(Debug)]
+pub(super) struct UseHome {
+    session: Arc<SessionCore>,
+    source: Source,
+    r#use: Use,
+}
+
+impl UseHome {
+    pub(super) fn session(&self) -> &Arc<SessionCore> {
+        &self.session
+    }
+
+    pub(super) fn r#use(&self) -> Use {
+        self.r#use
+    }
+
+    fn of(lease: &Lease) -> Option<&UseHome> {
+        let home: &dyn Any = lease.home()?;
+        home.downcast_ref()
+    }
+}
+
+impl Home for UseHome {
+    #[inline]
+    fn take_back(self: Arc<Self>, lease: Lease) {
+        let len = lease.len();
+        match self.source {
+            Source::Cache => {
+                self.session.counters.transfer(self.r#use, Use::Staged, len);
+                if let Err((home, lease)) = cache::push(self, lease) {
+                    let central = &home.session.pool.central;
+                    central.put(home.session.id, Source::Cache, Use::Staged, [lease]);
+                }
+            }
+            Source::Central => {
+                let central = &self.session.pool.central;
+                central.put(self.session.id, Source::Central, self.r#use, [lease]);
+            }
+            Source::Extra => {
+                drop(lease);
+                self.session
+                    .pool
+                    .central
+                    .forget_extra(self.session.id, self.r#use, len);
+            }
+        }
+    }
+}
+
+/// What is counted without the pool's lock: memory of threads' caches.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Bytes leased from caches by use, except [`Use::Staged`], which is the remainder.
+    uses: [AtomicU64; 4],
+    /// Bytes in each thread's cache.
+    caches: Mutex<Vec<Arc<AtomicU64>>>,
+}
+
+impl Counters {
+    /// Bytes that lie in threads' caches.
+    pub(super) fn cached(&self) -> u64 {
+        lock(&self.caches)
+            .iter()
+            .map(|bytes| bytes.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Bytes leased from caches for this use, which is not [`Use::Staged`].
+    pub(super) fn used(&self, r#use: Use) -> u64 {
+        self.uses[r#use.index()].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_cache(&self) -> Arc<AtomicU64> {
+        let bytes = Arc::new(AtomicU64::new(0));
+        lock(&self.caches).push(bytes.clone());
+        bytes
+    }
+
+    pub(super) fn remove_cache(&self, bytes: &Arc<AtomicU64>) {
+        lock(&self.caches).retain(|each| !Arc::ptr_eq(each, bytes));
+    }
+
+    #[inline]
+    fn transfer(&self, from: Use, to: Use, len: u64) {
+        if from != Use::Staged {
+            self.uses[from.index()].fetch_sub(len, Ordering::Relaxed);
+        }
+        if to != Use::Staged {
+            self.uses[to.index()].fetch_add(len, Ordering::Relaxed);
+        }
+    }
+}
