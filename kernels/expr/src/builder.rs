@@ -125,7 +125,7 @@ impl Case {
         self.finish(None)
     }
 
-    pub(crate) fn finish(self, otherwise: Option<Box<Expr>>) -> Expr {
+    fn finish(self, otherwise: Option<Box<Expr>>) -> Expr {
         Expr::new(Kind::Case {
             operand: self.operand.map(Box::new),
             branches: self.branches,
@@ -183,7 +183,7 @@ impl IntoLiteral for &str {
 
 impl IntoLiteral for Literal {
     fn into_literal(self) -> Expr {
-        Expr::new(Kind::Literal(Value::Typed(self)))
+        Expr::new(Kind::Literal(Value::Typed(Box::new(self))))
     }
 }
 

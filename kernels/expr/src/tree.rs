@@ -112,7 +112,7 @@ pub(crate) enum Value {
     /// Digits with a point or an exponent, a minus before them possible.
     Number(Box<str>),
     Text(Box<str>),
-    Typed(Literal),
+    Typed(Box<Literal>),
 }
 
 impl PartialEq for Expr {

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 use unlade_program::CompareOp;
 
 use super::tokens::{Cursor, syntax};
-use crate::builder::{case, coalesce, if_, nullif, when};
+use crate::builder::{coalesce, if_, nullif};
 use crate::check::names::closest;
 use crate::display::{is_reserved, level};
 use crate::error::{ExprError, ExprErrorKind, Span};
@@ -41,47 +41,54 @@ impl Cursor<'_> {
 
     /// What binds at least as tightly as a level.
     fn binding(&mut self, least: u8) -> Result<Expr, ExprError> {
-        self.nested(|cursor| {
-            let start = cursor.span();
-            let mut left = cursor.prefix(least)?;
-            while let Some(operator) = cursor.infix() {
-                if operator.level() < least {
-                    break;
-                }
-                left = cursor.apply(operator, left)?;
-                left = left.spanning(cursor.span_from(start));
+        self.enter()?;
+        let start = self.span();
+        let mut left = self.prefix(least)?;
+        while let Some(operator) = self.infix() {
+            if operator.level() < least {
+                break;
             }
-            Ok(left)
-        })
+            left = self.apply(operator, left)?.spanning(self.span_from(start));
+        }
+        self.leave();
+        Ok(left)
     }
 
     fn prefix(&mut self, least: u8) -> Result<Expr, ExprError> {
         let start = self.span();
-        if Self::is_word(self.peek(), "not") {
-            if least > level::NOT {
-                return Err(
-                    syntax("`NOT` binds less tightly than what is before it", start)
-                        .with_help("put NOT and its operand in parentheses"),
-                );
-            }
-            self.advance();
-            let arg = self.binding(level::NOT)?;
-            return Ok(arg.not().spanning(self.span_from(start)));
-        }
-        if self.take(&Token::Plus) {
+        let expr = if Self::is_word(self.peek(), "not") {
+            self.not(least)
+        } else if self.take(&Token::Plus) {
             return self.binding(level::NEGATE);
+        } else if self.take(&Token::Minus) {
+            self.minus()
+        } else {
+            self.primary()
+        };
+        Ok(expr?.spanning(self.span_from(start)))
+    }
+
+    fn not(&mut self, least: u8) -> Result<Expr, ExprError> {
+        if least > level::NOT {
+            return Err(syntax(
+                "`NOT` binds less tightly than what is before it",
+                self.span(),
+            )
+            .with_help("put NOT and its operand in parentheses"));
         }
-        if self.take(&Token::Minus) {
-            if let Token::Number(digits, long) = self.peek() {
-                let value = number(&format!("-{digits}"), *long, self.span())?;
-                self.advance();
-                return Ok(value.spanning(self.span_from(start)));
-            }
-            let arg = self.binding(level::NEGATE)?;
-            return Ok(arg.neg().spanning(self.span_from(start)));
+        self.advance();
+        self.binding(level::NOT).map(Expr::not)
+    }
+
+    /// What follows a minus: with a number it is one constant, so that the least integer can be
+    /// written.
+    fn minus(&mut self) -> Result<Expr, ExprError> {
+        if let Token::Number(digits, long) = self.peek() {
+            let value = number(&format!("-{digits}"), *long, self.span())?;
+            self.advance();
+            return Ok(value);
         }
-        let expr = self.primary()?;
-        Ok(expr.spanning(self.span_from(start)))
+        self.binding(level::NEGATE).map(Expr::neg)
     }
 
     fn primary(&mut self) -> Result<Expr, ExprError> {
@@ -118,32 +125,11 @@ impl Cursor<'_> {
 
     /// What starts with a word without quotes.
     fn word(&mut self, word: &str, span: Span) -> Result<Expr, ExprError> {
-        if word.eq_ignore_ascii_case("case") {
-            self.advance();
-            return self.case();
-        }
-        for (name, value) in [
-            ("null", Value::Null),
-            ("true", Value::Boolean(true)),
-            ("false", Value::Boolean(false)),
-        ] {
-            if word.eq_ignore_ascii_case(name) {
-                self.advance();
-                return Ok(literal(value));
-            }
-        }
         if is_reserved(word) {
-            let error = self.unexpected("an expression");
-            return Err(match word.to_ascii_lowercase().as_str() {
-                "select" | "where" => error.with_help("give an expression, not a statement"),
-                _ => error.with_help("a column of this name needs double quotes"),
-            });
+            return self.reserved(word);
         }
         if self.starts_typed_string(word) {
-            let to = self.data_type()?;
-            let place = self.span();
-            let text = literal(Value::Text(self.string("text in quotes after the type")?));
-            return Ok(text.spanning(place).cast(to));
+            return self.typed_string();
         }
         self.advance();
         if self.take(&Token::LParen) {
@@ -154,6 +140,36 @@ impl Cursor<'_> {
             name: word.into(),
             exact: false,
         }))
+    }
+
+    fn reserved(&mut self, word: &str) -> Result<Expr, ExprError> {
+        let value = match word.to_ascii_lowercase().as_str() {
+            "case" => {
+                self.advance();
+                return self.case();
+            }
+            "null" => Value::Null,
+            "true" => Value::Boolean(true),
+            "false" => Value::Boolean(false),
+            "select" | "where" => {
+                let error = self.unexpected("an expression");
+                return Err(error.with_help("give an expression, not a statement"));
+            }
+            _ => {
+                let error = self.unexpected("an expression");
+                return Err(error.with_help("a column of this name needs double quotes"));
+            }
+        };
+        self.advance();
+        Ok(literal(value))
+    }
+
+    /// `date '2020-01-01'`: text that is cast to the type before it.
+    fn typed_string(&mut self) -> Result<Expr, ExprError> {
+        let to = self.data_type()?;
+        let place = self.span();
+        let text = literal(Value::Text(self.string("text in quotes after the type")?));
+        Ok(text.spanning(place).cast(to))
     }
 
     /// Whether a type stands here that text follows: `date '2020-01-01'`, `decimal(5, 2) '1.50'`.
@@ -187,27 +203,37 @@ impl Cursor<'_> {
     fn case(&mut self) -> Result<Expr, ExprError> {
         let operand = match Self::is_word(self.peek(), "when") {
             true => None,
-            false => Some(self.expression()?),
+            false => Some(self.boxed()?),
         };
+        let mut branches = Vec::new();
         self.expect_word("when", "after `CASE`")?;
-        let mut branches = match operand {
-            Some(operand) => case(operand).when(self.expression()?),
-            None => when(self.expression()?),
-        };
         loop {
-            self.expect_word("then", "after the condition of `WHEN`")?;
-            let ended = branches.then(self.expression()?);
-            if self.take_word("when") {
-                branches = ended.when(self.expression()?);
-                continue;
+            self.branch(&mut branches)?;
+            if !self.take_word("when") {
+                break;
             }
-            let otherwise = match self.take_word("else") {
-                true => Some(Box::new(self.expression()?)),
-                false => None,
-            };
-            self.expect_word("end", "to close `CASE`")?;
-            return Ok(ended.finish(otherwise));
         }
+        let otherwise = match self.take_word("else") {
+            true => Some(self.boxed()?),
+            false => None,
+        };
+        self.expect_word("end", "to close `CASE`")?;
+        Ok(Expr::new(Kind::Case {
+            operand,
+            branches,
+            otherwise,
+        }))
+    }
+
+    fn branch(&mut self, branches: &mut Vec<(Expr, Expr)>) -> Result<(), ExprError> {
+        let condition = self.expression()?;
+        self.expect_word("then", "after the condition of `WHEN`")?;
+        branches.push((condition, self.expression()?));
+        Ok(())
+    }
+
+    fn boxed(&mut self) -> Result<Box<Expr>, ExprError> {
+        self.expression().map(Box::new)
     }
 
     /// The rest of a call after its parenthesis.
@@ -215,31 +241,28 @@ impl Cursor<'_> {
         match name.to_ascii_lowercase().as_str() {
             "cast" => self.cast(false),
             "try_cast" => self.cast(true),
-            "abs" => self.arguments(name).map(|[arg]| arg.abs()),
-            "try" => self.arguments(name).map(|[arg]| arg.try_()),
-            "nullif" => self
-                .arguments(name)
-                .map(|[value, other]| nullif(value, other)),
-            "if" => self
-                .arguments(name)
-                .map(|[condition, then, otherwise]| if_(condition, then, otherwise)),
-            "coalesce" => {
-                let mut operands = vec![self.expression()?];
-                while self.take_comma() {
-                    operands.push(self.expression()?);
-                }
-                self.expect(&Token::RParen, "to close `coalesce`")?;
-                Ok(coalesce(operands))
-            }
-            _ => {
-                let message = format!("there is no function `{name}`");
-                let error = ExprError::new(ExprErrorKind::Unknown, message).at(Some(span));
-                Err(match closest(name, function_names()) {
-                    Some(near) => error.with_help(format!("did you mean `{near}`?")),
-                    None => error.with_help("`unlade functions` lists those there are"),
-                })
-            }
+            "abs" => self.unary(name, Expr::abs),
+            "try" => self.unary(name, Expr::try_),
+            "nullif" => self.nullif(),
+            "if" => self.if_(),
+            "coalesce" => self.list("coalesce").map(coalesce),
+            _ => Err(unknown_function(name).at(Some(span))),
         }
+    }
+
+    fn unary(&mut self, name: &str, make: fn(Expr) -> Expr) -> Result<Expr, ExprError> {
+        let [arg] = self.arguments(name)?;
+        Ok(make(arg))
+    }
+
+    fn nullif(&mut self) -> Result<Expr, ExprError> {
+        let [value, null_where] = self.arguments("nullif")?;
+        Ok(nullif(value, null_where))
+    }
+
+    fn if_(&mut self) -> Result<Expr, ExprError> {
+        let [condition, then, otherwise] = self.arguments("if")?;
+        Ok(if_(condition, then, otherwise))
     }
 
     fn cast(&mut self, lenient: bool) -> Result<Expr, ExprError> {
@@ -250,36 +273,29 @@ impl Cursor<'_> {
         Ok(arg.cast_or_null(to, lenient))
     }
 
-    /// As many arguments as a function takes.
+    /// As many arguments as a function takes, and the parenthesis after them.
     fn arguments<const COUNT: usize>(&mut self, name: &str) -> Result<[Expr; COUNT], ExprError> {
-        let wrong = |cursor: &Self| {
+        let start = self.span();
+        let arguments = self.list(name)?;
+        arguments.try_into().map_err(|arguments: Vec<Expr>| {
             let plural = if COUNT == 1 { "" } else { "s" };
-            syntax(
-                format!("`{name}` takes {COUNT} argument{plural}"),
-                cursor.span(),
-            )
-        };
-        let mut arguments = Vec::with_capacity(COUNT);
-        if *self.peek() == Token::RParen {
-            return Err(wrong(self));
-        }
+            let found = arguments.len();
+            let message = format!("`{name}` takes {COUNT} argument{plural}, not {found}");
+            syntax(message, self.span_from(start))
+        })
+    }
+
+    /// Expressions between commas, and the parenthesis after them.
+    fn list(&mut self, what: &str) -> Result<Vec<Expr>, ExprError> {
+        let mut members = Vec::new();
         loop {
-            arguments.push(self.expression()?);
-            if *self.peek() != Token::Comma {
+            members.push(self.expression()?);
+            if !self.take_comma() {
                 break;
             }
-            if arguments.len() == COUNT {
-                return Err(wrong(self));
-            }
-            self.advance();
         }
-        if *self.peek() == Token::RParen && arguments.len() < COUNT {
-            return Err(wrong(self));
-        }
-        self.expect(&Token::RParen, &format!("to close `{name}`"))?;
-        Ok(arguments
-            .try_into()
-            .unwrap_or_else(|_| unreachable!("their number was checked")))
+        self.expect(&Token::RParen, &format!("to close `{what}`"))?;
+        Ok(members)
     }
 
     /// The operator that comes next, if one does.
@@ -322,7 +338,6 @@ impl Cursor<'_> {
 
     /// Reads the operator and what is right of it.
     fn apply(&mut self, operator: Infix, left: Expr) -> Result<Expr, ExprError> {
-        let place = self.span();
         if !matches!(operator, Infix::Predicate) {
             self.advance();
         }
@@ -343,28 +358,32 @@ impl Cursor<'_> {
                 Ok(left.cast(to))
             }
             Infix::Is => self.is(left),
-            Infix::Predicate => {
-                let negated = self.take_word("not");
-                if self.take_word("between") {
-                    let low = self.binding(level::ADD)?;
-                    self.expect_word("and", "between the bounds of `BETWEEN`")?;
-                    let high = self.binding(level::ADD)?;
-                    Ok(left.between_or_not(low, high, negated))
-                } else if self.take_word("in") {
-                    let list = self.list()?;
-                    Ok(left.in_or_not(list, negated))
-                } else if Self::is_word(self.peek(), "like") || Self::is_word(self.peek(), "ilike")
-                {
-                    Err(ExprError::new(
-                        ExprErrorKind::Unsupported,
-                        "text is not computed with yet, so there is no LIKE",
-                    )
-                    .at(Some(self.span_from(place))))
-                } else {
-                    Err(self.unexpected("`BETWEEN` or `IN` after `NOT`"))
-                }
-            }
+            Infix::Predicate => self.predicate(left),
         }
+    }
+
+    /// `[NOT] BETWEEN` and `[NOT] IN`.
+    fn predicate(&mut self, left: Expr) -> Result<Expr, ExprError> {
+        let place = self.span();
+        let negated = self.take_word("not");
+        if self.take_word("between") {
+            let low = self.binding(level::ADD)?;
+            self.expect_word("and", "between the bounds of `BETWEEN`")?;
+            let high = self.binding(level::ADD)?;
+            return Ok(left.between_or_not(low, high, negated));
+        }
+        if self.take_word("in") {
+            self.expect(&Token::LParen, "after `IN`")?;
+            return Ok(left.in_or_not(self.list("IN")?, negated));
+        }
+        if self.take_word("like") || self.take_word("ilike") {
+            return Err(ExprError::new(
+                ExprErrorKind::Unsupported,
+                "text is not computed with yet, so there is no LIKE",
+            )
+            .at(Some(self.span_from(place))));
+        }
+        Err(self.unexpected("`BETWEEN` or `IN` after `NOT`"))
     }
 
     fn is(&mut self, left: Expr) -> Result<Expr, ExprError> {
@@ -388,16 +407,6 @@ impl Cursor<'_> {
             }
         }
         Err(self.unexpected("`NULL`, `TRUE`, `FALSE` or `DISTINCT FROM` after `IS`"))
-    }
-
-    fn list(&mut self) -> Result<Vec<Expr>, ExprError> {
-        self.expect(&Token::LParen, "after `IN`")?;
-        let mut members = vec![self.expression()?];
-        while self.take_comma() {
-            members.push(self.expression()?);
-        }
-        self.expect(&Token::RParen, "to close the list")?;
-        Ok(members)
     }
 }
 
@@ -451,4 +460,13 @@ fn number(digits: &str, long: bool, span: Span) -> Result<Expr, ExprError> {
     } else {
         value
     })
+}
+
+fn unknown_function(name: &str) -> ExprError {
+    let message = format!("there is no function `{name}`");
+    let error = ExprError::new(ExprErrorKind::Unknown, message);
+    match closest(name, function_names()) {
+        Some(near) => error.with_help(format!("did you mean `{near}`?")),
+        None => error.with_help("`unlade functions` lists those there are"),
+    }
 }

@@ -144,18 +144,17 @@ impl<'a> Cursor<'a> {
         syntax(format!("expected {expected}, found {found}"), self.span())
     }
 
-    /// Goes one level deeper while `read` runs.
-    pub(super) fn nested<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, ExprError>,
-    ) -> Result<T, ExprError> {
+    /// Goes one level deeper, until [`Cursor::leave`]. An error need not leave: it is the end.
+    pub(super) fn enter(&mut self) -> Result<(), ExprError> {
         if self.depth >= MAX_DEPTH {
             return Err(too_deep().at(Some(self.span())));
         }
         self.depth += 1;
-        let result = read(self);
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self) {
         self.depth -= 1;
-        result
     }
 }
 
@@ -163,11 +162,12 @@ pub(super) fn syntax(message: impl Into<String>, span: Span) -> ExprError {
     ExprError::new(ExprErrorKind::Syntax, message).at(Some(span))
 }
 
-/// The character at a byte, or an empty place at the end.
+/// The character at a byte, or an empty place at the end and in white space.
 fn point(text: &str, start: u32) -> Span {
     let width = text[start as usize..]
         .chars()
         .next()
+        .filter(|next| !next.is_whitespace())
         .map_or(0, char::len_utf8);
     Span {
         start,
