@@ -45,9 +45,11 @@ fn clear(values: &mut [u8], ty: Ty, row: u64) {
     }
 }
 
+type Pass = fn(&mut Program);
+
 #[test]
 fn passes_keep_results() {
-    let passes: [(&str, fn(&mut Program)); 4] = [
+    let passes: [(&str, Pass); 4] = [
         ("fold", |program| {
             fold(program);
         }),

@@ -59,7 +59,7 @@ pub fn random_program(rng: &mut Rng, options: &Options) -> Program {
             maker.trap(rng);
         }
     }
-    maker.finish(options.keep, rng)
+    maker.finish(options, rng)
 }
 
 /// A program being made, and the type of each of its values.
@@ -174,6 +174,10 @@ impl Maker {
     /// A trap whose condition includes a mask column of its own.
     fn trap(&mut self, rng: &mut Rng) -> Val {
         let any = self.operand(Ty::Mask, rng);
+        self.trap_within(any, rng)
+    }
+
+    fn trap_within(&mut self, any: Val, rng: &mut Rng) -> Val {
         let column = self.program.columns.len() as u16;
         self.program.columns.push(Column {
             ty: Ty::Mask,
@@ -292,8 +296,8 @@ impl Maker {
         val
     }
 
-    fn finish(mut self, keep: bool, rng: &mut Rng) -> Program {
-        if keep && rng.chance(75) {
+    fn finish(mut self, options: &Options, rng: &mut Rng) -> Program {
+        if options.keep && rng.chance(75) {
             let conjuncts = 1 + rng.below(3);
             let mut all = self.operand(Ty::Mask, rng);
             for _ in 1..conjuncts {
@@ -306,6 +310,9 @@ impl Maker {
             }
             self.program.keep = Some(all);
             self.program.emit_mask = rng.chance(40);
+            if options.traps && rng.chance(30) {
+                self.trap_within(all, rng);
+            }
         }
         let mut used = vec![false; self.program.insts.len()];
         for inst in &self.program.insts {
