@@ -14,7 +14,7 @@ use crate::completion::Status;
 use crate::device::{Capabilities, DeviceInfo};
 use crate::error::RejectReason;
 use crate::executable::Executable;
-use crate::memory::{Lease, MemoryKind};
+use crate::memory::Lease;
 use crate::views::{Access, overlapping};
 
 /// Most steps of one list.
@@ -347,7 +347,7 @@ impl Rules<'_> {
                 "it must begin at a multiple of {alignment} bytes of its slab"
             ));
         }
-        let own = lease.kind() == MemoryKind::DeviceLocal || self.capabilities.coherent;
+        let own = lease.bytes().is_none() || self.capabilities.coherent;
         if own {
             return Ok(());
         }
