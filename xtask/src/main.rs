@@ -1,4 +1,54 @@
-//! xtask
-#![forbid(unsafe_code)]
+//! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask mutants`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`test`] | every check that a change must pass |
+//! | [`step`] | one command, its outcome and its time |
+//! | [`tools`] | tools that are installed when they are missing |
 
-fn main() {}
+#![forbid(unsafe_code)]
+// A task's output is what it prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod step;
+mod test;
+mod tools;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every check: format, lints, tests, documentation, models, other targets, licences
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let passed = match arguments.task {
+        Task::Test(options) => test::run(&options),
+    };
+    if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent()
+        .expect("xtask lies in the workspace")
+        .to_owned()
+}

@@ -1,0 +1,142 @@
+//! Every check that a change must pass.
+
+use clap::Args;
+
+use crate::step::{Ended, Outcome, cargo, cargo_with, command, outcome, step, summary};
+use crate::tools;
+
+/// What to leave out.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only the workspace's tests
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Crates whose unsafe code and arithmetic Miri watches.
+const UNDER_MIRI: [&str; 4] = [
+    "unlade-program",
+    "unlade-eval",
+    "unlade-naive",
+    "unlade-hal",
+];
+
+pub(crate) fn run(options: &Options) -> bool {
+    let mut steps = Vec::new();
+    if !options.quick {
+        steps.push(step("format", || cargo(&["fmt", "--all", "--check"])));
+        steps.push(step("lints", lints));
+    }
+    steps.push(step("tests", || cargo(&["test", "--workspace", "--quiet"])));
+    if !options.quick {
+        steps.extend(rest());
+    }
+    summary(&steps)
+}
+
+fn rest() -> Vec<Ended> {
+    vec![
+        step("documentation", || {
+            cargo_with(
+                &[("RUSTDOCFLAGS", "-D warnings")],
+                &[
+                    "doc",
+                    "--workspace",
+                    "--no-deps",
+                    "--document-private-items",
+                    "--quiet",
+                ],
+            )
+        }),
+        step("models of concurrency", loom),
+        step("undefined behaviour (Miri)", miri),
+        step("aarch64", aarch64),
+        step("dependencies", dependencies),
+    ]
+}
+
+fn lints() -> Outcome {
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ])
+}
+
+/// The pool under loom, which tries every interleaving up to a bound.
+fn loom() -> Outcome {
+    cargo_with(
+        &[
+            ("RUSTFLAGS", "--cfg loom"),
+            ("LOOM_MAX_PREEMPTIONS", "2"),
+            // A target of its own: the flag would have everything else built again.
+            ("CARGO_TARGET_DIR", "target/loom"),
+        ],
+        &[
+            "test",
+            "--quiet",
+            "-p",
+            "unlade-runtime",
+            "--lib",
+            "--release",
+            "loom",
+        ],
+    )
+}
+
+fn miri() -> Outcome {
+    if let Err(error) = tools::miri() {
+        return Outcome::NotRun(error);
+    }
+    let mut words = vec![format!("+{}", tools::NIGHTLY), "miri".into(), "test".into()];
+    words.push("--lib".into());
+    words.push("--quiet".into());
+    words.extend(
+        UNDER_MIRI
+            .iter()
+            .flat_map(|name| ["-p".to_owned(), (*name).to_owned()]),
+    );
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut miri = command("cargo", &words);
+    miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .env("CARGO_TARGET_DIR", "target/miri");
+    outcome(miri)
+}
+
+fn aarch64() -> Outcome {
+    if let Err(error) = tools::aarch64() {
+        return Outcome::NotRun(error);
+    }
+    cargo(&[
+        "check",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--quiet",
+        "--target",
+        tools::AARCH64,
+    ])
+}
+
+/// Licences, sources and duplicate versions; the list of known vulnerabilities is not in a
+/// package registry and is left to those who can reach it: `cargo deny check advisories`.
+fn dependencies() -> Outcome {
+    match tools::cargo_deny() {
+        Ok(binary) => outcome(command(
+            &binary.to_string_lossy(),
+            &[
+                "--log-level",
+                "error",
+                "check",
+                "licenses",
+                "bans",
+                "sources",
+            ],
+        )),
+        Err(error) => Outcome::NotRun(error),
+    }
+}

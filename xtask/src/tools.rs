@@ -1,0 +1,76 @@
+//! Tools that are installed when they are missing.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::step::command;
+
+/// The toolchain that Miri runs on; Miri is part of nightly toolchains only.
+pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
+/// The version of cargo-deny that deny.toml is written for.
+const CARGO_DENY: &str = "0.20.2";
+/// The other target that everything must compile for.
+pub(crate) const AARCH64: &str = "aarch64-unknown-linux-gnu";
+
+/// Makes the standard library of the other target available.
+pub(crate) fn aarch64() -> Result<(), String> {
+    quietly(command("rustup", &["target", "add", AARCH64]))
+}
+
+/// Makes Miri available.
+pub(crate) fn miri() -> Result<(), String> {
+    let probe = command("cargo", &[&format!("+{NIGHTLY}"), "miri", "--version"]);
+    if quietly(probe).is_ok() {
+        return Ok(());
+    }
+    println!("    installing {NIGHTLY} with Miri");
+    quietly(command(
+        "rustup",
+        &[
+            "toolchain",
+            "install",
+            NIGHTLY,
+            "--profile",
+            "minimal",
+            "--component",
+            "miri,rust-src",
+            "--no-self-update",
+        ],
+    ))
+}
+
+/// Makes cargo-deny available and says where.
+pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
+    let folder = crate::root().join("target/tools");
+    let binary = folder.join("bin/cargo-deny");
+    let version = Command::new(&binary).arg("--version").output();
+    let fits = version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(CARGO_DENY));
+    if !fits {
+        println!("    installing cargo-deny {CARGO_DENY}, which takes some minutes once");
+        let mut install = command("cargo", &["install", "cargo-deny", "--locked", "--quiet"]);
+        install
+            .args(["--version", CARGO_DENY, "--root"])
+            .arg(&folder);
+        install.env("CARGO_TARGET_DIR", folder.join("build"));
+        quietly(install)?;
+        // The binary is all that is needed; what it was built from is large.
+        let _ = std::fs::remove_dir_all(folder.join("build"));
+    }
+    Ok(binary)
+}
+
+/// Runs a command without showing its output, unless it fails.
+fn quietly(mut command: Command) -> Result<(), String> {
+    match command.stdin(Stdio::null()).output() {
+        Ok(out) if out.status.success() => Ok(()),
+        Ok(out) => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let last: Vec<&str> = said.lines().rev().take(3).collect();
+            Err(format!(
+                "{command:?}: {}",
+                last.into_iter().rev().collect::<Vec<_>>().join("; ")
+            ))
+        }
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
