@@ -6,7 +6,6 @@ mod calendar;
 mod check;
 mod display;
 mod error;
-mod fold;
 mod functions;
 pub mod limits;
 mod literal;

@@ -12,12 +12,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use unlade_program::passes::evaluate;
 use unlade_program::{
     Column, CompareOp, FloatOrder, Imm, Inst, MaskOp, Output, Program, TrapCode, Ty, Val, limits,
 };
 
 use crate::error::{ExprError, ExprErrorKind};
-use crate::fold;
 use crate::lowered::Table;
 
 /// Marks a [`Val`] that names a scalar instead of an instruction.
@@ -151,7 +151,7 @@ impl Builder {
         if let Some(val) = self.made.get(&key) {
             return *val;
         }
-        let val = match fold::evaluate(&inst, |operand| self.known(operand)) {
+        let val = match evaluate(&inst, |operand| self.known(operand)) {
             Some(imm) => self.scalar(imm, literal && imm.ty() != Ty::Mask),
             None => self.append(inst),
         };

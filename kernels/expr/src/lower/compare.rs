@@ -10,8 +10,8 @@ use super::logic::{Scope, Truth};
 use super::{Lowering, Value, ty_of};
 use crate::error::ExprError;
 use crate::literal::Literal;
+use crate::narrow;
 use crate::typed::Typed;
-use crate::{fold, narrow};
 
 /// The longest `IN` list that is compared literal by literal. A longer one is a sorted set, whose
 /// length is no part of the program.
@@ -142,10 +142,8 @@ impl Lowering {
     fn compared(&mut self, op: CompareOp, order: FloatOrder, operands: &Operands) -> Val {
         let Operands { ty, lhs, rhs, .. } = operands;
         match operands.ordering {
-            Some(_) => match fold::holds(op, operands.ordering) {
-                true => TRUE,
-                false => FALSE,
-            },
+            Some(ordering) if holds(op, ordering) => TRUE,
+            Some(_) => FALSE,
             None => self.builder.compare(*ty, op, order, lhs.value, rhs.value),
         }
     }
@@ -187,6 +185,18 @@ impl Lowering {
             rhs,
             ordering,
         })
+    }
+}
+
+/// Whether a comparison is true of operands in this order.
+fn holds(op: CompareOp, ordering: Ordering) -> bool {
+    match op {
+        CompareOp::Eq => ordering.is_eq(),
+        CompareOp::Ne => ordering.is_ne(),
+        CompareOp::Lt => ordering.is_lt(),
+        CompareOp::Le => ordering.is_le(),
+        CompareOp::Gt => ordering.is_gt(),
+        CompareOp::Ge => ordering.is_ge(),
     }
 }
 

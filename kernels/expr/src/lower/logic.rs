@@ -34,15 +34,11 @@ impl Truth {
     /// The rows on which this is true.
     pub(super) fn is_true(&self, builder: &mut Builder) -> Val {
         match self {
-            Truth::Known(Value { value, valid }) => builder.and(*value, *valid),
-            Truth::Bound(bound) => {
-                let value = bound.value(builder);
-                builder.and(value.value, value.valid)
+            Truth::Known(_) | Truth::Bound(_) => {
+                let Value { value, valid } = self.value(builder);
+                builder.and(value, valid)
             }
-            Truth::All(args) => args.iter().fold(TRUE, |all, arg| {
-                let next = arg.is_true(builder);
-                builder.and(all, next)
-            }),
+            Truth::All(args) => every(args, true, builder),
             Truth::Any(args) => args.iter().fold(FALSE, |any, arg| {
                 let next = arg.is_true(builder);
                 builder.or(any, next)
@@ -54,19 +50,15 @@ impl Truth {
     /// The rows on which this is false.
     pub(super) fn is_false(&self, builder: &mut Builder) -> Val {
         match self {
-            Truth::Known(Value { value, valid }) => builder.and_not(*valid, *value),
-            Truth::Bound(bound) => {
-                let value = bound.value(builder);
-                builder.and_not(value.valid, value.value)
+            Truth::Known(_) | Truth::Bound(_) => {
+                let Value { value, valid } = self.value(builder);
+                builder.and_not(valid, value)
             }
             Truth::All(args) => args.iter().fold(FALSE, |any, arg| {
                 let next = arg.is_false(builder);
                 builder.or(any, next)
             }),
-            Truth::Any(args) => args.iter().fold(TRUE, |all, arg| {
-                let next = arg.is_false(builder);
-                builder.and(all, next)
-            }),
+            Truth::Any(args) => every(args, false, builder),
             Truth::Not(arg) => arg.is_true(builder),
         }
     }
@@ -102,6 +94,33 @@ impl Truth {
             other => Truth::Not(Box::new(other)),
         }
     }
+}
+
+/// The rows on which every operand is true, or every operand is false. A validity that several
+/// operands share is asked for once.
+fn every(args: &[Truth], wanted: bool, builder: &mut Builder) -> Val {
+    let mut all = TRUE;
+    let mut applied = Vec::new();
+    for arg in args {
+        if !matches!(arg, Truth::Known(_) | Truth::Bound(_)) {
+            let met = match wanted {
+                true => arg.is_true(builder),
+                false => arg.is_false(builder),
+            };
+            all = builder.and(all, met);
+            continue;
+        }
+        let Value { value, valid } = arg.value(builder);
+        if !applied.contains(&valid) {
+            applied.push(valid);
+            all = builder.and(all, valid);
+        }
+        all = match wanted {
+            true => builder.and(all, value),
+            false => builder.and_not(all, value),
+        };
+    }
+    all
 }
 
 /// The rows on which an expression is evaluated: those of the enclosing scope that are not decided

@@ -20,7 +20,7 @@ mod rewrite;
 
 pub use cse::cse;
 pub use dead::dead;
-pub use fold::fold;
+pub use fold::{evaluate, fold};
 pub use inputs::{InputMap, drop_unused_inputs};
 
 use crate::Program;

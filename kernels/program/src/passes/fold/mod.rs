@@ -2,6 +2,8 @@
 
 mod scalar;
 
+pub use scalar::evaluate;
+
 use super::rewrite::{Becomes, Made, rewrite};
 use crate::{
     BinaryOp, CastRule, CompareOp, FloatOrder, Imm, Inst, MaskOp, OverflowOp, Program, Ty, UnaryOp,
@@ -25,7 +27,7 @@ pub fn fold(program: &mut Program) -> bool {
 }
 
 fn step(inst: Inst, made: &mut Made<'_>) -> Becomes {
-    if let Some(value) = scalar::evaluate(&inst, |val| made.constant(val)) {
+    if let Some(value) = evaluate(&inst, |val| made.constant(val)) {
         // A constant is its own value already.
         return Becomes::Inst(Inst::Const { value });
     }

@@ -10,9 +10,23 @@ use crate::{
     UnaryOp, Val,
 };
 
-/// The value, or `None` where an operand is not constant or the instruction depends on more than
-/// its operands.
-pub(super) fn evaluate(inst: &Inst, constant: impl Fn(Val) -> Option<Imm>) -> Option<Imm> {
+/// The value of an instruction whose operands are constant, or `None` where one is not or where the
+/// instruction depends on more than its operands. Whoever builds programs may fold with it as they
+/// go.
+///
+/// ```
+/// use unlade_program::passes::evaluate;
+/// use unlade_program::{BinaryOp, Imm, Inst, Ty, Val};
+///
+/// let sum = Inst::Binary { op: BinaryOp::Add, lhs: Val(0), rhs: Val(1) };
+/// let operands = [Imm::integer(Ty::I8, 127), Imm::integer(Ty::I8, 1)];
+/// let wrapped = evaluate(&sum, |operand| operands[operand.index()]);
+/// assert_eq!(wrapped, Imm::integer(Ty::I8, -128));
+/// ```
+///
+/// # Panics
+/// Where the operands have not the types that the instruction needs.
+pub fn evaluate(inst: &Inst, constant: impl Fn(Val) -> Option<Imm>) -> Option<Imm> {
     let mask = |val| constant(val).map(Imm::as_mask);
     Some(match *inst {
         Inst::Unary { op, arg } => unary(op, constant(arg)?),
