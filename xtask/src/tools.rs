@@ -39,24 +39,25 @@ pub(crate) fn miri() -> Result<(), String> {
     ))
 }
 
-/// Makes cargo-deny available and says where.
+/// Makes cargo-deny available and says where: the user's own if it is of the right version, else
+/// one below `target`.
 pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     let folder = crate::root().join("target/tools");
-    let binary = folder.join("bin/cargo-deny");
-    let version = Command::new(&binary).arg("--version").output();
-    let fits = version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(CARGO_DENY));
-    if !fits {
-        println!("    installing cargo-deny {CARGO_DENY}, which takes some minutes once");
-        let mut install = command("cargo", &["install", "cargo-deny", "--locked", "--quiet"]);
-        install
-            .args(["--version", CARGO_DENY, "--root"])
-            .arg(&folder);
-        install.env("CARGO_TARGET_DIR", folder.join("build"));
-        quietly(install)?;
-        // The binary is all that is needed; what it was built from is large.
-        let _ = std::fs::remove_dir_all(folder.join("build"));
+    let own = folder.join("bin/cargo-deny");
+    for binary in [PathBuf::from("cargo-deny"), own.clone()] {
+        let version = Command::new(&binary).arg("--version").output();
+        if version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(CARGO_DENY)) {
+            return Ok(binary);
+        }
     }
-    Ok(binary)
+    println!("    installing cargo-deny {CARGO_DENY}, which takes some minutes once");
+    let mut install = command("cargo", &["install", "cargo-deny", "--locked", "--quiet"]);
+    install.args(["--version", CARGO_DENY, "--root"]).arg(&folder);
+    install.env("CARGO_TARGET_DIR", folder.join("build"));
+    quietly(install)?;
+    // The binary is all that is needed; what it was built from is large.
+    let _ = std::fs::remove_dir_all(folder.join("build"));
+    Ok(own)
 }
 
 /// Runs a command without showing its output, unless it fails.
