@@ -66,8 +66,9 @@ pub enum Table {
 
 /// An expression over one dictionary's values.
 ///
-/// Its program has one column, the values, and never traps: what would trap becomes an output of
-/// type mask, looked up by key and raised only where an active valid row refers to it.
+/// Its program has one column, the values (or none, if all it does is the same for every value),
+/// and never traps: what would trap becomes an output of type mask, looked up by key and raised
+/// only where an active valid row refers to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DictionaryStage {
     /// The dictionary-encoded batch column.

@@ -11,7 +11,7 @@ use crate::error::ExprError;
 use crate::semantics::{FloatZeroDivision, OnError};
 use crate::typed::{ArithmeticOp, Node, Typed};
 
-impl Lowering {
+impl Lowering<'_> {
     /// `+ - * / %`.
     ///
     /// A divisor that is a literal decides at once what it can: only the literals 0 and -1 leave

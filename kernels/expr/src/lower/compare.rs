@@ -26,7 +26,7 @@ struct Operands {
     ordering: Option<Ordering>,
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// One of the six comparisons.
     pub(super) fn comparison(
         &mut self,

@@ -199,7 +199,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// Kleene conjunction, bounds on one operand merged.
     pub(super) fn all(&mut self, args: &[Typed], scope: &Scope) -> Result<Truth, ExprError> {
         let mut operands = Vec::with_capacity(args.len());
@@ -298,7 +298,7 @@ impl Lowering {
 
     /// `then` where a mask is set, else `other`. The bits of a null mean nothing, so where one
     /// side is never valid the other's serve for both.
-    fn choose(&mut self, ty: Ty, mask: Val, then: Value, other: Value) -> Value {
+    pub(super) fn choose(&mut self, ty: Ty, mask: Val, then: Value, other: Value) -> Value {
         let value = match (then.valid, other.valid) {
             (FALSE, _) => other.value,
             (_, FALSE) => then.value,

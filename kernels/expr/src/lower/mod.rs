@@ -8,7 +8,8 @@
 //! - [`builder`] makes instructions, folds those of literals and shares equal ones;
 //! - [`logic`] has three-valued truth and scopes, [`bounds`] merges what an `AND` asks of one
 //!   integer;
-//! - [`arith`], [`compare`] and [`cast`] are the operations;
+//! - [`arith`], [`compare`] and [`cast`] are the operations, [`dictionary`] evaluates them once
+//!   per dictionary where it can;
 //! - [`payload`] has the columns that pass through, [`sweep`] drops what turned out useless.
 
 mod arith;
@@ -16,15 +17,18 @@ mod bounds;
 mod builder;
 mod cast;
 mod compare;
+mod dictionary;
 mod logic;
 mod payload;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
+use arrow_schema::Schema;
 use unlade_program::{Column, Imm, Inst, Output, TrapCode, Ty, Val};
 
 use self::builder::{Builder, FALSE, TRUE};
+use self::dictionary::{Reading, Reads, Stage};
 use self::logic::{Scope, Truth};
 use crate::error::{ExprError, ExprErrorKind};
 use crate::lowered::{Destination, Lowered, Payload};
@@ -38,8 +42,12 @@ use crate::typed::{Checked, Node, OutputColumn, Typed};
 /// Where the query exceeds a limit of programs, or holds what the check does not admit.
 pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> {
     let mut lowering = Lowering {
+        input: &checked.input,
         builder: Builder::new(),
         failures: Failures::Trap,
+        reads: dictionary::analyse(checked),
+        reading: Reading::Keys,
+        stages: Vec::new(),
     };
     let everywhere = Scope::everywhere();
     let keep = match &checked.filter {
@@ -88,7 +96,7 @@ pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> 
         params: built.params,
         tables: built.tables,
         sets: built.sets,
-        stages: Vec::new(),
+        stages: dictionary::finish(lowering.stages)?,
         outputs: destinations,
     })
 }
@@ -107,18 +115,28 @@ enum Failures {
     Trap,
     /// The enclosing `TRY` is null: the mask of rows that failed so far.
     Null(Val),
+    /// Whoever looks a dictionary's value up decides: each failure with the mask of its values.
+    Collect(Vec<(Failure, Val)>),
 }
 
 /// A query on its way to a program.
 #[derive(Debug)]
-struct Lowering {
+struct Lowering<'q> {
+    input: &'q Schema,
     builder: Builder,
     failures: Failures,
+    /// What each node reads, by ordinal.
+    reads: Vec<Reads>,
+    reading: Reading,
+    stages: Vec<Stage<'q>>,
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// Lowers a tree of any type.
     fn value(&mut self, tree: &Typed, scope: &Scope) -> Result<Value, ExprError> {
+        if let Some(column) = self.staged(tree) {
+            return self.stage(tree, column, scope);
+        }
         match &tree.node {
             Node::Column(column) => Ok(self.column(*column, column_of(tree)?)),
             Node::Literal(literal) => Ok(match literal.value {
@@ -128,7 +146,7 @@ impl Lowering {
                 },
                 None => self.null(ty_of(tree)?),
             }),
-            Node::Decode(_) => Err(unsupported(tree, "a dictionary-encoded column")),
+            Node::Decode(arg) => self.decode(tree, arg, scope),
             Node::Arithmetic { .. } => self.arithmetic(tree, scope),
             Node::Negate { overflow, arg } => self.negate(tree, *overflow, arg, scope),
             Node::Abs { overflow, arg } => self.abs(tree, *overflow, arg, scope),
@@ -154,6 +172,9 @@ impl Lowering {
 
     /// Lowers a tree of type `Boolean` without deciding yet which of its masks are needed.
     fn truth(&mut self, tree: &Typed, scope: &Scope) -> Result<Truth, ExprError> {
+        if self.staged(tree).is_some() {
+            return Ok(Truth::Known(self.value(tree, scope)?));
+        }
         match &tree.node {
             Node::Compare {
                 op,
@@ -236,11 +257,11 @@ impl Lowering {
         let valid = self.builder.and(fails, valid);
         let active = scope.mask(&mut self.builder);
         let when = self.builder.and(valid, active);
-        match self.failures {
+        match &mut self.failures {
             Failures::Trap => self.builder.trap(when, failure.code, failure.ordinal),
-            Failures::Null(failed) => {
-                self.failures = Failures::Null(self.builder.or(failed, when));
-            }
+            Failures::Null(failed) => *failed = self.builder.or(*failed, when),
+            Failures::Collect(failures) if when != FALSE => failures.push((failure, when)),
+            Failures::Collect(_) => {}
         }
     }
 

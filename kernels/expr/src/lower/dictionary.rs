@@ -1,0 +1,307 @@
+//! Dictionary-encoded columns: what depends on nothing else is evaluated once per dictionary.
+//!
+//! The largest subtrees that read one dictionary-encoded column and literals become outputs of a
+//! [`DictionaryStage`]: a program over the dictionary's values. The main program looks the results
+//! up by key. What would trap in the stage is a mask there, looked up as well, and traps only on
+//! rows of the scope that refer to such a value. What the subtree makes of a null is folded from
+//! its literals, so that no null need be in the dictionary.
+
+use arrow_schema::{DataType, Schema};
+use unlade_program::{Column, Inst, Output, TrapCode, Ty, Val};
+
+use super::builder::{Builder, FALSE, TRUE};
+use super::logic::Scope;
+use super::sweep::sweep;
+use super::{Failure, Failures, Lowering, Value, ty_of, unsupported};
+use crate::error::ExprError;
+use crate::lowered::{DictionaryStage, Table};
+use crate::physical::physical;
+use crate::typed::{Checked, Node, Typed};
+
+/// What reading a dictionary-encoded column means at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Looking its values up by key.
+    Keys,
+    /// Loading its values: inside of a stage.
+    Values,
+    /// A null: what a subtree makes of a null key.
+    Null,
+}
+
+/// What a subtree reads beside literals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    Nothing,
+    Dictionary(usize),
+    More,
+}
+
+/// A stage on its way to a program.
+#[derive(Debug)]
+pub(super) struct Stage<'q> {
+    column: usize,
+    lowering: Lowering<'q>,
+    outputs: Vec<Output>,
+}
+
+/// What each node reads, by ordinal; empty where no node reads a dictionary.
+pub(super) fn analyse(checked: &Checked) -> Vec<Reads> {
+    let mut reads = Vec::new();
+    if checked.trees().any(decodes) {
+        for tree in checked.trees() {
+            analyse_tree(tree, &mut reads);
+        }
+    }
+    reads
+}
+
+fn decodes(tree: &Typed) -> bool {
+    let mut found = matches!(tree.node, Node::Decode(_));
+    tree.for_each_child(|child| found = found || decodes(child));
+    found
+}
+
+fn analyse_tree(tree: &Typed, reads: &mut Vec<Reads>) -> Reads {
+    let mut all = Reads::Nothing;
+    tree.for_each_child(|child| {
+        all = match (all, analyse_tree(child, reads)) {
+            (Reads::Nothing, other) | (other, Reads::Nothing) => other,
+            (one, other) if one == other => one,
+            _ => Reads::More,
+        };
+    });
+    match &tree.node {
+        Node::Column(_) => all = Reads::More,
+        Node::Decode(arg) => {
+            if let Node::Column(column) = arg.node {
+                all = Reads::Dictionary(column);
+            }
+        }
+        _ => {}
+    }
+    let at = tree.ordinal as usize;
+    if reads.len() <= at {
+        reads.resize(at + 1, Reads::More);
+    }
+    reads[at] = all;
+    all
+}
+
+impl<'q> Lowering<'q> {
+    /// The dictionary-encoded column that a subtree is evaluated over, if it is worth a stage.
+    pub(super) fn staged(&self, tree: &Typed) -> Option<usize> {
+        let reads = self.reads.get(tree.ordinal as usize)?;
+        match (reads, &tree.node) {
+            // What `TRY` catches is caught around the lookup.
+            (_, Node::Decode(_) | Node::Column(_) | Node::Try(_)) => None,
+            (Reads::Dictionary(column), _) if self.reading == Reading::Keys => Some(*column),
+            _ => None,
+        }
+    }
+
+    /// The values of a dictionary-encoded column.
+    pub(super) fn decode(
+        &mut self,
+        tree: &Typed,
+        arg: &Typed,
+        scope: &Scope,
+    ) -> Result<Value, ExprError> {
+        let Node::Column(column) = arg.node else {
+            return Err(unsupported(tree, "a dictionary that is no column"));
+        };
+        let ty = ty_of(tree)?;
+        match self.reading {
+            Reading::Null => Ok(self.null(ty)),
+            Reading::Values => Ok(self.column(column, values_of(self.input, column, ty))),
+            Reading::Keys => {
+                let keys = self.keys(tree, column, ty, tree.ordinal, scope)?;
+                let values = Table::DictionaryValues { column };
+                let mut valid = keys.valid;
+                if self.input.field(column).is_nullable() {
+                    let table = Table::DictionaryValidity { column };
+                    let known = self.lookup(Ty::Mask, table, keys.value);
+                    valid = self.builder.and(valid, known);
+                }
+                Ok(Value {
+                    value: self.lookup(ty, values, keys.value),
+                    valid,
+                })
+            }
+        }
+    }
+
+    /// A subtree over one dictionary-encoded column, evaluated over the dictionary.
+    pub(super) fn stage(
+        &mut self,
+        tree: &Typed,
+        column: usize,
+        scope: &Scope,
+    ) -> Result<Value, ExprError> {
+        let ty = ty_of(tree)?;
+        let decode = first_decode(tree).unwrap_or(tree);
+        let values_ty = ty_of(decode)?;
+        let keys = self.keys(tree, column, values_ty, decode.ordinal, scope)?;
+        let stage = self.stage_of(column);
+        let lowering = &mut self.stages[stage].lowering;
+        let result = lowering.value(tree, &Scope::everywhere())?;
+        let failures = match &mut lowering.failures {
+            Failures::Collect(failures) => std::mem::take(failures),
+            Failures::Trap | Failures::Null(_) => unreachable!("a stage collects its failures"),
+        };
+        for (failure, mask) in failures {
+            let fails = self.stage_result(stage, Ty::Mask, mask, TRUE, keys.value);
+            self.fail(fails.value, keys.valid, failure, scope);
+        }
+        let looked_up = self.stage_result(stage, ty, result.value, result.valid, keys.value);
+        if keys.valid == TRUE {
+            return Ok(looked_up);
+        }
+        let no_key = self.builder.not(keys.valid);
+        self.reading = Reading::Null;
+        let of_null = self.value(tree, &scope.only(no_key));
+        self.reading = Reading::Keys;
+        Ok(self.choose(ty, keys.valid, looked_up, of_null?))
+    }
+
+    /// The keys of a column, which trap where they point outside of its dictionary.
+    fn keys(
+        &mut self,
+        tree: &Typed,
+        column: usize,
+        values: Ty,
+        ordinal: u32,
+        scope: &Scope,
+    ) -> Result<Value, ExprError> {
+        let field = self.input.field(column);
+        let ty = match field.data_type() {
+            DataType::Dictionary(keys, _) => physical(keys),
+            _ => None,
+        };
+        let ty = ty.ok_or_else(|| unsupported(tree, "keys of a column without a dictionary"))?;
+        let keys = self.column(
+            column,
+            Column {
+                ty,
+                nullable: field.is_nullable(),
+            },
+        );
+        let table = match values {
+            // The length of a mask is known in whole bytes only.
+            Ty::Mask => self.booleans_as_bytes(column),
+            ty => self.builder.table(ty, Table::DictionaryValues { column }),
+        };
+        let index = keys.value;
+        let inside = self.builder.push(Inst::InBounds { table, index });
+        let outside = self.builder.not(inside);
+        let failure = Failure {
+            code: TrapCode::InvalidKey,
+            ordinal,
+        };
+        self.fail(outside, keys.valid, failure, scope);
+        Ok(keys)
+    }
+
+    /// A table of the main program with a byte per value of a dictionary of booleans.
+    fn booleans_as_bytes(&mut self, column: usize) -> u16 {
+        let stage = self.stage_of(column);
+        let as_column = values_of(self.input, column, Ty::Mask);
+        let lowering = &mut self.stages[stage].lowering;
+        let values = lowering.builder.load(column, as_column);
+        let bytes = lowering.wrapped(values, Ty::Mask, Ty::U8);
+        let output = self.stage_output(stage, bytes, TRUE);
+        self.builder
+            .table(Ty::U8, Table::StageValues { stage, output })
+    }
+
+    /// A result of a stage by key. What is the same for every value needs no table.
+    fn stage_result(&mut self, stage: usize, ty: Ty, value: Val, valid: Val, key: Val) -> Value {
+        let known = self.stages[stage].lowering.builder.known(value);
+        if matches!(valid, TRUE | FALSE)
+            && let Some(imm) = known
+        {
+            let value = self.builder.literal(imm);
+            return Value { value, valid };
+        }
+        let output = self.stage_output(stage, value, valid);
+        let value = self.lookup(ty, Table::StageValues { stage, output }, key);
+        let valid = match valid {
+            TRUE | FALSE => valid,
+            _ => self.lookup(Ty::Mask, Table::StageValidity { stage, output }, key),
+        };
+        Value { value, valid }
+    }
+
+    fn lookup(&mut self, ty: Ty, table: Table, index: Val) -> Val {
+        let table = self.builder.table(ty, table);
+        self.builder.push(Inst::Lookup { table, index })
+    }
+
+    /// The stage of a column, made when it is first needed.
+    fn stage_of(&mut self, column: usize) -> usize {
+        if let Some(stage) = self.stages.iter().position(|stage| stage.column == column) {
+            return stage;
+        }
+        self.stages.push(Stage {
+            column,
+            lowering: Lowering {
+                input: self.input,
+                builder: Builder::new(),
+                failures: Failures::Collect(Vec::new()),
+                reads: Vec::new(),
+                reading: Reading::Values,
+                stages: Vec::new(),
+            },
+            outputs: Vec::new(),
+        });
+        self.stages.len() - 1
+    }
+
+    fn stage_output(&mut self, stage: usize, value: Val, valid: Val) -> usize {
+        let outputs = &mut self.stages[stage].outputs;
+        let output = Output {
+            value,
+            valid: Some(valid),
+        };
+        if let Some(known) = outputs.iter().position(|known| *known == output) {
+            return known;
+        }
+        outputs.push(output);
+        outputs.len() - 1
+    }
+}
+
+/// The finished programs of stages.
+///
+/// # Errors
+/// Where one exceeds the limits of a program.
+pub(super) fn finish(stages: Vec<Stage>) -> Result<Vec<DictionaryStage>, ExprError> {
+    let finish = |stage: Stage| {
+        let built = stage.lowering.builder.finish(None, false, &stage.outputs)?;
+        let built = sweep(built);
+        Ok(DictionaryStage {
+            column: stage.column,
+            program: built.program,
+            params: built.params,
+            sets: built.sets,
+        })
+    };
+    stages.into_iter().map(finish).collect()
+}
+
+/// The values of a column's dictionary as a column.
+fn values_of(input: &Schema, column: usize, ty: Ty) -> Column {
+    Column {
+        ty,
+        nullable: input.field(column).is_nullable(),
+    }
+}
+
+fn first_decode(tree: &Typed) -> Option<&Typed> {
+    if let Node::Decode(_) = tree.node {
+        return Some(tree);
+    }
+    let mut found = None;
+    tree.for_each_child(|child| found = found.or_else(|| first_decode(child)));
+    found
+}
