@@ -74,19 +74,19 @@ impl Lowering<'_> {
         let operands = self.operands(lhs, rhs, scope)?;
         let (lhs, rhs) = (operands.lhs.valid, operands.rhs.valid);
         let both = self.builder.and(lhs, rhs);
-        let value = if both == TRUE && !negated {
-            self.compared(CompareOp::Ne, order, &operands)
-        } else {
+        let distinct = if both != TRUE && (lhs == TRUE || rhs == TRUE) {
             let equal = self.compared(CompareOp::Eq, order, &operands);
-            let equal = self.builder.and(equal, both);
-            let either = self.builder.or(lhs, rhs);
-            let neither = self.builder.not(either);
-            let same = self.builder.or(equal, neither);
-            if negated {
-                same
-            } else {
-                self.builder.not(same)
-            }
+            let same = self.builder.and(equal, both);
+            self.builder.not(same)
+        } else {
+            let differ = self.compared(CompareOp::Ne, order, &operands);
+            let differ = self.builder.and(differ, both);
+            let one_null = self.builder.xor(lhs, rhs);
+            self.builder.or(differ, one_null)
+        };
+        let value = match negated {
+            true => self.builder.not(distinct),
+            false => distinct,
         };
         Ok(Truth::Known(Value { value, valid: TRUE }))
     }
@@ -129,14 +129,17 @@ impl Lowering<'_> {
             found
         };
         let has_null = list.iter().any(|literal| literal.value.is_none());
-        let valid = match has_null {
-            true => self.builder.and(arg.valid, found),
-            false => arg.valid,
-        };
-        Ok(Truth::Known(Value {
-            value: found,
-            valid,
-        }))
+        Ok(match has_null {
+            // Never false: no match may be one with the null.
+            true => Truth::Split {
+                is_true: self.builder.and(arg.valid, found),
+                is_false: FALSE,
+            },
+            false => Truth::Known(Value {
+                value: found,
+                valid: arg.valid,
+            }),
+        })
     }
 
     fn compared(&mut self, op: CompareOp, order: FloatOrder, operands: &Operands) -> Val {

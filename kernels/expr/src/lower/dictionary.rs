@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Schema};
 use unlade_program::{Column, Inst, Output, TrapCode, Ty, Val};
 
 use super::builder::{Builder, FALSE, TRUE};
-use super::logic::Scope;
+use super::logic::{Scope, Truth};
 use super::sweep::sweep;
 use super::{Failure, Failures, Lowering, Value, ty_of, unsupported};
 use crate::error::ExprError;
@@ -132,36 +132,106 @@ impl<'q> Lowering<'q> {
     }
 
     /// A subtree over one dictionary-encoded column, evaluated over the dictionary.
-    pub(super) fn stage(
+    pub(super) fn stage_value(
         &mut self,
         tree: &Typed,
         column: usize,
         scope: &Scope,
     ) -> Result<Value, ExprError> {
         let ty = ty_of(tree)?;
-        let decode = first_decode(tree).unwrap_or(tree);
-        let values_ty = ty_of(decode)?;
-        let keys = self.keys(tree, column, values_ty, decode.ordinal, scope)?;
+        if ty == Ty::Mask {
+            let truth = self.stage_truth(tree, column, scope)?;
+            return Ok(truth.value(&mut self.builder));
+        }
+        let keys = self.staged_keys(tree, column, scope)?;
         let stage = self.stage_of(column);
         let lowering = &mut self.stages[stage].lowering;
         let result = lowering.value(tree, &Scope::everywhere())?;
-        let failures = match &mut lowering.failures {
-            Failures::Collect(failures) => std::mem::take(failures),
-            Failures::Trap | Failures::Null(_) => unreachable!("a stage collects its failures"),
-        };
-        for (failure, mask) in failures {
-            let fails = self.stage_result(stage, Ty::Mask, mask, TRUE, keys.value);
-            self.fail(fails.value, keys.valid, failure, scope);
-        }
-        let looked_up = self.stage_result(stage, ty, result.value, result.valid, keys.value);
+        self.stage_failures(stage, keys, scope);
+        let looked_up = self.stage_result(stage, ty, result, keys.value);
         if keys.valid == TRUE {
             return Ok(looked_up);
         }
+        let of_null = self.of_null(keys, scope, |this, scope| this.value(tree, scope))?;
+        Ok(self.choose(ty, keys.valid, looked_up, of_null))
+    }
+
+    /// The same for a boolean. One that may be null is looked up as the two masks of its truth, of
+    /// which a filter needs one only.
+    pub(super) fn stage_truth(
+        &mut self,
+        tree: &Typed,
+        column: usize,
+        scope: &Scope,
+    ) -> Result<Truth, ExprError> {
+        let keys = self.staged_keys(tree, column, scope)?;
+        let stage = self.stage_of(column);
+        let lowering = &mut self.stages[stage].lowering;
+        let truth = lowering.truth(tree, &Scope::everywhere())?;
+        let result = truth.value(&mut lowering.builder);
+        let is_true = truth.is_true(&mut lowering.builder);
+        let is_false = truth.is_false(&mut lowering.builder);
+        self.stage_failures(stage, keys, scope);
+        let of_null = match keys.valid {
+            TRUE => Truth::Known(self.null(Ty::Mask)),
+            _ => self.of_null(keys, scope, |this, scope| this.truth(tree, scope))?,
+        };
+        if result.valid == TRUE {
+            let looked_up = self.stage_result(stage, Ty::Mask, result, keys.value);
+            let of_null = of_null.value(&mut self.builder);
+            let value = self.choose(Ty::Mask, keys.valid, looked_up, of_null);
+            return Ok(Truth::Known(value));
+        }
+        let of_null = (
+            of_null.is_true(&mut self.builder),
+            of_null.is_false(&mut self.builder),
+        );
+        let mut side = |mask, of_null| {
+            let looked_up = self.stage_mask(stage, mask, keys.value);
+            self.builder
+                .select(Ty::Mask, keys.valid, looked_up, of_null)
+        };
+        Ok(Truth::Split {
+            is_true: side(is_true, of_null.0),
+            is_false: side(is_false, of_null.1),
+        })
+    }
+
+    /// What a subtree makes of a null, for the rows whose key is one.
+    fn of_null<T>(
+        &mut self,
+        keys: Value,
+        scope: &Scope,
+        lower: impl FnOnce(&mut Self, &Scope) -> Result<T, ExprError>,
+    ) -> Result<T, ExprError> {
         let no_key = self.builder.not(keys.valid);
-        self.reading = Reading::Null;
-        let of_null = self.value(tree, &scope.only(no_key));
-        self.reading = Reading::Keys;
-        Ok(self.choose(ty, keys.valid, looked_up, of_null?))
+        let outer = std::mem::replace(&mut self.reading, Reading::Null);
+        let result = lower(self, &scope.only(no_key));
+        self.reading = outer;
+        result
+    }
+
+    /// Lets rows fail whose value fails in the subtree that was lowered last.
+    fn stage_failures(&mut self, stage: usize, keys: Value, scope: &Scope) {
+        let failures = match &mut self.stages[stage].lowering.failures {
+            Failures::Collect(failures) => std::mem::take(failures),
+            Failures::Trap | Failures::Null(_) => unreachable!("a stage collects its failures"),
+        };
+        for (failure, fails) in failures {
+            let fails = self.stage_mask(stage, fails, keys.value);
+            self.fail(fails, keys.valid, failure, scope);
+        }
+    }
+
+    /// The keys of the column that a subtree reads.
+    fn staged_keys(
+        &mut self,
+        tree: &Typed,
+        column: usize,
+        scope: &Scope,
+    ) -> Result<Value, ExprError> {
+        let decode = first_decode(tree).unwrap_or(tree);
+        self.keys(tree, column, ty_of(decode)?, decode.ordinal, scope)
     }
 
     /// The keys of a column, which trap where they point outside of its dictionary.
@@ -215,7 +285,8 @@ impl<'q> Lowering<'q> {
     }
 
     /// A result of a stage by key. What is the same for every value needs no table.
-    fn stage_result(&mut self, stage: usize, ty: Ty, value: Val, valid: Val, key: Val) -> Value {
+    fn stage_result(&mut self, stage: usize, ty: Ty, result: Value, key: Val) -> Value {
+        let Value { value, valid } = result;
         let known = self.stages[stage].lowering.builder.known(value);
         if matches!(valid, TRUE | FALSE)
             && let Some(imm) = known
@@ -230,6 +301,15 @@ impl<'q> Lowering<'q> {
             _ => self.lookup(Ty::Mask, Table::StageValidity { stage, output }, key),
         };
         Value { value, valid }
+    }
+
+    /// A mask of a stage by key.
+    fn stage_mask(&mut self, stage: usize, mask: Val, key: Val) -> Val {
+        let result = Value {
+            value: mask,
+            valid: TRUE,
+        };
+        self.stage_result(stage, Ty::Mask, result, key).value
     }
 
     fn lookup(&mut self, ty: Ty, table: Table, index: Val) -> Val {
@@ -271,22 +351,44 @@ impl<'q> Lowering<'q> {
     }
 }
 
-/// The finished programs of stages.
+/// The finished programs of stages, with the outputs that tables are made of and no others.
 ///
 /// # Errors
 /// Where one exceeds the limits of a program.
-pub(super) fn finish(stages: Vec<Stage>) -> Result<Vec<DictionaryStage>, ExprError> {
-    let finish = |stage: Stage| {
-        let built = stage.lowering.builder.finish(None, false, &stage.outputs)?;
+pub(super) fn finish(
+    stages: Vec<Stage>,
+    tables: &mut [Table],
+) -> Result<Vec<DictionaryStage>, ExprError> {
+    let mut finished = Vec::with_capacity(stages.len());
+    for (at, stage) in stages.into_iter().enumerate() {
+        let mut places = vec![None; stage.outputs.len()];
+        let mut outputs = Vec::with_capacity(stage.outputs.len());
+        for table in tables.iter_mut() {
+            if let Table::StageValues { stage: of, output }
+            | Table::StageValidity { stage: of, output } = table
+                && *of == at
+            {
+                let place = *places[*output].get_or_insert_with(|| {
+                    outputs.push(stage.outputs[*output]);
+                    outputs.len() - 1
+                });
+                // Never a stage that is still to come: none has a lesser number than it had.
+                (*of, *output) = (finished.len(), place);
+            }
+        }
+        if outputs.is_empty() {
+            continue;
+        }
+        let built = stage.lowering.builder.finish(None, false, &outputs)?;
         let built = sweep(built);
-        Ok(DictionaryStage {
+        finished.push(DictionaryStage {
             column: stage.column,
             program: built.program,
             params: built.params,
             sets: built.sets,
-        })
-    };
-    stages.into_iter().map(finish).collect()
+        });
+    }
+    Ok(finished)
 }
 
 /// The values of a column's dictionary as a column.

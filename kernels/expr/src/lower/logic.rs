@@ -18,8 +18,10 @@ use crate::typed::{IsTest, Typed};
 /// A boolean of three values, of which masks are made on demand.
 #[derive(Debug)]
 pub(super) enum Truth {
-    /// Masks that exist already.
+    /// A value and where it is valid.
     Known(Value),
+    /// The rows on which it is true and those on which it is false.
+    Split { is_true: Val, is_false: Val },
     /// A comparison of an integer with a literal, which may still merge with others.
     Bound(Bound),
     /// True where every operand is, false where any is.
@@ -38,6 +40,7 @@ impl Truth {
                 let Value { value, valid } = self.value(builder);
                 builder.and(value, valid)
             }
+            Truth::Split { is_true, .. } => *is_true,
             Truth::All(args) => every(args, true, builder),
             Truth::Any(args) => args.iter().fold(FALSE, |any, arg| {
                 let next = arg.is_true(builder);
@@ -54,6 +57,7 @@ impl Truth {
                 let Value { value, valid } = self.value(builder);
                 builder.and_not(valid, value)
             }
+            Truth::Split { is_false, .. } => *is_false,
             Truth::All(args) => args.iter().fold(FALSE, |any, arg| {
                 let next = arg.is_false(builder);
                 builder.or(any, next)
@@ -68,7 +72,7 @@ impl Truth {
         match self {
             Truth::Known(value) => *value,
             Truth::Bound(bound) => bound.value(builder),
-            Truth::Not(arg) if !matches!(**arg, Truth::All(_) | Truth::Any(_)) => {
+            Truth::Not(arg) if matches!(**arg, Truth::Known(_)) => {
                 let Value { value, valid } = arg.value(builder);
                 Value {
                     value: builder.not(value),

@@ -89,14 +89,15 @@ pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> 
     }
 
     let keep = (keep != TRUE || emit_mask).then_some(keep);
-    let built = sweep::sweep(lowering.builder.finish(keep, emit_mask, &outputs)?);
+    let mut built = sweep::sweep(lowering.builder.finish(keep, emit_mask, &outputs)?);
+    let stages = dictionary::finish(lowering.stages, &mut built.tables)?;
     Ok(Lowered {
         program: built.program,
         columns: built.columns,
         params: built.params,
         tables: built.tables,
         sets: built.sets,
-        stages: dictionary::finish(lowering.stages)?,
+        stages,
         outputs: destinations,
     })
 }
@@ -135,7 +136,7 @@ impl Lowering<'_> {
     /// Lowers a tree of any type.
     fn value(&mut self, tree: &Typed, scope: &Scope) -> Result<Value, ExprError> {
         if let Some(column) = self.staged(tree) {
-            return self.stage(tree, column, scope);
+            return self.stage_value(tree, column, scope);
         }
         match &tree.node {
             Node::Column(column) => Ok(self.column(*column, column_of(tree)?)),
@@ -172,8 +173,8 @@ impl Lowering<'_> {
 
     /// Lowers a tree of type `Boolean` without deciding yet which of its masks are needed.
     fn truth(&mut self, tree: &Typed, scope: &Scope) -> Result<Truth, ExprError> {
-        if self.staged(tree).is_some() {
-            return Ok(Truth::Known(self.value(tree, scope)?));
+        if let Some(column) = self.staged(tree) {
+            return self.stage_truth(tree, column, scope);
         }
         match &tree.node {
             Node::Compare {

@@ -1,7 +1,7 @@
 //! The programs that queries lower to, word for word.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p unlade-expr --test lower_golden` writes what is in
-//! `tests/golden/` anew; the difference is then to be read.
+//! `UPDATE_GOLDEN=1 cargo test -p unlade-expr --test lowering` writes what is in
+//! `tests/lowering/golden/` anew; the difference is then to be read.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -74,7 +74,8 @@ fn golden(name: &str, queries: &[(&str, Semantics, Payload)]) {
         writeln!(found, "== {text} ({rules}, {payload:?})").expect("a string grows");
         describe(&mut found, &lowered);
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.txt"));
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/lowering/golden/{name}.txt"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a writable folder");
         std::fs::write(&path, &found).expect("a writable file");

@@ -131,6 +131,16 @@ pub(crate) struct Answer {
 
 /// Runs a lowered query as a host would: stages over the dictionaries first.
 pub(crate) fn answer(lowered: &Lowered, batch: &RecordBatch) -> Result<Answer, RunError> {
+    answer_with_keys(lowered, batch, None)
+}
+
+/// The same, with other bytes in place of one column's keys: Arrow's constructors refuse keys that
+/// point outside of the dictionary.
+pub(crate) fn answer_with_keys(
+    lowered: &Lowered,
+    batch: &RecordBatch,
+    keys: Option<(usize, &[u8])>,
+) -> Result<Answer, RunError> {
     let column = |index: usize| batch.column(index).to_data();
     let mut stages = Vec::new();
     for stage in &lowered.stages {
@@ -173,7 +183,13 @@ pub(crate) fn answer(lowered: &Lowered, batch: &RecordBatch) -> Result<Answer, R
     let columns: Vec<Plain> = lowered
         .columns
         .iter()
-        .map(|index| plain(&column(*index)))
+        .map(|index| match keys {
+            Some((replaced, keys)) if replaced == *index => Plain {
+                values: keys.to_vec(),
+                ..plain(&column(*index))
+            },
+            _ => plain(&column(*index)),
+        })
         .collect();
     let outputs = execute(
         &lowered.program,

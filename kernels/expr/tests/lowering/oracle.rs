@@ -2,8 +2,6 @@
 //! admit them, run on the interpreter of programs and compared with the interpreter of trees, row
 //! by row, bit by bit, and error by error.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +14,7 @@ use unlade_expr::{
 use unlade_naive::{RunError, evaluate_query};
 use unlade_program::{CompareOp, FloatOrder, Imm, Trap, Ty, verify};
 
-use support::{answer, array, batch, dictionary, stored, ty_of};
+use crate::support::{answer, array, batch, dictionary, stored, ty_of};
 
 const ROWS: usize = 40;
 const QUERIES: u64 = 6_000;
