@@ -169,9 +169,11 @@ fn underline(out: &mut String, text: &str, span: Span) {
         let skipped = before.saturating_sub(MOST_COLUMNS / 2);
         let shown: String = line.chars().skip(skipped).take(MOST_COLUMNS).collect();
         let shown = shown.replace('\t', " ");
+        let shown = shown.trim_end();
         let carets = carets.min(MOST_COLUMNS - (before - skipped));
         out.push_str(&format!(
-            "\n{number:>width$} | {shown}\n{gutter} | {}{}",
+            "\n{number:>width$} |{}{shown}\n{gutter} | {}{}",
+            if shown.is_empty() { "" } else { " " },
             " ".repeat(before - skipped),
             "^".repeat(carets)
         ));
@@ -200,3 +202,42 @@ impl fmt::Display for ExprError {
 }
 
 impl std::error::Error for ExprError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str, start: u32, end: u32) -> String {
+        let span = Span { start, end };
+        ExprError::new(ExprErrorKind::Type, "no")
+            .at(Some(span))
+            .render(text)
+    }
+
+    #[test]
+    fn places_are_underlined_line_by_line() {
+        assert_eq!(
+            rendered("a +\r\nbö +\nc", 2, 9),
+            "error: no\n1 | a +\n  |   ^\n2 | bö +\n  | ^^"
+        );
+        assert_eq!(rendered("ab", 1, 2), "error: no\n1 | ab\n  |  ^");
+        assert_eq!(rendered("ab\n", 3, 3), "error: no\n2 |\n  | ^");
+    }
+
+    #[test]
+    fn long_lines_and_long_places_are_cut() {
+        let text = format!("{}!{}", "x".repeat(1_000), "y".repeat(1_000));
+        let shown = rendered(&text, 1_000, 1_001);
+        assert!(shown.lines().all(|line| line.len() < 120), "{shown}");
+        assert!(shown.contains('!'), "{shown}");
+        let lines = "line\n".repeat(100);
+        assert!(rendered(&lines, 0, 400).lines().count() < 12);
+    }
+
+    #[test]
+    fn places_outside_the_text_are_no_panic() {
+        rendered("", 5, 9);
+        rendered("ö", 1, 1);
+        rendered("a", 1, 0);
+    }
+}

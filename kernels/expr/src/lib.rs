@@ -1,4 +1,78 @@
-//! Expressions over Arrow columns.
+//! Expressions over Arrow columns: built or parsed, checked against a schema, lowered to a
+//! program that devices execute.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use arrow_schema::{DataType, Field, Schema};
+//! use unlade_expr::{Payload, Query, Semantics, check, col, lit, lower, parse_expr};
+//!
+//! let schema = Arc::new(Schema::new(vec![
+//!     Field::new("quantity", DataType::Int32, false),
+//!     Field::new("price", DataType::Float64, true),
+//!     Field::new("comment", DataType::Utf8, true),
+//! ]));
+//!
+//! // An expression comes from the builder or from text, and prints as text.
+//! let predicate = col("quantity").cast(DataType::Int64).gt(lit(24));
+//! assert_eq!(predicate, parse_expr("quantity::bigint > 24")?);
+//! assert_eq!(predicate.to_string(), "CAST(quantity AS bigint) > 24");
+//!
+//! // A query is a predicate and what to put out of the rows it keeps.
+//! let total = (col("price") * lit(1.19)).alias("total");
+//! let query = Query::filter(predicate).select([col("comment"), total]);
+//!
+//! // The check gives it types, under the rules of one engine.
+//! let checked = check(&query, &schema, &Semantics::arrow())?;
+//! assert_eq!(*checked.output.field(1).data_type(), DataType::Float64);
+//!
+//! // Lowering gives the program: linear, verified, its literals made parameters.
+//! let lowered = lower(&checked, Payload::Late)?;
+//! assert!(!lowered.program.insts.is_empty());
+//! # Ok::<(), unlade_expr::ExprError>(())
+//! ```
+//!
+//! # Errors
+//! An error says what is wrong, where, and what would fit:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use arrow_schema::{DataType, Field, Schema};
+//! # use unlade_expr::{Query, Semantics, check, parse_expr};
+//! # let schema = Arc::new(Schema::new(vec![
+//! #     Field::new("quantity", DataType::Int64, false),
+//! #     Field::new("price", DataType::Float64, true),
+//! # ]));
+//! let text = "price < quantity";
+//! let query = Query::filter(parse_expr(text)?);
+//! let error = check(&query, &schema, &Semantics::arrow()).unwrap_err();
+//! assert_eq!(
+//!     error.render(text),
+//!     "error: `price` (Float64) and `quantity` (Int64) cannot be compared without a cast\n\
+//!      1 | price < quantity\n\
+//!      \x20 | ^^^^^^^^^^^^^^^^\n\
+//!      help: write cast(quantity as double), which rounds",
+//! );
+//! # Ok::<(), unlade_expr::ExprError>(())
+//! ```
+//!
+//! # What is inside
+//! - Builder: [`col`], [`lit`], [`when`] and the methods of [`Expr`]; [`Query`] puts expressions
+//!   together.
+//! - Text front: [`parse_expr`] and [`parse_select_list`]; an [`Expr`] prints as text that parses
+//!   back to it. [`FUNCTIONS`] lists the language.
+//! - Check: [`check`] makes a [`Checked`] query of [`Typed`] trees. [`Semantics`] are the rules of
+//!   an engine; [`CASTS`] lists the casts and what each computes.
+//! - Lowering: [`lower`] makes a [`Lowered`] query: a program and where its arguments come from.
+//! - [`ExprError`] with its [`Span`]; [`limits`] on depth, size and length.
+//!
+//! # What types there are
+//! Expressions compute with `Boolean`, `Int8` to `Int64`, `UInt8` to `UInt64`, `Float32`,
+//! `Float64`, `Date32`, `Date64`, `Timestamp` in every unit, `Decimal128` (compared and cast
+//! only), and dictionaries of these. Columns of every other type are put out as they are.
+//!
+//! Where operands differ in type, the check widens one if that keeps every value, and notes it;
+//! a constant takes the type of what stands beside it if that holds its value. All else needs a
+//! cast that the user writes.
 #![forbid(unsafe_code)]
 
 mod builder;

@@ -340,7 +340,7 @@ fn random_expr(random: &mut Random, depth: u32) -> Expr {
 #[test]
 fn printed_expressions_read_back_the_same() {
     let mut random = Random(1);
-    for _ in 0..20_000 {
+    for _ in 0..6_000 {
         let expr = random_expr(&mut random, 4);
         let text = expr.to_string();
         assert_eq!(parsed(&text), expr, "{text}");
@@ -406,7 +406,7 @@ fn no_text_panics() {
         arrow_schema::Field::new("and", DataType::Date32, true),
     ]));
     let (mut read, mut checked) = (0, 0);
-    for _ in 0..20_000 {
+    for _ in 0..6_000 {
         let mut text = random_expr(&mut random, 3).to_string();
         for _ in 0..random.below(4) {
             let at: Vec<usize> = text
@@ -454,6 +454,6 @@ fn no_text_panics() {
         }
         let _ = parse_select_list(&text);
     }
-    assert!(read > 2_000, "only {read} texts were read");
-    assert!(checked > 100, "only {checked} texts passed the check");
+    assert!(read > 600, "only {read} texts were read");
+    assert!(checked > 30, "only {checked} texts passed the check");
 }

@@ -7,6 +7,7 @@ use super::casts::{integer_range, is_integer, is_utc, units_per_second};
 use crate::calendar;
 use crate::literal::Literal;
 use crate::physical::physical;
+use crate::semantics::Dialect;
 use crate::tree::Value;
 
 /// What a constant is as a value of a type.
@@ -61,13 +62,15 @@ pub(super) fn parse_text(text: &str, to: &DataType) -> Fit {
 }
 
 /// The type that a constant has alone, if it has one.
-pub(super) fn own_type(value: &Value) -> Option<DataType> {
+pub(super) fn own_type(value: &Value, dialect: Dialect) -> Option<DataType> {
     match value {
         Value::Null | Value::Text(_) => None,
         Value::Boolean(_) => Some(DataType::Boolean),
         Value::Integer(value) if i64::try_from(*value).is_ok() => Some(DataType::Int64),
-        Value::Integer(value) if u64::try_from(*value).is_ok() => Some(DataType::UInt64),
-        Value::Integer(value) => Some(DataType::Decimal128(digits_of(*value).max(20), 0)),
+        Value::Integer(value) if dialect == Dialect::Arrow && u64::try_from(*value).is_ok() => {
+            Some(DataType::UInt64)
+        }
+        Value::Integer(value) => Some(DataType::Decimal128(digits_of(*value).min(38), 0)),
         Value::Number(_) => Some(DataType::Float64),
         Value::Typed(literal) => Some(literal.data_type.clone()),
     }
@@ -179,7 +182,7 @@ fn least_integer_type(value: i128) -> DataType {
         .find(|data_type| {
             integer_range(data_type).is_some_and(|(low, high)| (low..=high).contains(&value))
         })
-        .unwrap_or_else(|| Decimal128(digits_of(value), 0))
+        .unwrap_or_else(|| Decimal128(digits_of(value).min(38), 0))
 }
 
 fn fit_number(digits: &str, to: &DataType) -> Fit {

@@ -57,7 +57,7 @@ impl<'q> Checker<'q> {
             Side::Typed(typed) => return Ok(typed),
             Side::Free(value) => value,
         };
-        let Some(own) = adapt::own_type(value) else {
+        let Some(own) = adapt::own_type(value, self.semantics.dialect) else {
             let (what, help) = match value {
                 Value::Null => ("NULL has no type here", "write cast(NULL as bigint)"),
                 _ => (

@@ -57,6 +57,11 @@ impl<'q> Checker<'q> {
                 self.arithmetic(ArithmeticOp::Div, lhs, rhs, sources)
             }
             BinaryOp::Arithmetic(op) => {
+                for operand in &operands {
+                    if let Side::Typed(typed) = &operand.side {
+                        self.require_arithmetic(typed, verb(op), operand.source)?;
+                    }
+                }
                 let [lhs, rhs] = self.pair(operands, Purpose::Arithmetic)?;
                 self.arithmetic(op, lhs, rhs, sources)
             }
@@ -129,13 +134,7 @@ impl<'q> Checker<'q> {
         rhs: Typed,
         sources: [&Expr; 2],
     ) -> Result<Typed, ExprError> {
-        let verb = match op {
-            ArithmeticOp::Add => "added",
-            ArithmeticOp::Sub => "subtracted",
-            ArithmeticOp::Mul => "multiplied",
-            ArithmeticOp::Div | ArithmeticOp::Rem => "divided",
-        };
-        self.require_arithmetic(&lhs, verb, sources[0])?;
+        self.require_arithmetic(&lhs, verb(op), sources[0])?;
         let data_type = lhs.data_type.clone();
         let divides = matches!(op, ArithmeticOp::Div | ArithmeticOp::Rem);
         let zero_makes_nulls = divides
@@ -243,4 +242,13 @@ fn two(typed: Vec<Typed>) -> [Typed; 2] {
     typed
         .try_into()
         .unwrap_or_else(|_| unreachable!("two operands stay two"))
+}
+
+fn verb(op: ArithmeticOp) -> &'static str {
+    match op {
+        ArithmeticOp::Add => "added",
+        ArithmeticOp::Sub => "subtracted",
+        ArithmeticOp::Mul => "multiplied",
+        ArithmeticOp::Div | ArithmeticOp::Rem => "divided",
+    }
 }

@@ -151,7 +151,7 @@ impl<'q> Checker<'q> {
             let Side::Free(value) = operand.side else {
                 continue;
             };
-            let Some(own) = adapt::own_type(value) else {
+            let Some(own) = adapt::own_type(value, self.semantics.dialect) else {
                 continue;
             };
             let is_number = |data_type: &DataType| *data_type == DataType::Float64;

@@ -1,0 +1,142 @@
+//! Error messages, as a user sees them, held in `errors.txt`. `UPDATE_GOLDEN=1` rewrites it; read
+//! the difference before committing it.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use unlade_expr::*;
+
+const TEXTS: &[&str] = &[
+    // What is no expression.
+    "",
+    "   ",
+    "a >",
+    "a > > 1",
+    "a b",
+    "(a > 1",
+    "a > 1)",
+    "a > 'open",
+    "SELECT a FROM t",
+    "a = 1 WHERE b = 2",
+    "CASE WHEN flag THEN 1",
+    "CASE flag END",
+    "a BETWEEN 1 OR 2",
+    "a IN 1",
+    "a IN ()",
+    "a IS 3",
+    "a NOT 3",
+    "a + NOT flag",
+    "and + 1",
+    "abs(a, b)",
+    "nullif(a)",
+    "cast(a, bigint)",
+    "t.a > 1",
+    "a LIKE 'x%'",
+    "$1 + a",
+    "a\n  AND größe >\n  flag AND",
+    // What does not exist.
+    "prise > 1",
+    "zzz > 1",
+    "\"A\" > 1",
+    "Twice > 1",
+    "sqrt(a)",
+    "colesce(a, b)",
+    "a::bigintt",
+    "a::varchar",
+    "a::decimal(50, 2)",
+    "a::timestamp(4)",
+    // What does not fit.
+    "a",
+    "a AND flag",
+    "NOT a",
+    "a IS TRUE",
+    "flag + 1",
+    "flag > 1",
+    "a > 'text'",
+    "a > TRUE",
+    "b > f",
+    "price > f",
+    "price + 1 > 0",
+    "day + 1 > 0",
+    "day > 1",
+    "day > '2020-02-30'",
+    "at > '2020-01-01 25:00:00'",
+    "at > '2020-01-01 00:00:00.0000001'",
+    "at > '2020-01-01 00:00:00Z'",
+    "at > at_ms",
+    "at > at_utc",
+    "day > at",
+    "name = 'x'",
+    "words = 'x'",
+    "-u > 0",
+    "f div 2 > 1",
+    "CASE WHEN flag THEN b ELSE f END > 0",
+    "coalesce(b, u64) > 0",
+    "coalesce(NULL, NULL) = 1",
+    "NULL = NULL",
+    "'a' = 'b'",
+    "a IN (1, 'x')",
+    "a IN (1, day)",
+    "cast('x' AS int) = 1",
+    "cast(flag AS date) = day",
+    "cast(name AS int) = 1",
+    "(a AS x) > 1",
+    "f > 99999999999999999999999999999999999999.5::decimal(38, 0)",
+    "u > 170141183460469231731687303715884105727",
+];
+
+fn schema() -> Arc<Schema> {
+    use DataType::*;
+    let columns = [
+        ("a", Int32),
+        ("b", Int64),
+        ("u", UInt32),
+        ("u64", UInt64),
+        ("f", Float64),
+        ("flag", Boolean),
+        ("price", Decimal128(12, 2)),
+        ("day", Date32),
+        ("at", Timestamp(TimeUnit::Microsecond, None)),
+        ("at_ms", Timestamp(TimeUnit::Millisecond, None)),
+        (
+            "at_utc",
+            Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ),
+        ("name", Utf8),
+        ("words", Dictionary(Box::new(Int32), Box::new(Utf8))),
+        ("größe", Int32),
+        ("twice", Int32),
+        ("TWICE", Int32),
+    ];
+    let fields: Vec<_> = columns
+        .into_iter()
+        .map(|(name, data_type)| Field::new(name, data_type, true))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+#[test]
+fn messages_are_as_in_the_golden_file() {
+    let mut found = String::new();
+    for text in TEXTS {
+        let result = parse_expr(text)
+            .and_then(|filter| check(&Query::filter(filter), &schema(), &Semantics::arrow()));
+        let rendered = match result {
+            Ok(_) => panic!("`{text}` is accepted"),
+            Err(error) => error.render(text),
+        };
+        writeln!(found, "{text}\n----\n{rendered}\n").expect("a String takes any text");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/errors.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, found).expect("the golden file is writable");
+        return;
+    }
+    let golden = std::fs::read_to_string(&path).expect("the golden file is there");
+    for (found, golden) in found.split("\n\n").zip(golden.split("\n\n")) {
+        assert_eq!(found, golden);
+    }
+    assert_eq!(found, golden);
+}
