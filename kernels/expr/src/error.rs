@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn places_are_underlined_line_by_line() {
         assert_eq!(
-            rendered("a +\r\nbö +\nc", 2, 9),
+            rendered("a +\r\nbö +\nc", 2, 8),
             "error: no\n1 | a +\n  |   ^\n2 | bö +\n  | ^^"
         );
         assert_eq!(rendered("ab", 1, 2), "error: no\n1 | ab\n  |  ^");
