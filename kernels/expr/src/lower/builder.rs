@@ -40,7 +40,6 @@ pub(super) struct Builder {
     scalars: Vec<Scalar>,
     interned: HashMap<(Imm, bool), Val, Fast>,
     made: HashMap<Inst, Val, Fast>,
-    traps: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +74,6 @@ impl Builder {
             scalars: Vec::with_capacity(16),
             interned: HashMap::with_capacity_and_hasher(16, Fast::default()),
             made: HashMap::with_capacity_and_hasher(48, Fast::default()),
-            traps: Vec::new(),
         };
         assert_eq!(builder.scalar(Imm::mask(true), false), TRUE);
         assert_eq!(builder.scalar(Imm::mask(false), false), FALSE);
@@ -275,19 +273,17 @@ impl Builder {
             return;
         }
         let when = self.instruction(when);
-        for at in &self.traps {
-            if let Inst::Trap {
-                when: known_when,
-                code: known_code,
-                ordinal: known,
-            } = &mut self.insts[*at]
-                && (*known_when, *known_code) == (when, code)
-            {
-                *known = ordinal.min(*known);
-                return;
-            }
+        let key = Inst::Trap {
+            when,
+            code,
+            ordinal: 0,
+        };
+        let at = self.insts.len();
+        let first = *self.made.entry(key).or_insert(Val(at as u32));
+        if let Some(Inst::Trap { ordinal: known, .. }) = self.insts.get_mut(first.index()) {
+            *known = ordinal.min(*known);
+            return;
         }
-        self.traps.push(self.insts.len());
         self.insts.push(Inst::Trap {
             when,
             code,

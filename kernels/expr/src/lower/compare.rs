@@ -88,7 +88,7 @@ impl Lowering<'_> {
             true => self.builder.not(distinct),
             false => distinct,
         };
-        Ok(Truth::Known(Value { value, valid: TRUE }))
+        Ok(Truth::of(value))
     }
 
     /// `arg IN (list)`.

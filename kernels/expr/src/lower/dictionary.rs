@@ -6,8 +6,8 @@
 //! rows of the scope that refer to such a value. What the subtree makes of a null is folded from
 //! its literals, so that no null need be in the dictionary.
 
-use arrow_schema::{DataType, Schema};
-use unlade_program::{Column, Inst, Output, TrapCode, Ty, Val};
+use arrow_schema::DataType;
+use unlade_program::{Inst, Output, TrapCode, Ty, Val};
 
 use super::builder::{Builder, FALSE, TRUE};
 use super::logic::{Scope, Truth};
@@ -113,7 +113,7 @@ impl<'q> Lowering<'q> {
         let ty = ty_of(tree)?;
         match self.reading {
             Reading::Null => Ok(self.null(ty)),
-            Reading::Values => Ok(self.column(column, values_of(self.input, column, ty))),
+            Reading::Values => Ok(self.column(column, ty)),
             Reading::Keys => {
                 let keys = self.keys(tree, column, ty, tree.ordinal, scope)?;
                 let values = Table::DictionaryValues { column };
@@ -249,13 +249,7 @@ impl<'q> Lowering<'q> {
             _ => None,
         };
         let ty = ty.ok_or_else(|| unsupported(tree, "keys of a column without a dictionary"))?;
-        let keys = self.column(
-            column,
-            Column {
-                ty,
-                nullable: field.is_nullable(),
-            },
-        );
+        let keys = self.column(column, ty);
         let table = match values {
             // The length of a mask is known in whole bytes only.
             Ty::Mask => self.booleans_as_bytes(column),
@@ -275,10 +269,9 @@ impl<'q> Lowering<'q> {
     /// A table of the main program with a byte per value of a dictionary of booleans.
     fn booleans_as_bytes(&mut self, column: usize) -> u16 {
         let stage = self.stage_of(column);
-        let as_column = values_of(self.input, column, Ty::Mask);
         let lowering = &mut self.stages[stage].lowering;
-        let values = lowering.builder.load(column, as_column);
-        let bytes = lowering.wrapped(values, Ty::Mask, Ty::U8);
+        let values = lowering.column(column, Ty::Mask);
+        let bytes = lowering.wrapped(values.value, Ty::Mask, Ty::U8);
         let output = self.stage_output(stage, bytes, TRUE);
         self.builder
             .table(Ty::U8, Table::StageValues { stage, output })
@@ -389,14 +382,6 @@ pub(super) fn finish(
         });
     }
     Ok(finished)
-}
-
-/// The values of a column's dictionary as a column.
-fn values_of(input: &Schema, column: usize, ty: Ty) -> Column {
-    Column {
-        ty,
-        nullable: input.field(column).is_nullable(),
-    }
 }
 
 fn first_decode(tree: &Typed) -> Option<&Typed> {

@@ -33,6 +33,11 @@ pub(super) enum Truth {
 }
 
 impl Truth {
+    /// A boolean that is never null.
+    pub(super) fn of(value: Val) -> Self {
+        Truth::Known(Value { value, valid: TRUE })
+    }
+
     /// The rows on which this is true.
     pub(super) fn is_true(&self, builder: &mut Builder) -> Val {
         match self {
@@ -139,9 +144,49 @@ pub(super) struct Scope<'a> {
 #[derive(Debug)]
 enum Rows<'a> {
     Of(Val),
-    Outside(&'a [Val]),
-    NotTrue(&'a [Truth]),
-    NotFalse(&'a [Truth]),
+    /// The rows that operands before have left open.
+    Open(&'a Open, &'a [Truth]),
+}
+
+/// What the operands of one operation leave open to the next, so far. An operand adds to it what
+/// those before it have decided since; so a long list takes one step for each.
+#[derive(Debug)]
+struct Open {
+    decides: Decides,
+    /// How many operands are in the mask.
+    operands: Cell<usize>,
+    mask: Cell<Option<Val>>,
+}
+
+/// What of an operand settles a row.
+#[derive(Clone, Copy, Debug)]
+enum Decides {
+    True,
+    False,
+}
+
+impl Open {
+    fn until(decides: Decides) -> Self {
+        Open {
+            decides,
+            operands: Cell::new(0),
+            mask: Cell::new(None),
+        }
+    }
+
+    fn mask(&self, outer: Val, operands: &[Truth], builder: &mut Builder) -> Val {
+        let mut mask = self.mask.get().unwrap_or(outer);
+        for operand in &operands[self.operands.get()..] {
+            let decided = match self.decides {
+                Decides::True => operand.is_true(builder),
+                Decides::False => operand.is_false(builder),
+            };
+            mask = builder.and_not(mask, decided);
+        }
+        self.operands.set(operands.len());
+        self.mask.set(Some(mask));
+        mask
+    }
 }
 
 impl<'a> Scope<'a> {
@@ -159,11 +204,6 @@ impl<'a> Scope<'a> {
         self.narrowed(Rows::Of(mask))
     }
 
-    /// The rows of none of some masks.
-    pub(super) fn outside(&'a self, masks: &'a [Val]) -> Self {
-        self.narrowed(Rows::Outside(masks))
-    }
-
     fn narrowed(&'a self, rows: Rows<'a>) -> Self {
         Scope {
             outer: Some(self),
@@ -177,27 +217,11 @@ impl<'a> Scope<'a> {
         if let Some(mask) = self.mask.get() {
             return mask;
         }
-        let mut mask = self.outer.map_or(TRUE, |outer| outer.mask(builder));
-        match self.rows {
-            Rows::Of(rows) => mask = builder.and(mask, rows),
-            Rows::Outside(decided) => {
-                for decided in decided {
-                    mask = builder.and_not(mask, *decided);
-                }
-            }
-            Rows::NotTrue(decided) => {
-                for decided in decided {
-                    let decided = decided.is_true(builder);
-                    mask = builder.and_not(mask, decided);
-                }
-            }
-            Rows::NotFalse(decided) => {
-                for decided in decided {
-                    let decided = decided.is_false(builder);
-                    mask = builder.and_not(mask, decided);
-                }
-            }
-        }
+        let outer = self.outer.map_or(TRUE, |outer| outer.mask(builder));
+        let mask = match self.rows {
+            Rows::Of(rows) => builder.and(outer, rows),
+            Rows::Open(open, operands) => open.mask(outer, operands, builder),
+        };
         self.mask.set(Some(mask));
         mask
     }
@@ -206,12 +230,7 @@ impl<'a> Scope<'a> {
 impl Lowering<'_> {
     /// Kleene conjunction, bounds on one operand merged.
     pub(super) fn all(&mut self, args: &[Typed], scope: &Scope) -> Result<Truth, ExprError> {
-        let mut operands = Vec::with_capacity(args.len());
-        for arg in args {
-            let open = scope.narrowed(Rows::NotFalse(&operands));
-            let operand = self.truth(arg, &open)?;
-            operands.push(operand);
-        }
+        let operands = self.operands_until(Decides::False, args, scope)?;
         let mut merged = bounds::merge(&mut self.builder, operands);
         Ok(match merged.len() {
             1 => merged.remove(0),
@@ -221,13 +240,24 @@ impl Lowering<'_> {
 
     /// Kleene disjunction.
     pub(super) fn any(&mut self, args: &[Typed], scope: &Scope) -> Result<Truth, ExprError> {
+        let operands = self.operands_until(Decides::True, args, scope)?;
+        Ok(Truth::Any(operands))
+    }
+
+    fn operands_until(
+        &mut self,
+        decides: Decides,
+        args: &[Typed],
+        scope: &Scope,
+    ) -> Result<Vec<Truth>, ExprError> {
+        let open = Open::until(decides);
         let mut operands = Vec::with_capacity(args.len());
         for arg in args {
-            let open = scope.narrowed(Rows::NotTrue(&operands));
-            let operand = self.truth(arg, &open)?;
+            let rows = scope.narrowed(Rows::Open(&open, &operands));
+            let operand = self.truth(arg, &rows)?;
             operands.push(operand);
         }
-        Ok(Truth::Any(operands))
+        Ok(operands)
     }
 
     /// `IS [NOT] NULL | TRUE | FALSE`.
@@ -247,7 +277,7 @@ impl Lowering<'_> {
             IsTest::False => self.truth(arg, scope)?.is_false(&mut self.builder),
         };
         let value = if negated { self.builder.not(met) } else { met };
-        Ok(Truth::Known(Value { value, valid: TRUE }))
+        Ok(Truth::of(value))
     }
 
     /// The first branch whose condition is true.
@@ -259,20 +289,24 @@ impl Lowering<'_> {
         scope: &Scope,
     ) -> Result<Value, ExprError> {
         let ty = ty_of(tree)?;
-        let mut taken = Vec::with_capacity(branches.len());
+        let open = Open::until(Decides::True);
+        let mut conditions = Vec::with_capacity(branches.len());
         let mut values = Vec::with_capacity(branches.len());
         for (condition, value) in branches {
-            let open = scope.outside(&taken);
-            let met = self.truth(condition, &open)?.is_true(&mut self.builder);
-            let value = self.value(value, &open.only(met))?;
-            values.push(value);
-            taken.push(met);
+            let rows = scope.narrowed(Rows::Open(&open, &conditions));
+            let met = self.truth(condition, &rows)?.is_true(&mut self.builder);
+            let value = self.value(value, &rows.only(met))?;
+            values.push((met, value));
+            conditions.push(Truth::of(met));
         }
         let mut result = match otherwise {
-            Some(otherwise) => self.value(otherwise, &scope.outside(&taken))?,
+            Some(otherwise) => {
+                let rows = scope.narrowed(Rows::Open(&open, &conditions));
+                self.value(otherwise, &rows)?
+            }
             None => self.null(ty),
         };
-        for (met, value) in taken.into_iter().zip(values).rev() {
+        for (met, value) in values.into_iter().rev() {
             result = self.choose(ty, met, value, result);
         }
         Ok(result)
@@ -286,12 +320,14 @@ impl Lowering<'_> {
         scope: &Scope,
     ) -> Result<Value, ExprError> {
         let ty = ty_of(tree)?;
-        let mut valid = Vec::with_capacity(args.len());
+        let open = Open::until(Decides::True);
+        let mut given = Vec::with_capacity(args.len());
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
-            let value = self.value(arg, &scope.outside(&valid))?;
+            let rows = scope.narrowed(Rows::Open(&open, &given));
+            let value = self.value(arg, &rows)?;
             values.push(value);
-            valid.push(value.valid);
+            given.push(Truth::of(value.valid));
         }
         let mut result = self.null(ty);
         for value in values.into_iter().rev() {

@@ -139,7 +139,7 @@ impl Lowering<'_> {
             return self.stage_value(tree, column, scope);
         }
         match &tree.node {
-            Node::Column(column) => Ok(self.column(*column, column_of(tree)?)),
+            Node::Column(column) => Ok(self.column(*column, ty_of(tree)?)),
             Node::Literal(literal) => Ok(match literal.value {
                 Some(imm) => Value {
                     value: self.builder.literal(imm),
@@ -198,7 +198,12 @@ impl Lowering<'_> {
         }
     }
 
-    fn column(&mut self, source: usize, column: Column) -> Value {
+    /// A batch column, or of a dictionary-encoded one its keys or values, as `ty`.
+    fn column(&mut self, source: usize, ty: Ty) -> Value {
+        let column = Column {
+            ty,
+            nullable: self.input.field(source).is_nullable(),
+        };
         Value {
             value: self.builder.load(source, column),
             valid: self.builder.validity(source, column),
@@ -290,13 +295,6 @@ impl Lowering<'_> {
 struct Failure {
     code: TrapCode,
     ordinal: u32,
-}
-
-fn column_of(tree: &Typed) -> Result<Column, ExprError> {
-    Ok(Column {
-        ty: ty_of(tree)?,
-        nullable: tree.nullable,
-    })
 }
 
 fn ty_of(tree: &Typed) -> Result<Ty, ExprError> {

@@ -70,4 +70,6 @@ fn keys_of_null_rows_and_of_rows_that_nobody_asks_for_do_not_matter() {
     let answer = run("code + 1 AS x", Some("n > 1"), spoiled).expect("row 2 is dropped");
     let eight = Imm::integer(Ty::I32, 8);
     assert_eq!(answer.fields, [Some(vec![eight, None])]);
+    let answer = run("try(code + 1) AS x", None, spoiled).expect("TRY catches all");
+    assert_eq!(answer.fields, [Some(vec![eight, None, None])]);
 }

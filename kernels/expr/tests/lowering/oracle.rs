@@ -45,6 +45,116 @@ fn random_queries_mean_what_their_trees_mean() {
     }
 }
 
+/// Every cast of the table, in every mode, on a column of special values and through a dictionary.
+#[test]
+fn every_cast_means_what_the_table_says() {
+    let types = computable_types();
+    let mut cases = 0;
+    for dialect in [Dialect::Arrow, Dialect::Spark] {
+        let mut generator = Generator::new(1 + dialect as u64);
+        for from in &types {
+            let batch = generator.batch_of(&[(from.clone(), false), (from.clone(), true)]);
+            for to in &types {
+                for on_error in [OnError::Trap, OnError::Null, OnError::Wrap] {
+                    if !can_cast(from, to, on_error, dialect) {
+                        continue;
+                    }
+                    cases += 1;
+                    for column in [0, 1] {
+                        let arg = Box::new(generator.column(column));
+                        let node = Node::Cast {
+                            on_error,
+                            dialect,
+                            arg,
+                        };
+                        let cast = typed(node, to.clone());
+                        let caught = typed(Node::Try(Box::new(cast.clone())), to.clone());
+                        let _ = compare(&projection(&batch, cast), &batch, Payload::Fused);
+                        let caught = compare(&projection(&batch, caught), &batch, Payload::Fused);
+                        assert_eq!(caught, Ok(()), "TRY never traps");
+                    }
+                }
+            }
+        }
+    }
+    assert!(cases > 700, "{cases} casts");
+}
+
+/// Comparisons of widened integers with literals at and beyond the ends of the narrow type.
+#[test]
+fn every_narrowed_comparison_means_what_the_wide_one_does() {
+    let integers: Vec<DataType> = computable_types()
+        .into_iter()
+        .filter(DataType::is_integer)
+        .collect();
+    let mut generator = Generator::new(3);
+    for narrow in &integers {
+        let batch = generator.batch_of(&[(narrow.clone(), false), (narrow.clone(), true)]);
+        let (low, high) = ty_of(narrow).integer_range().expect("an integer type");
+        for wide in &integers {
+            if narrow == wide || !can_cast(narrow, wide, OnError::Wrap, Dialect::Arrow) {
+                continue;
+            }
+            for limit in [low - 1, low, low + 1, 0, 3, high - 1, high, high + 1] {
+                let Some(limit) = Imm::integer(ty_of(wide), limit) else {
+                    continue;
+                };
+                for (op, column) in COMPARISONS.into_iter().zip([0, 1, 0, 1, 0, 1]) {
+                    let node = Node::Cast {
+                        on_error: OnError::Trap,
+                        dialect: Dialect::Arrow,
+                        arg: Box::new(generator.column(column)),
+                    };
+                    let lhs = typed(node, wide.clone());
+                    let literal = Literal {
+                        data_type: wide.clone(),
+                        value: Some(limit),
+                    };
+                    let rhs = typed(Node::Literal(literal), wide.clone());
+                    let tree = generator.compared(op, FloatOrder::Ieee, lhs, rhs);
+                    compare(&projection(&batch, tree), &batch, Payload::Fused)
+                        .expect("nothing in it traps");
+                }
+            }
+        }
+    }
+}
+
+const COMPARISONS: [CompareOp; 6] = [
+    CompareOp::Eq,
+    CompareOp::Ne,
+    CompareOp::Lt,
+    CompareOp::Le,
+    CompareOp::Gt,
+    CompareOp::Ge,
+];
+
+fn projection(batch: &RecordBatch, tree: Typed) -> Checked {
+    let field = Field::new("x", tree.data_type.clone(), true);
+    let mut query = Checked {
+        input: batch.schema(),
+        output: Arc::new(Schema::new(vec![field])),
+        filter: None,
+        columns: vec![OutputColumn::Computed(tree)],
+        emit_mask: false,
+        notes: Vec::new(),
+    };
+    number_query(&mut query);
+    query
+}
+
+fn number_query(query: &mut Checked) {
+    let mut next = 0;
+    if let Some(filter) = &mut query.filter {
+        number(filter, &mut next);
+    }
+    for column in &mut query.columns {
+        if let OutputColumn::Computed(tree) = column {
+            number(tree, &mut next);
+        }
+    }
+}
+
 /// Compares one query, and says whether it answered or trapped.
 fn compare(query: &Checked, batch: &RecordBatch, payload: Payload) -> Result<(), ()> {
     let lowered = lower(query, payload).expect("the generator makes what lowering takes");
@@ -167,11 +277,25 @@ impl Generator {
             let data_type = self.pick(&all);
             self.types.push(data_type);
         }
+        let integers: Vec<_> = all.into_iter().filter(DataType::is_integer).collect();
+        if self.dialect == Dialect::Arrow {
+            let data_type = self.pick(&integers);
+            self.types.push(data_type);
+        }
+        let types = self.types.clone();
+        let columns: Vec<_> = (0..5)
+            .map(|_| (self.pick(&types), self.chance(30)))
+            .collect();
+        self.batch_of(&columns)
+    }
+
+    /// A batch of columns of these types, of which some are dictionary-encoded.
+    fn batch_of(&mut self, types: &[(DataType, bool)]) -> RecordBatch {
+        self.columns.clear();
         let mut columns = Vec::new();
-        for at in 0..5 {
-            let types = self.types.clone();
-            let data_type = self.pick(&types);
-            let (nullable, encoded) = (self.chance(60), self.chance(30));
+        for (at, (data_type, encoded)) in types.iter().enumerate() {
+            let (data_type, encoded) = (data_type.clone(), *encoded);
+            let nullable = self.chance(60);
             let column = match encoded {
                 false => self.array(&data_type, ROWS, nullable),
                 true => self.dictionary(&data_type, nullable),
@@ -286,15 +410,7 @@ impl Generator {
             emit_mask: self.chance(20),
             notes: Vec::new(),
         };
-        let mut next = 0;
-        if let Some(filter) = &mut query.filter {
-            number(filter, &mut next);
-        }
-        for column in &mut query.columns {
-            if let OutputColumn::Computed(tree) = column {
-                number(tree, &mut next);
-            }
-        }
+        number_query(&mut query);
         query
     }
 
@@ -408,7 +524,7 @@ impl Generator {
                 let arg = self.operand(&operand, depth.min(1));
                 let bounds = (0..2 + self.below(2))
                     .map(|_| {
-                        let op = self.compare_op();
+                        let op = self.pick(&COMPARISONS);
                         let limit = self.literal(&operand, 3);
                         let limit = typed(Node::Literal(limit), operand.clone());
                         self.compared(op, order, arg.clone(), limit)
@@ -417,7 +533,7 @@ impl Generator {
                 Node::And(bounds)
             }
             _ => {
-                let op = self.compare_op();
+                let op = self.pick(&COMPARISONS);
                 let lhs = self.operand(&operand, depth);
                 let rhs = self.operand(&operand, depth);
                 return self.compared(op, order, lhs, rhs);
@@ -438,17 +554,6 @@ impl Generator {
             rhs,
         };
         typed(node, DataType::Boolean)
-    }
-
-    fn compare_op(&mut self) -> CompareOp {
-        self.pick(&[
-            CompareOp::Eq,
-            CompareOp::Ne,
-            CompareOp::Lt,
-            CompareOp::Le,
-            CompareOp::Gt,
-            CompareOp::Ge,
-        ])
     }
 
     /// An operand of a comparison: often a widened integer.
@@ -510,7 +615,12 @@ impl Generator {
             );
         }
         let at = self.pick(&fitting);
-        let (_, encoded, nullable) = self.columns[at];
+        self.column(at)
+    }
+
+    /// A column, decoded if it is dictionary-encoded.
+    fn column(&self, at: usize) -> Typed {
+        let (data_type, encoded, nullable) = self.columns[at].clone();
         let column = Typed {
             nullable,
             ..typed(Node::Column(at), data_type.clone())
@@ -519,7 +629,7 @@ impl Generator {
             false => column,
             true => Typed {
                 nullable,
-                ..typed(Node::Decode(Box::new(column)), data_type.clone())
+                ..typed(Node::Decode(Box::new(column)), data_type)
             },
         }
     }

@@ -102,6 +102,11 @@ fn execute(
     tables: &[Vec<u8>],
     sets: &[Vec<u8>],
 ) -> Result<Outputs, RunError> {
+    for (ty, entries) in program.sets.iter().zip(sets) {
+        let count = entries.len() / ty.bytes_for(1) as usize;
+        let entries: Vec<Imm> = (0..count).map(|at| imm(*ty, entries, at)).collect();
+        assert!(entries.is_sorted_by(|a, b| a.as_integer() < b.as_integer()));
+    }
     let bits = |bytes| Bits {
         bytes,
         bit_offset: 0,
