@@ -1,9 +1,10 @@
 //! Kernels: compiled queries, and what they make of batches.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions, RecordBatchReader};
 use arrow_schema::SchemaRef;
 use unlade_expr::{Checked, Dialect, Payload, Query, Semantics};
 use unlade_hal::{Executable, Timestamp};
@@ -13,11 +14,15 @@ use unlade_program::{ShapeHash, Trap};
 use crate::arrays::malformed;
 use crate::bind::{Binding, check_schema};
 use crate::error::{DataError, Error, Unplaceable};
+use crate::explain::{EXPLAIN_VERSION, Explain, ExplainPart};
 use crate::inline::{self, Evaluated, InlineFailure};
 use crate::metrics::KernelMetrics;
 use crate::receipt::{PartReceipt, Path, Reason, Receipt, Verified};
 use crate::runtime::{Core, DeviceSlot};
+use crate::stream::KernelStream;
+use crate::ticket::{Ticket, ticket};
 use crate::trace::{self, TraceEvent};
+use crate::workers::panic_message;
 
 /// A query compiled for batches of one schema. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
@@ -99,6 +104,56 @@ impl Kernel {
     /// nothing else may take its work.
     pub fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
         self.core.run(batch)
+    }
+
+    /// Hands a batch over; the result comes with the ticket.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] for a batch of another schema, [`Error::Limit`] where too many tickets are
+    /// not done; the batch's own errors come with the ticket.
+    pub fn submit(&self, batch: RecordBatch) -> Result<Ticket, Error> {
+        unlade_hal::fork::check()?;
+        check_schema(&self.core.checked.input, &batch)?;
+        let place = TicketPlace::take(&self.core.runtime)?;
+        let (ticket, completer) = ticket();
+        let core = Arc::clone(&self.core);
+        self.core.runtime.workers.spawn(move || {
+            let outcome = if completer.is_cancelled() {
+                Err(Error::Cancelled)
+            } else {
+                catch_unwind(AssertUnwindSafe(|| core.run(&batch)))
+                    .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))))
+            };
+            drop((batch, place, core));
+            completer.complete(outcome);
+        });
+        Ok(ticket)
+    }
+
+    /// Runs the query on every batch of a reader: results in order, computed on as many threads
+    /// as the runtime was given, with a bounded number of batches in flight.
+    pub fn stream<R: RecordBatchReader + Send + 'static>(&self, reader: R) -> KernelStream {
+        KernelStream::new(self.clone(), reader)
+    }
+
+    /// What runs where, and why; nothing is run.
+    pub fn explain(&self) -> Explain {
+        let core = &self.core;
+        let name = |column: &usize| core.checked.input.field(*column).name().clone();
+        let host = &core.host;
+        Explain {
+            version: EXPLAIN_VERSION,
+            shape: core.shape.to_string(),
+            reads: self.input_columns().iter().map(name).collect(),
+            parts: vec![ExplainPart {
+                device: Arc::clone(&host.device),
+                reason: Reason::OnlyCandidate,
+                payload: "compacted with the filter",
+                program: host.binding.lowered.program.to_string(),
+            }],
+            candidates: Vec::new(),
+            notes: core.checked.notes.clone(),
+        }
     }
 
     /// The schema of the batches that it makes.
@@ -225,6 +280,35 @@ impl KernelCore {
             duration_ns: trace::duration_nanos(taken),
             clock: self.runtime.clock.kind(),
         });
+    }
+}
+
+/// One of the tickets that may be outstanding.
+struct TicketPlace {
+    runtime: Arc<Core>,
+}
+
+impl TicketPlace {
+    fn take(runtime: &Arc<Core>) -> Result<Self, Error> {
+        let limit = runtime.options.max_tickets as u64;
+        let place = TicketPlace {
+            runtime: Arc::clone(runtime),
+        };
+        let outstanding = runtime.tickets.fetch_add(1, Ordering::Relaxed);
+        if outstanding >= limit {
+            return Err(Error::Limit {
+                what: "tickets not yet done; wait for one first",
+                asked: outstanding + 1,
+                limit,
+            });
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for TicketPlace {
+    fn drop(&mut self) {
+        self.runtime.tickets.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

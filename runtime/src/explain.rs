@@ -1,0 +1,127 @@
+//! What a kernel will do, and why.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::receipt::Reason;
+
+/// Version of the explanation's JSON form; raised whenever a field changes its meaning or goes.
+pub const EXPLAIN_VERSION: u32 = 1;
+
+/// How a query runs: what of it where, why there, and with which program.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explain {
+    /// [`EXPLAIN_VERSION`].
+    pub version: u32,
+    /// Names the program whatever its literals are.
+    pub shape: String,
+    /// Columns that are read, by name.
+    pub reads: Vec<String>,
+    /// What runs where, in order.
+    pub parts: Vec<ExplainPart>,
+    /// Every device of the runtime, with what speaks for or against it.
+    pub candidates: Vec<Candidate>,
+    /// Conversions that the query did not spell out.
+    pub notes: Vec<String>,
+}
+
+/// What one device runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExplainPart {
+    /// The device.
+    pub device: Arc<str>,
+    /// Why this device.
+    pub reason: Reason,
+    /// How payload columns, those put out as they came in, are filtered.
+    pub payload: &'static str,
+    /// The program as text; it parses back.
+    pub program: String,
+}
+
+/// A device that was considered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Candidate {
+    /// The device.
+    pub device: Arc<str>,
+    /// Why it does not run the query, if it does not.
+    pub against: Option<String>,
+    /// What a batch is expected to take there, term by term, where placement computed it.
+    pub cost: Vec<CostTerm>,
+}
+
+/// One term of a prediction.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CostTerm {
+    /// Its name in the formula: `launch`, `in`, `compute`, `out`, `gather`, `total`.
+    pub term: &'static str,
+    /// Nanoseconds.
+    pub nanos: u64,
+}
+
+impl fmt::Display for Explain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "reads {}", list(&self.reads))?;
+        for part in &self.parts {
+            writeln!(
+                f,
+                "on {}: {}; payload {}",
+                part.device, part.reason, part.payload
+            )?;
+            for line in part.program.lines() {
+                writeln!(f, "    {line}")?;
+            }
+        }
+        for candidate in &self.candidates {
+            write!(f, "{}:", candidate.device)?;
+            match &candidate.against {
+                Some(against) => write!(f, " not chosen, {against}")?,
+                None => write!(f, " chosen")?,
+            }
+            for CostTerm { term, nanos } in &candidate.cost {
+                write!(f, "; {term} {:.1} us", *nanos as f64 / 1e3)?;
+            }
+            writeln!(f)?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        write!(f, "shape {}", self.shape)
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "no column".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::OnlyCandidate => f.write_str("nothing else could run it"),
+            Reason::Cheapest {
+                next: Some(next),
+                next_predicted: Some(time),
+            } => {
+                write!(
+                    f,
+                    "the fastest; {next} would take {:.1} us",
+                    time.as_secs_f64() * 1e6
+                )
+            }
+            Reason::Cheapest { .. } => f.write_str("the fastest"),
+            Reason::Probe => f.write_str("to measure it again"),
+            Reason::Forced => f.write_str("asked for by name"),
+            Reason::Resident => f.write_str("the data is there"),
+            Reason::Unsupported { device, lacks } => write!(f, "{device} lacks {lacks}"),
+            Reason::DeviceFault { device, reason } => write!(f, "{device} failed: {reason}"),
+            Reason::OutOfMemory { device } => write!(f, "{device} is out of memory"),
+            Reason::Compiling { device } => write!(f, "{device} is still compiling"),
+            Reason::Quarantined { device } => write!(f, "{device} is in quarantine"),
+        }
+    }
+}
