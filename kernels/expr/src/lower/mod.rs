@@ -38,6 +38,37 @@ use crate::typed::{Checked, Node, OutputColumn, Typed};
 
 /// Lowers a query to a program and the sources of its arguments.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_schema::{DataType, Field, Schema};
+/// use unlade_expr::{Payload, Query, Semantics, check, lower, parse_expr};
+///
+/// let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int32, true)]));
+/// let query = Query::mask(parse_expr("cast(a as bigint) > 1")?);
+/// let lowered = lower(&check(&query, &schema, &Semantics::arrow())?, Payload::Late)?;
+/// // The literal is a parameter, and the cast is gone.
+/// assert_eq!(
+///     lowered.program.to_string(),
+///     "columns c0: i32?\n\
+///      params p0: i32\n\
+///      %0 = load c0\n\
+///      %1 = valid c0\n\
+///      %2 = param p0\n\
+///      %3 = cmp.gt %0, %2\n\
+///      %4 = and %1, %3\n\
+///      keep %4\n\
+///      emit mask\n"
+/// );
+/// assert_eq!(lowered.params[0].as_integer(), 1);
+/// # Ok::<(), unlade_expr::ExprError>(())
+/// ```
+///
+/// The program has the same shape for all values of its literals, with these exceptions: a literal
+/// that a narrower column cannot hold decides its comparison; two bounds of one kind, of which one
+/// excludes a type's last value, are never met; literal divisors 0 and -1 are checked; booleans
+/// and nulls are part of the program; an `IN` list of integers is a set from nine members on; and
+/// an operation that is written twice over the same column with equal literals is computed once.
+///
 /// # Errors
 /// Where the query exceeds a limit of programs, or holds what the check does not admit.
 pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use unlade_expr::{
-    Lowered, Payload, Query, Semantics, check, lower, parse_expr, parse_select_list,
+    Destination, Lowered, Payload, Query, Semantics, check, lower, parse_expr, parse_select_list,
 };
 use unlade_program::{ShapeHash, verify};
 
@@ -59,6 +59,12 @@ fn lowered(text: &str, semantics: &Semantics, payload: Payload) -> Lowered {
     let checked = check(&query, &schema(), semantics).unwrap_or_else(|e| panic!("{text}: {e}"));
     let lowered = lower(&checked, payload).unwrap_or_else(|e| panic!("{text}: {e}"));
     verify(&lowered.program).unwrap_or_else(|e| panic!("{text}: {e}"));
+    for (field, destination) in checked.fields().zip(&lowered.outputs) {
+        if let Destination::Program { output } = destination {
+            let valid = lowered.program.outputs[*output].valid;
+            assert!(field.is_nullable() || valid.is_none(), "{text}: {field}");
+        }
+    }
     lowered
 }
 
