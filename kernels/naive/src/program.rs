@@ -241,5 +241,4 @@ fn push(buffer: &mut Vec<u8>, position: u64, value: Imm) {
 }
 
 #[cfg(test)]
-#[path = "program_tests.rs"]
 mod tests;

@@ -285,5 +285,4 @@ fn canonical_f64(value: f64) -> Imm {
 }
 
 #[cfg(test)]
-#[path = "value_tests.rs"]
 mod tests;
