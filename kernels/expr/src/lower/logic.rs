@@ -84,6 +84,10 @@ impl Truth {
                     valid,
                 }
             }
+            _ if self.is_never_null() => Value {
+                value: self.is_true(builder),
+                valid: TRUE,
+            },
             _ => {
                 let value = self.is_true(builder);
                 let unmet = self.is_false(builder);
@@ -92,6 +96,15 @@ impl Truth {
                     valid: builder.or(value, unmet),
                 }
             }
+        }
+    }
+
+    fn is_never_null(&self) -> bool {
+        match self {
+            Truth::Known(Value { valid, .. }) | Truth::Bound(Bound { valid, .. }) => *valid == TRUE,
+            Truth::Split { .. } => false,
+            Truth::All(args) | Truth::Any(args) => args.iter().all(Truth::is_never_null),
+            Truth::Not(arg) => arg.is_never_null(),
         }
     }
 

@@ -157,6 +157,7 @@ fn logic() {
             "WHERE NOT (a > 1 OR b = 2)",
             "SELECT p AND q AS x",
             "SELECT p OR n > 1 AS x",
+            "SELECT n > 1 AND NOT m = 2 AS x",
             "WHERE (p AND q) IS NOT TRUE",
             "WHERE a IS NULL OR p IS FALSE",
             "SELECT CASE WHEN a > 1 THEN b WHEN p THEN n END AS x",
