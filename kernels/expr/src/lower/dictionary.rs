@@ -7,7 +7,7 @@
 //! its literals, so that no null need be in the dictionary.
 
 use arrow_schema::DataType;
-use unlade_program::{Inst, Output, TrapCode, Ty, Val};
+use unlade_program::{Column, Inst, Output, TrapCode, Ty, Val};
 
 use super::builder::{Builder, FALSE, TRUE};
 use super::logic::{Scope, Truth};
@@ -113,19 +113,15 @@ impl<'q> Lowering<'q> {
         let ty = ty_of(tree)?;
         match self.reading {
             Reading::Null => Ok(self.null(ty)),
-            Reading::Values => Ok(self.column(column, ty)),
+            Reading::Values => Ok(self.dictionary_values(column, ty)),
             Reading::Keys => {
                 let keys = self.keys(tree, column, ty, tree.ordinal, scope)?;
                 let values = Table::DictionaryValues { column };
-                let mut valid = keys.valid;
-                if self.input.field(column).is_nullable() {
-                    let table = Table::DictionaryValidity { column };
-                    let known = self.lookup(Ty::Mask, table, keys.value);
-                    valid = self.builder.and(valid, known);
-                }
+                let validity = Table::DictionaryValidity { column };
+                let known = self.lookup(Ty::Mask, validity, keys.value);
                 Ok(Value {
                     value: self.lookup(ty, values, keys.value),
-                    valid,
+                    valid: self.builder.and(keys.valid, known),
                 })
             }
         }
@@ -266,11 +262,21 @@ impl<'q> Lowering<'q> {
         Ok(keys)
     }
 
+    /// The values of a dictionary as the column of a stage. That a field is never null is said of
+    /// its keys, and Arrow's constructors check no more: a dictionary may have nulls all the same.
+    fn dictionary_values(&mut self, column: usize, ty: Ty) -> Value {
+        let as_column = Column { ty, nullable: true };
+        Value {
+            value: self.builder.load(column, as_column),
+            valid: self.builder.validity(column, as_column),
+        }
+    }
+
     /// A table of the main program with a byte per value of a dictionary of booleans.
     fn booleans_as_bytes(&mut self, column: usize) -> u16 {
         let stage = self.stage_of(column);
         let lowering = &mut self.stages[stage].lowering;
-        let values = lowering.column(column, Ty::Mask);
+        let values = lowering.dictionary_values(column, Ty::Mask);
         let bytes = lowering.wrapped(values.value, Ty::Mask, Ty::U8);
         let output = self.stage_output(stage, bytes, TRUE);
         self.builder

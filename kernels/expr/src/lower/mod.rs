@@ -229,7 +229,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A batch column, or of a dictionary-encoded one its keys or values, as `ty`.
+    /// A batch column, or the keys of a dictionary-encoded one, as `ty`.
     fn column(&mut self, source: usize, ty: Ty) -> Value {
         let column = Column {
             ty,

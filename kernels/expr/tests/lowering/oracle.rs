@@ -323,7 +323,9 @@ impl Generator {
 
     fn dictionary(&mut self, data_type: &DataType, nullable: bool) -> ArrayRef {
         let entries = 1 + self.below(12);
-        let values = self.array(data_type, entries, nullable);
+        // A dictionary may hold nulls where no key is one.
+        let null_values = self.chance(50);
+        let values = self.array(data_type, entries, null_values);
         let keys = self.pick(&[DataType::Int8, DataType::UInt16, DataType::Int64]);
         let key_values: Vec<Option<Imm>> = (0..ROWS)
             .map(|_| {
