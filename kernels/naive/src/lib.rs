@@ -5,6 +5,7 @@
 //!
 //! - [`evaluate`], [`evaluate_row`], [`evaluate_query`]: the meaning of a typed tree on a row, and
 //!   of a query on a row and on a batch.
+//! - [`value_at`]: the value of a row of a column.
 //! - [`describe`]: the words of an error, for the one row that a device reported.
 //! - [`run`]: a [`Program`](unlade_program::Program) over plain bytes.
 //! - [`generate`]: random programs and inputs from a seed, for differential tests.
@@ -37,4 +38,5 @@ pub use inputs::{Bits, ColumnInput, Inputs, OutputColumn, Outputs, RunError};
 pub use program::run;
 pub use tree::{
     Description, Kept, QueryError, RowError, describe, evaluate, evaluate_query, evaluate_row,
+    value_at,
 };

@@ -20,6 +20,7 @@ mod text;
 use cast::cast;
 use scalar::{ArithmeticModes, Outcome};
 
+pub use column::value_at;
 pub use describe::{Description, describe};
 
 /// Why a row has no value.
@@ -62,7 +63,7 @@ pub fn evaluate(tree: &Typed, batch: &RecordBatch, row: usize) -> Result<Option<
     let value = |arg: &Typed| evaluate(arg, batch, row);
     let truth = |arg: &Typed| Ok(value(arg)?.map(Imm::as_mask));
     match &tree.node {
-        Node::Column(index) => Ok(column::scalar(batch.column(*index), row)),
+        Node::Column(index) => Ok(value_at(batch.column(*index), row)),
         Node::Literal(literal) => Ok(literal.value),
         Node::Decode(arg) => {
             let Node::Column(index) = arg.node else {

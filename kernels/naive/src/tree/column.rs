@@ -14,7 +14,7 @@ use unlade_program::{Imm, TrapCode, Ty};
 ///
 /// # Panics
 /// On other types, and on rows outside the array.
-pub(crate) fn scalar(array: &ArrayRef, row: usize) -> Option<Imm> {
+pub fn value_at(array: &ArrayRef, row: usize) -> Option<Imm> {
     if array.is_null(row) {
         return None;
     }
@@ -79,7 +79,7 @@ pub(crate) fn decoded(array: &ArrayRef, row: usize) -> Result<Option<Imm>, TrapC
         ref other => panic!("a dictionary has no keys of type {other}"),
     };
     match usize::try_from(key) {
-        Ok(key) if key < values.len() => Ok(scalar(values, key)),
+        Ok(key) if key < values.len() => Ok(value_at(values, key)),
         _ => Err(TrapCode::InvalidKey),
     }
 }
