@@ -1,8 +1,23 @@
 //! What the tests of the whole workspace share.
 //!
+//! - [`batches`]: random columns with everything in them that goes wrong.
+//! - [`trees`]: random expressions, and what they are grown from.
+//! - [`differential`]: a query and a batch, computed by everyone and compared.
+//! - [`cells`]: what there is to cover, and how often it was.
+//! - [`execute`]: lowered queries on batches, by the evaluator or the interpreter of programs.
+//! - [`evaluator`]: the evaluator, called as the interpreter of programs is.
+//! - [`arrow_rs`]: typed trees by arrow-rs's kernels.
+//!
 //! The tests themselves are in `tests/tests/`:
+//! - `differential`: random queries on random batches, against the oracle and arrow-rs;
 //! - `imports`: the borders between crates;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell.
 #![forbid(unsafe_code)]
 
+pub mod arrow_rs;
+pub mod batches;
+pub mod cells;
+pub mod differential;
 pub mod evaluator;
+pub mod execute;
+pub mod trees;
