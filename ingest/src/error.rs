@@ -85,6 +85,12 @@ pub enum IngestError {
         /// Bytes now.
         now: u64,
     },
+    /// A part of a mapped file was not there when it was touched.
+    #[error("{place}: a part could not be read while it was mapped; run without --mmap")]
+    Torn {
+        /// The file.
+        place: Place,
+    },
     /// A column of a type that the output format cannot hold.
     #[error("{place}: {format} cannot hold {message}")]
     Unwritable {

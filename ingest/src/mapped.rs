@@ -1,8 +1,9 @@
 //! Mapped inputs: files used in place.
 //!
 //! Opt-in, since a mapped file is trusted: if it shrinks while it is read, touching what is gone
-//! ends the process with SIGBUS. Its length is checked before each unit, which turns all but the
-//! unluckiest of such cases into an error.
+//! ends the process with SIGBUS. It is checked before each unit, which turns all but the
+//! unluckiest of such cases into an error; a program that has called
+//! `MappedFile::survive_missing_pages` lives through those, and the next check tells.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::{Block, root_as_footer};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use unlade_hal::MappedFile;
+use unlade_hal::{FileChanged, MappedFile};
 
 use crate::error::{IngestError, Place};
 
@@ -40,11 +41,12 @@ impl MappedInput {
         Bytes::from_owner(self.file.clone())
     }
 
-    pub(crate) fn check_length(&self) -> Result<(), IngestError> {
-        self.file.check_len().map_err(|shrank| IngestError::Shrank {
-            place: self.place.clone(),
-            mapped: shrank.mapped,
-            now: shrank.now,
+    /// An error where the file is no longer what was mapped.
+    pub(crate) fn check(&self) -> Result<(), IngestError> {
+        let place = self.place.clone();
+        self.file.check().map_err(|changed| match changed {
+            FileChanged::Shrank { mapped, now, .. } => IngestError::Shrank { place, mapped, now },
+            _ => IngestError::Torn { place },
         })
     }
 }
@@ -114,7 +116,7 @@ impl MappedIpc {
         index: usize,
         columns: &[usize],
     ) -> Result<RecordBatch, IngestError> {
-        self.input.check_length()?;
+        self.input.check()?;
         let place = &self.input.place;
         let block = &self.batches[index];
         let section = section(&self.content, block)

@@ -321,7 +321,7 @@ impl Unit {
                     row_group(place, file, metadata.clone(), group, columns, batch_rows)
                 }
                 ParquetBytes::Mapped(mapped) => {
-                    mapped.check_length()?;
+                    mapped.check()?;
                     let bytes: Bytes = mapped.bytes();
                     row_group(place, bytes, metadata.clone(), group, columns, batch_rows)
                 }

@@ -7,5 +7,5 @@ mod slab;
 
 pub use host_pages::{HostPages, PageSize};
 pub use lease::{Home, Lease};
-pub use mapped::{FileShrank, MappedFile};
+pub use mapped::{FileChanged, MappedFile};
 pub use slab::{MemoryKind, Slab};
