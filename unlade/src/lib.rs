@@ -1,1 +1,133 @@
+//! Columnar offload: Arrow record batches and an expression in, Arrow out, computed by the best
+//! device present, with the same bits whichever device that is.
+//!
+//! # Filter and project a batch
+//! ```
+//! use std::sync::Arc;
+//!
+//! use arrow_array::{Int32Array, RecordBatch, StringArray};
+//! use unlade::{Query, Semantics, col, lit};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let batch = RecordBatch::try_from_iter([
+//!     ("id", Arc::new(Int32Array::from(vec![1, 5, 9])) as _),
+//!     ("name", Arc::new(StringArray::from(vec!["ann", "bob", "cleo"])) as _),
+//! ])?;
+//!
+//! let runtime = unlade::runtime()?;
+//! let query = Query::filter(col("id").gt(lit(3)))
+//!     .select([col("name"), (col("id") * lit(2)).alias("twice")]);
+//! let kernel = runtime.compile(&query, &batch.schema(), &Semantics::arrow())?;
+//!
+//! let output = kernel.run(&batch)?;
+//! assert_eq!(output.batch.num_rows(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//! A [`Kernel`] is compiled once and runs on any number of batches, from any thread. Queries that
+//! differ only in their literals share one compiled program.
+//!
+//! Expressions can be text, too: see [`parse_expr`]. What they mean is one of three sets of rules,
+//! [`Semantics`].
+//!
+//! # See what ran where
+//! Every result comes with a [`Receipt`]; [`Kernel::explain`] tells beforehand.
+//! ```
+//! # use std::sync::Arc;
+//! # use arrow_array::{Int32Array, RecordBatch};
+//! # use unlade::{Query, Semantics, parse_expr};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let column = Arc::new(Int32Array::from(vec![1, 5, 9])) as _;
+//! # let batch = RecordBatch::try_from_iter([("id", column)])?;
+//! let query = Query::filter(parse_expr("id between 2 and 6")?);
+//! let kernel = unlade::runtime()?.compile(&query, &batch.schema(), &Semantics::arrow())?;
+//! println!("{}", kernel.explain());
+//!
+//! let receipt = kernel.run(&batch)?.receipt;
+//! assert_eq!(&*receipt.parts[0].device, "cpu");
+//! assert_eq!((receipt.rows_out, receipt.bytes_copied), (1, 4)); // one number, copied once
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A stream of batches
+//! [`Kernel::stream`] takes any Arrow reader. Results come in its order; batches are computed on as
+//! many threads as the runtime was given, a bounded number ahead of the one that is taken.
+//! ```
+//! # use std::sync::Arc;
+//! # use arrow_array::{Int32Array, RecordBatch, RecordBatchIterator};
+//! # use unlade::{Query, Runtime, Semantics, col, lit};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let column = Arc::new(Int32Array::from(vec![1, 5, 9])) as _;
+//! # let batch = RecordBatch::try_from_iter([("id", column)])?;
+//! # let schema = batch.schema();
+//! # let reader = RecordBatchIterator::new([Ok(batch.clone()), Ok(batch)], schema.clone());
+//! let runtime = unlade::builder().threads(2).build()?;
+//! let query = Query::filter(col("id").lt_eq(lit(5)));
+//! let kernel = runtime.compile(&query, &schema, &Semantics::arrow())?;
+//! let mut rows = 0;
+//! for output in kernel.stream(reader) {
+//!     rows += output?.batch.num_rows();
+//! }
+//! assert_eq!(rows, 4);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Devices
+//! [`runtime`] opens the devices that are present, [`discover`] lists them, and
+//! [`Runtime::builder`] takes whichever it is given, in [`unlade_hal`]'s terms. What one device
+//! lacks runs on another or on the CPU, never silently: [`Fallback::Forbid`] makes an error of it.
+//!
+//! | feature | device |
+//! |---|---|
+//! | `cpu` (default) | `cpu`: the evaluator, inline on the calling thread |
+//! | `sim` | `sim`: a simulated device with memory and time of its own, for tests |
+//!
+//! # What is inside
+//! - queries: [`Query`], [`Expr`], [`col`], [`lit`], [`when`], [`parse_expr`], [`Semantics`]
+//! - running them: [`Runtime`], [`Kernel`], [`Output`], [`Ticket`], [`KernelStream`]
+//! - what happened: [`Receipt`], [`Explain`], [`Error`]
 #![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+pub use unlade_expr::{
+    Case, Expr, ExprError, ExprErrorKind, Literal, OnError, Query, Select, Semantics, Span, When,
+    all, case, coalesce, col, if_, lit, null, nullif, parse_expr, parse_select_list, when,
+};
+pub use unlade_hal::{Clock, ClockKind, Device, DeviceKind, WallClock};
+pub use unlade_program::ShapeHash;
+pub use unlade_runtime::*;
+
+/// The devices that are present, the CPU first.
+///
+/// ```
+/// let names: Vec<_> = unlade::discover().iter().map(|device| device.info().name.clone()).collect();
+/// assert_eq!(names[0], "cpu");
+/// ```
+pub fn discover() -> Vec<Arc<dyn Device>> {
+    let mut devices: Vec<Arc<dyn Device>> = Vec::new();
+    #[cfg(feature = "cpu")]
+    devices.push(Arc::new(unlade_cpu::CpuDevice::new()));
+    #[cfg(feature = "sim")]
+    devices.push(Arc::new(
+        unlade_sim_device::SimDevice::builder(unlade_sim_device::Profile::gpu()).build(),
+    ));
+    devices
+}
+
+/// A runtime to be configured, with the devices that are present.
+pub fn builder() -> RuntimeBuilder {
+    discover()
+        .into_iter()
+        .fold(Runtime::builder(), RuntimeBuilder::device)
+}
+
+/// A runtime with the devices that are present and everything else as it comes.
+///
+/// # Errors
+/// As [`RuntimeBuilder::build`].
+pub fn runtime() -> Result<Runtime, Error> {
+    builder().build()
+}
