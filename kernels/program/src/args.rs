@@ -21,6 +21,29 @@
 use crate::Program;
 
 /// Positions of a program's arguments.
+///
+/// ```
+/// use unlade_program::{Program, args::Layout};
+///
+/// let program: Program = "
+///     columns c0: i32?, c1: f64
+///     params p0: i32
+///     %0 = load c0
+///     %1 = param p0
+///     %2 = cmp.gt %0, %1
+///     keep %2
+///     emit mask
+///     output %0
+/// "
+/// .parse()?;
+/// let layout = Layout::of(&program);
+/// assert_eq!((layout.column(0), layout.column(1)), (0, 2));
+/// assert_eq!(layout.param(0), 4);
+/// assert_eq!(layout.mask(), Some(5));
+/// assert_eq!(layout.output(0), 6);
+/// assert_eq!(layout.count(), 8);
+/// # Ok::<(), unlade_program::ParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     columns: usize,

@@ -6,7 +6,18 @@ use crate::Ty;
 ///
 /// Integers are sign- or zero-extended to 128 bits, floats hold their IEEE bits zero-extended, a
 /// mask holds 0 or 1. Two immediates are equal exactly when type and bits are, so a NaN equals
-/// itself and -0 differs from +0: an immediate is a bit pattern, not a number.
+/// itself and -0 differs from +0: an immediate is a bit pattern, not a number. Every immediate is
+/// well formed: its bits are those of some value of its type.
+///
+/// ```
+/// use unlade_program::{Imm, Ty};
+///
+/// let limit = Imm::integer(Ty::I16, -300).expect("-300 fits");
+/// assert_eq!(limit.to_le_bytes()[..2], (-300i16).to_le_bytes());
+/// assert_eq!(Imm::from_le_bytes(Ty::I16, limit.to_le_bytes()), limit);
+/// assert_eq!(Imm::integer(Ty::U16, -300), None);
+/// assert_ne!(Imm::f32(0.0), Imm::f32(-0.0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Imm {
     ty: Ty,

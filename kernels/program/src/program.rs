@@ -29,6 +29,9 @@ pub struct Output {
 /// - the number of rows kept.
 ///
 /// A null in `keep` does not exist: lowering has already folded validity into it.
+///
+/// The crate's front page builds one by hand; [`crate::text`] is the form that programs are
+/// written and printed in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Program {
     /// What [`Inst::Load`] and [`Inst::Validity`] refer to.

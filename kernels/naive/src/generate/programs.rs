@@ -42,6 +42,7 @@ pub fn random_program(rng: &mut Rng, options: &Options) -> Program {
         program: Program::default(),
         types: Vec::new(),
         constants: options.constants,
+        guards: Vec::new(),
     };
     if options.cells.is_empty() {
         let all: Vec<Cell> = cells().filter(|cell| cell.op != Op::Trap).collect();
@@ -67,6 +68,8 @@ struct Maker {
     program: Program,
     types: Vec<Option<Ty>>,
     constants: usize,
+    /// The masks that let traps fire.
+    guards: Vec<Val>,
 }
 
 impl Maker {
@@ -171,19 +174,19 @@ impl Maker {
         self.push(inst, Some(ty))
     }
 
-    /// A trap whose condition includes a mask column of its own.
+    /// A trap whose condition includes a mask column made for that.
     fn trap(&mut self, rng: &mut Rng) -> Val {
         let any = self.operand(Ty::Mask, rng);
         self.trap_within(any, rng)
     }
 
     fn trap_within(&mut self, any: Val, rng: &mut Rng) -> Val {
-        let column = self.program.columns.len() as u16;
-        self.program.columns.push(Column {
-            ty: Ty::Mask,
-            nullable: false,
-        });
-        let guard = self.push(Inst::Load { column }, Some(Ty::Mask));
+        // Traps of one guard fire on the same rows, where their ordinals decide.
+        let guard = if !self.guards.is_empty() && rng.chance(50) {
+            rng.pick(&self.guards)
+        } else {
+            self.guard()
+        };
         let when = Inst::Mask {
             op: MaskOp::And,
             lhs: any,
@@ -196,6 +199,18 @@ impl Maker {
             ordinal: rng.below(6) as u32,
         };
         self.push(trap, None)
+    }
+
+    /// A mask column of its own, which lets a trap fire.
+    fn guard(&mut self) -> Val {
+        let column = self.program.columns.len() as u16;
+        self.program.columns.push(Column {
+            ty: Ty::Mask,
+            nullable: false,
+        });
+        let guard = self.push(Inst::Load { column }, Some(Ty::Mask));
+        self.guards.push(guard);
+        guard
     }
 
     /// A value of a type: one that is there already, or a new source.
