@@ -194,8 +194,15 @@ impl<'q> Checker<'q> {
     }
 }
 
+/// Whether expressions compute with a type; a decimal must be one that Arrow admits.
 fn is_computable(data_type: &DataType) -> bool {
-    !matches!(data_type, DataType::Dictionary(..)) && crate::physical::physical(data_type).is_some()
+    match data_type {
+        DataType::Dictionary(..) => false,
+        DataType::Decimal128(precision, scale) => {
+            (1..=38).contains(precision) && (-38..=*precision as i8).contains(scale)
+        }
+        other => crate::physical::physical(other).is_some(),
+    }
 }
 
 fn refuse_equal_names(fields: &[Arc<Field>], items: &[Expr]) -> Result<(), ExprError> {

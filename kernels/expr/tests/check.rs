@@ -288,3 +288,41 @@ fn nesting_that_doubles_is_refused() {
     let error = check(&query, &schema(), &Semantics::arrow()).unwrap_err();
     assert_eq!(error.kind(), ExprErrorKind::Limit);
 }
+
+#[test]
+fn decimals_that_arrow_does_not_admit_are_refused() {
+    for (precision, scale) in [(0, 0), (39, 0), (255, 127), (5, 6), (5, -128)] {
+        let odd = DataType::Decimal128(precision, scale);
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("x", odd.clone(), true),
+            Field::new("y", DataType::Decimal128(38, 10), true),
+            Field::new("i", DataType::Int64, true),
+        ]));
+        for query in [
+            Query::filter(col("x").lt(col("y"))),
+            Query::filter(col("x").lt(lit(1.5))),
+            Query::all().select([col("i").cast(odd.clone())]),
+        ] {
+            let error = check(&query, &schema, &Semantics::arrow()).unwrap_err();
+            assert_eq!(error.kind(), ExprErrorKind::Unsupported, "{odd}: {error}");
+        }
+        assert!(check(&Query::all(), &schema, &Semantics::arrow()).is_ok());
+    }
+}
+
+#[test]
+fn whole_numbers_beyond_64_bits() {
+    assert_eq!(
+        compared("u64 > 18446744073709551616"),
+        DataType::Decimal128(20, 0)
+    );
+    let checked = output("9223372036854775808", Semantics::arrow()).unwrap();
+    assert_eq!(*checked.output.field(0).data_type(), DataType::UInt64);
+    let checked = output("9223372036854775808", Semantics::spark_ansi()).unwrap();
+    assert_eq!(
+        *checked.output.field(0).data_type(),
+        DataType::Decimal128(19, 0)
+    );
+    let error = error("170141183460469231731687303715884105727");
+    assert!(error.contains("too many digits"), "{error}");
+}
