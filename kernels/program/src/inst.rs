@@ -266,7 +266,8 @@ pub enum Inst {
     Lookup { table: u16, index: Val },
     /// Whether an integer index of at most 64 bits lies inside the table. Result: mask.
     InBounds { table: u16, index: Val },
-    /// Whether an integer is a member of a set of its type. Result: mask.
+    /// Whether a number is a member of a set of its type. Floats are members by their bits: -0 is
+    /// not +0, and a NaN is itself. Result: mask.
     InSet { set: u16, arg: Val },
     /// Ends the execution with an error if any row is set, kept or not: what a filter drops must
     /// already be absent from `when`. Of all rows and traps that fire, the least `(row, ordinal)`

@@ -225,7 +225,7 @@ pub static OPS: [OpRow; 39] = [
     row(Op::Not,          "not",           "mask -> mask",                                      MASK,            NotStrict, Simple),
     row(Op::Lookup,       "lookup",        "table of type T, index -> T",                       INDICES,         Strict,    Gather),
     row(Op::InBounds,     "in_bounds",     "table, index -> mask",                              INDICES,         Strict,    Simple),
-    row(Op::InSet,        "in_set",        "set of type T, T -> mask",                          INTEGERS,        Strict,    Gather),
+    row(Op::InSet,        "in_set",        "set of type T, T -> mask",                          NUMBERS,         Strict,    Gather),
     row(Op::Trap,         "trap",          "mask -> nothing",                                   MASK,            NotStrict, Simple),
 ];
 

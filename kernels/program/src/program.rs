@@ -40,8 +40,8 @@ pub struct Program {
     pub params: Vec<Ty>,
     /// Types of the tables that [`Inst::Lookup`] and [`Inst::InBounds`] refer to.
     pub tables: Vec<Ty>,
-    /// Integer types of the sets that [`Inst::InSet`] refers to; entries ascend, without
-    /// duplicates.
+    /// Types of the sets that [`Inst::InSet`] refers to; entries ascend, without duplicates, floats
+    /// by their bits read as an unsigned integer.
     pub sets: Vec<Ty>,
     /// The instructions, operands before uses.
     pub insts: Vec<Inst>,

@@ -25,6 +25,12 @@ pub(super) fn in_bounds(level: Level, index: Ty) -> Entry {
 }
 
 pub(super) fn in_set(level: Level, arg: Ty) -> Entry {
+    // Floats are members by their bits.
+    let arg = match arg {
+        Ty::F32 => Ty::U32,
+        Ty::F64 => Ty::U64,
+        integer => integer,
+    };
     with_integer!(arg, T => level.entry::<InSet<T>>())
 }
 

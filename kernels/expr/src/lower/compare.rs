@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
-use unlade_program::{CompareOp, FloatOrder, Imm, Inst, Ty, Val};
+use unlade_program::{BinaryOp, CompareOp, FloatOrder, Imm, Inst, Ty, Val};
 
 use super::bounds::Bound;
-use super::builder::{FALSE, TRUE};
+use super::builder::{Builder, FALSE, TRUE};
 use super::logic::{Scope, Truth};
 use super::{Lowering, Value, ty_of};
 use crate::error::ExprError;
@@ -110,13 +110,9 @@ impl Lowering<'_> {
                 .collect(),
             false => listed.collect(),
         };
-        let is_set = listed.len() > SHORT_LIST && ty.is_integer();
+        let is_set = listed.len() > SHORT_LIST && ty != Ty::Mask;
         let found = if is_set && self.builder.known(arg.value).is_none() {
-            let set = self.builder.set(ty, sorted_bytes(ty, listed));
-            self.builder.push(Inst::InSet {
-                set,
-                arg: arg.value,
-            })
+            self.in_set(ty, order, arg.value, listed)
         } else {
             let mut found = FALSE;
             for value in listed {
@@ -140,6 +136,30 @@ impl Lowering<'_> {
                 valid: arg.valid,
             }),
         })
+    }
+
+    /// Membership of a long list. Sets know floats by their bits, which is what total order does.
+    /// The other orders see one zero, which adding +0 makes of two; and one NaN or none, where the
+    /// sum is the canonical one.
+    fn in_set(&mut self, ty: Ty, order: FloatOrder, arg: Val, mut listed: Vec<Imm>) -> Val {
+        if !ty.is_float() || order == FloatOrder::Total {
+            let set = self.builder.set(ty, sorted_bytes(ty, listed));
+            return self.builder.push(Inst::InSet { set, arg });
+        }
+        let zero = self.builder.constant(Imm::zero(ty));
+        let canonical = |builder: &mut Builder, lhs| {
+            let (op, rhs) = (BinaryOp::Add, zero);
+            builder.push(Inst::Binary { op, lhs, rhs })
+        };
+        listed.retain(|value| order == FloatOrder::Spark || !is_nan(*value));
+        for value in &mut listed {
+            let literal = self.builder.literal(*value);
+            let sum = canonical(&mut self.builder, literal);
+            *value = self.builder.known(sum).unwrap_or(*value);
+        }
+        let arg = canonical(&mut self.builder, arg);
+        let set = self.builder.set(ty, sorted_bytes(ty, listed));
+        self.builder.push(Inst::InSet { set, arg })
     }
 
     fn compared(&mut self, op: CompareOp, order: FloatOrder, operands: &Operands) -> Val {
@@ -215,9 +235,17 @@ fn mirrored(op: CompareOp) -> CompareOp {
     }
 }
 
+fn is_nan(value: Imm) -> bool {
+    match value.ty() {
+        Ty::F32 => value.as_f32().is_nan(),
+        Ty::F64 => value.as_f64().is_nan(),
+        _ => false,
+    }
+}
+
 /// Ascending entries without duplicates, as little-endian bytes of the type.
 fn sorted_bytes(ty: Ty, mut entries: Vec<Imm>) -> Vec<u8> {
-    entries.sort_unstable_by_key(|entry| entry.as_integer());
+    entries.sort_unstable_by_key(|entry| entry.bits());
     entries.dedup();
     let width = (ty.bits() / 8) as usize;
     let mut bytes = Vec::with_capacity(width * entries.len());

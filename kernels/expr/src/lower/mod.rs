@@ -66,7 +66,7 @@ use crate::typed::{Checked, Node, OutputColumn, Typed};
 /// The program has the same shape for all values of its literals, with these exceptions: a literal
 /// that a narrower column cannot hold decides its comparison; two bounds of one kind, of which one
 /// excludes a type's last value, are never met; literal divisors 0 and -1 are checked; booleans
-/// and nulls are part of the program; an `IN` list of integers is a set from nine members on; and
+/// and nulls are part of the program; an `IN` list is a set from nine members on; and
 /// an operation that is written twice over the same column with equal literals is computed once.
 ///
 /// # Errors

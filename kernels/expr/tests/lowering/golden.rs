@@ -250,6 +250,7 @@ fn comparisons() {
             "WHERE a IN (1, NULL)",
             "WHERE a IN (9, 8, 7, 6, 5, 4, 3, 2, 1, 9)",
             "WHERE NOT a IN (9, 8, 7, 6, 5, 4, 3, 2, 1, NULL)",
+            "WHERE f64 IN (9, 8, 7, 6, 5, 4, 3, 2, 0)",
             "WHERE p = q",
             "WHERE dec > 1.50",
             "WHERE d32 >= DATE '1994-01-01' AND d32 < DATE '1995-01-01'",

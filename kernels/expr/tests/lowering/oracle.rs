@@ -120,6 +120,27 @@ fn every_narrowed_comparison_means_what_the_wide_one_does() {
     }
 }
 
+/// Long lists of floats, which are sets of bits, under orders that know one zero or two, and one
+/// NaN, many or none.
+#[test]
+fn long_lists_of_floats_mean_what_comparisons_do() {
+    let mut generator = Generator::new(7);
+    for data_type in [DataType::Float32, DataType::Float64] {
+        for order in [FloatOrder::Ieee, FloatOrder::Total, FloatOrder::Spark] {
+            for _ in 0..20 {
+                let batch = generator.batch_of(&[(data_type.clone(), false)]);
+                let list = (0..9 + generator.below(12))
+                    .map(|_| generator.literal(&data_type, 2))
+                    .collect();
+                let arg = Box::new(generator.column(0));
+                let tree = typed(Node::In { order, arg, list }, DataType::Boolean);
+                compare(&projection(&batch, tree), &batch, Payload::Fused)
+                    .expect("nothing in it traps");
+            }
+        }
+    }
+}
+
 const COMPARISONS: [CompareOp; 6] = [
     CompareOp::Eq,
     CompareOp::Ne,

@@ -105,7 +105,7 @@ fn execute(
     for (ty, entries) in program.sets.iter().zip(sets) {
         let count = entries.len() / ty.bytes_for(1) as usize;
         let entries: Vec<Imm> = (0..count).map(|at| imm(*ty, entries, at)).collect();
-        assert!(entries.is_sorted_by(|a, b| a.as_integer() < b.as_integer()));
+        assert!(entries.is_sorted_by(|a, b| a.bits() < b.bits()));
     }
     let bits = |bytes| Bits {
         bytes,

@@ -159,7 +159,7 @@ fn bits(rows: u64, rng: &mut Rng, mut set: impl FnMut(u64, &mut Rng) -> bool) ->
 fn random_set(ty: Ty, rng: &mut Rng) -> Vec<u8> {
     let entries = rng.pick(&[0, 1, 2, 5, 30, 200]);
     let mut members: Vec<Imm> = (0..entries).map(|_| random_value(ty, rng)).collect();
-    members.sort_unstable_by_key(|member| member.as_integer());
+    members.sort_unstable_by_key(|member| member.bits());
     members.dedup();
     let mut bytes = Vec::new();
     for member in members {

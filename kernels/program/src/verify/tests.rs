@@ -284,8 +284,8 @@ fn limits_hold() {
         "the program has 65537 instructions, more than the limit of 65536; split it"
     );
     let sets = Program {
-        sets: vec![Ty::I8, Ty::F32],
+        sets: vec![Ty::I8, Ty::Mask],
         ..Program::default()
     };
-    assert!(error(&sets).starts_with("set s1 is not defined on f32"));
+    assert!(error(&sets).starts_with("set s1 is not defined on mask"));
 }
