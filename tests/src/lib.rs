@@ -7,8 +7,11 @@
 //! - [`execute`]: lowered queries on batches, by the evaluator or the interpreter of programs.
 //! - [`evaluator`]: the evaluator, called as the interpreter of programs is.
 //! - [`arrow_rs`]: typed trees by arrow-rs's kernels.
+//! - [`conformance`]: what a device must pass, and [`device_runner`], which runs a program on one.
+//! - [`special_values`]: where careless implementations differ.
 //!
 //! The tests themselves are in `tests/tests/`:
+//! - `conformance`: every device, cell by cell;
 //! - `differential`: random queries on random batches, against the oracle and arrow-rs;
 //! - `imports`: the borders between crates;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell.
@@ -17,7 +20,10 @@
 pub mod arrow_rs;
 pub mod batches;
 pub mod cells;
+pub mod conformance;
+pub mod device_runner;
 pub mod differential;
 pub mod evaluator;
 pub mod execute;
+pub mod special_values;
 pub mod trees;
