@@ -182,24 +182,47 @@ fn limits_are_errors() {
 }
 
 #[test]
-fn the_deepest_text_fits_a_small_stack() {
+fn the_deepest_queries_fit_the_stack_of_a_thread() {
     // One level is the column, one the name.
     let most = limits::MAX_DEPTH as usize - 2;
-    let text = format!("{}a{}", "abs(".repeat(most), ")".repeat(most));
-    std::thread::Builder::new()
-        .stack_size(2 << 20)
-        .spawn(move || {
-            let expr = parse_expr(&text).unwrap();
-            assert_eq!(expr.clone().to_string(), text);
-            assert!(format!("{expr:?}").len() > most);
-            let field = arrow_schema::Field::new("a", DataType::Int32, true);
-            let schema = std::sync::Arc::new(arrow_schema::Schema::new(vec![field]));
-            let query = Query::all().select([expr.alias("x")]);
-            check(&query, &schema, &Semantics::arrow()).unwrap();
-        })
-        .unwrap()
-        .join()
-        .unwrap();
+    let shapes = [
+        ("abs(", "a", ")", 1),
+        ("NOT ", "a > 1", "", 1),
+        ("a + (", "a", ")", 2),
+        ("CASE WHEN a > 1 THEN ", "a", " ELSE a END", 1),
+        ("CASE WHEN ", "a > 1", " THEN a > 2 END", 1),
+        ("coalesce(", "a", ", 1)", 1),
+        ("a > 1 AND (a > 2 OR (", "a > 3", "))", 4),
+        ("cast(cast(", "a", " AS bigint) AS int)", 2),
+        ("try(", "a", ")", 1),
+        ("a IN (a, ", "a", ")", 1),
+    ];
+    let read = move |(before, inner, after, levels): (&str, &str, &str, usize)| {
+        // Comparisons inside and parentheses take levels of their own.
+        let times = (most - 2) / levels;
+        let text = format!("{}{inner}{}", before.repeat(times), after.repeat(times));
+        let expr = match parse_expr(&text) {
+            Ok(expr) => expr,
+            Err(error) => panic!("{error} in {}", &text[..40]),
+        };
+        assert_eq!(expr.clone(), expr);
+        assert!(format!("{expr}{expr:?}").len() > times);
+        let field = arrow_schema::Field::new("a", DataType::Int32, true);
+        let schema = std::sync::Arc::new(arrow_schema::Schema::new(vec![field]));
+        let query = Query::all().select([expr.alias("x")]);
+        if let Ok(checked) = check(&query, &schema, &Semantics::arrow()) {
+            lower(&checked, Payload::Late).unwrap();
+            return true;
+        }
+        false
+    };
+    let threads = shapes.map(|shape| {
+        let builder = std::thread::Builder::new().stack_size(2 << 20);
+        builder.spawn(move || read(shape)).unwrap()
+    });
+    let checked = threads.map(|thread| thread.join().unwrap());
+    // A list whose members are numbers does not hold conditions.
+    assert_eq!(checked.iter().filter(|checked| !**checked).count(), 1);
 }
 
 #[test]
@@ -438,7 +461,13 @@ fn no_text_panics() {
                 for semantics in [Semantics::arrow(), Semantics::spark_legacy()] {
                     let query = Query::all().select([expr.clone().alias("x")]);
                     match check(&query, &schema, &semantics) {
-                        Ok(_) => checked += 1,
+                        Ok(query) => {
+                            checked += 1;
+                            let lowered = lower(&query, Payload::Fused)
+                                .unwrap_or_else(|error| panic!("{text}: {error}"));
+                            unlade_program::verify(&lowered.program)
+                                .unwrap_or_else(|error| panic!("{text}: {error}"));
+                        }
                         Err(error) => assert!(!error.render(&text).is_empty()),
                     }
                 }

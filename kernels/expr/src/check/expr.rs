@@ -84,6 +84,11 @@ impl<'q> Checker<'q> {
     /// A condition: Boolean, or the null.
     pub(super) fn boolean(&mut self, source: &'q Expr, what: &str) -> Result<Typed, ExprError> {
         let operand = self.operand(source)?;
+        self.condition(operand, what)
+    }
+
+    fn condition(&mut self, operand: Operand<'q>, what: &str) -> Result<Typed, ExprError> {
+        let source = operand.source;
         if let Side::Free(Value::Null) = operand.side {
             return Ok(constant(DataType::Boolean, None, source.span));
         }
@@ -104,21 +109,12 @@ impl<'q> Checker<'q> {
         match &source.kind {
             Kind::Column { name, exact } => self.column(name, *exact, source.span),
             Kind::Literal(_) => unreachable!("literals are operands"),
-            Kind::Not(arg) => {
-                let arg = self.boolean(arg, "the operand of NOT")?;
-                Ok(not(arg))
-            }
+            Kind::Not(arg) => self.boolean(arg, "the operand of NOT").map(not),
             Kind::Negate(arg) => self.negate(arg),
             Kind::Abs(arg) => self.abs(arg),
             Kind::Binary { op, lhs, rhs } => self.binary(*op, lhs, rhs),
-            Kind::And(args) => Ok(boolean_node(
-                self.conditions(args, "an operand of AND")?,
-                Node::And,
-            )),
-            Kind::Or(args) => Ok(boolean_node(
-                self.conditions(args, "an operand of OR")?,
-                Node::Or,
-            )),
+            Kind::And(args) => self.conditions(args, "an operand of AND", Node::And),
+            Kind::Or(args) => self.conditions(args, "an operand of OR", Node::Or),
             Kind::Is { test, negated, arg } => self.is(*test, *negated, arg),
             Kind::Between {
                 negated,
@@ -128,16 +124,7 @@ impl<'q> Checker<'q> {
             } => self.between(*negated, arg, low, high),
             Kind::In { negated, arg, list } => self.in_list(*negated, arg, list),
             Kind::Cast { to, lenient, arg } => self.explicit_cast(arg, to, *lenient),
-            Kind::Try(arg) => {
-                let arg = self.typed(arg)?;
-                Ok(Typed {
-                    data_type: arg.data_type.clone(),
-                    nullable: true,
-                    ordinal: 0,
-                    span: None,
-                    node: Node::Try(Box::new(arg)),
-                })
-            }
+            Kind::Try(arg) => self.typed(arg).map(tried),
             Kind::Case {
                 operand,
                 branches,
@@ -145,16 +132,8 @@ impl<'q> Checker<'q> {
             } => self.case(operand.as_deref(), branches, otherwise.as_deref()),
             Kind::Coalesce(args) => self.coalesce(args),
             Kind::NullIf(value, null_where) => self.nullif(value, null_where),
-            Kind::Alias { name, .. } => Err(ExprError::new(
-                ExprErrorKind::Type,
-                format!("the name `{name}` stands inside an expression"),
-            )
-            .with_help("only an output as a whole can be given a name")),
-            Kind::Wildcard => Err(ExprError::new(
-                ExprErrorKind::Type,
-                "`*` stands inside an expression",
-            )
-            .with_help("it is an item of its own in a list of outputs")),
+            Kind::Alias { name, .. } => Err(misplaced_alias(name)),
+            Kind::Wildcard => Err(misplaced_star()),
             Kind::TooDeep => Err(too_deep()),
         }
     }
@@ -207,8 +186,17 @@ impl<'q> Checker<'q> {
         Ok(constant(literal.data_type.clone(), literal.value, None))
     }
 
-    fn conditions(&mut self, args: &'q [Expr], what: &str) -> Result<Vec<Typed>, ExprError> {
-        args.iter().map(|arg| self.boolean(arg, what)).collect()
+    fn conditions(
+        &mut self,
+        args: &'q [Expr],
+        what: &str,
+        node: fn(Vec<Typed>) -> Node,
+    ) -> Result<Typed, ExprError> {
+        let mut conditions = Vec::with_capacity(args.len());
+        for arg in args {
+            conditions.push(self.boolean(arg, what)?);
+        }
+        Ok(boolean_node(conditions, node))
     }
 
     fn is(&mut self, test: IsTest, negated: bool, arg: &'q Expr) -> Result<Typed, ExprError> {
@@ -263,28 +251,37 @@ impl<'q> Checker<'q> {
         if list.len() > MAX_IN_LIST {
             return Err(list_too_long(list.len()));
         }
-        let operand = self.operand(arg)?;
-        let (literals, others): (Vec<_>, Vec<_>) = list
-            .iter()
-            .partition(|member| matches!(member.kind, Kind::Literal(_)));
-        let as_set = matches!(&operand.side, Side::Typed(typed)
-            if typed.data_type != DataType::Boolean && !literals.is_empty());
         let mut parts = Vec::new();
-        let compared = if as_set {
-            let typed = self.settle(operand)?;
-            parts.push(self.in_literals(typed, &literals)?);
-            others
-        } else {
-            list.iter().collect()
-        };
-        for member in compared {
-            parts.push(self.binary(BinaryOp::Compare(CompareOp::Eq), arg, member)?);
+        let operand = self.operand(arg)?;
+        let as_set = self.set_of_literals(operand, list, &mut parts)?;
+        for member in list {
+            if !(as_set && matches!(member.kind, Kind::Literal(_))) {
+                parts.push(self.binary(BinaryOp::Compare(CompareOp::Eq), arg, member)?);
+            }
         }
-        let any = match parts.len() {
-            1 => parts.swap_remove(0),
-            _ => boolean_node(parts, Node::Or),
-        };
-        Ok(if negated { not(any) } else { any })
+        Ok(any_of(parts, negated))
+    }
+
+    /// Puts membership among the constants of a list into `parts`, unless the operand is of a
+    /// type whose few values are better compared. Returns whether it did.
+    fn set_of_literals(
+        &mut self,
+        operand: Operand<'q>,
+        list: &'q [Expr],
+        parts: &mut Vec<Typed>,
+    ) -> Result<bool, ExprError> {
+        let is_literal = |member: &&Expr| matches!(member.kind, Kind::Literal(_));
+        match operand.side {
+            Side::Typed(typed) if typed.data_type != DataType::Boolean => {
+                let literals: Vec<_> = list.iter().filter(is_literal).collect();
+                if literals.is_empty() {
+                    return Ok(false);
+                }
+                parts.push(self.in_literals(typed, &literals)?);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Membership among constants. One that the operand's type does not hold equals no value.
@@ -354,8 +351,20 @@ impl<'q> Checker<'q> {
         if let Some(otherwise) = otherwise {
             values.push(self.operand(otherwise)?);
         }
+        self.choose(conditions, values)
+    }
+
+    /// A `CASE` of conditions and their values, one value more where there is an `ELSE`.
+    fn choose(
+        &mut self,
+        conditions: Vec<Typed>,
+        values: Vec<Operand<'q>>,
+    ) -> Result<Typed, ExprError> {
         let mut values = self.unify(values, Purpose::Choose)?;
-        let otherwise = otherwise.and_then(|_| values.pop()).map(Box::new);
+        let otherwise = match values.len() > conditions.len() {
+            true => values.pop().map(Box::new),
+            false => None,
+        };
         let nullable = values.iter().any(|value| value.nullable)
             || otherwise
                 .as_ref()
@@ -379,10 +388,10 @@ impl<'q> Checker<'q> {
                 "coalesce has no operand",
             ));
         }
-        let operands = args
-            .iter()
-            .map(|arg| self.operand(arg))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut operands = Vec::with_capacity(args.len());
+        for arg in args {
+            operands.push(self.operand(arg)?);
+        }
         let args = self.unify(operands, Purpose::Choose)?;
         Ok(Typed {
             data_type: args[0].data_type.clone(),
@@ -417,11 +426,19 @@ impl<'q> Checker<'q> {
         lenient: bool,
     ) -> Result<Typed, ExprError> {
         self.require_computable(to, "a cast")?;
-        let operand = self.operand(arg)?;
-        let value = match operand.side {
-            Side::Typed(typed) => return self.cast(typed, to, self.cast_mode(lenient), arg),
-            Side::Free(value) => value,
-        };
+        match self.operand(arg)?.side {
+            Side::Typed(typed) => self.cast(typed, to, self.cast_mode(lenient), arg),
+            Side::Free(value) => self.cast_constant(value, to, lenient, arg),
+        }
+    }
+
+    fn cast_constant(
+        &mut self,
+        value: &'q Value,
+        to: &DataType,
+        lenient: bool,
+        arg: &'q Expr,
+    ) -> Result<Typed, ExprError> {
         let fit = match value {
             Value::Text(text) => match adapt::parse_text(text, to) {
                 Fit::Never(_) | Fit::Needs(_) if lenient => Fit::Exact(None),
@@ -559,6 +576,37 @@ fn not(arg: Typed) -> Typed {
         span: arg.span,
         node: Node::Not(Box::new(arg)),
     }
+}
+
+fn tried(arg: Typed) -> Typed {
+    Typed {
+        data_type: arg.data_type.clone(),
+        nullable: true,
+        ordinal: 0,
+        span: None,
+        node: Node::Try(Box::new(arg)),
+    }
+}
+
+fn any_of(mut parts: Vec<Typed>, negated: bool) -> Typed {
+    let any = match parts.len() {
+        1 => parts.swap_remove(0),
+        _ => boolean_node(parts, Node::Or),
+    };
+    if negated { not(any) } else { any }
+}
+
+fn misplaced_alias(name: &str) -> ExprError {
+    ExprError::new(
+        ExprErrorKind::Type,
+        format!("the name `{name}` stands inside an expression"),
+    )
+    .with_help("only an output as a whole can be given a name")
+}
+
+fn misplaced_star() -> ExprError {
+    ExprError::new(ExprErrorKind::Type, "`*` stands inside an expression")
+        .with_help("it is an item of its own in a list of outputs")
 }
 
 fn boolean_node(args: Vec<Typed>, node: fn(Vec<Typed>) -> Node) -> Typed {

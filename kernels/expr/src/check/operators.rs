@@ -20,7 +20,13 @@ impl<'q> Checker<'q> {
     ) -> Result<Typed, ExprError> {
         let operands = vec![self.operand(lhs)?, self.operand(rhs)?];
         self.count()?;
-        let sources = [lhs, rhs];
+        self.combine(op, operands)
+    }
+
+    /// An operator over typed operands. Apart from [`Checker::binary`], so that what recurses
+    /// takes little stack.
+    fn combine(&mut self, op: BinaryOp, operands: Vec<Operand<'q>>) -> Result<Typed, ExprError> {
+        let sources = [operands[0].source, operands[1].source];
         match op {
             BinaryOp::Compare(op) => {
                 let [lhs, rhs] = self.pair(operands, Purpose::Compare)?;
@@ -84,6 +90,10 @@ impl<'q> Checker<'q> {
 
     pub(super) fn negate(&mut self, arg: &'q Expr) -> Result<Typed, ExprError> {
         let typed = self.typed(arg)?;
+        self.negated(typed, arg)
+    }
+
+    fn negated(&mut self, typed: Typed, arg: &Expr) -> Result<Typed, ExprError> {
         if is_unsigned(&typed.data_type) {
             return Err(ExprError::new(
                 ExprErrorKind::Type,
@@ -110,6 +120,10 @@ impl<'q> Checker<'q> {
 
     pub(super) fn abs(&mut self, arg: &'q Expr) -> Result<Typed, ExprError> {
         let typed = self.typed(arg)?;
+        self.made_absolute(typed, arg)
+    }
+
+    fn made_absolute(&mut self, typed: Typed, arg: &Expr) -> Result<Typed, ExprError> {
         self.require_arithmetic(&typed, "made absolute", arg)?;
         if is_unsigned(&typed.data_type) {
             return Ok(typed);
