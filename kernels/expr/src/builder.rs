@@ -34,7 +34,7 @@ pub fn null() -> Expr {
     Expr::new(Kind::Literal(Value::Null))
 }
 
-/// Every input column, as an item of [`Query::select`].
+/// Every input column, as an item of [`Query::select`](crate::Query::select).
 pub fn all() -> Expr {
     Expr::new(Kind::Wildcard)
 }
@@ -412,7 +412,7 @@ impl Expr {
         Expr::new(Kind::Try(Box::new(self)))
     }
 
-    /// A name for the output, as `self AS name`. Only as an item of [`Query::select`].
+    /// A name for the output, as `self AS name`. Only as an item of [`Query::select`](crate::Query::select).
     pub fn alias(self, name: impl Into<Box<str>>) -> Expr {
         Expr::new(Kind::Alias {
             name: name.into(),

@@ -3,9 +3,12 @@
 
 mod adapt;
 pub(crate) mod casts;
+mod choice;
+mod convert;
 mod expr;
 pub(crate) mod names;
 mod operators;
+pub(crate) mod types;
 mod unify;
 
 use std::collections::HashSet;
@@ -177,7 +180,7 @@ impl<'q> Checker<'q> {
 
     /// Whether expressions compute with a type under these rules.
     fn require_computable(&self, data_type: &DataType, what: &str) -> Result<(), ExprError> {
-        if self.is_spark() && casts::is_unsigned(data_type) {
+        if self.is_spark() && types::is_unsigned(data_type) {
             return Err(ExprError::new(
                 ExprErrorKind::Unsupported,
                 format!("{what} of type {data_type}: the Spark rules know no unsigned types"),

@@ -3,7 +3,7 @@
 use arrow_schema::{DataType, TimeUnit};
 use unlade_program::{Imm, Ty};
 
-use super::casts::{integer_range, is_integer, is_utc, units_per_second};
+use super::types::{integer_range, is_integer, is_utc, units_per_second};
 use crate::calendar;
 use crate::literal::Literal;
 use crate::physical::physical;

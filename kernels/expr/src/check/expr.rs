@@ -4,14 +4,13 @@ use arrow_schema::DataType;
 use unlade_program::{CompareOp, FloatOrder, Imm};
 
 use super::adapt::{self, Fit};
-use super::casts::{cast_makes_nulls, cast_row, computable_types, is_float};
+use super::types::is_float;
 use super::unify::Purpose;
 use super::{Checker, names};
 use crate::error::{ExprError, ExprErrorKind, Span};
 use crate::limits::{MAX_IN_LIST, list_too_long, too_deep};
 use crate::literal::Literal;
 use crate::physical::physical;
-use crate::semantics::OnError;
 use crate::tree::{BinaryOp, Expr, Kind, Value};
 use crate::typed::{IsTest, Node, Typed};
 
@@ -328,212 +327,6 @@ impl<'q> Checker<'q> {
         })
     }
 
-    fn case(
-        &mut self,
-        operand: Option<&'q Expr>,
-        branches: &'q [(Expr, Expr)],
-        otherwise: Option<&'q Expr>,
-    ) -> Result<Typed, ExprError> {
-        if branches.is_empty() {
-            return Err(ExprError::new(ExprErrorKind::Type, "a CASE has no branch"));
-        }
-        let mut conditions = Vec::with_capacity(branches.len());
-        let mut values = Vec::with_capacity(branches.len() + 1);
-        for (condition, value) in branches {
-            conditions.push(match operand {
-                Some(operand) => {
-                    self.binary(BinaryOp::Compare(CompareOp::Eq), operand, condition)?
-                }
-                None => self.boolean(condition, "a condition of CASE")?,
-            });
-            values.push(self.operand(value)?);
-        }
-        if let Some(otherwise) = otherwise {
-            values.push(self.operand(otherwise)?);
-        }
-        self.choose(conditions, values)
-    }
-
-    /// A `CASE` of conditions and their values, one value more where there is an `ELSE`.
-    fn choose(
-        &mut self,
-        conditions: Vec<Typed>,
-        values: Vec<Operand<'q>>,
-    ) -> Result<Typed, ExprError> {
-        let mut values = self.unify(values, Purpose::Choose)?;
-        let otherwise = match values.len() > conditions.len() {
-            true => values.pop().map(Box::new),
-            false => None,
-        };
-        let nullable = values.iter().any(|value| value.nullable)
-            || otherwise
-                .as_ref()
-                .is_none_or(|otherwise| otherwise.nullable);
-        Ok(Typed {
-            data_type: values[0].data_type.clone(),
-            nullable,
-            ordinal: 0,
-            span: None,
-            node: Node::Case {
-                branches: conditions.into_iter().zip(values).collect(),
-                otherwise,
-            },
-        })
-    }
-
-    fn coalesce(&mut self, args: &'q [Expr]) -> Result<Typed, ExprError> {
-        if args.is_empty() {
-            return Err(ExprError::new(
-                ExprErrorKind::Type,
-                "coalesce has no operand",
-            ));
-        }
-        let mut operands = Vec::with_capacity(args.len());
-        for arg in args {
-            operands.push(self.operand(arg)?);
-        }
-        let args = self.unify(operands, Purpose::Choose)?;
-        Ok(Typed {
-            data_type: args[0].data_type.clone(),
-            nullable: args.iter().all(|arg| arg.nullable),
-            ordinal: 0,
-            span: None,
-            node: Node::Coalesce(args),
-        })
-    }
-
-    fn nullif(&mut self, value: &'q Expr, null_where: &'q Expr) -> Result<Typed, ExprError> {
-        let equal = self.binary(BinaryOp::Compare(CompareOp::Eq), value, null_where)?;
-        let value = self.typed(value)?;
-        self.count()?;
-        let null = constant(value.data_type.clone(), None, None);
-        Ok(Typed {
-            data_type: value.data_type.clone(),
-            nullable: true,
-            ordinal: 0,
-            span: None,
-            node: Node::Case {
-                branches: vec![(equal, null)],
-                otherwise: Some(Box::new(value)),
-            },
-        })
-    }
-
-    fn explicit_cast(
-        &mut self,
-        arg: &'q Expr,
-        to: &DataType,
-        lenient: bool,
-    ) -> Result<Typed, ExprError> {
-        self.require_computable(to, "a cast")?;
-        match self.operand(arg)?.side {
-            Side::Typed(typed) => self.cast(typed, to, self.cast_mode(lenient), arg),
-            Side::Free(value) => self.cast_constant(value, to, lenient, arg),
-        }
-    }
-
-    fn cast_constant(
-        &mut self,
-        value: &'q Value,
-        to: &DataType,
-        lenient: bool,
-        arg: &'q Expr,
-    ) -> Result<Typed, ExprError> {
-        let fit = match value {
-            Value::Text(text) => match adapt::parse_text(text, to) {
-                Fit::Never(_) | Fit::Needs(_) if lenient => Fit::Exact(None),
-                Fit::Needs(_) => Fit::Never(format!("'{text}' does not fit {to}")),
-                fit => fit,
-            },
-            value => adapt::fit(value, to),
-        };
-        match (fit, value) {
-            (Fit::Exact(imm), _) => Ok(constant(to.clone(), imm, arg.span)),
-            (Fit::Never(why), Value::Text(_)) => {
-                Err(ExprError::new(ExprErrorKind::Type, why).at(arg.span))
-            }
-            // It does not fit as it is: the cast is made as of any value.
-            (_, value) => {
-                let decimal = match value {
-                    Value::Number(digits) if super::casts::is_decimal(to) => {
-                        adapt::number_as_decimal(digits)
-                    }
-                    _ => None,
-                };
-                let typed = match decimal {
-                    Some(Literal { data_type, value }) => constant(data_type, value, arg.span),
-                    None => self.settle(operand_of(arg, value))?,
-                };
-                self.cast(typed, to, self.cast_mode(lenient), arg)
-            }
-        }
-    }
-
-    fn cast_mode(&self, lenient: bool) -> OnError {
-        if lenient {
-            OnError::Null
-        } else {
-            self.semantics.cast
-        }
-    }
-
-    /// A cast, if the table has it; none where the type is right already.
-    pub(super) fn cast(
-        &mut self,
-        arg: Typed,
-        to: &DataType,
-        on_error: OnError,
-        source: &Expr,
-    ) -> Result<Typed, ExprError> {
-        if arg.data_type == *to {
-            return Ok(arg);
-        }
-        let from = &arg.data_type;
-        let dialect = self.semantics.dialect;
-        let Some(row) = cast_row(from, to, dialect) else {
-            return Err(self.no_such_cast(from, to, source));
-        };
-        if !row.allows(from, to, on_error) {
-            let modes: Vec<_> = row.modes.iter().map(ToString::to_string).collect();
-            return Err(ExprError::new(
-                ExprErrorKind::Unsupported,
-                format!("casting {from} to {to} has no mode `{on_error}` under these rules"),
-            )
-            .with_help(format!("its modes are {}", modes.join(" and ")))
-            .at(source.span));
-        }
-        self.count()?;
-        Ok(Typed {
-            data_type: to.clone(),
-            nullable: arg.nullable || cast_makes_nulls(from, to, on_error, dialect),
-            ordinal: 0,
-            span: arg.span,
-            node: Node::Cast {
-                on_error,
-                dialect,
-                arg: Box::new(arg),
-            },
-        })
-    }
-
-    fn no_such_cast(&self, from: &DataType, to: &DataType, source: &Expr) -> ExprError {
-        let mut targets: Vec<&str> = Vec::new();
-        for target in computable_types() {
-            if let Some(row) = cast_row(from, &target, self.semantics.dialect)
-                && !targets.contains(&row.to)
-            {
-                targets.push(row.to);
-            }
-        }
-        let rules = if self.is_spark() { "Spark" } else { "arrow" };
-        ExprError::new(
-            ExprErrorKind::Unsupported,
-            format!("`{source}` is {from}, which the {rules} rules do not cast to {to}"),
-        )
-        .with_help(format!("{from} casts to {}", targets.join("; ")))
-        .at(source.span)
-    }
-
     /// How values of a type are compared.
     pub(super) fn order(&self, data_type: &DataType) -> FloatOrder {
         if is_float(data_type) {
@@ -548,13 +341,6 @@ impl<'q> Checker<'q> {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
-    }
-}
-
-fn operand_of<'q>(source: &'q Expr, value: &'q Value) -> Operand<'q> {
-    Operand {
-        source,
-        side: Side::Free(value),
     }
 }
 

@@ -3,8 +3,8 @@
 use arrow_schema::DataType;
 
 use super::Checker;
-use super::casts::{is_float, is_integer, is_unsigned};
 use super::expr::{Operand, Side};
+use super::types::{is_float, is_integer, is_unsigned};
 use super::unify::Purpose;
 use crate::error::{ExprError, ExprErrorKind};
 use crate::semantics::{FloatZeroDivision, OnError};

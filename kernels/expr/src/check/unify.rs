@@ -4,10 +4,10 @@ use arrow_schema::DataType;
 
 use super::Checker;
 use super::adapt::{self, Fit};
-use super::casts::{
+use super::expr::{Operand, Side, constant};
+use super::types::{
     integer_digits, integer_range, is_float, is_integer, is_timestamp, is_unsigned,
 };
-use super::expr::{Operand, Side, constant};
 use crate::error::{ExprError, ExprErrorKind};
 use crate::semantics::OnError;
 use crate::tree::{Expr, Value};
@@ -306,7 +306,7 @@ fn cast_that_fits(left: (&Expr, &DataType), right: (&Expr, &DataType)) -> Option
         }
         if is_timestamp(data_type)
             && is_timestamp(other)
-            && super::casts::units_per_second(data_type) <= super::casts::units_per_second(other)
+            && super::types::units_per_second(data_type) <= super::types::units_per_second(other)
         {
             return Some(write(source, other));
         }

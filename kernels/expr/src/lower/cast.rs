@@ -9,7 +9,8 @@ use unlade_program::{
 use super::builder::FALSE;
 use super::logic::Scope;
 use super::{Failure, Lowering, Value, ty_of, unsupported};
-use crate::check::casts::{cast_row, integer_digits};
+use crate::check::casts::cast_row;
+use crate::check::types::integer_digits;
 use crate::error::ExprError;
 use crate::narrow;
 use crate::semantics::{Dialect, OnError};

@@ -1,0 +1,136 @@
+//! Typing of casts.
+
+use arrow_schema::DataType;
+
+use super::Checker;
+use super::adapt::{self, Fit};
+use super::casts::{cast_makes_nulls, cast_row, computable_types};
+use super::expr::{Operand, Side, constant};
+use super::types::is_decimal;
+use crate::error::{ExprError, ExprErrorKind};
+use crate::literal::Literal;
+use crate::semantics::OnError;
+use crate::tree::{Expr, Value};
+use crate::typed::{Node, Typed};
+
+impl<'q> Checker<'q> {
+    pub(super) fn explicit_cast(
+        &mut self,
+        arg: &'q Expr,
+        to: &DataType,
+        lenient: bool,
+    ) -> Result<Typed, ExprError> {
+        self.require_computable(to, "a cast")?;
+        match self.operand(arg)?.side {
+            Side::Typed(typed) => self.cast(typed, to, self.cast_mode(lenient), arg),
+            Side::Free(value) => self.cast_constant(value, to, lenient, arg),
+        }
+    }
+
+    fn cast_constant(
+        &mut self,
+        value: &'q Value,
+        to: &DataType,
+        lenient: bool,
+        arg: &'q Expr,
+    ) -> Result<Typed, ExprError> {
+        let fit = match value {
+            Value::Text(text) => match adapt::parse_text(text, to) {
+                Fit::Never(_) | Fit::Needs(_) if lenient => Fit::Exact(None),
+                Fit::Needs(_) => Fit::Never(format!("'{text}' does not fit {to}")),
+                fit => fit,
+            },
+            value => adapt::fit(value, to),
+        };
+        match (fit, value) {
+            (Fit::Exact(imm), _) => Ok(constant(to.clone(), imm, arg.span)),
+            (Fit::Never(why), Value::Text(_)) => {
+                Err(ExprError::new(ExprErrorKind::Type, why).at(arg.span))
+            }
+            // It does not fit as it is: the cast is made as of any value.
+            (_, value) => {
+                let decimal = match value {
+                    Value::Number(digits) if is_decimal(to) => adapt::number_as_decimal(digits),
+                    _ => None,
+                };
+                let typed = match decimal {
+                    Some(Literal { data_type, value }) => constant(data_type, value, arg.span),
+                    None => self.settle(operand_of(arg, value))?,
+                };
+                self.cast(typed, to, self.cast_mode(lenient), arg)
+            }
+        }
+    }
+
+    fn cast_mode(&self, lenient: bool) -> OnError {
+        if lenient {
+            OnError::Null
+        } else {
+            self.semantics.cast
+        }
+    }
+
+    /// A cast, if the table has it; none where the type is right already.
+    pub(super) fn cast(
+        &mut self,
+        arg: Typed,
+        to: &DataType,
+        on_error: OnError,
+        source: &Expr,
+    ) -> Result<Typed, ExprError> {
+        if arg.data_type == *to {
+            return Ok(arg);
+        }
+        let from = &arg.data_type;
+        let dialect = self.semantics.dialect;
+        let Some(row) = cast_row(from, to, dialect) else {
+            return Err(self.no_such_cast(from, to, source));
+        };
+        if !row.allows(from, to, on_error) {
+            let modes: Vec<_> = row.modes.iter().map(ToString::to_string).collect();
+            return Err(ExprError::new(
+                ExprErrorKind::Unsupported,
+                format!("casting {from} to {to} has no mode `{on_error}` under these rules"),
+            )
+            .with_help(format!("its modes are {}", modes.join(" and ")))
+            .at(source.span));
+        }
+        self.count()?;
+        Ok(Typed {
+            data_type: to.clone(),
+            nullable: arg.nullable || cast_makes_nulls(from, to, on_error, dialect),
+            ordinal: 0,
+            span: arg.span,
+            node: Node::Cast {
+                on_error,
+                dialect,
+                arg: Box::new(arg),
+            },
+        })
+    }
+
+    fn no_such_cast(&self, from: &DataType, to: &DataType, source: &Expr) -> ExprError {
+        let mut targets: Vec<&str> = Vec::new();
+        for target in computable_types() {
+            if let Some(row) = cast_row(from, &target, self.semantics.dialect)
+                && !targets.contains(&row.to)
+            {
+                targets.push(row.to);
+            }
+        }
+        let rules = if self.is_spark() { "Spark" } else { "arrow" };
+        ExprError::new(
+            ExprErrorKind::Unsupported,
+            format!("`{source}` is {from}, which the {rules} rules do not cast to {to}"),
+        )
+        .with_help(format!("{from} casts to {}", targets.join("; ")))
+        .at(source.span)
+    }
+}
+
+fn operand_of<'q>(source: &'q Expr, value: &'q Value) -> Operand<'q> {
+    Operand {
+        source,
+        side: Side::Free(value),
+    }
+}
