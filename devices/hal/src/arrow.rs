@@ -365,6 +365,10 @@ impl Parts<'_> {
     fn primitive<T: ArrowPrimitiveType>(self) -> ArrayRef {
         let values = ScalarBuffer::<T::Native>::new(self.values, 0, self.rows);
         let array = PrimitiveArray::<T>::new(values, self.nulls);
+        // Only a zone or a precision is not in `T` already.
+        if *self.data_type == T::DATA_TYPE {
+            return Arc::new(array);
+        }
         Arc::new(array.with_data_type(self.data_type.clone()))
     }
 }

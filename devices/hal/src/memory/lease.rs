@@ -17,10 +17,12 @@ use crate::id::{DeviceAddr, DomainId};
 /// Where leases go when they are dropped: a pool.
 pub trait Home: Any + fmt::Debug + Send + Sync {
     /// Takes a dropped lease. It comes without a home, so that dropping it for good is safe, and
-    /// `self` is the lease's own reference: to keep the lease for the next user with
-    /// [`Lease::with_home`]`(self)` touches no counter at all.
+    /// `self` is the lease's own reference: to keep the lease for the next user as
+    /// `lease.with_home(self)` touches no counter and moves one word.
     ///
-    /// Called from whatever thread drops, at whatever moment: it must neither block nor panic.
+    /// Called from whatever thread drops, at whatever moment, the end of the thread included: it
+    /// must neither block nor panic. A home whose idle leases have it as their home keeps itself
+    /// alive; whoever shuts it down takes the leases out.
     fn take_back(self: Arc<Self>, lease: Lease);
 }
 
@@ -45,8 +47,14 @@ pub trait Home: Any + fmt::Debug + Send + Sync {
 /// # Ok::<(), unlade_hal::AllocError>(())
 /// ```
 pub struct Lease {
-    // Manually dropped so that `Drop` can move it out into the lease that goes home.
-    slab: ManuallyDrop<Slab>,
+    // Boxed, so that a lease is one word: it moves often, through pools, slots and completions, and
+    // is made rarely. Manually dropped, so that `Drop` can move it on into the lease that goes
+    // home.
+    parts: ManuallyDrop<Box<Parts>>,
+}
+
+struct Parts {
+    slab: Slab,
     start: u64,
     len: u64,
     home: Option<Arc<dyn Home>>,
@@ -56,11 +64,17 @@ impl Lease {
     /// Called once per slab, by `Slab::lease_whole`.
     pub(super) fn whole_of(slab: Slab) -> Self {
         let len = slab.len();
-        Lease {
-            slab: ManuallyDrop::new(slab),
+        Lease::new(Parts {
+            slab,
             start: 0,
             len,
             home: None,
+        })
+    }
+
+    fn new(parts: Parts) -> Self {
+        Lease {
+            parts: ManuallyDrop::new(Box::new(parts)),
         }
     }
 
@@ -75,53 +89,58 @@ impl Lease {
 
     /// The same lease, with a home to go to.
     #[must_use]
+    #[inline]
     pub fn with_home(mut self, home: Arc<dyn Home>) -> Self {
-        self.home = Some(home);
+        self.parts.home = Some(home);
         self
     }
 
     /// The same lease, without a home: dropping it lets the range go for good.
     #[must_use]
+    #[inline]
     pub fn without_home(mut self) -> Self {
-        self.home = None;
+        self.parts.home = None;
         self
     }
 
     /// Its home, if it has one. A home tells its own leases by downcasting.
     pub fn home(&self) -> Option<&dyn Home> {
-        self.home.as_deref()
+        self.parts.home.as_deref()
     }
 
     /// The slab that it is a range of.
+    #[inline]
     pub fn slab(&self) -> &Slab {
-        &self.slab
+        &self.parts.slab
     }
 
     /// The range, in bytes of the slab.
+    #[inline]
     pub fn range(&self) -> Range<u64> {
-        self.start..self.start + self.len
+        self.parts.start..self.parts.start + self.parts.len
     }
 
     /// Length in bytes.
+    #[inline]
     pub fn len(&self) -> u64 {
-        self.len
+        self.parts.len
     }
 
     /// Whether there is no byte.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// What the memory is for.
     pub fn kind(&self) -> MemoryKind {
-        self.slab.kind()
+        self.parts.slab.kind()
     }
 
     /// Where it lies on the devices of a domain, if its slab is registered there.
     pub fn address(&self, domain: DomainId) -> Option<DeviceAddr> {
-        self.slab
+        self.slab()
             .address(domain)
-            .map(|slab| DeviceAddr(slab.0 + self.start))
+            .map(|slab| DeviceAddr(slab.0 + self.parts.start))
     }
 
     /// The bytes, or `None` where the host cannot reach them.
@@ -133,7 +152,7 @@ impl Lease {
         // the host through `bytes_mut`, which borrows it mutably, or by a device while a command
         // list owns the lease, so that no borrow of it exists. That a device keeps to its list is
         // the trust that docs/UNSAFE.md states.
-        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len as usize) })
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len() as usize) })
     }
 
     /// The bytes for writing, or `None` where the host cannot reach them.
@@ -142,15 +161,15 @@ impl Lease {
         let start = self.host_start()?;
         // SAFETY: As in `bytes`; and the borrow is unique because leases do not overlap, are not
         // cloned, and this one is borrowed mutably.
-        Some(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len as usize) })
+        Some(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len() as usize) })
     }
 
     /// Address of the first byte for the host, from the slab's own pointer.
     pub(crate) fn host_start(&self) -> Option<NonNull<u8>> {
-        let slab = self.slab.host_ptr()?;
+        let slab = self.parts.slab.host_ptr()?;
         // SAFETY: `start <= slab.len()`, kept by every constructor, so the sum stays in, or one
         // past, the slab's one allocation; a host slab's length fits in `usize`.
-        Some(unsafe { slab.add(self.start as usize) })
+        Some(unsafe { slab.add(self.parts.start as usize) })
     }
 
     /// Splits it in two: keeps `at` bytes and returns the rest, which has the same home.
@@ -159,15 +178,16 @@ impl Lease {
     /// Where `at` is more than the length.
     #[must_use]
     pub fn split_off(&mut self, at: u64) -> Lease {
-        assert!(at <= self.len, "cannot split {} bytes at {at}", self.len);
-        let rest = Lease {
-            slab: self.slab.clone(),
-            start: self.start + at,
-            len: self.len - at,
-            home: self.home.clone(),
+        let parts = &mut **self.parts;
+        assert!(at <= parts.len, "cannot split {} bytes at {at}", parts.len);
+        let rest = Parts {
+            slab: parts.slab.clone(),
+            start: parts.start + at,
+            len: parts.len - at,
+            home: parts.home.clone(),
         };
-        self.len = at;
-        rest
+        parts.len = at;
+        Lease::new(rest)
     }
 
     /// Keeps `len` bytes and returns the rest: the caller drops it to send it home.
@@ -183,13 +203,12 @@ impl Lease {
     ///
     /// # Errors
     /// Both come back where `next` does not begin where `self` ends.
-    #[allow(clippy::result_large_err)] // the leases come back by design
     pub fn join(mut self, next: Lease) -> Result<Lease, (Lease, Lease)> {
-        if !self.slab.same(&next.slab) || next.start != self.start + self.len {
+        if !self.slab().same(next.slab()) || next.range().start != self.range().end {
             return Err((self, next));
         }
-        self.len += next.len;
-        drop(next.dissolve());
+        self.parts.len += next.len();
+        drop(next.without_home()); // its range lives on in this one
         Ok(self)
     }
 
@@ -204,12 +223,11 @@ impl Lease {
     ///
     /// # Errors
     /// The lease comes back where the host cannot reach the bytes or there are fewer.
-    #[allow(clippy::result_large_err)] // the lease comes back by design
     pub fn freeze(self, len: usize) -> Result<Buffer, Lease> {
         let Some(start) = self.host_start() else {
             return Err(self);
         };
-        if len as u64 > self.len {
+        if len as u64 > self.len() {
             return Err(self);
         }
         let owner = Arc::new(Frozen { _lease: self });
@@ -219,28 +237,17 @@ impl Lease {
         // owner never frees or writes its memory itself (`into_mutable` declines).
         Ok(unsafe { Buffer::from_custom_allocation(start, len, owner) })
     }
-
-    /// Takes it apart without going home.
-    fn dissolve(mut self) -> (Slab, Option<Arc<dyn Home>>) {
-        let home = self.home.take();
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this` is not dropped, so the slab is taken exactly once.
-        (unsafe { ManuallyDrop::take(&mut this.slab) }, home)
-    }
 }
 
 impl Drop for Lease {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: Taken once: the lease is being dropped and this is the only place that does so.
-        let slab = unsafe { ManuallyDrop::take(&mut self.slab) };
-        if let Some(home) = self.home.take() {
-            let lease = Lease {
-                slab: ManuallyDrop::new(slab),
-                start: self.start,
-                len: self.len,
-                home: None,
-            };
-            home.take_back(lease);
+        let mut parts = unsafe { ManuallyDrop::take(&mut self.parts) };
+        if let Some(home) = parts.home.take() {
+            home.take_back(Lease {
+                parts: ManuallyDrop::new(parts),
+            });
         }
     }
 }

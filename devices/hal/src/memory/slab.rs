@@ -229,6 +229,7 @@ impl Slab {
     }
 
     /// Address of the first byte for the host, or `None` for device memory.
+    #[inline]
     pub(super) fn host_ptr(&self) -> Option<NonNull<u8>> {
         match &self.inner.storage {
             Storage::Pages(pages) => Some(pages.as_ptr()),
