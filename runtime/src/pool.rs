@@ -43,6 +43,7 @@ use std::sync::Arc;
 use unlade_hal::{AllocError, Device, Lease, MemoryKind, PageSize, Slab};
 
 use self::central::Central;
+use self::ledger::Source;
 pub use self::ledger::Use;
 pub use self::session::{Memory, Request, Room, Session};
 pub use self::status::PoolStatus;
@@ -153,7 +154,24 @@ struct Core {
 }
 
 impl Core {
+    /// Takes the large blocks that threads keep for their next lease back to the reserve.
+    fn reclaim(&self) {
+        let accounts: Vec<_> = self
+            .central
+            .state()
+            .ledger
+            .accounts()
+            .map(|account| (account.session, account.counters.clone()))
+            .collect();
+        for (session, counters) in accounts {
+            let blocks = counters.take_large();
+            self.central
+                .put(session, Source::Cache, Use::Staged, blocks);
+        }
+    }
+
     fn status(&self) -> PoolStatus {
+        self.reclaim(); // so that only what is out counts as leased
         let state = self.central.state();
         let ledger = &state.ledger;
         let held: u64 = ledger.accounts().map(|account| account.held()).sum();

@@ -4,6 +4,7 @@
 //! without memory behind the ranges.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::block::Block;
@@ -38,6 +39,8 @@ pub(super) struct Central<B> {
     state: Mutex<State<B>>,
     /// Signalled when memory came back, or when it became certain that it will not.
     changed: Condvar,
+    /// Whether somebody waits. A hint, read without the lock.
+    pressure: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -64,12 +67,24 @@ impl<B: Block> Central<B> {
         Central {
             state: Mutex::new(state),
             changed: Condvar::new(),
+            pressure: AtomicBool::new(false),
         }
     }
 
     /// The accounts, locked.
     pub(super) fn state(&self) -> MutexGuard<'_, State<B>> {
         lock(&self.state)
+    }
+
+    /// Whether somebody waits, so that nothing should be kept for later.
+    #[inline]
+    pub(super) fn is_under_pressure(&self) -> bool {
+        self.pressure.load(Ordering::Relaxed)
+    }
+
+    /// All that is asked for, if the reserve has it now.
+    pub(super) fn try_acquire(&self, ask: &Ask<'_>) -> Option<Vec<Grant<B>>> {
+        self.state().take_in_turn(ask)
     }
 
     /// All that is asked for or nothing.
@@ -81,10 +96,8 @@ impl<B: Block> Central<B> {
     pub(super) fn acquire(&self, ask: &Ask<'_>) -> Result<Vec<Grant<B>>, Refused> {
         let deadline = ask.wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut state = self.state();
-        if ask.oldest || state.waiters.is_empty() {
-            if let Some(grants) = state.take(ask) {
-                return Ok(grants);
-            }
+        if let Some(grants) = state.take_in_turn(ask) {
+            return Ok(grants);
         }
         let Some(deadline) = deadline else {
             return state.take_extra(ask);
@@ -96,6 +109,7 @@ impl<B: Block> Central<B> {
         } else {
             state.waiters.push_back(Waiter(waiter.0));
         }
+        self.pressure.store(true, Ordering::Relaxed);
         let result = loop {
             if state.waiters.front() == Some(&waiter) {
                 if let Some(grants) = state.take(ask) {
@@ -117,30 +131,12 @@ impl<B: Block> Central<B> {
         };
         state.waiters.retain(|each| *each != waiter);
         let others = !state.waiters.is_empty();
+        self.pressure.store(others, Ordering::Relaxed);
         drop(state);
         if others {
             self.changed.notify_all(); // the next in line has its turn
         }
         result
-    }
-
-    /// One block of a class, if it is there and nobody waits.
-    pub(super) fn take_one(&self, session: SessionId, class: Class) -> Option<Free<B>> {
-        let mut state = self.state();
-        let size = class.size();
-        let admitted = state.waiters.is_empty()
-            && state
-                .ledger
-                .admits(session, size, 0, state.store.free(), false);
-        let free = if admitted {
-            state.store.take(class)
-        } else {
-            None
-        }?;
-        state
-            .ledger
-            .book(session, Source::Central, Use::Staged, size);
-        Some(free)
     }
 
     /// Up to `count` blocks of a class for a thread's cache; none while somebody waits.
@@ -224,6 +220,12 @@ impl<B: Block> State<B> {
     /// How many requests wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiters.len()
+    }
+
+    fn take_in_turn(&mut self, ask: &Ask<'_>) -> Option<Vec<Grant<B>>> {
+        (ask.oldest || self.waiters.is_empty())
+            .then(|| self.take(ask))
+            .flatten()
     }
 
     /// Takes blocks of the reserve for every size that it can ever hold.

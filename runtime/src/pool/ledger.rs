@@ -58,6 +58,7 @@ pub(super) struct SessionId {
 /// What one session holds.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
+    pub(super) session: SessionId,
     pub(super) label: Arc<str>,
     pub(super) budget: u64,
     /// Bytes drawn by threads' caches, whether leased at the moment or not.
@@ -146,6 +147,7 @@ impl Ledger {
         };
         self.opened += 1;
         self.accounts[slot] = Some(Account {
+            session,
             label,
             budget,
             cache: 0,

@@ -49,7 +49,8 @@ fn assert_whole(central: &Central<Range>, session: SessionId, reserve: u64) {
     assert_eq!(central.state().free(), reserve);
     assert_eq!(central.state().waiting(), 0);
     let whole = central
-        .take_one(session, Class::of(reserve).unwrap())
+        .draw(session, Class::of(reserve).unwrap(), 1)
+        .pop()
         .unwrap();
     assert_eq!(whole.block, Range(0, reserve));
 }
@@ -60,18 +61,19 @@ fn no_lease_is_lost_or_doubled() {
         let (central, session) = pool(256, 0);
         let other = central.clone();
         let thread = thread::spawn(move || {
-            let one = other.take_one(session, Class::of(128).unwrap());
+            let one = other.draw(session, Class::of(128).unwrap(), 1).pop();
             one.map(|free| (free.block.start(), free.block.len(), free))
         });
         let mine = central
-            .take_one(session, Class::of(64).unwrap())
+            .draw(session, Class::of(64).unwrap(), 1)
+            .pop()
             .unwrap()
             .block;
         if let Some((start, len, free)) = thread.join().unwrap() {
             assert!(mine.start() + mine.len() <= start || start + len <= mine.start());
-            put(&central, session, Use::Staged, vec![free.block]);
+            central.put(session, Source::Cache, Use::Staged, vec![free.block]);
         }
-        put(&central, session, Use::Staged, vec![mine]);
+        central.put(session, Source::Cache, Use::Staged, vec![mine]);
         assert_whole(&central, session, 256);
     });
 }

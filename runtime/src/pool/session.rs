@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use unlade_hal::{Home, Lease};
 
-use super::cache;
+use super::cache::{self, Shared};
 use super::central::{Ask, Grant};
 use super::class::Class;
 use super::ledger::{SessionId, Source, Use};
@@ -79,19 +79,16 @@ impl Session {
     #[inline]
     pub fn lease(&self, len: u64) -> Result<Lease, Exhausted> {
         let core = &self.handle.core;
-        match Class::of(len) {
-            Some(class) if class.is_cached() => {
-                if let Some(lease) = cache::pop(core, self.home(Source::Cache), class) {
-                    return Ok(lease);
-                }
+        if let Some(class) = Class::of(len) {
+            if let Some(lease) = cache::pop(core, self.home(Source::Cache), class) {
+                return Ok(lease);
             }
-            Some(class) => {
-                if let Some(free) = core.pool.central.take_one(core.id, class) {
-                    return Ok(self.arrive(free));
-                }
-            }
-            None => {}
         }
+        self.lease_slowly(len)
+    }
+
+    #[cold]
+    fn lease_slowly(&self, len: u64) -> Result<Lease, Exhausted> {
         let request = Request {
             sizes: &[len],
             memory: Memory::Any,
@@ -116,12 +113,17 @@ impl Session {
             oldest: request.oldest,
         };
         let exhausted = || core.pool.exhausted(request.sizes);
-        let mut grants = core
-            .pool
-            .central
-            .acquire(&ask)
-            .map_err(|_refused| exhausted())?
-            .into_iter();
+        let grants = match core.pool.central.try_acquire(&ask) {
+            Some(grants) => grants,
+            None => {
+                core.pool.reclaim();
+                core.pool
+                    .central
+                    .acquire(&ask)
+                    .map_err(|_refused| exhausted())?
+            }
+        };
+        let mut grants = grants.into_iter();
         let mut leases = Vec::with_capacity(request.sizes.len());
         for grant in &mut grants {
             match grant {
@@ -330,17 +332,22 @@ impl Home for UseHome {
 pub(super) struct Counters {
     /// Bytes leased from caches by use, except [`Use::Staged`], which is the remainder.
     uses: [AtomicU64; 4],
-    /// Bytes in each thread's cache.
-    caches: Mutex<Vec<Arc<AtomicU64>>>,
+    /// Every thread's cache.
+    caches: Mutex<Vec<Arc<Shared>>>,
 }
 
 impl Counters {
-    /// Bytes that lie in threads' caches.
+    /// Bytes that lie in threads' caches and cannot be taken from there.
     pub(super) fn cached(&self) -> u64 {
+        lock(&self.caches).iter().map(|cache| cache.bytes()).sum()
+    }
+
+    /// Takes the large blocks out of all threads' caches.
+    pub(super) fn take_large(&self) -> Vec<Lease> {
         lock(&self.caches)
             .iter()
-            .map(|bytes| bytes.load(Ordering::Relaxed))
-            .sum()
+            .flat_map(|cache| cache.take_large())
+            .collect()
     }
 
     /// Bytes leased from caches for this use, which is not [`Use::Staged`].
@@ -348,14 +355,12 @@ impl Counters {
         self.uses[r#use.index()].load(Ordering::Relaxed)
     }
 
-    pub(super) fn add_cache(&self) -> Arc<AtomicU64> {
-        let bytes = Arc::new(AtomicU64::new(0));
-        lock(&self.caches).push(bytes.clone());
-        bytes
+    pub(super) fn add_cache(&self, cache: Arc<Shared>) {
+        lock(&self.caches).push(cache);
     }
 
-    pub(super) fn remove_cache(&self, bytes: &Arc<AtomicU64>) {
-        lock(&self.caches).retain(|each| !Arc::ptr_eq(each, bytes));
+    pub(super) fn remove_cache(&self, cache: &Arc<Shared>) {
+        lock(&self.caches).retain(|each| !Arc::ptr_eq(each, cache));
     }
 
     #[inline]

@@ -166,7 +166,7 @@ fn exported_memory_is_not_waited_for() {
 fn those_who_wait_are_served_in_order_and_the_oldest_batch_first() {
     let pool = pool(MIB, MIB);
     let session = pool.session("test", u64::MAX);
-    let held = session.lease(MIB).unwrap();
+    let held = session.acquire(&request(&[MIB])).unwrap();
     let (sender, served) = mpsc::channel();
     thread::scope(|scope| {
         for (turn, oldest) in [(1, false), (2, false), (0, true)] {
@@ -183,6 +183,10 @@ fn those_who_wait_are_served_in_order_and_the_oldest_batch_first() {
                 drop(lease);
             });
             while pool.status().waiting == ahead {
+                assert!(
+                    served.try_recv().is_err(),
+                    "served while the memory is held"
+                );
                 thread::yield_now();
             }
         }

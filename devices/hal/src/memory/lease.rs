@@ -104,6 +104,7 @@ impl Lease {
     }
 
     /// Its home, if it has one. A home tells its own leases by downcasting.
+    #[inline]
     pub fn home(&self) -> Option<&dyn Home> {
         self.parts.home.as_deref()
     }
@@ -127,6 +128,7 @@ impl Lease {
     }
 
     /// Whether there is no byte.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
