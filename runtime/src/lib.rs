@@ -13,6 +13,7 @@ mod inline;
 mod kernel;
 mod metrics;
 mod options;
+pub mod placement;
 pub mod pool;
 mod receipt;
 mod runtime;

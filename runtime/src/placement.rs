@@ -1,0 +1,228 @@
+//! Which device runs a batch, and why.
+//!
+//! A pure model of costs, calibrated while running. One batch is predicted to take
+//!
+//! ```text
+//! queue_wait + launches*L + stage + in/BW_h2d + max(in/BW_device, work/R) + out/BW_d2h + host_gather
+//! ```
+//!
+//! and a stream of batches, which overlap, the largest of those stages for each batch after the
+//! first. Each term begins as what a device's [`Profile`] says and is corrected by what was
+//! measured, separately for every kind of work and with more weight on batches of a similar size.
+//!
+//! Devices that are not chosen are probed with slices of batches, at most 1% of all bytes, so that
+//! a device that became faster is found out. A choice is kept unless another is clearly better.
+//! Simulators are chosen only where the [`Policy`] says so, and times of different clocks are never
+//! compared: only devices on the clock of the first eligible one are candidates.
+//!
+//! ```
+//! use unlade_hal::ClockKind;
+//! use unlade_runtime::placement::{Load, Modelled, Placer, Policy, Profile, Work};
+//!
+//! let device = |name: &str, profile| Modelled::new(name, ClockKind::Wall, profile);
+//! let devices = vec![device("cpu", Profile::cpu()), device("cuda:0", Profile::gpu())];
+//! let mut placer = Placer::new(devices, Policy::default());
+//! let batch = Work { rows: 1_000_000, bytes_in: 4_000_000, ..Work::default() };
+//! let loads = [Load::default(), Load::default()];
+//! let choice = placer.place(&batch, &loads).unwrap();
+//! // A filter over data in host memory usually belongs on the CPU.
+//! assert_eq!(placer.name(choice.device), "cpu");
+//! println!("{}", choice.candidates);
+//! ```
+
+mod candidates;
+mod estimate;
+mod model;
+mod probe;
+mod selectivity;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use unlade_hal::ClockKind;
+
+pub use self::candidates::{Candidate, Candidates, Terms};
+pub use self::model::{LinkId, Modelled, Profile};
+use self::probe::ProbeBudget;
+pub use self::selectivity::Selectivity;
+pub use self::work::{HostBuffer, Ineligible, Load, Measured, Operation, TypeClass, Work, WorkKey};
+
+/// How much better than the present choice another must be predicted to be.
+const HYSTERESIS: f64 = 0.97;
+
+/// Position of a device among those a [`Placer`] was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceIndex(pub usize);
+
+/// What placement aims at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What a good choice has least of.
+    pub objective: Objective,
+    /// Whether `auto` may pick simulators; for tests.
+    pub simulators: bool,
+}
+
+/// What a good choice has least of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Objective {
+    /// Time from hand-over to result; for streams, time per batch.
+    #[default]
+    Latency,
+    /// CPU time of the host.
+    HostCpu,
+}
+
+/// Which device, why, and by how much.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The device.
+    pub device: DeviceIndex,
+    /// Why it.
+    pub because: Because,
+    /// Every device with every predicted term.
+    pub candidates: Candidates,
+    /// A slice of the batch to run on another device as well, to learn how fast that one is. Its
+    /// result can be compared with the batch's, or be thrown away.
+    pub probe: Option<Probe>,
+}
+
+/// Why a device was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// No other device was eligible.
+    Only,
+    /// It was predicted to be the best by the objective.
+    Cheapest,
+    /// Another was predicted to be better, but not by enough to change.
+    Kept,
+}
+
+/// A slice of a batch to run on a device that was not chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The device to learn about.
+    pub device: DeviceIndex,
+    /// How many rows, from the start of the batch.
+    pub rows: u64,
+}
+
+/// Chooses devices and learns from what came of it.
+#[derive(Debug)]
+pub struct Placer {
+    devices: Vec<Modelled>,
+    policy: Policy,
+    /// The choice for each kind and size of work.
+    kept: std::collections::HashMap<(WorkKey, u32), DeviceIndex>,
+    probes: ProbeBudget,
+    /// Batches placed so far.
+    placed: u64,
+}
+
+impl Placer {
+    /// A placer over these devices. Where two are predicted to be equal, the first one is chosen.
+    pub fn new(devices: Vec<Modelled>, policy: Policy) -> Self {
+        let probes = ProbeBudget::new(devices.len());
+        Placer {
+            devices,
+            policy,
+            kept: Default::default(),
+            probes,
+            placed: 0,
+        }
+    }
+
+    /// The name of a device.
+    pub fn name(&self, device: DeviceIndex) -> &str {
+        &self.devices[device.0].name
+    }
+
+    /// Chooses a device for a batch, `loads` saying how each device is at the moment.
+    ///
+    /// # Errors
+    /// Where no device is eligible: the candidates say why not, each.
+    ///
+    /// # Panics
+    /// Where there is not one load for every device.
+    pub fn place(&mut self, work: &Work, loads: &[Load]) -> Result<Choice, Candidates> {
+        let candidates = self.predict(work, loads);
+        let objective = self.policy.objective;
+        let scores: Vec<(DeviceIndex, f64)> = candidates
+            .iter()
+            .enumerate()
+            .filter_map(|(index, each)| Some((DeviceIndex(index), each.score(objective, work)?)))
+            .collect();
+        let best = scores
+            .iter()
+            .copied()
+            .reduce(|a, b| if b.1 < a.1 { b } else { a });
+        let Some(best) = best else {
+            return Err(candidates);
+        };
+        let slot = (work.key, work.size_class());
+        let kept = self.kept.get(&slot).and_then(|kept| {
+            scores
+                .iter()
+                .find(|(device, score)| device == kept && best.1 > score * HYSTERESIS)
+        });
+        let device = kept.map_or(best.0, |(device, _)| *device);
+        let because = match (scores.len(), device == best.0) {
+            (1, _) => Because::Only,
+            (_, true) => Because::Cheapest,
+            (_, false) => Because::Kept,
+        };
+        self.placed += 1;
+        if self.kept.len() >= MAX_KEPT {
+            self.kept.clear();
+        }
+        self.kept.insert(slot, device);
+        let others = scores
+            .iter()
+            .map(|(each, _)| *each)
+            .filter(|each| *each != device);
+        let probe = self.probes.next(work, others);
+        Ok(Choice {
+            device,
+            because,
+            candidates,
+            probe,
+        })
+    }
+
+    /// What every device is predicted to take.
+    ///
+    /// # Panics
+    /// Where there is not one load for every device.
+    pub fn predict(&self, work: &Work, loads: &[Load]) -> Candidates {
+        assert_eq!(loads.len(), self.devices.len(), "one load for every device");
+        let eligible = |device: &Modelled, load: &Load| match &load.ineligible {
+            Some(reason) => Some(reason.clone()),
+            None if device.simulated && !self.policy.simulators => Some(Ineligible::Simulator),
+            None => None,
+        };
+        let mut clock: Option<ClockKind> = None;
+        let candidates = self.devices.iter().zip(loads).map(|(device, load)| {
+            let mut ineligible = eligible(device, load);
+            if ineligible.is_none() && *clock.get_or_insert(device.clock) != device.clock {
+                ineligible = Some(Ineligible::OtherClock);
+            }
+            let terms = device.predict(work, load);
+            Candidate {
+                device: device.name.clone(),
+                clock: device.clock,
+                terms,
+                ineligible,
+            }
+        });
+        Candidates::new(candidates.collect())
+    }
+
+    /// Learns from a batch, a part of one, or a probe.
+    pub fn observe(&mut self, device: DeviceIndex, work: &Work, measured: &Measured) {
+        let surprising = self.devices[device.0].observe(work, measured, self.placed);
+        self.probes.observed(device, work.key, surprising);
+    }
+}
+
+/// Bound on remembered choices; beyond it they are all forgotten, which costs only hysteresis.
+const MAX_KEPT: usize = 4096;

@@ -1,0 +1,210 @@
+//! What is known of a device's speed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use unlade_hal::ClockKind;
+
+use super::candidates::Terms;
+use super::estimate::Estimate;
+use super::work::{HostBuffer, Load, Measured, Work, WorkKey};
+
+/// A link that several devices may share: a PCIe switch, a host bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u32);
+
+/// A device's speed, as far as it is known before anything is measured. Rates are per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Profile {
+    /// One dispatch, from submit to the start of work.
+    pub launch: Duration,
+    /// Bytes copied from ordinary to pinned memory; infinite where none are needed.
+    pub stage: f64,
+    /// Bytes over the link to the device; infinite where it works in host memory.
+    pub copy_in: f64,
+    /// Bytes over the link from the device.
+    pub copy_out: f64,
+    /// Bytes that the device reads from its own memory.
+    pub read: f64,
+    /// Units of work (see [`Work::cost_per_row`](super::Work::cost_per_row)).
+    pub work: f64,
+    /// Bytes of payload that the host compacts.
+    pub gather: f64,
+    /// Whether the host's own processor computes.
+    pub host: bool,
+    /// The link that it shares with others, if it does.
+    pub link: Option<LinkId>,
+}
+
+impl Profile {
+    /// One core of a server: works in host memory, nothing to copy.
+    pub fn cpu() -> Self {
+        Profile {
+            launch: Duration::ZERO,
+            stage: f64::INFINITY,
+            copy_in: f64::INFINITY,
+            copy_out: f64::INFINITY,
+            read: 12e9,
+            work: 8e9,
+            gather: 6e9,
+            host: true,
+            link: None,
+        }
+    }
+
+    /// A current GPU on PCIe.
+    pub fn gpu() -> Self {
+        Profile {
+            launch: Duration::from_micros(10),
+            stage: 6e9,
+            copy_in: 25e9,
+            copy_out: 25e9,
+            read: 1e12,
+            work: 1e12,
+            gather: 6e9,
+            host: false,
+            link: None,
+        }
+    }
+}
+
+/// A device with its profile and what was measured on it.
+#[derive(Debug)]
+pub struct Modelled {
+    pub(super) name: Arc<str>,
+    pub(super) clock: ClockKind,
+    pub(super) simulated: bool,
+    profile: Profile,
+    /// Measured terms; compute separately by kind of work.
+    stage: Estimate,
+    copy_in: Estimate,
+    copy_out: Estimate,
+    gather: Estimate,
+    compute: HashMap<WorkKey, Estimate>,
+}
+
+impl Modelled {
+    /// A device of which nothing is measured yet.
+    pub fn new(name: &str, clock: ClockKind, profile: Profile) -> Self {
+        Modelled {
+            name: name.into(),
+            clock,
+            simulated: false,
+            profile,
+            stage: Estimate::default(),
+            copy_in: Estimate::default(),
+            copy_out: Estimate::default(),
+            gather: Estimate::default(),
+            compute: HashMap::new(),
+        }
+    }
+
+    /// The same device, known to be a simulator.
+    #[must_use]
+    pub fn simulated(mut self) -> Self {
+        self.simulated = true;
+        self
+    }
+
+    /// The link that it shares with others, if it does.
+    pub fn link(&self) -> Option<LinkId> {
+        self.profile.link
+    }
+
+    pub(super) fn predict(&self, work: &Work, load: &Load) -> Terms {
+        let by_profile = ByProfile::new(&self.profile, work);
+        let compute = match self.compute.get(&work.key) {
+            Some(estimate) => estimate.predict(by_profile.compute),
+            None => by_profile.compute,
+        };
+        let launch = by_profile.launch.min(compute);
+        let stage = self.stage.predict(by_profile.stage);
+        let gather = self.gather.predict(by_profile.gather);
+        let host_cpu = stage + gather + if self.profile.host { compute } else { launch };
+        Terms {
+            queue_wait: load.queue_wait,
+            link_wait: if by_profile.copy_in > 0.0 {
+                load.link_wait
+            } else {
+                Duration::ZERO
+            },
+            compile: load.compile / u32::try_from(load.compile_batches.max(1)).unwrap_or(u32::MAX),
+            launch: seconds(launch),
+            stage: seconds(stage),
+            copy_in: seconds(self.copy_in.predict(by_profile.copy_in)),
+            compute: seconds(compute - launch),
+            copy_out: seconds(self.copy_out.predict(by_profile.copy_out)),
+            host_gather: seconds(gather),
+            host_cpu: seconds(host_cpu),
+        }
+    }
+
+    /// Learns what a batch took, after so many batches were placed. True where some term was a surprise.
+    pub(super) fn observe(&mut self, work: &Work, measured: &Measured, batch: u64) -> bool {
+        let by_profile = ByProfile::new(&self.profile, work);
+        let compute = self.compute.entry(work.key).or_default();
+        let terms = [
+            (&mut self.stage, by_profile.stage, measured.stage),
+            (&mut self.copy_in, by_profile.copy_in, measured.copy_in),
+            (compute, by_profile.compute, measured.compute),
+            (&mut self.copy_out, by_profile.copy_out, measured.copy_out),
+            (&mut self.gather, by_profile.gather, measured.gather),
+        ];
+        let mut surprising = false;
+        for (estimate, profile, measured) in terms {
+            if let Some(measured) = measured {
+                surprising |= estimate.observe(profile, measured.as_secs_f64(), batch);
+            }
+        }
+        surprising
+    }
+}
+
+/// The terms in seconds, as the profile alone has them.
+struct ByProfile {
+    launch: f64,
+    stage: f64,
+    copy_in: f64,
+    /// Launches included: that is how devices measure it.
+    compute: f64,
+    copy_out: f64,
+    gather: f64,
+}
+
+impl ByProfile {
+    fn new(profile: &Profile, work: &Work) -> Self {
+        let at = |amount: f64, rate: f64| if rate > 0.0 { amount / rate } else { f64::MAX };
+        let (bytes_in, bytes_out) = (work.bytes_in as f64, work.bytes_out as f64);
+        let resident = work.buffer == HostBuffer::Resident;
+        let pageable = work.buffer == HostBuffer::Pageable;
+        let launch = profile.launch.as_secs_f64() * f64::from(work.launches);
+        let units = work.rows as f64 * work.cost_per_row;
+        ByProfile {
+            launch,
+            stage: if pageable {
+                at(bytes_in, profile.stage)
+            } else {
+                0.0
+            },
+            copy_in: if resident {
+                0.0
+            } else {
+                at(bytes_in, profile.copy_in)
+            },
+            compute: launch + at(bytes_in, profile.read).max(at(units, profile.work)),
+            copy_out: at(bytes_out, profile.copy_out),
+            gather: at(work.bytes_gathered as f64, profile.gather),
+        }
+    }
+}
+
+/// Whatever a device's figures lead to, as a time.
+fn seconds(seconds: f64) -> Duration {
+    const CENTURY: f64 = 3.2e9;
+    Duration::from_secs_f64(if seconds.is_finite() {
+        seconds.clamp(0.0, CENTURY)
+    } else {
+        CENTURY
+    })
+}

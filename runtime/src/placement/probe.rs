@@ -1,0 +1,109 @@
+//! Which slices of batches go to devices that are not chosen, so that they stay known.
+
+use std::collections::HashMap;
+
+use super::work::{Work, WorkKey};
+use super::{DeviceIndex, Probe};
+
+/// Share of all bytes that may be spent on probes.
+const SHARE: f64 = 0.01;
+
+/// Batches of one kind between two probes of a device, while nothing surprises.
+const INTERVAL: u64 = 5;
+
+/// Every other probe is this part of a batch, which tells how fast a device is ...
+const LARGE_SLICE: u64 = 16;
+
+/// ... and every other one is this part, which tells what a launch costs.
+const SMALL_SLICE: u64 = 128;
+
+/// Fewer rows than this tell nothing at all.
+const FEWEST_ROWS: u64 = 256;
+
+#[derive(Debug)]
+pub(super) struct ProbeBudget {
+    devices: usize,
+    /// Bytes that may still be spent.
+    credit: f64,
+    kinds: HashMap<WorkKey, Vec<Due>>,
+}
+
+/// When a device is to be probed with a kind of work.
+#[derive(Clone, Copy, Debug, Default)]
+struct Due {
+    /// Batches placed since it was measured last.
+    age: u64,
+    /// Whether it was measured at all.
+    known: bool,
+    /// Whether the last measurement was a surprise, which a second one should confirm.
+    surprising: bool,
+    /// Whether the last probe was a large one.
+    was_large: bool,
+}
+
+impl ProbeBudget {
+    pub(super) fn new(devices: usize) -> Self {
+        ProbeBudget {
+            devices,
+            credit: 0.0,
+            kinds: HashMap::new(),
+        }
+    }
+
+    /// The probe to make beside this batch, if one is due and the bytes so far allow it.
+    pub(super) fn next(
+        &mut self,
+        work: &Work,
+        others: impl Iterator<Item = DeviceIndex>,
+    ) -> Option<Probe> {
+        let bytes = work.bytes_in.max(1) as f64;
+        self.credit += bytes * SHARE;
+        let devices = self.devices;
+        let dues = self
+            .kinds
+            .entry(work.key)
+            .or_insert_with(|| vec![Due::default(); devices]);
+        dues.iter_mut().for_each(|due| due.age += 1);
+        let urgency = |due: &Due| (!due.known, due.surprising, due.age);
+        let is_due = |due: &Due| !due.known || due.surprising || due.age >= INTERVAL;
+        let device = others
+            .filter(|device| is_due(&dues[device.0]))
+            .max_by_key(|device| urgency(&dues[device.0]))?;
+        let due = &mut dues[device.0];
+        let part = if due.was_large || !due.known {
+            SMALL_SLICE
+        } else {
+            LARGE_SLICE
+        };
+        let rows = (work.rows / part).max(FEWEST_ROWS);
+        let cost = bytes * rows as f64 / work.rows.max(1) as f64;
+        if rows > work.rows || cost > self.credit {
+            return None; // until the credit has grown
+        }
+        self.credit -= cost;
+        // A probe that gets lost is made again only after the interval.
+        *due = Due {
+            age: 0,
+            known: true,
+            surprising: false,
+            was_large: part == LARGE_SLICE,
+        };
+        Some(Probe { device, rows })
+    }
+
+    /// Notes that a device was measured.
+    pub(super) fn observed(&mut self, device: DeviceIndex, key: WorkKey, surprising: bool) {
+        let devices = self.devices;
+        let dues = self
+            .kinds
+            .entry(key)
+            .or_insert_with(|| vec![Due::default(); devices]);
+        let due = &mut dues[device.0];
+        *due = Due {
+            age: 0,
+            known: true,
+            surprising,
+            ..*due
+        };
+    }
+}

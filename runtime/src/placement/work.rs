@@ -1,0 +1,176 @@
+//! What placement is told: about a batch, about devices at the moment, and afterwards.
+
+use std::time::Duration;
+
+/// One batch, as far as its cost is concerned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Work {
+    /// What kind of work it is: measurements of one kind say nothing of another.
+    pub key: WorkKey,
+    /// Rows.
+    pub rows: u64,
+    /// Units of work per row: the sum of the program's costs in the op table.
+    pub cost_per_row: f64,
+    /// Bytes of the columns that are read.
+    pub bytes_in: u64,
+    /// Bytes of results that a device sends back, from the [`Selectivity`](super::Selectivity) so
+    /// far.
+    pub bytes_out: u64,
+    /// Bytes of payload that the host compacts afterwards.
+    pub bytes_gathered: u64,
+    /// Where the columns lie.
+    pub buffer: HostBuffer,
+    /// Dispatches.
+    pub launches: u32,
+    /// Whether this is one of a stream of batches, which overlap on a device.
+    pub streaming: bool,
+}
+
+impl Default for Work {
+    /// One dispatch over no rows of pageable memory.
+    fn default() -> Self {
+        Work {
+            key: WorkKey::default(),
+            rows: 0,
+            cost_per_row: 1.0,
+            bytes_in: 0,
+            bytes_out: 0,
+            bytes_gathered: 0,
+            buffer: HostBuffer::Pageable,
+            launches: 1,
+            streaming: false,
+        }
+    }
+}
+
+impl Work {
+    /// The same work on the first `rows` of the batch.
+    #[must_use]
+    pub fn slice(&self, rows: u64) -> Work {
+        let share = rows as f64 / self.rows.max(1) as f64;
+        let part = |bytes: u64| (bytes as f64 * share).ceil() as u64;
+        Work {
+            rows,
+            bytes_in: part(self.bytes_in),
+            bytes_out: part(self.bytes_out),
+            bytes_gathered: part(self.bytes_gathered),
+            ..self.clone()
+        }
+    }
+
+    /// Batches of one class differ in size by at most a factor of two.
+    pub(super) fn size_class(&self) -> u32 {
+        self.rows.max(1).ilog2()
+    }
+}
+
+/// A kind of work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkKey {
+    /// What is done.
+    pub operation: Operation,
+    /// On what.
+    pub ty: TypeClass,
+}
+
+/// What is done with a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// Finding the rows that a predicate keeps.
+    #[default]
+    Filter,
+    /// Computing columns.
+    Project,
+    /// Both.
+    FilterProject,
+}
+
+/// What the columns are made of, in the main.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TypeClass {
+    /// Booleans and integers of up to 32 bits.
+    #[default]
+    Narrow,
+    /// Integers of 64 bits.
+    Wide,
+    /// Floating point.
+    Float,
+    /// Decimals of 128 bits.
+    Decimal,
+}
+
+/// Where the columns of a batch lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostBuffer {
+    /// In ordinary memory: copied to pinned memory first, where a device needs that.
+    #[default]
+    Pageable,
+    /// In memory that devices reach.
+    Pinned,
+    /// On the device already.
+    Resident,
+}
+
+/// How a device is at the moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Until its queue is empty, by the device's own clock.
+    pub queue_wait: Duration,
+    /// Until the link to it, shared or not, has moved what is already on its way.
+    pub link_wait: Duration,
+    /// What compiling for it will still take.
+    pub compile: Duration,
+    /// Over how many batches that compile pays off; 0 counts as 1.
+    pub compile_batches: u64,
+    /// Why it cannot be chosen, if it cannot.
+    pub ineligible: Option<Ineligible>,
+}
+
+/// Why a device cannot be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ineligible {
+    /// It is a simulator.
+    Simulator,
+    /// Its times are of another clock.
+    OtherClock,
+    /// It lacks this operation.
+    Unsupported(String),
+    /// Its program is being compiled.
+    Compiling,
+    /// It failed not long ago, or is lost.
+    Quarantined(String),
+    /// It has no memory left for the batch.
+    OutOfMemory,
+    /// The caller does not want it.
+    Excluded,
+}
+
+impl std::fmt::Display for Ineligible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ineligible::Simulator => f.write_str("simulators are never picked by auto"),
+            Ineligible::OtherClock => f.write_str("its times are of another clock"),
+            Ineligible::Unsupported(what) => write!(f, "it lacks {what}"),
+            Ineligible::Compiling => f.write_str("its program is still being compiled"),
+            Ineligible::Quarantined(why) => write!(f, "in quarantine: {why}"),
+            Ineligible::OutOfMemory => f.write_str("no memory left for the batch"),
+            Ineligible::Excluded => f.write_str("not asked for"),
+        }
+    }
+}
+
+/// What a batch took, by the clock of its device. `None`: not measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Copying columns to pinned memory.
+    pub stage: Option<Duration>,
+    /// Copying to the device.
+    pub copy_in: Option<Duration>,
+    /// Dispatches, launches included.
+    pub compute: Option<Duration>,
+    /// Copying from the device.
+    pub copy_out: Option<Duration>,
+    /// Compacting payload on the host.
+    pub gather: Option<Duration>,
+}
