@@ -91,6 +91,34 @@ fn passes_keep_results() {
     );
 }
 
+/// The same on programs of few types and many constants, in which identities abound.
+#[test]
+fn passes_keep_results_where_identities_abound() {
+    let few = [Ty::Mask, Ty::I8, Ty::F32];
+    let pool: Vec<Cell> = cells()
+        .filter(|cell| few.contains(&cell.operand) && few.contains(&cell.result))
+        .filter(|cell| !matches!(cell.op, Op::Load | Op::Param | Op::Lookup | Op::InSet))
+        .collect();
+    let mut rng = Rng::new(0x1de_417);
+    let mut smaller = 0;
+    for case in 0..4000 {
+        let options = Options {
+            cells: (0..12).map(|_| rng.pick(&pool)).collect(),
+            constants: 40,
+            ..Options::default()
+        };
+        let program = random_program(&mut rng, &options);
+        let inputs = random_inputs(&program, 40, &mut rng);
+        let mut after = program.clone();
+        optimise(&mut after);
+        let wanted = promised(&program, run(&program, &inputs.borrow()));
+        let found = promised(&after, run(&after, &inputs.borrow()));
+        assert_eq!(found, wanted, "case {case}:\n{program}\n{after}");
+        smaller += usize::from(after.insts.len() < program.insts.len());
+    }
+    assert!(smaller > 3500, "only {smaller} became smaller");
+}
+
 /// Every operation of constants folds to what the interpreter computes.
 #[test]
 fn every_operation_of_constants_folds() {

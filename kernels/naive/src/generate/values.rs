@@ -13,7 +13,8 @@ pub fn random_value(ty: Ty, rng: &mut Rng) -> Imm {
         (Ty::F64, 4..=7) => Imm::f64(small_float(rng)),
         (Ty::F32 | Ty::F64, _) => any_bits(ty, rng),
         (_, 0..=3) => special_integer(ty, rng),
-        (_, 4..=7) => wrap(ty, rng.below(112) as i128 - 12),
+        (_, 4) => wrap(ty, rng.below(5) as i128 - 2),
+        (_, 5..=7) => wrap(ty, rng.below(112) as i128 - 12),
         // Of every magnitude alike.
         _ => {
             let shift = rng.below(128) as u32;
