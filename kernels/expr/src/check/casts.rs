@@ -1,14 +1,5 @@
 //! Which casts there are, and what each computes: the one place that the check, lowering, the
 //! oracle and the tests read it from.
-//!
-//! [`CASTS`] is the table. A cast to the type that a value has already is no operation. The rows
-//! of the arrow rules equal arrow-rs 59 on every value, with two exceptions where arrow-rs has no
-//! answer: it multiplies `Date64` into timestamps unchecked, where the row fails on overflow, and
-//! it reads timestamps by a calendar that ends 262,142 years either side of zero, where the row
-//! goes on.
-//!
-//! Decimals are `Decimal128` with a scale of zero or more. A time zone counts as UTC if it is
-//! spelled `UTC`, `Etc/UTC`, `Z` or `+00:00`.
 
 use arrow_schema::{DataType, TimeUnit};
 
@@ -42,8 +33,15 @@ const BOTH: &[Dialect] = &[Dialect::Arrow, Dialect::Spark];
 const TRAP_NULL: &[OnError] = &[OnError::Trap, OnError::Null];
 const ALL_MODES: &[OnError] = &[OnError::Trap, OnError::Null, OnError::Wrap];
 
-/// Every cast between two different types. For a pair of types and a dialect at most one row
-/// applies.
+/// Every cast between two different types; a cast to the type that a value has already is no
+/// operation. For a pair of types and a dialect at most one row applies.
+///
+/// The rows of the arrow rules equal arrow-rs 59 on every value, but where arrow-rs has no answer:
+/// it multiplies `Date64` into timestamps unchecked, where the row fails on overflow, and it reads
+/// timestamps by a calendar that ends 262,142 years either side of zero, where the row goes on.
+///
+/// Decimals have a scale of zero or more here. A time zone counts as UTC if it is spelled `UTC`,
+/// `Etc/UTC`, `Z` or `+00:00`.
 pub const CASTS: &[CastRow] = &[
     CastRow {
         from: "integer",

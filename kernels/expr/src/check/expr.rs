@@ -5,7 +5,7 @@ use unlade_program::{CompareOp, FloatOrder, Imm};
 
 use super::adapt::{self, Fit};
 use super::types::is_float;
-use super::unify::Purpose;
+use super::unify::{Purpose, misfit};
 use super::{Checker, names};
 use crate::error::{ExprError, ExprErrorKind, Span};
 use crate::limits::{MAX_IN_LIST, list_too_long, too_deep};
@@ -309,7 +309,7 @@ impl<'q> Checker<'q> {
                     ));
                 }
                 Fit::Never(why) => {
-                    return Err(ExprError::new(ExprErrorKind::Type, why).at(member.span));
+                    return Err(misfit(why, value, &arg.data_type).at(member.span));
                 }
             }
         }

@@ -64,7 +64,7 @@ impl<'q> Checker<'q> {
         match adapt::fit(value, to) {
             Fit::Exact(imm) => Ok(constant(to.clone(), imm, source.span)),
             Fit::Needs(_) => Err(no_room(source, to)),
-            Fit::Never(why) => Err(ExprError::new(ExprErrorKind::Type, why).at(source.span)),
+            Fit::Never(why) => Err(misfit(why, value, to).at(source.span)),
         }
     }
 
@@ -123,7 +123,12 @@ impl<'q> Checker<'q> {
         };
         for operand in operands.iter().filter(|operand| is_soft(operand)) {
             let fit = match &operand.side {
-                Side::Free(value) => adapt::fit(value, &target),
+                Side::Free(value) => match adapt::fit(value, &target) {
+                    Fit::Never(why) => {
+                        return Err(misfit(why, value, &target).at(operand.source.span));
+                    }
+                    fit => fit,
+                },
                 Side::Typed(typed) => match &typed.node {
                     Node::Literal(literal) => adapt::fit_literal(literal, &target),
                     _ => continue,
@@ -257,6 +262,30 @@ fn common_decimal(left: &DataType, right: &DataType) -> Option<DataType> {
 
 fn no_room(source: &Expr, to: &DataType) -> ExprError {
     ExprError::new(ExprErrorKind::Type, format!("{source} is no value of {to}")).at(source.span)
+}
+
+/// An error about a constant of another kind than what stands beside it.
+pub(super) fn misfit(why: String, value: &Value, beside: &DataType) -> ExprError {
+    let error = ExprError::new(ExprErrorKind::Type, why);
+    let is_number = is_integer(beside) || is_float(beside);
+    match value {
+        Value::Text(_) if is_number || matches!(beside, DataType::Decimal128(..)) => {
+            error.with_help("a number is written without quotes")
+        }
+        Value::Integer(_) | Value::Number(_) => match beside {
+            DataType::Boolean => {
+                error.with_help("write TRUE or FALSE, or cast the other side to int")
+            }
+            DataType::Date32 | DataType::Date64 => {
+                error.with_help("a date is written '2020-12-31'")
+            }
+            DataType::Timestamp(..) => {
+                error.with_help("a timestamp is written '2020-12-31 23:59:59'")
+            }
+            _ => error,
+        },
+        _ => error,
+    }
 }
 
 /// An error about two types with nothing in common, and the cast that would help.
