@@ -149,7 +149,7 @@ impl Room {
         let len = ty.bytes_for(rows as u64) as usize;
         let mut bytes = self.bytes[self.start..][..len].to_vec();
         if ty == Ty::Mask
-            && rows % 8 != 0
+            && !rows.is_multiple_of(8)
             && let Some(last) = bytes.last_mut()
         {
             *last &= (1 << (rows % 8)) - 1;
