@@ -4,8 +4,8 @@ use unlade_program::{Inst, Ty};
 
 use crate::element::{Element, Scalar, typed, typed_mut};
 use crate::isa::Isa;
-use crate::mask::{self, WORD};
-use crate::{BitsRef, Inputs, OutputMut, SLACK};
+use crate::mask;
+use crate::{BitsRef, Inputs, OutputMut};
 
 /// Where a value of the program is while a tile is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,32 @@ impl VectorRegister {
     }
 }
 
+/// Where elements go, while they are being written.
+#[derive(Debug)]
+pub(crate) enum Taken<'o> {
+    /// A register and its number.
+    Vector(u32, VectorRegister),
+    /// An output, its number, and the first byte not yet written.
+    Output(u32, &'o mut [u8], usize),
+}
+
+impl Taken<'_> {
+    /// All the room there is.
+    #[inline(always)]
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Taken::Vector(_, register) => register.bytes_mut(),
+            Taken::Output(_, values, written) => &mut values[*written..],
+        }
+    }
+
+    /// Room for that many values.
+    #[inline(always)]
+    pub(crate) fn values<T: Element>(&mut self, rows: usize) -> &mut [T] {
+        typed_mut(&mut self.bytes()[..rows * size_of::<T>()]).expect(ALIGNED)
+    }
+}
+
 /// Memory for one bit per row of a tile.
 #[derive(Debug, Default)]
 pub(crate) struct MaskRegister {
@@ -125,6 +151,9 @@ pub(crate) struct Registers {
     pub(crate) vectors: Vec<VectorRegister>,
     pub(crate) masks: Vec<MaskRegister>,
     pub(crate) scalars: Vec<Scalar>,
+    /// The numbers of the rows kept, where they are so few that walking them is faster than
+    /// compaction.
+    pub(crate) listed: Vec<u16>,
     /// Columns that are not aligned for their type, most often none.
     pub(crate) unaligned: Vec<u32>,
     /// Copies of the current tile of those columns, by column.
@@ -153,7 +182,7 @@ pub(crate) struct Frame<'r, 'o> {
     pub(crate) trap: Option<(usize, u32)>,
 }
 
-impl Frame<'_, '_> {
+impl<'o> Frame<'_, 'o> {
     /// An operand of elements.
     #[inline(always)]
     pub(crate) fn operand<T: Element>(&self, place: Place) -> Operand<'_, T> {
@@ -186,39 +215,28 @@ impl Frame<'_, '_> {
         &bytes[..rows * width]
     }
 
-    /// Lets `compute` write a value for each row to a place, from what it finds in the frame.
+    /// Takes the memory of a place out of the frame to write to it, so that no operand can be the
+    /// same memory; [`Frame::put`] brings it back.
     #[inline(always)]
-    pub(crate) fn write<T: Element>(&mut self, to: Place, compute: impl FnOnce(&Self, &mut [T])) {
-        let rows = self.rows;
-        self.write_bytes(to, size_of::<T>(), |frame, bytes| {
-            let values = typed_mut(&mut bytes[..rows * size_of::<T>()]);
-            compute(frame, values.expect(ALIGNED));
-        });
-    }
-
-    /// Lets `compute` write values of `width` bytes to a place, with [`SLACK`] bytes of room
-    /// behind the rows.
-    #[inline(always)]
-    pub(crate) fn write_bytes(
-        &mut self,
-        to: Place,
-        width: usize,
-        compute: impl FnOnce(&Self, &mut [u8]),
-    ) {
-        let room = self.rows * width + SLACK;
-        // What is written is taken out of the frame meanwhile: no operand can be the same memory.
+    pub(crate) fn take(&mut self, to: Place, width: usize) -> Taken<'o> {
         match to {
             Place::Vector(register) => {
-                let mut taken = std::mem::take(&mut self.registers.vectors[register as usize]);
-                compute(self, &mut taken.bytes_mut()[..room]);
-                self.registers.vectors[register as usize] = taken;
+                let taken = &mut self.registers.vectors[register as usize];
+                Taken::Vector(register, std::mem::take(taken))
             }
             Place::Output(output) => {
-                let taken = std::mem::take(&mut self.outputs[output as usize].values);
-                compute(self, &mut taken[self.written * width..][..room]);
-                self.outputs[output as usize].values = taken;
+                let taken = &mut self.outputs[output as usize].values;
+                Taken::Output(output, std::mem::take(taken), self.written * width)
             }
             other => unreachable!("elements cannot be written to {other:?}"),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn put(&mut self, taken: Taken<'o>) {
+        match taken {
+            Taken::Vector(index, register) => self.registers.vectors[index as usize] = register,
+            Taken::Output(index, values, _) => self.outputs[index as usize].values = values,
         }
     }
 
@@ -243,38 +261,27 @@ impl Frame<'_, '_> {
         }
     }
 
-    /// Lets `compute` write a word for each 64 rows to a register of bits, those beyond the rows
-    /// clear, and say what it knows of all of them.
+    /// [`Frame::take`] for a register of bits.
     #[inline(always)]
-    pub(crate) fn write_mask(
-        &mut self,
-        to: Place,
-        rows: usize,
-        compute: impl FnOnce(&Self, &mut [u64]) -> Extent,
-    ) {
-        let Place::Mask(register) = to else {
-            unreachable!("bits cannot be written to {to:?}");
-        };
-        let mut taken = std::mem::take(&mut self.registers.masks[register as usize]);
-        taken.extent = compute(self, &mut taken.words[..rows.div_ceil(WORD)]);
-        self.registers.masks[register as usize] = taken;
+    pub(crate) fn take_mask(&mut self, to: Place) -> MaskRegister {
+        match to {
+            Place::Mask(register) => std::mem::take(&mut self.registers.masks[register as usize]),
+            other => unreachable!("bits cannot be written to {other:?}"),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_mask(&mut self, to: Place, taken: MaskRegister) {
+        if let Place::Mask(register) = to {
+            self.registers.masks[register as usize] = taken;
+        }
     }
 
     /// The bits of an input bitmap that belong to the tile.
     #[inline(always)]
     pub(crate) fn read_bits(&self, bits: BitsRef<'_>, words: &mut [u64]) -> Extent {
-        let (mut any, mut all) = (0, u64::MAX);
-        let mut left = self.tile_rows;
-        let mut row = self.first_row;
-        for out in words {
-            let word = mask::word(bits, row, left);
-            any |= word;
-            all &= word | !mask::low_bits(left);
-            *out = word;
-            row += WORD;
-            left = left.saturating_sub(WORD);
-        }
-        Extent::from_summary(any, all)
+        mask::copy_words(bits, self.first_row, self.tile_rows, words);
+        mask::extent(self.tile_rows, words)
     }
 
     /// Notes that a row, counted from the tile's first, traps.

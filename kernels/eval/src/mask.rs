@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::BitsRef;
+use crate::frame::Extent;
 
 /// Rows of one word.
 pub(crate) const WORD: usize = 64;
@@ -128,6 +129,53 @@ pub(crate) fn word(mask: BitsRef<'_>, row: usize, left: usize) -> u64 {
     }
     assert!(bit + wanted <= mask.bytes.len() * 8, "mask is too short");
     word & low_bits(wanted)
+}
+
+/// Brings `rows` bits from row `first` on into words, clear beyond.
+///
+/// # Panics
+/// Where the bytes hold fewer bits than that.
+#[inline(always)]
+pub(crate) fn copy_words(mask: BitsRef<'_>, first: usize, rows: usize, words: &mut [u64]) {
+    let bit = mask.offset + first;
+    let (start, shift) = (bit / 8, bit % 8);
+    let (full, tail) = words.split_at_mut(rows / WORD);
+    let bytes = &mask.bytes[start..];
+    let eights = bytes[..full.len() * 8].as_chunks::<8>().0;
+    if shift == 0 {
+        for (word, eight) in full.iter_mut().zip(eights) {
+            *word = u64::from_le_bytes(*eight);
+        }
+    } else {
+        // Each word takes its last bits from the byte behind its eight.
+        let behind = bytes[..full.len() * 8 + usize::from(!full.is_empty())]
+            .iter()
+            .skip(8);
+        for ((word, eight), next) in full.iter_mut().zip(eights).zip(behind.step_by(8)) {
+            *word = u64::from_le_bytes(*eight) >> shift | u64::from(*next) << (WORD - shift);
+        }
+    }
+    if let Some(last) = tail.first_mut() {
+        let done = rows / WORD * WORD;
+        *last = word(mask, first + done, rows - done);
+    }
+}
+
+/// What is known of all of the rows of a mask, whose bits beyond them are clear.
+#[inline(always)]
+pub(crate) fn extent(rows: usize, words: &[u64]) -> Extent {
+    let Some((last, full)) = words.split_last() else {
+        return Extent::None;
+    };
+    let (mut any, mut all) = (0, u64::MAX);
+    for word in full {
+        any |= word;
+        all &= word;
+    }
+    Extent::from_summary(
+        any | last,
+        all & (last | !low_bits(rows - full.len() * WORD)),
+    )
 }
 
 /// A word whose lowest `bits` bits are set.

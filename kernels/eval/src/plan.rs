@@ -20,8 +20,16 @@ use crate::kernels;
 use registers::Allocator;
 use stages::Stages;
 
-/// Rows of a tile unless chosen otherwise, measured by `benches/tiles.rs`.
-pub(crate) const TILE_ROWS: usize = 4096;
+/// Rows of a tile whose values stay in the first-level cache. So small a tile costs nothing: while
+/// one step ends, the CPU has begun the next.
+const SHORT_TILE: usize = 1024;
+
+/// Rows of a tile where many columns are read. Every column of a tile is a stretch of memory that
+/// the CPU must begin to fetch; longer ones are worth leaving the first-level cache.
+const LONG_TILE: usize = 8192;
+
+/// Columns up to which tiles are short, of those that only outputs need.
+const FEW_COLUMNS: usize = 2;
 
 /// A program planned for this machine, to be [`run`](crate::run) any number of times, by any
 /// number of threads at once.
@@ -50,9 +58,9 @@ impl Executable {
         let plan = Planner::new(program, level).plan();
         Executable {
             program: program.clone(),
+            tile_rows: plan.tile_rows,
             plan,
             level,
-            tile_rows: TILE_ROWS,
         }
     }
 
@@ -95,6 +103,8 @@ pub(crate) struct Plan {
     pub(crate) dense: Vec<Step>,
     /// The second stage of any other tile.
     pub(crate) compacted: Vec<Step>,
+    /// Rows of a tile that suit the program.
+    pub(crate) tile_rows: usize,
     /// Bytes per row of each vector register.
     pub(crate) vector_widths: Vec<usize>,
     /// Number of mask registers.
@@ -183,6 +193,11 @@ impl<'p> Planner<'p> {
         let mut lists = [first, dense, compacted];
         let (vector_widths, masks) = allocator.assign(&mut prologue, &mut lists, &mut keep);
         let [first, dense, compacted] = lists;
+        let decisive = columns_of(&first);
+        let payload = columns_of(&dense)
+            .iter()
+            .filter(|column| !decisive.contains(column))
+            .count();
         let output_types = program
             .outputs
             .iter()
@@ -195,6 +210,11 @@ impl<'p> Planner<'p> {
             keep,
             dense,
             compacted,
+            tile_rows: if payload > FEW_COLUMNS {
+                LONG_TILE
+            } else {
+                SHORT_TILE
+            },
             vector_widths,
             masks,
             output_types,
@@ -397,7 +417,12 @@ impl<'p> Planner<'p> {
             }
             count += 1;
         });
-        let recipe = kernels::recipe(self.level, inst, arg_ty, self.types[val.index()]);
+        let recipe = match inst {
+            Inst::Range { .. } if !matches!(args, [_, Place::Scalar(_), Place::Scalar(_)]) => {
+                kernels::range_of_rows(arg_ty)
+            }
+            _ => kernels::recipe(self.level, inst, arg_ty, self.types[val.index()]),
+        };
         if recipe.swap {
             args.swap(0, 1);
         }
@@ -434,6 +459,21 @@ impl<'p> Planner<'p> {
     fn constant(&mut self, value: Imm) -> Place {
         self.scalar(ScalarSource::Const(value.to_le_bytes()))
     }
+}
+
+/// The columns of elements that a list reads.
+fn columns_of(steps: &[Step]) -> Vec<u32> {
+    let columns = steps
+        .iter()
+        .flat_map(|step| step.args)
+        .filter_map(|place| match place {
+            Place::Column(column) => Some(column),
+            _ => None,
+        });
+    let mut columns: Vec<u32> = columns.collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
 }
 
 /// A bound of an operand's type. Only zero is asked of floats, whose bits are zero.

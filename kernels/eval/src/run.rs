@@ -8,7 +8,7 @@ use crate::frame::{Extent, Frame, MaskRegister, MaskView, Place, Registers, Step
 use crate::io::{self, Done, Failure, Inputs, Outputs, SLACK};
 use crate::mask::WORD;
 use crate::plan::ScalarSource;
-use crate::{Executable, mask};
+use crate::{Executable, compact, mask};
 
 /// Memory for the registers of an execution. Kept by a caller from one to the next, of whatever
 /// program, it saves their allocation.
@@ -125,6 +125,9 @@ pub fn run(
     })
 }
 
+/// Where at most one row in so many is kept, the rows are listed.
+const FEW: usize = 24;
+
 /// Computes one tile and returns how many of its rows are kept.
 fn run_tile(
     executable: &Executable,
@@ -159,6 +162,13 @@ fn run_tile(
     if kept == frame.tile_rows {
         execute(&plan.dense, frame);
     } else if kept > 0 {
+        frame.registers.listed.clear();
+        if kept * FEW <= frame.tile_rows
+            && let Place::Mask(keep) = plan.keep
+        {
+            let words = &frame.registers.masks[keep as usize].words[..words];
+            compact::list_rows(words, &mut frame.registers.listed);
+        }
         frame.rows = kept;
         frame.keep = plan.keep;
         execute(&plan.compacted, frame);

@@ -112,10 +112,7 @@ impl<const WIDTH: usize> Routine for Fixed<'_, WIDTH> {
         for row in (0..self.rows).step_by(BLOCK * WORD) {
             let rows = (self.rows - row).min(BLOCK * WORD);
             let words = &mut words[..rows.div_ceil(WORD)];
-            for (index, word) in words.iter_mut().enumerate() {
-                let at = row + index * WORD;
-                *word = mask::word(self.keep, at, self.rows - at);
-            }
+            mask::copy_words(self.keep, row, rows, words);
             let values = &self.values[row * WIDTH..][..rows * WIDTH];
             kept += compress::<I, WIDTH>(values, words, &mut self.out[kept * WIDTH..]);
         }
@@ -164,7 +161,6 @@ pub(crate) fn compress<I: Isa, const WIDTH: usize>(
         let from = index * WORD;
         let kept = word.count_ones() as usize;
         match (values[from..].first_chunk(), out[at..].first_chunk_mut()) {
-            (Some(values), Some(out)) if word == u64::MAX => *out = *values,
             (Some(values), Some(out)) => I::compress(values, word, out),
             // Near the end of either slice: exactly the rows kept are touched.
             _ => {
@@ -178,6 +174,29 @@ pub(crate) fn compress<I: Isa, const WIDTH: usize>(
         at += kept;
     }
     at
+}
+
+/// The rows that a mask keeps, as their numbers: where few are, that is faster to walk than words.
+#[inline(always)]
+pub(crate) fn list_rows(keep: &[u64], rows: &mut Vec<u16>) {
+    rows.clear();
+    for (index, &word) in keep.iter().enumerate() {
+        let mut rest = word;
+        while rest != 0 {
+            rows.push((index * WORD) as u16 + rest.trailing_zeros() as u16);
+            rest &= rest - 1;
+        }
+    }
+}
+
+/// [`compress`] of rows that are listed.
+#[inline(always)]
+pub(crate) fn gather<const WIDTH: usize>(values: &[u8], rows: &[u16], out: &mut [u8]) {
+    let values = values.as_chunks::<WIDTH>().0;
+    let out = &mut out.as_chunks_mut::<WIDTH>().0[..rows.len()];
+    for (out, row) in out.iter_mut().zip(rows) {
+        *out = values[usize::from(*row)];
+    }
 }
 
 /// [`bits`] over words, whose bits beyond the rows are clear in `keep`, into words. Returns the

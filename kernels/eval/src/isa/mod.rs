@@ -1,7 +1,17 @@
 //! What the levels do differently: the few steps for which the compiler's own vectorisation does
 //! not suffice.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use crate::element::Element;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
 
 /// One operand of 64 rows: an array, or one value for all of them.
 #[derive(Clone, Copy)]
@@ -22,7 +32,7 @@ impl<T: Copy> Chunk<'_, T> {
 
 /// A level as a type. The methods must be `#[inline(always)]`: they are compiled with the
 /// features of the function they end up in.
-pub(crate) trait Isa {
+pub(crate) trait Isa: Sized {
     /// Bit `n` of the result is byte `n`, each of which is 0 or 1.
     #[inline(always)]
     fn pack(bytes: &[u8; 64]) -> u64 {
@@ -87,22 +97,64 @@ pub(crate) trait Isa {
         result
     }
 
-    /// Moves the values of 64 rows that `keep` selects together at the start of `out`, which has
-    /// room for all 64 of them and a vector; what lies behind those selected is arbitrary.
+    /// Moves the values of 64 rows that `keep` selects together at the start of `out`; what lies
+    /// behind those selected is arbitrary.
     #[inline(always)]
     fn compress<const WIDTH: usize>(
         values: &[[u8; WIDTH]; 64],
         keep: u64,
         out: &mut [[u8; WIDTH]; 64],
     ) {
-        let mut rest = keep;
-        let mut at = 0;
-        while rest != 0 {
-            // The position is below 64 by the number of bits in a word.
-            out[at % 64] = values[rest.trailing_zeros() as usize % 64];
-            at += 1;
-            rest &= rest - 1;
+        compress_by_bits(values, keep, out);
+    }
+}
+
+/// A comparison one row after the other, for the compiler to make something of.
+#[inline(always)]
+fn relate<I: Isa, T: Element>(
+    lhs: Chunk<'_, T>,
+    rhs: Chunk<'_, T>,
+    relation: impl Fn(&T, &T) -> bool,
+) -> u64 {
+    let mut bytes = [0; 64];
+    match (lhs, rhs) {
+        (Chunk::Rows(lhs), Chunk::Rows(rhs)) => {
+            for ((byte, lhs), rhs) in bytes.iter_mut().zip(lhs).zip(rhs) {
+                *byte = u8::from(relation(lhs, rhs));
+            }
         }
+        (Chunk::Rows(lhs), Chunk::Splat(rhs)) => {
+            for (byte, lhs) in bytes.iter_mut().zip(lhs) {
+                *byte = u8::from(relation(lhs, &rhs));
+            }
+        }
+        (Chunk::Splat(lhs), Chunk::Rows(rhs)) => {
+            for (byte, rhs) in bytes.iter_mut().zip(rhs) {
+                *byte = u8::from(relation(&lhs, rhs));
+            }
+        }
+        (Chunk::Splat(lhs), Chunk::Splat(rhs)) => bytes.fill(u8::from(relation(&lhs, &rhs))),
+    }
+    I::pack(&bytes)
+}
+
+#[inline(always)]
+fn compress_by_bits<const WIDTH: usize>(
+    values: &[[u8; WIDTH]; 64],
+    keep: u64,
+    out: &mut [[u8; WIDTH]; 64],
+) {
+    if keep == u64::MAX {
+        *out = *values;
+        return;
+    }
+    let mut rest = keep;
+    let mut at = 0;
+    while rest != 0 {
+        // Remainders tell the compiler what is so anyway: a word has 64 bits.
+        out[at % 64] = values[rest.trailing_zeros() as usize % 64];
+        at += 1;
+        rest &= rest - 1;
     }
 }
 
@@ -110,15 +162,3 @@ pub(crate) trait Isa {
 pub(crate) struct Portable;
 
 impl Isa for Portable {}
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) struct Avx2;
-
-#[cfg(target_arch = "x86_64")]
-impl Isa for Avx2 {}
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) struct Avx512;
-
-#[cfg(target_arch = "x86_64")]
-impl Isa for Avx512 {}

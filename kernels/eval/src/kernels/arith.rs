@@ -4,11 +4,12 @@ use std::marker::PhantomData;
 
 use unlade_program::{BinaryOp, OverflowOp, Ty, UnaryOp};
 
-use super::{map1, map2, test2};
+use super::{Test2, map1, map2, test2};
 use crate::Level;
 use crate::element::{Element, Float, Integer, with_float, with_integer};
 use crate::frame::{Entry, Frame, Kernel, Step};
-use crate::isa::Isa;
+use crate::isa::{Chunk, Isa};
+use crate::mask::WORD;
 
 pub(super) fn unary(level: Level, op: UnaryOp, ty: Ty) -> Entry {
     if ty.is_float() {
@@ -176,10 +177,17 @@ struct Overflow<Op, T>(PhantomData<(Op, T)>);
 impl<Op: OverflowFn<T>, T: Integer> Kernel for Overflow<Op, T> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        test2::<T, T>(step, frame, |lhs, rhs| {
-            I::pack(&std::array::from_fn(|row| {
-                u8::from(Op::apply(lhs.get(row), rhs.get(row)))
-            }))
-        });
+        test2::<I, T>(step, frame, &Overflow::<Op, T>(PhantomData));
+    }
+}
+
+impl<Op: OverflowFn<T>, T: Integer> Test2<T> for Overflow<Op, T> {
+    #[inline(always)]
+    fn test<I: Isa>(&self, lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        let mut bytes = [0; WORD];
+        for (row, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from(Op::apply(lhs.get(row), rhs.get(row)));
+        }
+        I::pack(&bytes)
     }
 }

@@ -4,15 +4,21 @@ use std::marker::PhantomData;
 
 use unlade_program::Ty;
 
-use super::{Recipe, compare, map1, test1};
+use super::{Recipe, Test1, compare, map1, test1};
 use crate::Level;
 use crate::element::{Element, Float, Integer, with_bits_of, with_float, with_integer};
 use crate::frame::{Frame, Kernel, MaskView, Step};
-use crate::isa::Isa;
+use crate::isa::{Chunk, Isa};
 use crate::mask::WORD;
 
 /// The cast from `from` to `to`. Between types of one width only floats have something to do.
 pub(super) fn cast(level: Level, from: Ty, to: Ty) -> Recipe {
+    // There are no vectors of 128-bit integers.
+    let level = if from == Ty::I128 || to == Ty::I128 {
+        Level::PORTABLE
+    } else {
+        level
+    };
     let entry = match (from, to) {
         (_, Ty::Mask) => return compare::not_zero(level, from),
         (Ty::Mask, _) if to.is_float() => {
@@ -103,20 +109,21 @@ where
 {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        frame.write(step.to, |frame, out: &mut [To]| {
-            match frame.mask(step.args[0]) {
-                MaskView::None => out.fill(0.convert()),
-                MaskView::All => out.fill(1.convert()),
-                MaskView::Some(words) => {
-                    for (out, word) in out.chunks_mut(WORD).zip(words) {
-                        let bytes = I::unpack(*word);
-                        for (out, byte) in out.iter_mut().zip(bytes) {
-                            *out = byte.convert();
-                        }
+        let mut taken = frame.take(step.to, size_of::<To>());
+        let out = taken.values::<To>(frame.rows);
+        match frame.mask(step.args[0]) {
+            MaskView::None => out.fill(0.convert()),
+            MaskView::All => out.fill(1.convert()),
+            MaskView::Some(words) => {
+                for (out, word) in out.chunks_mut(WORD).zip(words) {
+                    let bytes = I::unpack(*word);
+                    for (out, byte) in out.iter_mut().zip(bytes) {
+                        *out = byte.convert();
                     }
                 }
             }
-        });
+        }
+        frame.put(taken);
     }
 }
 
@@ -131,11 +138,24 @@ impl<From: Float, To: Integer> Kernel for Fails<From, To> {
         let end = 2.0 * (1u128 << (value_bits - 1)) as f64;
         let first = if To::TY.is_signed() { -end } else { 0.0 };
         let (first, end) = (From::from_bound(first), From::from_bound(end));
-        test1::<From>(step, frame, |args| {
-            I::pack(&std::array::from_fn(|row| {
-                let whole = args.get(row).trunc();
-                u8::from((whole >= first) & (whole < end))
-            }))
-        });
+        test1::<I, From>(step, frame, &Holds { first, end });
+    }
+}
+
+/// Whether a float, truncated, is at least the one and less than the other bound.
+struct Holds<F> {
+    first: F,
+    end: F,
+}
+
+impl<F: Float> Test1<F> for Holds<F> {
+    #[inline(always)]
+    fn test<I: Isa>(&self, args: Chunk<'_, F>) -> u64 {
+        let mut bytes = [0; WORD];
+        for (row, byte) in bytes.iter_mut().enumerate() {
+            let whole = args.get(row).trunc();
+            *byte = u8::from((whole >= self.first) & (whole < self.end));
+        }
+        I::pack(&bytes)
     }
 }

@@ -4,10 +4,10 @@ use std::marker::PhantomData;
 
 use unlade_program::{CompareOp, FloatOrder, Ty};
 
-use super::{Recipe, constant, each_word, logic, test2, with_chunk};
+use super::{Recipe, Test1, Test2, each_word, logic, test1, test2};
 use crate::Level;
 use crate::element::{Element, Float, Integer, with_float, with_integer};
-use crate::frame::{Entry, Frame, Kernel, Operand, Step};
+use crate::frame::{Entry, Extent, Frame, Kernel, Operand, Step};
 use crate::isa::{Chunk, Isa};
 use crate::mask::WORD;
 
@@ -55,6 +55,10 @@ pub(super) fn compare(level: Level, op: CompareOp, order: FloatOrder, ty: Ty) ->
 
 pub(super) fn range(level: Level, ty: Ty) -> Entry {
     with_integer!(ty, T => level.entry::<Range<T>>())
+}
+
+pub(super) fn range_of_rows(ty: Ty) -> Entry {
+    with_integer!(ty, T => Level::PORTABLE.entry::<RangeOfRows<T>>())
 }
 
 /// Whether a number is not zero.
@@ -107,7 +111,6 @@ impl Relate for LessOrEqual {
 /// An order of a type: a type whose own order it is, and the way there.
 trait Order {
     type Value: Element;
-    type Key: Element;
 
     fn relate<I: Isa, R: Relate>(lhs: Chunk<'_, Self::Value>, rhs: Chunk<'_, Self::Value>) -> u64;
 }
@@ -118,7 +121,6 @@ struct Spark<T>(PhantomData<T>);
 
 impl<T: Element> Order for AsIs<T> {
     type Value = T;
-    type Key = T;
 
     #[inline(always)]
     fn relate<I: Isa, R: Relate>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
@@ -128,32 +130,28 @@ impl<T: Element> Order for AsIs<T> {
 
 impl<T: Float> Order for Total<T> {
     type Value = T;
-    type Key = T::Key;
 
     #[inline(always)]
     fn relate<I: Isa, R: Relate>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
-        by_key::<I, R, T, T::Key>(lhs, rhs, T::total_key)
+        let (mut lhs_keys, mut rhs_keys) = ([T::Key::default(); WORD], [T::Key::default(); WORD]);
+        R::relate::<I, T::Key>(
+            keys(lhs, T::total_key, &mut lhs_keys),
+            keys(rhs, T::total_key, &mut rhs_keys),
+        )
     }
 }
 
 impl<T: Float> Order for Spark<T> {
     type Value = T;
-    type Key = T::Key;
 
     #[inline(always)]
     fn relate<I: Isa, R: Relate>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
-        by_key::<I, R, T, T::Key>(lhs, rhs, T::spark_key)
+        let (mut lhs_keys, mut rhs_keys) = ([T::Key::default(); WORD], [T::Key::default(); WORD]);
+        R::relate::<I, T::Key>(
+            keys(lhs, T::spark_key, &mut lhs_keys),
+            keys(rhs, T::spark_key, &mut rhs_keys),
+        )
     }
-}
-
-#[inline(always)]
-fn by_key<I: Isa, R: Relate, T: Element, K: Element>(
-    lhs: Chunk<'_, T>,
-    rhs: Chunk<'_, T>,
-    key: impl Fn(T) -> K + Copy,
-) -> u64 {
-    let (mut lhs_keys, mut rhs_keys) = ([K::default(); WORD], [K::default(); WORD]);
-    R::relate::<I, K>(keys(lhs, key, &mut lhs_keys), keys(rhs, key, &mut rhs_keys))
 }
 
 #[inline(always)]
@@ -178,7 +176,14 @@ struct Compare<R, O>(PhantomData<(R, O)>);
 impl<R: Relate, O: Order> Kernel for Compare<R, O> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        test2::<O::Value, O::Value>(step, frame, |lhs, rhs| O::relate::<I, R>(lhs, rhs));
+        test2::<I, O::Value>(step, frame, &Compare::<R, O>(PhantomData));
+    }
+}
+
+impl<R: Relate, O: Order> Test2<O::Value> for Compare<R, O> {
+    #[inline(always)]
+    fn test<I: Isa>(&self, lhs: Chunk<'_, O::Value>, rhs: Chunk<'_, O::Value>) -> u64 {
+        O::relate::<I, R>(lhs, rhs)
     }
 }
 
@@ -187,51 +192,64 @@ struct Range<T>(PhantomData<T>);
 impl<T: Integer> Kernel for Range<T> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
+        let bound = |place| match frame.operand::<T>(place) {
+            Operand::Scalar(bound) => bound,
+            Operand::Rows(_) => unreachable!("this kernel is given scalar bounds"),
+        };
+        let (low, high) = (bound(step.args[1]), bound(step.args[2]));
+        test1::<I, T>(step, frame, &Inside { low, high });
+    }
+}
+
+/// A range whose bounds differ from row to row; rare, and so not compiled for every level.
+struct RangeOfRows<T>(PhantomData<T>);
+
+impl<T: Integer> Kernel for RangeOfRows<T> {
+    #[inline(always)]
+    fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
         let rows = frame.rows;
-        frame.write_mask(step.to, rows, |frame, words| {
-            let [arg, low, high] = step.args.map(|place| frame.operand::<T>(place));
-            match (arg, low, high) {
-                (Operand::Rows(args), Operand::Scalar(low), Operand::Scalar(high)) => {
-                    each_word(rows, words, step.negate, |index| {
-                        with_chunk(args, index, |arg| {
-                            inside::<I, T>(arg, Chunk::Splat(low), Chunk::Splat(high))
-                        })
-                    })
-                }
-                (Operand::Scalar(arg), Operand::Scalar(low), Operand::Scalar(high)) => {
-                    constant(u64::from(low <= arg && arg <= high), step.negate)
-                }
-                _ => each_word(rows, words, step.negate, |index| {
-                    with_operand(arg, index, |arg| {
-                        with_operand(low, index, |low| {
-                            with_operand(high, index, |high| inside::<I, T>(arg, low, high))
-                        })
-                    })
-                }),
-            }
+        let mut taken = frame.take_mask(step.to);
+        let words = &mut taken.words[..rows.div_ceil(WORD)];
+        let [arg, low, high] = step.args.map(|place| frame.operand::<T>(place));
+        taken.extent = each_word!(rows, words, step.negate, |index| {
+            let (arg, low, high) = (
+                rows_of(arg, index),
+                rows_of(low, index),
+                rows_of(high, index),
+            );
+            inside::<I, T>(Chunk::Rows(&arg), Chunk::Rows(&low), Chunk::Rows(&high))
         });
+        frame.put_mask(step.to, taken);
+    }
+}
+
+/// A range with the same bounds for all rows.
+pub(super) struct Inside<T> {
+    pub(super) low: T,
+    pub(super) high: T,
+}
+
+impl<T: Element> Test1<T> for Inside<T> {
+    #[inline(always)]
+    fn test<I: Isa>(&self, args: Chunk<'_, T>) -> u64 {
+        inside::<I, T>(args, Chunk::Splat(self.low), Chunk::Splat(self.high))
     }
 }
 
 /// Which rows lie between two bounds.
 #[inline(always)]
-pub(super) fn inside<I: Isa, T: Element>(
-    arg: Chunk<'_, T>,
-    low: Chunk<'_, T>,
-    high: Chunk<'_, T>,
-) -> u64 {
+fn inside<I: Isa, T: Element>(arg: Chunk<'_, T>, low: Chunk<'_, T>, high: Chunk<'_, T>) -> u64 {
     !(I::less(arg, low) | I::less(high, arg))
 }
 
-/// [`with_chunk`] of an operand of either kind.
+/// A copy of the 64 rows at word `index` of an operand of either kind.
 #[inline(always)]
-fn with_operand<T: Element>(
-    operand: Operand<'_, T>,
-    index: usize,
-    test: impl Fn(Chunk<'_, T>) -> u64,
-) -> u64 {
+fn rows_of<T: Element>(operand: Operand<'_, T>, index: usize) -> [T; WORD] {
     match operand {
-        Operand::Scalar(value) => test(Chunk::Splat(value)),
-        Operand::Rows(rows) => with_chunk(rows, index, test),
+        Operand::Scalar(value) => [value; WORD],
+        Operand::Rows(rows) => match rows[index * WORD..].first_chunk() {
+            Some(chunk) => *chunk,
+            None => super::pad(&rows[index * WORD..]),
+        },
     }
 }

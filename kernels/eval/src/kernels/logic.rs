@@ -88,33 +88,34 @@ impl<Op: Bitwise> Kernel for Combine<Op> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
         let rows = frame.rows;
-        frame.write_mask(step.to, rows, |frame, words| {
-            match (frame.mask(step.args[0]), frame.mask(step.args[1])) {
-                (MaskView::Some(lhs), MaskView::Some(rhs)) => {
-                    let mut pairs = lhs.iter().zip(rhs);
-                    each_word(rows, words, false, |_| {
-                        pairs.next().map_or(0, |(lhs, rhs)| Op::apply(*lhs, *rhs))
-                    })
-                }
-                (lhs, rhs) => match (uniform(lhs), uniform(rhs)) {
-                    (Some(lhs), _) => of_one(
-                        rhs,
-                        Op::apply(lhs, 0),
-                        Op::apply(lhs, u64::MAX),
-                        rows,
-                        words,
-                    ),
-                    (_, Some(rhs)) => of_one(
-                        lhs,
-                        Op::apply(0, rhs),
-                        Op::apply(u64::MAX, rhs),
-                        rows,
-                        words,
-                    ),
-                    (None, None) => unreachable!("both are made of words"),
-                },
+        let mut taken = frame.take_mask(step.to);
+        let words = &mut taken.words[..rows.div_ceil(WORD)];
+        taken.extent = match (frame.mask(step.args[0]), frame.mask(step.args[1])) {
+            (MaskView::Some(lhs), MaskView::Some(rhs)) => {
+                let (lhs, rhs) = (&lhs[..words.len()], &rhs[..words.len()]);
+                each_word!(rows, words, false, |index| Op::apply(
+                    lhs[index], rhs[index]
+                ))
             }
-        });
+            (lhs, rhs) => match (uniform(lhs), uniform(rhs)) {
+                (Some(lhs), _) => of_one(
+                    rhs,
+                    Op::apply(lhs, 0),
+                    Op::apply(lhs, u64::MAX),
+                    rows,
+                    words,
+                ),
+                (_, Some(rhs)) => of_one(
+                    lhs,
+                    Op::apply(0, rhs),
+                    Op::apply(u64::MAX, rhs),
+                    rows,
+                    words,
+                ),
+                (None, None) => unreachable!("both are made of words"),
+            },
+        };
+        frame.put_mask(step.to, taken);
     }
 }
 
@@ -160,9 +161,10 @@ impl Kernel for Not {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
         let rows = frame.rows;
-        frame.write_mask(step.to, rows, |frame, words| {
-            of_one(frame.mask(step.args[0]), u64::MAX, 0, rows, words)
-        });
+        let mut taken = frame.take_mask(step.to);
+        let words = &mut taken.words[..rows.div_ceil(WORD)];
+        taken.extent = of_one(frame.mask(step.args[0]), u64::MAX, 0, rows, words);
+        frame.put_mask(step.to, taken);
     }
 }
 

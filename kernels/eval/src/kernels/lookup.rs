@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use unlade_program::{Inst, Ty};
 
-use super::{compare, map1, test1};
+use super::compare::Inside;
+use super::{Test1, map1, test1};
 use crate::Level;
 use crate::element::{Element, Integer, with_bits_of, with_integer};
 use crate::frame::{Entry, Extent, Frame, Kernel, Step};
@@ -67,15 +68,25 @@ struct LookupBit<T>(PhantomData<T>);
 impl<T: Integer> Kernel for LookupBit<T> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        let table = table(step, frame);
-        test1::<T>(step, frame, |indices| {
-            I::pack(&std::array::from_fn(|row| {
-                let index = indices.get(row).index();
-                table
-                    .get(index / 8)
-                    .map_or(0, |byte| byte >> (index % 8) & 1)
-            }))
-        });
+        test1::<I, T>(step, frame, &BitTable(table(step, frame)));
+    }
+}
+
+struct BitTable<'a>(&'a [u8]);
+
+impl<T: Integer> Test1<T> for BitTable<'_> {
+    #[inline(always)]
+    fn test<I: Isa>(&self, indices: Chunk<'_, T>) -> u64 {
+        let mut word = 0;
+        for row in 0..WORD {
+            let index = indices.get(row).index();
+            let bit = self
+                .0
+                .get(index / 8)
+                .map_or(0, |byte| byte >> (index % 8) & 1);
+            word |= u64::from(bit) << row;
+        }
+        word
     }
 }
 
@@ -89,14 +100,20 @@ impl<T: Integer> Kernel for InBounds<T> {
         };
         let entries =
             table(step, frame).len() * 8 / frame.table_types[number as usize].bits() as usize;
-        let Some(last) = entries.checked_sub(1) else {
-            let rows = frame.rows;
-            return frame.write_mask(step.to, rows, |_, _| Extent::None);
-        };
-        let (first, last) = (T::clamped(0), T::clamped(last as i128));
-        test1::<T>(step, frame, |indices| {
-            compare::inside::<I, T>(indices, Chunk::Splat(first), Chunk::Splat(last))
-        });
+        match entries.checked_sub(1) {
+            Some(last) => {
+                let inside = Inside {
+                    low: T::clamped(0),
+                    high: T::clamped(last as i128),
+                };
+                test1::<I, T>(step, frame, &inside);
+            }
+            None => {
+                let mut taken = frame.take_mask(step.to);
+                taken.extent = Extent::None;
+                frame.put_mask(step.to, taken);
+            }
+        }
     }
 }
 
@@ -114,24 +131,43 @@ impl<T: Integer> Kernel for InSet<T> {
         let set = frame.inputs.sets[set as usize];
         let entries = set.len() / size_of::<T>();
         if entries <= SMALL_SET {
-            let mut small = [T::default(); SMALL_SET];
-            for (index, value) in small[..entries].iter_mut().enumerate() {
+            let mut members = [T::default(); SMALL_SET];
+            for (index, value) in members[..entries].iter_mut().enumerate() {
                 *value = T::from_bytes(&set[index * size_of::<T>()..]);
             }
-            return test1::<T>(step, frame, |args| {
-                let members = &small[..entries];
-                members.iter().fold(0, |word, member| {
-                    word | I::equal(args, Chunk::Splat(*member))
-                })
-            });
+            test1::<I, T>(step, frame, &SmallSet(&members[..entries]));
+        } else {
+            test1::<I, T>(step, frame, &LargeSet { set, entries });
         }
-        test1::<T>(step, frame, |args| {
-            let mut word = 0;
-            for row in 0..WORD {
-                word |= u64::from(contains(set, entries, args.get(row))) << row;
-            }
-            word
-        });
+    }
+}
+
+struct SmallSet<'a, T>(&'a [T]);
+
+impl<T: Integer> Test1<T> for SmallSet<'_, T> {
+    #[inline(always)]
+    fn test<I: Isa>(&self, args: Chunk<'_, T>) -> u64 {
+        let mut word = 0;
+        for member in self.0 {
+            word |= I::equal(args, Chunk::Splat(*member));
+        }
+        word
+    }
+}
+
+struct LargeSet<'a> {
+    set: &'a [u8],
+    entries: usize,
+}
+
+impl<T: Integer> Test1<T> for LargeSet<'_> {
+    #[inline(always)]
+    fn test<I: Isa>(&self, args: Chunk<'_, T>) -> u64 {
+        let mut word = 0;
+        for row in 0..WORD {
+            word |= u64::from(contains(self.set, self.entries, args.get(row))) << row;
+        }
+        word
     }
 }
 

@@ -16,8 +16,8 @@ use unlade_program::{Inst, Ty};
 use crate::Level;
 use crate::element::Element;
 use crate::frame::{Entry, Extent, Frame, Operand, Step};
-use crate::isa::Chunk;
-use crate::mask::{WORD, low_bits};
+use crate::isa::{Chunk, Isa};
+use crate::mask::WORD;
 
 pub(crate) use movement::{append_mask, append_validity, compact, compact_mask, copy_to_output};
 
@@ -72,17 +72,29 @@ pub(crate) fn recipe(level: Level, inst: &Inst, arg: Option<Ty>, result: Option<
     }
 }
 
+// The loops below take no closures around anything with a vector instruction in it: a closure has
+// not the CPU features of the kernel that it is in, and would keep the instructions from being
+// inlined.
+
+/// The kernel of a range whose bounds differ from row to row.
+pub(crate) fn range_of_rows(arg: Option<Ty>) -> Recipe {
+    Recipe::plain(compare::range_of_rows(arg.unwrap_or(Ty::Mask)))
+}
+
 /// Computes each row of the result from one operand.
 #[inline(always)]
 fn map1<A: Element, R: Element>(step: &Step, frame: &mut Frame<'_, '_>, compute: impl Fn(A) -> R) {
-    frame.write(step.to, |frame, out| match frame.operand(step.args[0]) {
+    let mut taken = frame.take(step.to, size_of::<R>());
+    let out = taken.values::<R>(frame.rows);
+    match frame.operand::<A>(step.args[0]) {
         Operand::Scalar(arg) => out.fill(compute(arg)),
         Operand::Rows(args) => {
             for (out, arg) in out.iter_mut().zip(args) {
                 *out = compute(*arg);
             }
         }
-    });
+    }
+    frame.put(taken);
 }
 
 /// Computes each row of the result from two operands.
@@ -92,138 +104,132 @@ fn map2<A: Element, B: Element, R: Element>(
     frame: &mut Frame<'_, '_>,
     compute: impl Fn(A, B) -> R,
 ) {
-    frame.write(step.to, |frame, out| {
-        match (frame.operand(step.args[0]), frame.operand(step.args[1])) {
-            (Operand::Rows(lhs), Operand::Rows(rhs)) => {
-                for ((out, lhs), rhs) in out.iter_mut().zip(lhs).zip(rhs) {
-                    *out = compute(*lhs, *rhs);
-                }
+    let mut taken = frame.take(step.to, size_of::<R>());
+    let out = taken.values::<R>(frame.rows);
+    match (
+        frame.operand::<A>(step.args[0]),
+        frame.operand::<B>(step.args[1]),
+    ) {
+        (Operand::Rows(lhs), Operand::Rows(rhs)) => {
+            for ((out, lhs), rhs) in out.iter_mut().zip(lhs).zip(rhs) {
+                *out = compute(*lhs, *rhs);
             }
-            (Operand::Rows(lhs), Operand::Scalar(rhs)) => {
-                for (out, lhs) in out.iter_mut().zip(lhs) {
-                    *out = compute(*lhs, rhs);
-                }
-            }
-            (Operand::Scalar(lhs), Operand::Rows(rhs)) => {
-                for (out, rhs) in out.iter_mut().zip(rhs) {
-                    *out = compute(lhs, *rhs);
-                }
-            }
-            (Operand::Scalar(lhs), Operand::Scalar(rhs)) => out.fill(compute(lhs, rhs)),
         }
-    });
+        (Operand::Rows(lhs), Operand::Scalar(rhs)) => {
+            for (out, lhs) in out.iter_mut().zip(lhs) {
+                *out = compute(*lhs, rhs);
+            }
+        }
+        (Operand::Scalar(lhs), Operand::Rows(rhs)) => {
+            for (out, rhs) in out.iter_mut().zip(rhs) {
+                *out = compute(lhs, *rhs);
+            }
+        }
+        (Operand::Scalar(lhs), Operand::Scalar(rhs)) => out.fill(compute(lhs, rhs)),
+    }
+    frame.put(taken);
 }
+
+/// What a kernel asks of 64 rows of one operand. `test` must be `#[inline(always)]`.
+trait Test1<A> {
+    fn test<I: Isa>(&self, args: Chunk<'_, A>) -> u64;
+}
+
+/// What a kernel asks of 64 rows of two operands. `test` must be `#[inline(always)]`.
+trait Test2<A> {
+    fn test<I: Isa>(&self, lhs: Chunk<'_, A>, rhs: Chunk<'_, A>) -> u64;
+}
+
+/// Binds 64 rows at word `$index`; zeros stand for those beyond the last row.
+macro_rules! chunk {
+    (let $chunk:ident = $rows:expr, $index:expr) => {
+        let padded;
+        let rest = &$rows[$index * WORD..];
+        let $chunk = Chunk::Rows(match rest.first_chunk() {
+            Some(chunk) => chunk,
+            None => {
+                padded = $crate::kernels::pad(rest);
+                &padded
+            }
+        });
+    };
+}
+
+/// Fills the words of a mask, complemented if asked, clears the bits beyond the rows and says what
+/// is known of all of them.
+macro_rules! each_word {
+    ($rows:expr, $words:expr, $negate:expr, |$index:ident| $word:expr) => {{
+        let (rows, words): (usize, &mut [u64]) = ($rows, $words);
+        let flip = if $negate { u64::MAX } else { 0 };
+        let (mut any, mut all) = (0, u64::MAX);
+        for ($index, out) in words.iter_mut().enumerate() {
+            let bits = $word ^ flip;
+            any |= bits;
+            all &= bits;
+            *out = bits;
+        }
+        match words.last_mut() {
+            Some(last) if !rows.is_multiple_of(WORD) => {
+                // The last word was summed up with rows that do not exist.
+                *last &= $crate::mask::low_bits(rows % WORD);
+                $crate::mask::extent(rows, words)
+            }
+            _ => Extent::from_summary(any, all),
+        }
+    }};
+}
+
+use each_word;
 
 /// Computes a mask, 64 rows at a time, from one operand.
 #[inline(always)]
-fn test1<A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: impl Fn(Chunk<'_, A>) -> u64) {
-    let rows = frame.rows;
-    frame.write_mask(step.to, rows, |frame, words| {
-        match frame.operand(step.args[0]) {
-            Operand::Scalar(arg) => constant(test(Chunk::Splat(arg)), step.negate),
-            Operand::Rows(args) => each_word(rows, words, step.negate, |index| {
-                with_chunk(args, index, &test)
-            }),
-        }
-    });
-}
-
-/// Computes a mask, 64 rows at a time, from two operands.
-#[inline(always)]
-fn test2<A: Element, B: Element>(
-    step: &Step,
-    frame: &mut Frame<'_, '_>,
-    test: impl Fn(Chunk<'_, A>, Chunk<'_, B>) -> u64,
-) {
-    let rows = frame.rows;
-    let negate = step.negate;
-    frame.write_mask(step.to, rows, |frame, words| {
-        match (
-            frame.operand::<A>(step.args[0]),
-            frame.operand::<B>(step.args[1]),
-        ) {
-            (Operand::Rows(lhs), Operand::Rows(rhs)) => each_word(rows, words, negate, |index| {
-                with_chunk(lhs, index, |lhs| {
-                    with_chunk(rhs, index, |rhs| test(lhs, rhs))
-                })
-            }),
-            (Operand::Rows(lhs), Operand::Scalar(rhs)) => each_word(rows, words, negate, |index| {
-                with_chunk(lhs, index, |lhs| test(lhs, Chunk::Splat(rhs)))
-            }),
-            (Operand::Scalar(lhs), Operand::Rows(rhs)) => each_word(rows, words, negate, |index| {
-                with_chunk(rhs, index, |rhs| test(Chunk::Splat(lhs), rhs))
-            }),
-            (Operand::Scalar(lhs), Operand::Scalar(rhs)) => {
-                constant(test(Chunk::Splat(lhs), Chunk::Splat(rhs)), negate)
-            }
-        }
-    });
-}
-
-/// Fills the words of a mask, complemented if asked, and clears the bits beyond the rows.
-#[inline(always)]
-fn each_word(
-    rows: usize,
-    words: &mut [u64],
-    negate: bool,
-    mut word: impl FnMut(usize) -> u64,
-) -> Extent {
-    let flip = if negate { u64::MAX } else { 0 };
-    let (mut any, mut all) = (0, u64::MAX);
-    for (index, out) in words.iter_mut().enumerate() {
-        let bits = word(index) ^ flip;
-        any |= bits;
-        all &= bits;
-        *out = bits;
-    }
-    let tail = rows % WORD;
-    if tail != 0
-        && let Some(last) = words.last_mut()
-    {
-        // The last word was summed up with rows that do not exist.
-        *last &= low_bits(tail);
-        return extent(rows, words);
-    }
-    Extent::from_summary(any, all)
-}
-
-/// What is known of a mask that is already there, its bits beyond the rows clear.
-#[inline(always)]
-fn extent(rows: usize, words: &[u64]) -> Extent {
-    let Some((last, full)) = words.split_last() else {
-        return Extent::None;
+fn test1<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl Test1<A>) {
+    let (rows, negate) = (frame.rows, step.negate);
+    let mut taken = frame.take_mask(step.to);
+    let words = &mut taken.words[..rows.div_ceil(WORD)];
+    taken.extent = match frame.operand::<A>(step.args[0]) {
+        Operand::Scalar(arg) => constant(test.test::<I>(Chunk::Splat(arg)), negate),
+        Operand::Rows(args) => each_word!(rows, words, negate, |index| {
+            chunk!(let args = args, index);
+            test.test::<I>(args)
+        }),
     };
-    let (any, all) = summary(full);
-    Extent::from_summary(
-        any | last,
-        all & (last | !low_bits(rows - full.len() * WORD)),
-    )
+    frame.put_mask(step.to, taken);
 }
 
-/// The disjunction and the conjunction of words.
+/// Computes a mask, 64 rows at a time, from two operands of one type.
 #[inline(always)]
-fn summary(words: &[u64]) -> (u64, u64) {
-    words
-        .iter()
-        .fold((0, u64::MAX), |(any, all), word| (any | word, all & word))
-}
-
-/// Calls `test` with the 64 rows at word `index`; zeros stand for those beyond the last row.
-#[inline(always)]
-fn with_chunk<T: Element>(rows: &[T], index: usize, test: impl FnOnce(Chunk<'_, T>) -> u64) -> u64 {
-    let rest = &rows[index * WORD..];
-    let padded;
-    let chunk = match rest.first_chunk() {
-        Some(chunk) => chunk,
-        None => {
-            padded = pad(rest);
-            &padded
+fn test2<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl Test2<A>) {
+    let (rows, negate) = (frame.rows, step.negate);
+    let mut taken = frame.take_mask(step.to);
+    let words = &mut taken.words[..rows.div_ceil(WORD)];
+    taken.extent = match (
+        frame.operand::<A>(step.args[0]),
+        frame.operand::<A>(step.args[1]),
+    ) {
+        (Operand::Rows(lhs), Operand::Rows(rhs)) => each_word!(rows, words, negate, |index| {
+            chunk!(let lhs = lhs, index);
+            chunk!(let rhs = rhs, index);
+            test.test::<I>(lhs, rhs)
+        }),
+        (Operand::Rows(lhs), Operand::Scalar(rhs)) => each_word!(rows, words, negate, |index| {
+            chunk!(let lhs = lhs, index);
+            test.test::<I>(lhs, Chunk::Splat(rhs))
+        }),
+        (Operand::Scalar(lhs), Operand::Rows(rhs)) => each_word!(rows, words, negate, |index| {
+            chunk!(let rhs = rhs, index);
+            test.test::<I>(Chunk::Splat(lhs), rhs)
+        }),
+        (Operand::Scalar(lhs), Operand::Scalar(rhs)) => {
+            constant(test.test::<I>(Chunk::Splat(lhs), Chunk::Splat(rhs)), negate)
         }
     };
-    test(Chunk::Rows(chunk))
+    frame.put_mask(step.to, taken);
 }
 
+/// The last rows of a tile, filled up to 64.
 #[cold]
+#[inline(never)]
 fn pad<T: Element>(rest: &[T]) -> [T; WORD] {
     let mut padded = [T::default(); WORD];
     padded[..rest.len()].copy_from_slice(rest);

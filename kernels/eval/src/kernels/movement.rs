@@ -66,11 +66,12 @@ impl Kernel for ReadBits {
             }
             other => unreachable!("{other:?} reads no bits"),
         };
-        let rows = frame.tile_rows;
-        frame.write_mask(step.to, rows, |frame, words| match bits {
-            Some(bits) => frame.read_bits(bits, words),
+        let mut taken = frame.take_mask(step.to);
+        taken.extent = match bits {
+            Some(bits) => frame.read_bits(bits, &mut taken.words[..frame.tile_rows.div_ceil(WORD)]),
             None => Extent::All,
-        });
+        };
+        frame.put_mask(step.to, taken);
     }
 }
 
@@ -79,11 +80,15 @@ struct Compact<const WIDTH: usize>;
 impl<const WIDTH: usize> Kernel for Compact<WIDTH> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        frame.write_bytes(step.to, WIDTH, |frame, out| {
-            let values = frame.bytes(step.args[0], WIDTH, frame.tile_rows);
-            let kept = rows::compress::<I, WIDTH>(values, kept_words(frame), out);
+        let mut taken = frame.take(step.to, WIDTH);
+        let values = frame.bytes(step.args[0], WIDTH, frame.tile_rows);
+        if frame.registers.listed.is_empty() {
+            let kept = rows::compress::<I, WIDTH>(values, kept_words(frame), taken.bytes());
             debug_assert_eq!(kept, frame.rows);
-        });
+        } else {
+            rows::gather::<WIDTH>(values, &frame.registers.listed, taken.bytes());
+        }
+        frame.put(taken);
     }
 }
 
@@ -93,16 +98,17 @@ impl Kernel for CompactMask {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
         let kept = frame.rows;
-        frame.write_mask(step.to, kept, |frame, words| {
-            match frame.mask(step.args[0]) {
-                MaskView::None => Extent::None,
-                MaskView::All => Extent::All,
-                MaskView::Some(values) => {
-                    rows::compress_words::<I>(values, kept_words(frame), words);
-                    super::extent(kept, words)
-                }
+        let mut taken = frame.take_mask(step.to);
+        taken.extent = match frame.mask(step.args[0]) {
+            MaskView::None => Extent::None,
+            MaskView::All => Extent::All,
+            MaskView::Some(values) => {
+                let words = &mut taken.words[..kept.div_ceil(WORD)];
+                rows::compress_words::<I>(values, kept_words(frame), words);
+                mask::extent(kept, words)
             }
-        });
+        };
+        frame.put_mask(step.to, taken);
     }
 }
 
@@ -120,12 +126,13 @@ struct CopyToOutput<T>(PhantomData<T>);
 impl<T: Element> Kernel for CopyToOutput<T> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        frame.write(step.to, |frame, out: &mut [T]| {
-            match frame.operand(step.args[0]) {
-                Operand::Scalar(value) => out.fill(value),
-                Operand::Rows(rows) => out.copy_from_slice(rows),
-            }
-        });
+        let mut taken = frame.take(step.to, size_of::<T>());
+        let out = taken.values::<T>(frame.rows);
+        match frame.operand::<T>(step.args[0]) {
+            Operand::Scalar(value) => out.fill(value),
+            Operand::Rows(rows) => out.copy_from_slice(rows),
+        }
+        frame.put(taken);
     }
 }
 

@@ -24,29 +24,27 @@ struct Select<T>(PhantomData<T>);
 impl<T: Element> Kernel for Select<T> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        frame.write(step.to, |frame, out: &mut [T]| {
-            let then = frame.operand::<T>(step.args[1]);
-            let other = frame.operand::<T>(step.args[2]);
-            let words = match frame.mask(step.args[0]) {
-                MaskView::None => return copy(other, out),
-                MaskView::All => return copy(then, out),
-                MaskView::Some(words) => words,
-            };
-            match (then, other) {
-                (Operand::Rows(then), Operand::Rows(other)) => {
-                    blend::<I, T>(words, out, |row| then[row], |row| other[row]);
-                }
-                (Operand::Rows(then), Operand::Scalar(other)) => {
-                    blend::<I, T>(words, out, |row| then[row], |_| other);
-                }
-                (Operand::Scalar(then), Operand::Rows(other)) => {
-                    blend::<I, T>(words, out, |_| then, |row| other[row]);
-                }
-                (Operand::Scalar(then), Operand::Scalar(other)) => {
-                    blend::<I, T>(words, out, |_| then, |_| other);
-                }
+        let mut taken = frame.take(step.to, size_of::<T>());
+        let out = taken.values::<T>(frame.rows);
+        let then = frame.operand::<T>(step.args[1]);
+        let other = frame.operand::<T>(step.args[2]);
+        match (frame.mask(step.args[0]), then, other) {
+            (MaskView::None, _, _) => copy(other, out),
+            (MaskView::All, _, _) => copy(then, out),
+            (MaskView::Some(words), Operand::Rows(then), Operand::Rows(other)) => {
+                blend::<I, T>(words, out, |row| then[row], |row| other[row]);
             }
-        });
+            (MaskView::Some(words), Operand::Rows(then), Operand::Scalar(other)) => {
+                blend::<I, T>(words, out, |row| then[row], |_| other);
+            }
+            (MaskView::Some(words), Operand::Scalar(then), Operand::Rows(other)) => {
+                blend::<I, T>(words, out, |_| then, |row| other[row]);
+            }
+            (MaskView::Some(words), Operand::Scalar(then), Operand::Scalar(other)) => {
+                blend::<I, T>(words, out, |_| then, |_| other);
+            }
+        }
+        frame.put(taken);
     }
 }
 
@@ -84,21 +82,20 @@ impl Kernel for SelectMask {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
         let rows = frame.rows;
-        frame.write_mask(step.to, rows, |frame, words| {
-            let [mask, then, other] = step.args.map(|place| frame.mask(place));
-            match (mask, then, other) {
-                (MaskView::All, MaskView::None, _) | (MaskView::None, _, MaskView::None) => {
-                    Extent::None
-                }
-                (MaskView::All, MaskView::All, _) | (MaskView::None, _, MaskView::All) => {
-                    Extent::All
-                }
-                _ => each_word(rows, words, false, |index| {
-                    let mask = word(mask, index);
-                    (word(then, index) & mask) | (word(other, index) & !mask)
-                }),
+        let mut taken = frame.take_mask(step.to);
+        let words = &mut taken.words[..rows.div_ceil(WORD)];
+        let [mask, then, other] = step.args.map(|place| frame.mask(place));
+        taken.extent = match (mask, then, other) {
+            (MaskView::All, MaskView::None, _) | (MaskView::None, _, MaskView::None) => {
+                Extent::None
             }
-        });
+            (MaskView::All, MaskView::All, _) | (MaskView::None, _, MaskView::All) => Extent::All,
+            _ => each_word!(rows, words, false, |index| {
+                let mask = word(mask, index);
+                (word(then, index) & mask) | (word(other, index) & !mask)
+            }),
+        };
+        frame.put_mask(step.to, taken);
     }
 }
 
