@@ -3,7 +3,8 @@
 
 use arrow_schema::{DataType, TimeUnit};
 use unlade_program::{
-    BinaryOp, CastRule, CompareOp, FloatOrder, Imm, Inst, OverflowOp, Rounding, TrapCode, Ty, Val,
+    BinaryOp, CastRule, CompareOp, FloatOrder, Imm, Inst, OverflowOp, Rounding, TrapCode, Ty,
+    UnaryOp, Val,
 };
 
 use super::builder::FALSE;
@@ -179,7 +180,7 @@ impl Lowering<'_> {
                 let float = self.wrapped(arg, types.ty, Ty::F64);
                 let scaled = self.scaled(BinaryOp::Mul, float, scale);
                 let whole = self.builder.push(Inst::Unary {
-                    op: unlade_program::UnaryOp::Round,
+                    op: UnaryOp::Round,
                     arg: scaled,
                 });
                 let value = self.builder.push(Inst::Cast {

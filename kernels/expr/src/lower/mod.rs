@@ -25,7 +25,9 @@ mod sweep;
 mod tests;
 
 use arrow_schema::Schema;
-use unlade_program::{Column, Imm, Inst, Output, TrapCode, Ty, Val};
+use unlade_program::{
+    CastRule, Column, CompareOp, FloatOrder, Imm, Inst, Output, TrapCode, Ty, Val,
+};
 
 use self::builder::{Builder, FALSE, TRUE};
 use self::dictionary::{Reading, Reads, Stage};
@@ -302,21 +304,19 @@ impl Lowering<'_> {
         }
     }
 
-    /// The truth of a comparison with the zero of a type.
+    /// Whether a number is zero, of either sign.
     fn is_zero(&mut self, ty: Ty, value: Val) -> Val {
         let zero = self.builder.constant(Imm::zero(ty));
-        let (op, order) = (
-            unlade_program::CompareOp::Eq,
-            unlade_program::FloatOrder::Ieee,
-        );
-        self.builder.compare(ty, op, order, value, zero)
+        self.builder
+            .compare(ty, CompareOp::Eq, FloatOrder::Ieee, value, zero)
     }
 
+    /// A cast that wraps, or nothing where the types are the same.
     fn wrapped(&mut self, arg: Val, from: Ty, to: Ty) -> Val {
         if from == to {
             return arg;
         }
-        let rule = unlade_program::CastRule::Wrap;
+        let rule = CastRule::Wrap;
         self.builder.push(Inst::Cast { rule, arg, to })
     }
 }
