@@ -17,6 +17,7 @@ pub mod placement;
 pub mod pool;
 mod receipt;
 mod runtime;
+pub mod scheduler;
 mod stream;
 mod sync;
 mod ticket;

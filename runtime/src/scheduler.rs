@@ -1,0 +1,601 @@
+//! Which job goes to which device when, and what becomes of it.
+//!
+//! A pure state machine: [`Scheduler::step`] takes an [`Event`] and the time and says what to do.
+//! It reads no clock, starts no thread and draws no random number, so that a simulation replays
+//! from its seed. Whoever drives it owns the queues and the memory.
+//!
+//! The rules:
+//! - A job ends exactly once, in [`Action::End`]; jobs of one stream end in the order in which they
+//!   were submitted.
+//! - Everything is bounded: jobs that wait, lists and bytes on each device.
+//! - Higher [`Priority`] goes first; among equals, sessions share a device by bytes, each by its
+//!   weight; within a session, first come, first served.
+//! - A device fault is retried elsewhere, on each of a job's devices at most once. A device that
+//!   failed is in quarantine, twice as long each time, and comes back with one job on trial.
+//! - Cancelling or missing a deadline ends a job at once. If a device is working on it, the device
+//!   is left to finish, and the memory returns with its completion.
+//!
+//! ```
+//! use std::time::Duration;
+//! use unlade_hal::Timestamp;
+//! use unlade_runtime::placement::DeviceIndex;
+//! use unlade_runtime::scheduler::{Action, End, Event, Job, JobId, Limits, Scheduler};
+//!
+//! let mut scheduler = Scheduler::new(vec![Limits::default(); 2], Default::default());
+//! let job = Job { devices: vec![DeviceIndex(1), DeviceIndex(0)], ..Job::new(4096) };
+//! let start = Timestamp::default();
+//! let actions = scheduler.step(Event::Submit { job, id: JobId(7) }, start);
+//! assert_eq!(actions, [Action::Dispatch { id: JobId(7), device: DeviceIndex(1) }]);
+//!
+//! // The device fails: the job is retried elsewhere, and the device rests for a while.
+//! let lost = Event::Lost { device: DeviceIndex(1), leaked: vec![] };
+//! let actions = scheduler.step(lost, start);
+//! assert_eq!(actions, [Action::Dispatch { id: JobId(7), device: DeviceIndex(0) }]);
+//!
+//! let done = Event::Completed { id: JobId(7), device: DeviceIndex(0) };
+//! let actions = scheduler.step(done, Timestamp(Duration::from_millis(1)));
+//! assert_eq!(actions, [Action::End { id: JobId(7), end: End::Done(DeviceIndex(0)) }]);
+//! ```
+
+mod device;
+mod order;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use unlade_hal::Timestamp;
+
+use self::device::DeviceState;
+use self::order::Streams;
+use self::waiting::Waiting;
+use crate::placement::DeviceIndex;
+
+/// One batch on its way, as the driver names it. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// A stream of jobs that end in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// Those among whom devices are shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(pub u64);
+
+/// Which jobs go first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// When nothing else waits.
+    Background,
+    /// As they come.
+    #[default]
+    Normal,
+    /// Before all others.
+    Interactive,
+}
+
+/// What a job is, as far as scheduling is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Whose it is.
+    pub session: SessionKey,
+    /// The session's share, relative to others; 0 counts as 1.
+    pub weight: u32,
+    /// Bytes that it occupies on a device.
+    pub bytes: u64,
+    /// Which jobs it goes before.
+    pub priority: Priority,
+    /// When it ends at the latest.
+    pub deadline: Option<Timestamp>,
+    /// The stream that it belongs to.
+    pub stream: Option<StreamId>,
+    /// The devices that may run it, the best first.
+    pub devices: Vec<DeviceIndex>,
+}
+
+impl Job {
+    /// A job of no particular session, for no device yet.
+    pub fn new(bytes: u64) -> Self {
+        Job {
+            session: SessionKey::default(),
+            weight: 1,
+            bytes,
+            priority: Priority::default(),
+            deadline: None,
+            stream: None,
+            devices: Vec::new(),
+        }
+    }
+}
+
+/// What a device takes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Lists.
+    pub depth: u32,
+    /// Bytes; a larger job goes alone.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    /// Four lists of together 1 GiB.
+    fn default() -> Self {
+        Limits {
+            depth: 4,
+            bytes: 1 << 30,
+        }
+    }
+}
+
+/// What is the same for all devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Most jobs that may wait for a device or for their turn to end.
+    pub max_jobs: usize,
+    /// How long a device rests after its first failure.
+    pub quarantine: Duration,
+    /// How long it rests at most.
+    pub max_quarantine: Duration,
+}
+
+impl Default for Settings {
+    /// 4,096 jobs; from one second to five minutes of quarantine.
+    fn default() -> Self {
+        Settings {
+            max_jobs: 4096,
+            quarantine: Duration::from_secs(1),
+            max_quarantine: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody wants a job done.
+    Submit {
+        /// Its name.
+        id: JobId,
+        /// What it is.
+        job: Job,
+    },
+    /// A device has done a job.
+    Completed {
+        /// The job.
+        id: JobId,
+        /// The device.
+        device: DeviceIndex,
+    },
+    /// A device found an error in the data, which is the same on every device.
+    Trapped {
+        /// The job.
+        id: JobId,
+        /// The device.
+        device: DeviceIndex,
+    },
+    /// A device's queue had no room after all.
+    Full {
+        /// The job.
+        id: JobId,
+        /// The device.
+        device: DeviceIndex,
+    },
+    /// A device failed on one job but goes on: a checksum was wrong, memory ran out.
+    Failed {
+        /// The job.
+        id: JobId,
+        /// The device.
+        device: DeviceIndex,
+    },
+    /// A device is lost, with everything that it was working on.
+    Lost {
+        /// The device.
+        device: DeviceIndex,
+        /// Jobs whose memory cannot be proven quiet and is abandoned.
+        leaked: Vec<JobId>,
+    },
+    /// An attempt to bring a device back has ended, whether it succeeded or not.
+    Revived {
+        /// The device.
+        device: DeviceIndex,
+        /// Whether it takes jobs again.
+        ready: bool,
+    },
+    /// Somebody does not want a job done any more.
+    Cancel {
+        /// The job.
+        id: JobId,
+    },
+    /// Time has passed. Due at the latest when [`Scheduler::next_tick`] says.
+    Tick,
+    /// Nothing is taken any more, and whatever waits ends.
+    Shutdown,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Hand a job to a device.
+    Dispatch {
+        /// The job.
+        id: JobId,
+        /// The device.
+        device: DeviceIndex,
+    },
+    /// A job has ended: tell whoever waits for it.
+    End {
+        /// The job.
+        id: JobId,
+        /// How.
+        end: End,
+    },
+    /// Try to bring a device back, and report [`Event::Revived`].
+    Revive {
+        /// The device.
+        device: DeviceIndex,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// A device has done it.
+    Done(DeviceIndex),
+    /// There is an error in the data.
+    Trapped(DeviceIndex),
+    /// All its devices failed or are in quarantine.
+    NoDevice,
+    /// It was cancelled.
+    Cancelled,
+    /// Its deadline passed.
+    TimedOut,
+    /// Too many jobs wait; it was never taken.
+    Refused,
+    /// The scheduler was shut down.
+    Shutdown,
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Jobs taken.
+    pub submitted: u64,
+    /// Jobs ended, in whatever way.
+    pub ended: u64,
+    /// Jobs handed to a device once more after a fault.
+    pub retries: u64,
+    /// Jobs whose memory was abandoned with a device.
+    pub leaked: u64,
+    /// Times that a device was lost.
+    pub losses: u64,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Scheduler {
+    settings: Settings,
+    devices: Vec<DeviceState>,
+    jobs: BTreeMap<JobId, Entry>,
+    waiting: Waiting,
+    streams: Streams,
+    deadlines: BTreeMap<(Timestamp, JobId), ()>,
+    counts: Counts,
+    shut: bool,
+}
+
+/// A job that has not ended, or that a device still works on.
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    /// The position in `job.devices` of the one it waits for or is on.
+    turn: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    OnDevice,
+    /// Ended for its owner, but a device still works on it.
+    Detached,
+}
+
+impl Scheduler {
+    /// A scheduler for devices with these limits.
+    pub fn new(devices: Vec<Limits>, settings: Settings) -> Self {
+        Scheduler {
+            settings,
+            waiting: Waiting::new(devices.len()),
+            devices: devices.into_iter().map(DeviceState::new).collect(),
+            jobs: BTreeMap::new(),
+            streams: Streams::default(),
+            deadlines: BTreeMap::new(),
+            counts: Counts::default(),
+            shut: false,
+        }
+    }
+
+    /// Takes note of what happened and says what to do, in this order.
+    ///
+    /// # Panics
+    /// On events about jobs or devices that do not exist, except where a job may have ended
+    /// meanwhile.
+    pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Submit { id, job } => self.submit(id, job, &mut actions),
+            Event::Completed { id, device } => {
+                self.devices[device.0].succeeded();
+                self.leave(id, device, Some(End::Done(device)), &mut actions);
+            }
+            Event::Trapped { id, device } => {
+                self.devices[device.0].succeeded();
+                self.leave(id, device, Some(End::Trapped(device)), &mut actions);
+            }
+            Event::Full { id, device } => {
+                self.devices[device.0].full = true;
+                self.leave(id, device, None, &mut actions);
+            }
+            Event::Failed { id, device } => self.failed(id, device, &mut actions),
+            Event::Lost { device, leaked } => self.lost(device, &leaked, now, &mut actions),
+            Event::Revived { device, ready } => {
+                self.devices[device.0].revived(ready, &self.settings, now);
+            }
+            Event::Cancel { id } => self.detach(id, End::Cancelled, &mut actions),
+            Event::Tick => {}
+            Event::Shutdown => self.shutdown(&mut actions),
+        }
+        self.expire(now, &mut actions);
+        self.revive(now, &mut actions);
+        self.dispatch(&mut actions);
+        actions
+    }
+
+    /// When a [`Event::Tick`] is due, if one is.
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        let deadline = self.deadlines.keys().next().map(|(at, _)| *at);
+        let rested = self.devices.iter().filter_map(DeviceState::rests_until);
+        deadline.into_iter().chain(rested).min()
+    }
+
+    /// Counts since the start.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Jobs that have not ended for their owners.
+    pub fn open_jobs(&self) -> usize {
+        (self.counts.submitted - self.counts.ended) as usize
+    }
+
+    /// Lists and bytes on a device.
+    pub fn in_flight(&self, device: DeviceIndex) -> (u32, u64) {
+        (self.devices[device.0].lists, self.devices[device.0].bytes)
+    }
+
+    /// Jobs and bytes waiting for a device: what its queue wait is estimated from.
+    pub fn waiting(&self, device: DeviceIndex) -> (usize, u64) {
+        self.waiting.load(device)
+    }
+
+    /// Whether a device is in quarantine.
+    pub fn is_quarantined(&self, device: DeviceIndex) -> bool {
+        !self.devices[device.0].takes_jobs()
+    }
+
+    fn submit(&mut self, id: JobId, job: Job, actions: &mut Vec<Action>) {
+        let open = self.open_jobs();
+        self.counts.submitted += 1;
+        if let Some(stream) = job.stream {
+            self.streams.enter(stream, id);
+        }
+        let refused = if self.shut {
+            Some(End::Shutdown)
+        } else if open >= self.settings.max_jobs {
+            Some(End::Refused)
+        } else {
+            None
+        };
+        if let Some(end) = refused {
+            return self.end(id, job.stream, end, actions);
+        }
+        if let Some(deadline) = job.deadline {
+            self.deadlines.insert((deadline, id), ());
+        }
+        let entry = Entry {
+            job,
+            turn: 0,
+            stage: Stage::Waiting,
+        };
+        let before = self.jobs.insert(id, entry);
+        assert!(before.is_none(), "job {id:?} was submitted before");
+        self.wait_from(id, 0, actions);
+    }
+
+    /// Lets a job wait for the first of its devices from `turn` on that takes jobs.
+    fn wait_from(&mut self, id: JobId, turn: usize, actions: &mut Vec<Action>) {
+        let entry = self.jobs.get_mut(&id).expect("the caller has it");
+        let ready = |device: &DeviceIndex| self.devices[device.0].takes_jobs();
+        match (turn..entry.job.devices.len()).find(|at| ready(&entry.job.devices[*at])) {
+            Some(turn) => {
+                entry.turn = turn;
+                entry.stage = Stage::Waiting;
+                self.waiting.push(id, entry.job.devices[turn], &entry.job);
+            }
+            None => self.finish(id, End::NoDevice, actions),
+        }
+    }
+
+    /// A device has let go of a job. Without an end, the job waits again, as the first.
+    fn leave(
+        &mut self,
+        id: JobId,
+        device: DeviceIndex,
+        end: Option<End>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if entry.stage == Stage::Waiting || entry.job.devices[entry.turn] != device {
+            return; // said twice, or after the job went elsewhere
+        }
+        self.devices[device.0].leave(entry.job.bytes);
+        if end.is_some() {
+            self.devices[device.0].full = false;
+        }
+        match (entry.stage, end) {
+            (Stage::Detached, _) => drop(self.jobs.remove(&id)),
+            (_, Some(end)) => self.finish(id, end, actions),
+            (_, None) => {
+                entry.stage = Stage::Waiting;
+                self.waiting.push_front(id, device, &entry.job);
+            }
+        }
+    }
+
+    fn failed(&mut self, id: JobId, device: DeviceIndex, actions: &mut Vec<Action>) {
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if entry.stage == Stage::Waiting || entry.job.devices[entry.turn] != device {
+            return;
+        }
+        self.devices[device.0].leave(entry.job.bytes);
+        self.devices[device.0].full = false;
+        self.retry(id, actions);
+    }
+
+    /// A job's device has failed it: on to the next one.
+    fn retry(&mut self, id: JobId, actions: &mut Vec<Action>) {
+        let entry = &self.jobs[&id];
+        if entry.stage == Stage::Detached {
+            self.jobs.remove(&id);
+            return;
+        }
+        let next = entry.turn + 1;
+        self.counts.retries += u64::from(next < entry.job.devices.len());
+        self.wait_from(id, next, actions);
+    }
+
+    fn lost(
+        &mut self,
+        device: DeviceIndex,
+        leaked: &[JobId],
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        self.counts.losses += 1;
+        self.counts.leaked += leaked.len() as u64;
+        self.devices[device.0].lost(&self.settings, now);
+        let on_device = |entry: &Entry| {
+            entry.stage != Stage::Waiting && entry.job.devices[entry.turn] == device
+        };
+        let working: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, entry)| on_device(entry))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in working {
+            self.devices[device.0].leave(self.jobs[&id].job.bytes);
+            self.retry(id, actions);
+        }
+        // Those who only waited for it were not failed by it, but need not wait any longer.
+        for id in self.waiting.drain(device) {
+            let turn = self.jobs[&id].turn;
+            self.wait_from(id, turn + 1, actions);
+        }
+    }
+
+    /// Ends a job for its owner, wherever it is.
+    fn detach(&mut self, id: JobId, end: End, actions: &mut Vec<Action>) {
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        match entry.stage {
+            Stage::Waiting => {
+                self.waiting
+                    .remove(id, entry.job.devices[entry.turn], &entry.job);
+                self.finish(id, end, actions);
+            }
+            Stage::OnDevice => {
+                entry.stage = Stage::Detached;
+                let (stream, deadline) = (entry.job.stream, entry.job.deadline);
+                self.forget_deadline(id, deadline);
+                self.end(id, stream, end, actions);
+            }
+            Stage::Detached => {}
+        }
+    }
+
+    fn finish(&mut self, id: JobId, end: End, actions: &mut Vec<Action>) {
+        let entry = self.jobs.remove(&id).expect("a job is finished once");
+        self.forget_deadline(id, entry.job.deadline);
+        self.end(id, entry.job.stream, end, actions);
+    }
+
+    fn end(&mut self, id: JobId, stream: Option<StreamId>, end: End, actions: &mut Vec<Action>) {
+        let ended = match stream {
+            None => vec![(id, end)],
+            Some(stream) => self.streams.leave(stream, id, end),
+        };
+        self.counts.ended += ended.len() as u64;
+        actions.extend(ended.into_iter().map(|(id, end)| Action::End { id, end }));
+    }
+
+    fn forget_deadline(&mut self, id: JobId, deadline: Option<Timestamp>) {
+        if let Some(deadline) = deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+    }
+
+    fn shutdown(&mut self, actions: &mut Vec<Action>) {
+        self.shut = true;
+        let open: Vec<JobId> = self.jobs.keys().copied().collect();
+        for id in open {
+            self.detach(id, End::Shutdown, actions);
+        }
+    }
+
+    fn expire(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        while let Some((&(at, id), ())) = self.deadlines.first_key_value() {
+            if at > now {
+                break;
+            }
+            self.deadlines.remove(&(at, id));
+            self.detach(id, End::TimedOut, actions);
+        }
+    }
+
+    fn revive(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        for (index, device) in self.devices.iter_mut().enumerate() {
+            if !self.shut && device.begin_revival(now) {
+                actions.push(Action::Revive {
+                    device: DeviceIndex(index),
+                });
+            }
+        }
+    }
+
+    fn dispatch(&mut self, actions: &mut Vec<Action>) {
+        for (index, state) in self.devices.iter_mut().enumerate() {
+            let device = DeviceIndex(index);
+            while state.has_room() {
+                let fits = |bytes| state.fits(bytes);
+                let Some(id) = self.waiting.pop(device, fits) else {
+                    break;
+                };
+                let entry = self.jobs.get_mut(&id).expect("what waits is open");
+                entry.stage = Stage::OnDevice;
+                state.enter(entry.job.bytes);
+                actions.push(Action::Dispatch { id, device });
+            }
+        }
+    }
+}

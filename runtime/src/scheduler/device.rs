@@ -1,0 +1,125 @@
+//! One device, as the scheduler sees it.
+
+use std::time::Duration;
+
+use unlade_hal::Timestamp;
+
+use super::{Limits, Settings};
+
+#[derive(Debug)]
+pub(super) struct DeviceState {
+    limits: Limits,
+    health: Health,
+    /// Lists and bytes on the device.
+    pub(super) lists: u32,
+    pub(super) bytes: u64,
+    /// Whether its queue refused a list and none has left it since.
+    pub(super) full: bool,
+    /// Losses without a success in between.
+    losses: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Ready,
+    /// Back, with one job to prove it.
+    OnTrial,
+    /// Lost; to be revived then.
+    Resting(Timestamp),
+    /// Lost; an attempt to revive it is under way.
+    Reviving,
+}
+
+impl DeviceState {
+    pub(super) fn new(limits: Limits) -> Self {
+        DeviceState {
+            limits,
+            health: Health::Ready,
+            lists: 0,
+            bytes: 0,
+            full: false,
+            losses: 0,
+        }
+    }
+
+    pub(super) fn takes_jobs(&self) -> bool {
+        matches!(self.health, Health::Ready | Health::OnTrial)
+    }
+
+    pub(super) fn rests_until(&self) -> Option<Timestamp> {
+        match self.health {
+            Health::Resting(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        let depth = match self.health {
+            Health::Ready => self.limits.depth.max(1),
+            Health::OnTrial => 1,
+            Health::Resting(_) | Health::Reviving => 0,
+        };
+        // A full queue that nothing is left on has made room without telling.
+        self.lists < depth && !(self.full && self.lists > 0)
+    }
+
+    /// Whether so many bytes more are allowed. What is larger than the limit goes alone.
+    pub(super) fn fits(&self, bytes: u64) -> bool {
+        self.lists == 0 || self.bytes.saturating_add(bytes) <= self.limits.bytes
+    }
+
+    pub(super) fn enter(&mut self, bytes: u64) {
+        self.lists += 1;
+        self.bytes += bytes;
+        self.full = false;
+    }
+
+    pub(super) fn leave(&mut self, bytes: u64) {
+        self.lists -= 1;
+        self.bytes -= bytes;
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        if self.health == Health::OnTrial {
+            self.health = Health::Ready;
+        }
+        if self.health == Health::Ready {
+            self.losses = 0;
+        }
+    }
+
+    pub(super) fn lost(&mut self, settings: &Settings, now: Timestamp) {
+        self.full = false;
+        self.rest(settings, now);
+    }
+
+    pub(super) fn revived(&mut self, ready: bool, settings: &Settings, now: Timestamp) {
+        if ready {
+            self.health = Health::OnTrial;
+        } else {
+            self.rest(settings, now);
+        }
+    }
+
+    /// Whether to try to bring the device back now.
+    pub(super) fn begin_revival(&mut self, now: Timestamp) -> bool {
+        let due = self.rests_until().is_some_and(|until| until <= now);
+        if due {
+            self.health = Health::Reviving;
+        }
+        due
+    }
+
+    fn rest(&mut self, settings: &Settings, now: Timestamp) {
+        let doublings = self.losses.min(20);
+        self.losses = self.losses.saturating_add(1);
+        let time = settings.quarantine.saturating_mul(1 << doublings);
+        let until = now
+            .0
+            .saturating_add(time.min(settings.max_quarantine).max(TICK));
+        self.health = Health::Resting(Timestamp(until));
+    }
+}
+
+/// A device that is lost again and again does not keep the driver busy.
+const TICK: Duration = Duration::from_micros(1);
