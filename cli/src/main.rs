@@ -1,4 +1,80 @@
-//! cli
-#![forbid(unsafe_code)]
+//! The `unlade` command.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`args`] | the command line: commands, flags, their help |
+//! | [`config`] | `unlade.toml`, under the variables and the flags |
+//! | [`commands`] | one module per command |
+//! | [`error`] | errors and exit codes |
+//! | [`report`] | what is printed or written about a run: tables, receipts, trace, timeline |
+//! | [`interrupt`] | Ctrl-C |
 
-fn main() {}
+#![forbid(unsafe_code)]
+// A command's output is what it prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod args;
+mod commands;
+mod config;
+mod error;
+mod interrupt;
+mod report;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+use crate::error::Failure;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    report::style::choose(arguments.color);
+    start_log(arguments.verbose);
+    quiet_decoders();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let settings = config::Settings::load(arguments.config.as_deref())?;
+    let verbosity = report::Verbosity::new(arguments.quiet, arguments.verbose);
+    match arguments.command {
+        Command::Run(run) => commands::run::run(run.merged(&settings)?, verbosity),
+        Command::Explain(explain) => commands::explain::run(explain.merged(&settings)?),
+        Command::Devices(devices) => commands::devices::run(&devices),
+        Command::Functions(functions) => commands::functions::run(&functions),
+        Command::Doctor(doctor) => commands::doctor::run(&doctor),
+        Command::Demo(demo) => commands::demo::run(&demo, verbosity),
+        Command::Completions(completions) => commands::completions::run(&completions),
+    }
+}
+
+/// `-v` shows what the runtime decides, `-vv` each step; `UNLADE_LOG` takes a filter of its own.
+fn start_log(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let level = match verbose {
+        0 => "warn",
+        1 => "unlade=info,unlade_runtime=info,warn",
+        _ => "unlade=debug,unlade_runtime=debug,info",
+    };
+    let filter = EnvFilter::try_from_env("UNLADE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(report::style::is_coloured())
+        .init();
+}
+
+/// Panics of decoders become errors that name the file; the default hook would print them first.
+fn quiet_decoders() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !unlade_ingest::is_decoding() {
+            default(panic);
+        }
+    }));
+}

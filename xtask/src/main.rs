@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`bench`] | measurements beside the peers and the machine's floors |
 //! | [`test`] | every check that a change must pass |
 //! | [`step`] | one command, its outcome and its time |
 //! | [`tools`] | tools that are installed when they are missing |
@@ -10,6 +11,7 @@
 // A task's output is what it prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod step;
 mod test;
 mod tools;
@@ -31,12 +33,15 @@ struct Arguments {
 enum Task {
     /// Run every check: format, lints, tests, documentation, models, other targets, licences
     Test(test::Options),
+    /// Measure beside arrow-rs, Polars, DuckDB and the machine's own floors
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let passed = match arguments.task {
         Task::Test(options) => test::run(&options),
+        Task::Bench(options) => bench::run(&options),
     };
     if passed {
         ExitCode::SUCCESS

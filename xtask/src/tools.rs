@@ -52,7 +52,9 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     }
     println!("    installing cargo-deny {CARGO_DENY}, which takes some minutes once");
     let mut install = command("cargo", &["install", "cargo-deny", "--locked", "--quiet"]);
-    install.args(["--version", CARGO_DENY, "--root"]).arg(&folder);
+    install
+        .args(["--version", CARGO_DENY, "--root"])
+        .arg(&folder);
     install.env("CARGO_TARGET_DIR", folder.join("build"));
     quietly(install)?;
     // The binary is all that is needed; what it was built from is large.

@@ -1,0 +1,290 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Settings;
+use crate::error::Failure;
+
+/// Filter and project Parquet and Arrow files on a GPU, a DPU card or the CPU, with the same bits
+/// whichever ran it.
+#[derive(Debug, Parser)]
+#[command(name = "unlade", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more; twice for each step
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Colours: auto follows the terminal and NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorChoice,
+    /// Settings file; else ./unlade.toml, else unlade/unlade.toml in the user's configuration
+    #[arg(long, global = true, value_name = "FILE", env = "UNLADE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  unlade run trips.parquet --where 'distance > 10 and fare is not null' --limit 5
+  unlade run 'part-*.parquet' --select 'id, price * 2 as twice' -o out.parquet
+  unlade explain trips.parquet --where 'cast(a as bigint) > 1'
+  unlade demo
+
+Exit codes:
+  0  success, or the reader of the output went away
+  1  an error in the data: overflow, division by zero, a bad cast
+  2  a wrong command line, expression, setting or column
+  3  a file that cannot be read or written
+  4  a device or memory that cannot do it
+  130  interrupted by Ctrl-C
+
+Every setting is a flag, an UNLADE_* variable (UNLADE_DEVICE, UNLADE_THREADS ...) or a line of
+unlade.toml, in this order of precedence.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Filter and project files
+    Run(RunArgs),
+    /// Show what run would do, and why, without doing it
+    Explain(QueryArgs),
+    /// List the devices
+    Devices(DevicesArgs),
+    /// List the functions of the expression language
+    Functions(FunctionsArgs),
+    /// Find out what is present, what is missing and how to get it
+    Doctor(DoctorArgs),
+    /// Run three queries on made-up data on every device and compare the results
+    Demo(DemoArgs),
+    /// Print a shell's completion script
+    Completions(CompletionsArgs),
+}
+
+/// A query over files.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// Parquet or Arrow IPC files of one schema, read in this order; patterns with * ? [] are
+    /// expanded and sorted; - is standard input
+    #[arg(value_name = "INPUT", required = true)]
+    pub(crate) inputs: Vec<String>,
+    /// Columns to put out: expressions separated by commas, each with an optional `as NAME`; * is
+    /// all columns
+    #[arg(long, value_name = "LIST", default_value = "*", long_help = SELECT_HELP)]
+    pub(crate) select: String,
+    /// Which rows to keep: those on which this is true
+    #[arg(long = "where", value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    #[command(flatten)]
+    pub(crate) rules: RuleArgs,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArgs,
+}
+
+const SELECT_HELP: &str = "\
+Columns to put out: expressions separated by commas, each with an optional `as NAME`; * is all
+columns.
+
+A name without quotes stands for the column of exactly that name, or else for the only one that
+differs in letter case; two such columns are an error. In double quotes it stands for exactly that
+name, and may hold any character: \"Unit Price\". Rows keep the order of the inputs.";
+
+/// What expressions mean.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Meaning")]
+pub(crate) struct RuleArgs {
+    /// Whose rules hold where engines differ: arrow, datafusion, spark-legacy or spark-ansi
+    #[arg(long, value_name = "RULES", env = "UNLADE_SEMANTICS")]
+    pub(crate) semantics: Option<String>,
+    /// Integer overflow: trap (an error) or wrap
+    #[arg(long, value_name = "MODE", env = "UNLADE_OVERFLOW")]
+    pub(crate) overflow: Option<OverflowChoice>,
+    /// A cast's impossible values: null or trap (an error)
+    #[arg(long, value_name = "MODE", env = "UNLADE_CAST")]
+    pub(crate) cast: Option<CastChoice>,
+}
+
+/// What may be used.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Resources")]
+pub(crate) struct ResourceArgs {
+    /// Device by name (see `unlade devices`), or auto; auto never picks a simulator
+    #[arg(long, value_name = "NAME", env = "UNLADE_DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", env = "UNLADE_THREADS")]
+    pub(crate) threads: Option<usize>,
+    /// Memory for batches, such as 512MB or 2GiB [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE", env = "UNLADE_MEMORY")]
+    pub(crate) memory: Option<String>,
+    /// Rows of a batch [default: 65536]
+    #[arg(long, value_name = "N", env = "UNLADE_BATCH_ROWS")]
+    pub(crate) batch_rows: Option<usize>,
+    /// Map input files and use them in place; trusts them not to shrink
+    #[arg(long, env = "UNLADE_MMAP")]
+    pub(crate) mmap: bool,
+    /// Fail rather than run elsewhere what the device cannot
+    #[arg(long, env = "UNLADE_NO_FALLBACK")]
+    pub(crate) no_fallback: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    /// Write here: .parquet, .arrow, .arrows or .csv; - is standard output
+    #[arg(short, long, value_name = "OUT", help_heading = "Output")]
+    pub(crate) output: Option<String>,
+    /// Format to write, where the name does not tell
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub(crate) format: Option<FormatChoice>,
+    /// Stop after this many rows
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    pub(crate) limit: Option<u64>,
+    /// Print the plan first
+    #[arg(long, help_heading = "Reports")]
+    pub(crate) explain: bool,
+    /// Write what became of each batch, as JSON
+    #[arg(long, value_name = "FILE.json", help_heading = "Reports")]
+    pub(crate) receipts: Option<PathBuf>,
+    /// Write a trace that opens in Perfetto
+    #[arg(long, value_name = "FILE.json", help_heading = "Reports")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Draw what each device did when
+    #[arg(long, value_name = "FILE.svg", help_heading = "Reports")]
+    pub(crate) timeline: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FunctionsArgs {
+    /// Only functions whose name or text holds this
+    #[arg(value_name = "WORD")]
+    pub(crate) word: Option<String>,
+    /// Also list every cast with what it computes
+    #[arg(long)]
+    pub(crate) casts: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Look at a file system image instead of this machine
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) sysroot: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// TPC-H scale: 1 is six million rows
+    #[arg(long, value_name = "FACTOR", default_value_t = 0.1, value_parser = scale)]
+    pub(crate) scale: f64,
+    /// Keep the Parquet file in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverflowChoice {
+    Trap,
+    Wrap,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CastChoice {
+    Null,
+    Trap,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatChoice {
+    Parquet,
+    /// Arrow IPC file
+    Arrow,
+    /// Arrow IPC stream
+    Arrows,
+    Csv,
+    /// A table for reading
+    Table,
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if scale > 0.0 && scale <= 100.0 => Ok(scale),
+        _ => Err("a number above 0, at most 100".to_owned()),
+    }
+}
+
+impl RunArgs {
+    /// With the settings of the file where no flag or variable says otherwise.
+    pub(crate) fn merged(mut self, settings: &Settings) -> Result<Self, Failure> {
+        self.query = self.query.merged(settings)?;
+        Ok(self)
+    }
+}
+
+impl QueryArgs {
+    /// With the settings of the file where no flag or variable says otherwise.
+    pub(crate) fn merged(mut self, settings: &Settings) -> Result<Self, Failure> {
+        let rules = &mut self.rules;
+        rules.semantics = rules
+            .semantics
+            .take()
+            .or_else(|| settings.semantics.clone());
+        rules.overflow = match rules.overflow {
+            Some(choice) => Some(choice),
+            None => settings.choice("overflow", settings.overflow.as_deref())?,
+        };
+        rules.cast = match rules.cast {
+            Some(choice) => Some(choice),
+            None => settings.choice("cast", settings.cast.as_deref())?,
+        };
+        let resources = &mut self.resources;
+        resources.device = resources.device.take().or_else(|| settings.device.clone());
+        resources.threads = resources.threads.or(settings.threads);
+        resources.memory = resources.memory.take().or_else(|| settings.memory.clone());
+        resources.batch_rows = resources.batch_rows.or(settings.batch_rows);
+        resources.mmap |= settings.mmap.unwrap_or(false);
+        resources.no_fallback |= settings.no_fallback.unwrap_or(false);
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

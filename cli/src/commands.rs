@@ -1,0 +1,9 @@
+//! One module per command.
+
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod devices;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod functions;
+pub(crate) mod run;

@@ -1,0 +1,251 @@
+//! `unlade demo`: three queries on made-up data, on every device, compared with each other and
+//! with arrow-rs.
+
+mod peer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use arrow_select::concat::concat_batches;
+use tpchgen::generators::LineItemGenerator;
+use tpchgen_arrow::LineItemArrow;
+use unlade::{
+    ClockKind, Device, DeviceKind, Placement, Query, Runtime, Select, Semantics, parse_expr,
+    parse_select_list,
+};
+use unlade_ingest::{Format, Input, Scan, ScanOptions, Sink, Target};
+
+use crate::args::DemoArgs;
+use crate::error::Failure;
+use crate::report::table::{Align, bytes, duration, grouped, rate, table};
+use crate::report::{self, Verbosity, progress};
+
+/// Rows per unit of the scale factor, about.
+const ROWS_PER_SCALE: f64 = 6_000_000.0;
+
+/// A query of the demonstration.
+struct Case {
+    name: &'static str,
+    filter: &'static str,
+    select: &'static str,
+    /// The same with arrow-rs.
+    peer: fn(&RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError>,
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        name: "filter",
+        filter: "cast(l_linenumber as bigint) > 1",
+        select: "*",
+        peer: peer::filter,
+    },
+    Case {
+        name: "tpc-h q6",
+        filter: "l_shipdate >= date '1994-01-01' and l_shipdate < date '1995-01-01' \
+                 and l_discount between 0.05 and 0.07 and l_quantity < 24",
+        select: "l_extendedprice, l_discount",
+        peer: peer::q6,
+    },
+    Case {
+        name: "projection",
+        filter: "l_tax > 0.00",
+        select: "l_orderkey, cast(l_extendedprice as double) * \
+                 (1.0 - cast(l_discount as double)) as revenue",
+        peer: peer::projection,
+    },
+];
+
+pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> {
+    crate::interrupt::watch()?;
+    let (folder, _temporary) = folder(args)?;
+    let path = folder.join("lineitem.parquet");
+    let said = verbosity > Verbosity::Quiet;
+    if said {
+        eprintln!(
+            "making TPC-H lineitem at scale {} in {}",
+            args.scale,
+            path.display()
+        );
+    }
+    make(&path, args.scale, verbosity)?;
+    let batches = read(&path)?;
+    let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+
+    let mut lines = Vec::new();
+    for case in &CASES {
+        let expected = of_peer(case, &batches)?;
+        if said {
+            eprintln!("{}: where {}", case.name, case.filter);
+        }
+        for device in unlade::discover() {
+            crate::interrupt::check()?;
+            let ran = on_device(case, &device, &batches)?;
+            if ran.result != expected {
+                return Err(Failure::resource(format!(
+                    "{} on {}: the result differs from arrow-rs's; please report this",
+                    case.name,
+                    device.info().name
+                )));
+            }
+            lines.push(ran.line(case, rows));
+        }
+    }
+    let header = [
+        ("query", Align::Left),
+        ("device", Align::Left),
+        ("kept", Align::Right),
+        ("rows/s", Align::Right),
+        ("rows/s, virtual", Align::Right),
+        ("moved", Align::Right),
+        ("predicted", Align::Right),
+        ("taken", Align::Right),
+        ("why", Align::Left),
+    ];
+    report::print(format!("{}\n", table(&header, &lines)).as_bytes())?;
+    if said {
+        eprintln!(
+            "{} rows; all results equal each other's and arrow-rs's, bit for bit",
+            grouped(rows)
+        );
+    }
+    Ok(())
+}
+
+/// Where the file goes, and what removes it again.
+fn folder(args: &DemoArgs) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
+    match &args.keep {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Failure::file(format!("{}: cannot create: {error}", folder.display()))
+            })?;
+            Ok((folder.clone(), None))
+        }
+        None => {
+            let folder = tempfile::tempdir()
+                .map_err(|error| Failure::file(format!("no temporary folder: {error}")))?;
+            Ok((folder.path().to_owned(), Some(folder)))
+        }
+    }
+}
+
+fn make(path: &Path, scale: f64, verbosity: Verbosity) -> Result<(), Failure> {
+    let bar = progress::over_rows(Some((scale * ROWS_PER_SCALE) as u64), verbosity);
+    let rows = LineItemArrow::new(LineItemGenerator::new(scale, 1, 1)).with_batch_size(65_536);
+    let schema = arrow_array::RecordBatchReader::schema(&rows);
+    let mut sink = Sink::create(Target::File(path.to_owned()), Format::Parquet, &schema)?;
+    for batch in rows {
+        crate::interrupt::check()?;
+        let batch = batch.map_err(|error| Failure::resource(format!("lineitem: {error}")))?;
+        bar.inc(batch.num_rows() as u64);
+        sink.write(&batch)?;
+    }
+    bar.finish_and_clear();
+    Ok(sink.finish()?)
+}
+
+fn read(path: &Path) -> Result<Vec<RecordBatch>, Failure> {
+    let scan = Scan::open(&[Input::File(path.to_owned())], ScanOptions::default())?;
+    let columns: Vec<usize> = (0..scan.schema().fields().len()).collect();
+    Ok(scan
+        .into_reader(&columns, None)?
+        .collect::<Result<_, _>>()?)
+}
+
+fn of_peer(case: &Case, batches: &[RecordBatch]) -> Result<RecordBatch, Failure> {
+    let failed = |error| Failure::resource(format!("arrow-rs on {}: {error}", case.name));
+    let results = batches
+        .iter()
+        .map(case.peer)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    concat_batches(&results[0].schema(), &results).map_err(failed)
+}
+
+/// What a device made of a query.
+struct Ran {
+    device: String,
+    result: RecordBatch,
+    clock: ClockKind,
+    taken: Duration,
+    predicted: Option<Duration>,
+    moved: u64,
+    why: String,
+}
+
+fn on_device(
+    case: &Case,
+    device: &Arc<dyn Device>,
+    batches: &[RecordBatch],
+) -> Result<Ran, Failure> {
+    let name = device.info().name.clone();
+    let mut builder = Runtime::builder().placement(Placement::Device(name.as_str().into()));
+    for device in unlade::discover() {
+        // Beside the device itself only the CPU, for what the device lacks.
+        if device.info().kind == DeviceKind::Cpu || device.info().name == name {
+            builder = builder.device(device);
+        }
+    }
+    let runtime = builder.build()?;
+    let mut query = Query::all();
+    query.filter = Some(parsed(parse_expr(case.filter))?);
+    if case.select != "*" {
+        query.select = Select::Columns(parsed(parse_select_list(case.select))?);
+    }
+    let kernel = runtime.compile(&query, &batches[0].schema(), &Semantics::arrow())?;
+
+    let mut ran = Ran {
+        device: name,
+        result: RecordBatch::new_empty(kernel.schema().clone()),
+        clock: device.info().clock,
+        taken: Duration::ZERO,
+        predicted: Some(Duration::ZERO),
+        moved: 0,
+        why: String::new(),
+    };
+    let mut results = Vec::new();
+    for batch in batches {
+        let output = kernel.run(batch)?;
+        let receipt = output.receipt;
+        ran.taken += receipt.taken;
+        ran.predicted = ran
+            .predicted
+            .zip(receipt.predicted)
+            .map(|(sum, time)| sum + time);
+        ran.moved += receipt.bytes_to_device + receipt.bytes_from_device;
+        ran.clock = receipt.clock;
+        if let Some(part) = receipt.parts.first() {
+            ran.why = part.reason.to_string();
+        }
+        results.push(output.batch);
+    }
+    ran.result = concat_batches(kernel.schema(), &results)
+        .map_err(|error| Failure::resource(format!("{}: {error}", case.name)))?;
+    Ok(ran)
+}
+
+fn parsed<T>(result: Result<T, unlade::ExprError>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::usage(error.to_string()))
+}
+
+impl Ran {
+    fn line(&self, case: &Case, rows: u64) -> Vec<String> {
+        let speed = rate(rows as f64 / self.taken.as_secs_f64().max(1e-9));
+        let (wall, on_virtual) = match self.clock {
+            ClockKind::Wall => (speed, String::new()),
+            ClockKind::Virtual => (String::new(), speed),
+        };
+        vec![
+            case.name.to_owned(),
+            self.device.clone(),
+            grouped(self.result.num_rows() as u64),
+            wall,
+            on_virtual,
+            bytes(self.moved),
+            self.predicted.map_or_else(|| "-".to_owned(), duration),
+            duration(self.taken),
+            self.why.clone(),
+        ]
+    }
+}

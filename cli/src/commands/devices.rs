@@ -1,0 +1,89 @@
+//! `unlade devices`: what there is to run on.
+
+use serde_json::json;
+use unlade::{ClockKind, DeviceKind, Health};
+
+use crate::args::DevicesArgs;
+use crate::error::Failure;
+use crate::report;
+use crate::report::table::{Align, bytes, table};
+
+pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
+    let devices = unlade::discover();
+    let text = if args.json {
+        let devices: Vec<_> = devices
+            .iter()
+            .map(|device| {
+                let (info, capabilities) = (device.info(), device.capabilities());
+                json!({
+                    "name": info.name,
+                    "kind": kind(info.kind),
+                    "description": info.description,
+                    "address": info.address,
+                    "architecture": info.architecture,
+                    "memory_bytes": info.memory,
+                    "clock": clock(info.clock),
+                    "operations": capabilities.cells.len(),
+                    "compaction": capabilities.compaction,
+                    "coherent": capabilities.coherent,
+                    "health": health(&device.health()),
+                })
+            })
+            .collect();
+        let document = json!({ "version": 1, "devices": devices });
+        format!("{document:#}\n")
+    } else {
+        let rows: Vec<Vec<String>> = devices
+            .iter()
+            .map(|device| {
+                let info = device.info();
+                vec![
+                    info.name.clone(),
+                    kind(info.kind).to_owned(),
+                    info.description.clone(),
+                    if info.memory == 0 {
+                        "host".to_owned()
+                    } else {
+                        bytes(info.memory)
+                    },
+                    clock(info.clock).to_owned(),
+                    health(&device.health()),
+                ]
+            })
+            .collect();
+        let header = [
+            ("name", Align::Left),
+            ("kind", Align::Left),
+            ("description", Align::Left),
+            ("memory", Align::Right),
+            ("clock", Align::Left),
+            ("health", Align::Left),
+        ];
+        format!("{}\n", table(&header, &rows))
+    };
+    report::print(text.as_bytes())
+}
+
+fn kind(kind: DeviceKind) -> &'static str {
+    match kind {
+        DeviceKind::Cpu => "cpu",
+        DeviceKind::Gpu => "gpu",
+        DeviceKind::Dpu => "dpu",
+        DeviceKind::Simulator => "simulator",
+        _ => "other",
+    }
+}
+
+fn clock(clock: ClockKind) -> &'static str {
+    match clock {
+        ClockKind::Wall => "wall",
+        ClockKind::Virtual => "virtual",
+    }
+}
+
+fn health(health: &Health) -> String {
+    match health {
+        Health::Ready => "ready".to_owned(),
+        Health::Lost(lost) => format!("lost: {}", lost.reason),
+    }
+}

@@ -1,0 +1,419 @@
+//! `unlade doctor`: what is present, what is missing and how to get it.
+//!
+//! Everything is read from files below `--sysroot`, so that each check can be shown either state.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::args::DoctorArgs;
+use crate::error::Failure;
+use crate::report;
+use crate::report::style;
+use crate::report::table::bytes;
+
+/// Locked memory below which a card's buffers do not fit.
+const USEFUL_MEMLOCK: u64 = 1 << 30;
+
+/// One thing looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    state: State,
+    /// What was found.
+    found: String,
+    /// What to do about it; empty where nothing need be done.
+    advice: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// It is there and works.
+    Ok,
+    /// It is not there; something is slower or a kind of device cannot be used.
+    Missing,
+    /// It is there and does not do what it should.
+    Problem,
+}
+
+pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
+    if !args.sysroot.is_dir() {
+        return Err(Failure::usage(format!(
+            "{}: no such folder",
+            args.sysroot.display()
+        )));
+    }
+    let system = System {
+        root: args.sysroot.clone(),
+    };
+    let checks = [
+        system.processor(),
+        system.memory(),
+        system.huge_pages(),
+        system.locked_memory(),
+        system.cuda_driver(),
+        system.iommu(),
+        system.vfio(),
+    ];
+    let text = if args.json {
+        let document = serde_json::json!({ "version": 1, "checks": checks });
+        format!("{document:#}\n")
+    } else {
+        let width = checks
+            .iter()
+            .map(|check| check.name.len())
+            .max()
+            .unwrap_or(0);
+        checks.iter().map(|check| check.text(width)).collect()
+    };
+    report::print(text.as_bytes())
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Check {
+            name,
+            state: State::Ok,
+            found: found.into(),
+            advice: String::new(),
+        }
+    }
+
+    fn missing(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Check {
+            name,
+            state: State::Missing,
+            found: found.into(),
+            advice: advice.into(),
+        }
+    }
+
+    fn problem(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Check {
+            name,
+            state: State::Problem,
+            found: found.into(),
+            advice: advice.into(),
+        }
+    }
+
+    fn text(&self, width: usize) -> String {
+        let state = match self.state {
+            State::Ok => style::green("ok     "),
+            State::Missing => style::yellow("missing"),
+            State::Problem => style::red("problem"),
+        };
+        let advice = match self.advice.as_str() {
+            "" => String::new(),
+            advice => format!("\n{:indent$}{advice}", "", indent = width + 11),
+        };
+        format!("{state}  {:width$}  {}{advice}\n", self.name, self.found)
+    }
+}
+
+/// A machine's file system.
+struct System {
+    root: PathBuf,
+}
+
+impl System {
+    fn path(&self, below: &str) -> PathBuf {
+        self.root.join(below.trim_start_matches('/'))
+    }
+
+    fn read(&self, below: &str) -> Option<String> {
+        std::fs::read_to_string(self.path(below)).ok()
+    }
+
+    fn entries(&self, below: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path(below)) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn processor(&self) -> Check {
+        const NAME: &str = "processor";
+        let Some(text) = self.read("/proc/cpuinfo") else {
+            return Check::problem(NAME, "/proc/cpuinfo cannot be read", "mount /proc");
+        };
+        // x86 lists `flags`, Arm `Features`.
+        let flags = text
+            .lines()
+            .find(|line| line.starts_with("flags") || line.starts_with("Features"))
+            .and_then(|line| line.split_once(':'))
+            .map_or("", |(_, flags)| flags);
+        let has = |names: &[&str]| {
+            names
+                .iter()
+                .all(|name| flags.split_whitespace().any(|flag| flag == *name))
+        };
+        if has(&["avx512f", "avx512bw", "avx512dq", "avx512vl"]) {
+            Check::ok(NAME, "AVX-512: the fastest path")
+        } else if has(&["avx2", "bmi2"]) {
+            Check::ok(NAME, "AVX2")
+        } else {
+            Check::missing(
+                NAME,
+                "neither AVX-512 nor AVX2: the portable path",
+                "nothing is wrong; a newer x86-64 processor filters faster",
+            )
+        }
+    }
+
+    fn memory(&self) -> Check {
+        const NAME: &str = "memory";
+        match self.meminfo("MemTotal:").zip(self.meminfo("MemAvailable:")) {
+            Some((total, available)) => Check::ok(
+                NAME,
+                format!(
+                    "{} of {} available",
+                    bytes(available * 1024),
+                    bytes(total * 1024)
+                ),
+            ),
+            None => Check::problem(NAME, "/proc/meminfo cannot be read", "mount /proc"),
+        }
+    }
+
+    fn huge_pages(&self) -> Check {
+        const NAME: &str = "huge pages";
+        let free = self.meminfo("HugePages_Free:").unwrap_or(0);
+        let size = self.meminfo("Hugepagesize:").unwrap_or(0) * 1024;
+        if free > 0 {
+            return Check::ok(NAME, format!("{free} free pages of {}", bytes(size)));
+        }
+        Check::missing(
+            NAME,
+            "none reserved: buffers lie in ordinary pages, which works",
+            "sysctl vm.nr_hugepages=512 reserves 1 GiB and makes mapping for a card fast",
+        )
+    }
+
+    fn locked_memory(&self) -> Check {
+        const NAME: &str = "locked memory";
+        let limits = self.read("/proc/self/limits");
+        let limit = limits.as_deref().and_then(|text| {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("Max locked memory"))?;
+            line["Max locked memory".len()..].split_whitespace().next()
+        });
+        match limit {
+            Some("unlimited") => Check::ok(NAME, "unlimited"),
+            Some(limit) => match limit.parse::<u64>() {
+                Ok(limit) if limit >= USEFUL_MEMLOCK => Check::ok(NAME, bytes(limit)),
+                Ok(limit) => Check::missing(
+                    NAME,
+                    format!("at most {}", bytes(limit)),
+                    "a card needs more: ulimit -l unlimited, or LimitMEMLOCK=infinity in a unit",
+                ),
+                Err(_) => Check::problem(
+                    NAME,
+                    format!("/proc/self/limits says `{limit}`"),
+                    "expected a number of bytes or `unlimited`",
+                ),
+            },
+            None => Check::problem(NAME, "/proc/self/limits cannot be read", "mount /proc"),
+        }
+    }
+
+    fn cuda_driver(&self) -> Check {
+        const NAME: &str = "NVIDIA GPU";
+        const NO_BACKEND: &str = "this version of unlade has no CUDA backend yet: nothing to do";
+        let driver = self.read("/proc/driver/nvidia/version");
+        let gpus = self.entries("/proc/driver/nvidia/gpus");
+        let on_bus = self.pci_devices("0x10de", "0x03");
+        match (driver, gpus.is_empty(), on_bus.is_empty()) {
+            (Some(driver), false, _) => {
+                let version = driver.lines().next().unwrap_or("").trim();
+                Check::missing(
+                    NAME,
+                    format!("{} present ({version})", gpus.join(", ")),
+                    NO_BACKEND,
+                )
+            }
+            (None, _, false) => Check::missing(
+                NAME,
+                format!("{} on the bus, but no driver is loaded", on_bus.join(", ")),
+                "install NVIDIA's driver; nothing else of CUDA is needed",
+            ),
+            _ => Check::missing(NAME, "none found", "the CPU runs everything"),
+        }
+    }
+
+    fn iommu(&self) -> Check {
+        const NAME: &str = "IOMMU";
+        let groups = self.entries("/sys/kernel/iommu_groups");
+        if groups.is_empty() {
+            return Check::missing(
+                NAME,
+                "off: no groups in /sys/kernel/iommu_groups",
+                "a DPU card needs one: enable VT-d or AMD-Vi in the firmware, and \
+                 intel_iommu=on on Intel's kernel command line",
+            );
+        }
+        Check::ok(NAME, format!("{} groups", groups.len()))
+    }
+
+    fn vfio(&self) -> Check {
+        const NAME: &str = "vfio-pci";
+        if !self.path("/sys/bus/pci/drivers/vfio-pci").is_dir() {
+            return Check::missing(
+                NAME,
+                "not loaded",
+                "modprobe vfio-pci, once this version of unlade has a card to bind to it",
+            );
+        }
+        let bound = self.entries("/sys/bus/pci/drivers/vfio-pci");
+        let bound: Vec<&String> = bound.iter().filter(|name| name.contains(':')).collect();
+        match bound.as_slice() {
+            [] => Check::ok(NAME, "loaded, no card bound"),
+            bound => Check::ok(
+                NAME,
+                format!(
+                    "loaded, bound: {}",
+                    bound
+                        .iter()
+                        .map(|name| name.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
+            ),
+        }
+    }
+
+    /// A line of /proc/meminfo: a count, or KiB.
+    fn meminfo(&self, name: &str) -> Option<u64> {
+        let text = self.read("/proc/meminfo")?;
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Addresses of PCI devices of a vendor whose class begins like this.
+    fn pci_devices(&self, vendor: &str, class: &str) -> Vec<String> {
+        const FOLDER: &str = "/sys/bus/pci/devices";
+        let is = |address: &str, file: &str, start: &str| {
+            let name = Path::new(FOLDER).join(address).join(file);
+            self.read(&name.to_string_lossy())
+                .is_some_and(|text| text.starts_with(start))
+        };
+        self.entries(FOLDER)
+            .into_iter()
+            .filter(|address| is(address, "vendor", vendor) && is(address, "class", class))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine made of files.
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn new() -> Self {
+            Machine(tempfile::tempdir().unwrap())
+        }
+
+        fn with(self, path: &str, content: &str) -> Self {
+            let path = self.0.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+            self
+        }
+
+        fn system(&self) -> System {
+            System {
+                root: self.0.path().to_owned(),
+            }
+        }
+    }
+
+    #[test]
+    fn processor_in_each_state() {
+        let state = |flags: &str| {
+            let machine = Machine::new().with("proc/cpuinfo", flags);
+            let check = machine.system().processor();
+            (check.state, check.found)
+        };
+        let avx512 = "flags\t: fpu avx2 bmi2 avx512f avx512bw avx512dq avx512vl";
+        assert!(state(avx512).1.contains("AVX-512"));
+        assert_eq!(
+            state("flags\t: avx2 bmi2 avx512f"),
+            (State::Ok, "AVX2".to_owned())
+        );
+        assert_eq!(state("Features\t: fp asimd").0, State::Missing);
+        assert_eq!(Machine::new().system().processor().state, State::Problem);
+    }
+
+    #[test]
+    fn memory_in_each_state() {
+        let machine = Machine::new().with(
+            "proc/meminfo",
+            "MemTotal: 1000000 kB\nMemAvailable: 500000 kB\n",
+        );
+        assert_eq!(machine.system().memory().state, State::Ok);
+        assert_eq!(machine.system().huge_pages().state, State::Missing);
+        let machine =
+            Machine::new().with("proc/meminfo", "HugePages_Free: 4\nHugepagesize: 2048 kB\n");
+        assert_eq!(machine.system().memory().state, State::Problem);
+        assert_eq!(machine.system().huge_pages().state, State::Ok);
+    }
+
+    #[test]
+    fn locked_memory_in_each_state() {
+        let state = |limit: &str| {
+            let line = format!("Limit\nMax locked memory         {limit}    {limit}    bytes\n");
+            Machine::new()
+                .with("proc/self/limits", &line)
+                .system()
+                .locked_memory()
+                .state
+        };
+        assert_eq!(state("unlimited"), State::Ok);
+        assert_eq!(state("8589934592"), State::Ok);
+        assert_eq!(state("65536"), State::Missing);
+        assert_eq!(state("many"), State::Problem);
+        assert_eq!(
+            Machine::new().system().locked_memory().state,
+            State::Problem
+        );
+    }
+
+    #[test]
+    fn gpu_in_each_state() {
+        let none = Machine::new().system().cuda_driver();
+        assert!(none.found.contains("none"), "{none:?}");
+        let on_bus = Machine::new()
+            .with("sys/bus/pci/devices/0000:01:00.0/vendor", "0x10de\n")
+            .with("sys/bus/pci/devices/0000:01:00.0/class", "0x030200\n");
+        let check = on_bus.system().cuda_driver();
+        assert!(check.found.contains("0000:01:00.0") && check.advice.contains("driver"));
+        let driven = on_bus
+            .with("proc/driver/nvidia/version", "NVRM version: 580.65\n")
+            .with("proc/driver/nvidia/gpus/0000:01:00.0/information", "");
+        let check = driven.system().cuda_driver();
+        assert!(check.found.contains("580.65") && check.advice.contains("no CUDA backend"));
+    }
+
+    #[test]
+    fn iommu_and_vfio_in_each_state() {
+        let bare = Machine::new();
+        assert_eq!(bare.system().iommu().state, State::Missing);
+        assert_eq!(bare.system().vfio().state, State::Missing);
+        let ready = bare
+            .with("sys/kernel/iommu_groups/0/type", "")
+            .with("sys/bus/pci/drivers/vfio-pci/new_id", "");
+        assert_eq!(ready.system().iommu().state, State::Ok);
+        assert!(ready.system().vfio().found.contains("no card"));
+        let bound = ready.with("sys/bus/pci/drivers/vfio-pci/0000:02:00.0/vendor", "");
+        assert!(bound.system().vfio().found.contains("0000:02:00.0"));
+    }
+}

@@ -1,0 +1,104 @@
+//! Errors and exit codes.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use unlade::{DataError, Error};
+use unlade_ingest::IngestError;
+
+use crate::report::style;
+
+/// Why a command ends without success. Each kind has an exit code.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// 1: an error of a row.
+    Data(String),
+    /// 2: the command line, an expression, a setting.
+    Usage(String),
+    /// 3: a file.
+    File(String),
+    /// 4: a device or memory.
+    Resource(String),
+    /// 0: whoever read the output has seen enough.
+    Closed,
+    /// 130: Ctrl-C.
+    Interrupted,
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Failure::Usage(message.into())
+    }
+
+    pub(crate) fn resource(message: impl Into<String>) -> Self {
+        Failure::Resource(message.into())
+    }
+
+    pub(crate) fn file(message: impl Into<String>) -> Self {
+        Failure::File(message.into())
+    }
+
+    /// Prints the error and gives its exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let code = match &self {
+            Failure::Data(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::File(_) => 3,
+            Failure::Resource(_) => 4,
+            Failure::Closed => 0,
+            Failure::Interrupted => crate::interrupt::EXIT_CODE,
+        };
+        match &self {
+            Failure::Closed => {}
+            other => eprintln!("{}: {other}", style::red("error")),
+        }
+        ExitCode::from(code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Data(message)
+            | Failure::Usage(message)
+            | Failure::File(message)
+            | Failure::Resource(message) => f.write_str(message),
+            Failure::Closed => f.write_str("the output was closed"),
+            Failure::Interrupted => f.write_str("interrupted; nothing was written"),
+        }
+    }
+}
+
+impl From<IngestError> for Failure {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Closed { .. } => Failure::Closed,
+            IngestError::SchemaDiffers { .. } | IngestError::Unwritable { .. } => {
+                Failure::Usage(error.to_string())
+            }
+            other => Failure::File(other.to_string()),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Data(_) => Failure::Data(message),
+            Error::Expr(_) | Error::Schema(_) => Failure::Usage(message),
+            Error::Malformed { .. } => Failure::File(message),
+            _ => Failure::Resource(message),
+        }
+    }
+}
+
+/// The error of a row with the file and the row in it.
+pub(crate) fn in_file(error: &DataError, location: &unlade_ingest::Location) -> Failure {
+    let mut error = error.clone();
+    error.row += location.first_row;
+    if let Some(description) = &mut error.description {
+        description.row = error.row;
+    }
+    Failure::Data(format!("{}: {error}", location.place))
+}

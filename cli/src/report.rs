@@ -1,0 +1,41 @@
+//! What is printed or written about a run.
+
+pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod receipts;
+pub(crate) mod style;
+pub(crate) mod table;
+pub(crate) mod timeline;
+pub(crate) mod trace;
+
+use std::io::Write;
+
+use unlade_ingest::{IngestError, Place};
+
+use crate::error::Failure;
+
+/// How much is said beside results and errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+impl Verbosity {
+    pub(crate) fn new(quiet: bool, verbose: u8) -> Self {
+        match (quiet, verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, _) => Verbosity::Verbose,
+        }
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error.
+pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text)
+        .and_then(|()| out.flush())
+        .map_err(|error| IngestError::io(&Place::Stdout, "write", error).into())
+}

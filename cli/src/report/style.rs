@@ -1,0 +1,46 @@
+//! Colours, where the terminal shows them and nobody forbids them.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::args::ColorChoice;
+
+static COLOURED: AtomicBool = AtomicBool::new(false);
+
+/// Decides once: `auto` is a terminal on standard error, no NO_COLOR and no dumb TERM.
+pub(crate) fn choose(choice: ColorChoice) {
+    let coloured = match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            std::io::stderr().is_terminal() && !forbidden && !dumb
+        }
+    };
+    COLOURED.store(coloured, Ordering::Relaxed);
+}
+
+pub(crate) fn is_coloured() -> bool {
+    COLOURED.load(Ordering::Relaxed)
+}
+
+pub(crate) fn red(text: &str) -> String {
+    wrapped(text, "31;1")
+}
+
+pub(crate) fn green(text: &str) -> String {
+    wrapped(text, "32")
+}
+
+pub(crate) fn yellow(text: &str) -> String {
+    wrapped(text, "33")
+}
+
+fn wrapped(text: &str, code: &str) -> String {
+    if is_coloured() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}

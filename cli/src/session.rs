@@ -1,0 +1,185 @@
+//! What the commands make of their arguments: inputs, a query, a runtime.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use unlade::{
+    Device, ExprError, Fallback, OnError, Placement, Query, Runtime, Select, Semantics, parse_expr,
+    parse_select_list,
+};
+use unlade_ingest::{Input, ScanOptions};
+
+use crate::args::{CastChoice, OverflowChoice, QueryArgs, ResourceArgs, RuleArgs};
+use crate::config;
+use crate::error::Failure;
+
+/// Rows of a batch, unless told otherwise.
+pub(crate) const DEFAULT_BATCH_ROWS: usize = 65_536;
+/// Most rows of a batch.
+const MAX_BATCH_ROWS: usize = 1 << 26;
+/// Most threads.
+const MAX_THREADS: usize = 1024;
+
+/// The inputs that arguments name, patterns expanded.
+pub(crate) fn inputs(arguments: &[String]) -> Result<Vec<Input>, Failure> {
+    let mut inputs = Vec::new();
+    for argument in arguments {
+        if argument == "-" {
+            if inputs.contains(&Input::Stdin) {
+                return Err(Failure::usage("standard input can be read once only"));
+            }
+            inputs.push(Input::Stdin);
+            continue;
+        }
+        let path = PathBuf::from(argument);
+        // A file of exactly this name wins over a pattern.
+        if path.exists() || !argument.contains(['*', '?', '[']) {
+            inputs.push(Input::File(path));
+            continue;
+        }
+        let matches = glob::glob(argument)
+            .map_err(|error| Failure::usage(format!("`{argument}` is no pattern: {error}")))?;
+        let before = inputs.len();
+        for path in matches {
+            let path = path.map_err(|error| Failure::file(format!("{argument}: {error}")))?;
+            if path.is_file() {
+                inputs.push(Input::File(path));
+            }
+        }
+        if inputs.len() == before {
+            return Err(Failure::usage(format!("no file matches `{argument}`")));
+        }
+    }
+    Ok(inputs)
+}
+
+/// The rules that arguments choose.
+pub(crate) fn semantics(rules: &RuleArgs) -> Result<Semantics, Failure> {
+    let mut semantics = match rules.semantics.as_deref() {
+        Some(name) => name
+            .parse::<Semantics>()
+            .map_err(|error| Failure::usage(format!("--semantics: {error}")))?,
+        None => Semantics::arrow(),
+    };
+    if let Some(overflow) = rules.overflow {
+        semantics = semantics.with_overflow(match overflow {
+            OverflowChoice::Trap => OnError::Trap,
+            OverflowChoice::Wrap => OnError::Wrap,
+        });
+    }
+    if let Some(cast) = rules.cast {
+        semantics = semantics.with_cast(match cast {
+            CastChoice::Null => OnError::Null,
+            CastChoice::Trap => OnError::Trap,
+        });
+    }
+    Ok(semantics)
+}
+
+/// The query that arguments spell.
+pub(crate) fn query(args: &QueryArgs) -> Result<Query, Failure> {
+    let mut query = Query::all();
+    if let Some(text) = &args.filter {
+        query.filter = Some(parse_expr(text).map_err(|error| refused("--where", text, &error))?);
+    }
+    if args.select.trim() != "*" {
+        let columns = parse_select_list(&args.select)
+            .map_err(|error| refused("--select", &args.select, &error))?;
+        query.select = Select::Columns(columns);
+    }
+    Ok(query)
+}
+
+/// An expression's error with the place in its text.
+pub(crate) fn expression_error(args: &QueryArgs, error: &ExprError) -> Failure {
+    use unlade::Clause;
+    match (error.clause(), &args.filter) {
+        (Some(Clause::Filter), Some(text)) => refused("--where", text, error),
+        (Some(Clause::Select), _) => refused("--select", &args.select, error),
+        _ => Failure::usage(error.to_string()),
+    }
+}
+
+fn refused(flag: &str, text: &str, error: &ExprError) -> Failure {
+    Failure::usage(format!("in {flag}: {}", error.render(text)))
+}
+
+/// How inputs are read.
+pub(crate) fn scan_options(resources: &ResourceArgs) -> Result<ScanOptions, Failure> {
+    let batch_rows = resources.batch_rows.unwrap_or(DEFAULT_BATCH_ROWS);
+    if !(1..=MAX_BATCH_ROWS).contains(&batch_rows) {
+        return Err(Failure::usage(format!(
+            "--batch-rows is 1 to {MAX_BATCH_ROWS}"
+        )));
+    }
+    Ok(ScanOptions {
+        batch_rows,
+        threads: threads(resources)?,
+        mmap: resources.mmap,
+    })
+}
+
+/// The number of threads.
+pub(crate) fn threads(resources: &ResourceArgs) -> Result<usize, Failure> {
+    match resources.threads {
+        Some(threads) if (1..=MAX_THREADS).contains(&threads) => Ok(threads),
+        Some(_) => Err(Failure::usage(format!("--threads is 1 to {MAX_THREADS}"))),
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// A runtime as the arguments want it.
+pub(crate) fn runtime(resources: &ResourceArgs, trace: bool) -> Result<Runtime, Failure> {
+    let devices = unlade::discover();
+    let mut builder = Runtime::builder().threads(threads(resources)?).trace(trace);
+    if let Some(memory) = &resources.memory {
+        builder = builder.memory_budget(config::bytes(memory)?);
+    } else if let Some(memory) = machine_memory() {
+        builder = builder.memory_budget(memory / 4);
+    }
+    if resources.no_fallback {
+        builder = builder.fallback(Fallback::Forbid);
+    }
+    match resources.device.as_deref() {
+        None | Some("auto") => {}
+        Some(name) => {
+            if !devices.iter().any(|device| device.info().name == name) {
+                return Err(unknown_device(name, &devices));
+            }
+            builder = builder.placement(Placement::Device(name.into()));
+        }
+    }
+    for device in devices {
+        builder = builder.device(device);
+    }
+    Ok(builder.build()?)
+}
+
+fn unknown_device(name: &str, devices: &[Arc<dyn Device>]) -> Failure {
+    let known: Vec<&str> = devices
+        .iter()
+        .map(|device| device.info().name.as_str())
+        .collect();
+    Failure::usage(format!(
+        "no device `{name}`; there are: auto, {} (`unlade doctor` says what is missing)",
+        known.join(", ")
+    ))
+}
+
+/// Memory of the machine in bytes, or of the control group where that is less.
+fn machine_memory() -> Option<u64> {
+    let of_machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+            kib.checked_mul(1024)
+        });
+    let of_group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    match (of_machine, of_group) {
+        (Some(machine), Some(group)) => Some(machine.min(group)),
+        (machine, group) => machine.or(group),
+    }
+}

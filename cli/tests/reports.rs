@@ -1,0 +1,203 @@
+//! Plans, receipts, traces, pictures, and the commands that only tell.
+
+mod support;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use support::Place;
+
+fn json(place: &Place, name: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(place.path(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn receipts_add_up() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 1000);
+    for device in ["cpu", "sim"] {
+        place
+            .run(&[
+                "run",
+                "in.parquet",
+                "--where",
+                "n % 3 = 0",
+                "--batch-rows",
+                "100",
+                "--device",
+                device,
+                "--receipts",
+                "r.json",
+                "-o",
+                "out.arrow",
+            ])
+            .success();
+        let document = json(&place, "r.json");
+        assert_eq!(document["version"], 1);
+        let receipts = document["receipts"].as_array().unwrap();
+        assert_eq!(receipts.len(), 10);
+        for (field, total) in [("rows_in", 1000), ("rows_out", 334)] {
+            let sum: u64 = receipts
+                .iter()
+                .map(|receipt| receipt[field].as_u64().unwrap())
+                .sum();
+            assert_eq!(sum, total, "{field} on {device}");
+            assert_eq!(document["totals"][field], total);
+        }
+        for receipt in receipts {
+            assert_eq!(receipt["parts"][0]["device"], device);
+        }
+    }
+}
+
+#[test]
+fn a_trace_is_whole_and_agrees_with_the_receipts() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 1000);
+    for device in ["cpu", "sim"] {
+        place
+            .run(&[
+                "run",
+                "in.parquet",
+                "--where",
+                "square > 100",
+                "--batch-rows",
+                "100",
+                "--device",
+                device,
+                "--trace",
+                "t.json",
+                "--receipts",
+                "r.json",
+                "--timeline",
+                "t.svg",
+                "-o",
+                "out.arrow",
+            ])
+            .success();
+        let trace = json(&place, "t.json");
+        let slices: Vec<&Value> = trace["traceEvents"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|event| event["ph"] == "X")
+            .collect();
+        assert!(slices.len() >= 10, "{device}: {} slices", slices.len());
+        let mut ends: HashMap<(u64, u64), u64> = HashMap::new();
+        let mut computed = 0;
+        for slice in slices {
+            let number = |value: &Value| value.as_u64().unwrap();
+            let track = (number(&slice["pid"]), number(&slice["tid"]));
+            let start = number(&slice["args"]["start_ns"]);
+            let length = number(&slice["args"]["duration_ns"]);
+            let end = ends.entry(track).or_default();
+            assert!(start >= *end, "slices of a track follow each other");
+            *end = start + length;
+            if slice["name"] == "compute" {
+                computed += length;
+            }
+        }
+        let receipts = json(&place, "r.json");
+        let in_receipts: u64 = receipts["receipts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|receipt| receipt["parts"].as_array().unwrap())
+            .map(|part| part["compute_ns"].as_u64().unwrap())
+            .sum();
+        assert_eq!(computed, in_receipts, "{device}");
+        let picture = std::fs::read_to_string(place.path("t.svg")).unwrap();
+        assert!(
+            picture.contains("<svg") && picture.contains("</svg>") && picture.contains("compute")
+        );
+    }
+}
+
+#[test]
+fn a_plan_tells_what_where_and_why_without_running() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    let plan = place
+        .run(&["explain", "in.parquet", "--where", "cast(n as bigint) > 1"])
+        .success();
+    for word in ["cpu", "reads", "cmp"] {
+        assert!(plan.contains(word), "`{word}` is missing in: {plan}");
+    }
+    let narrow = place
+        .run(&["explain", "in.parquet", "--where", "n > 1"])
+        .success();
+    assert_eq!(plan, narrow, "the widening cast costs nothing");
+    let ran = place.run(&["run", "in.parquet", "--explain", "-o", "out.arrow"]);
+    assert!(ran.err.contains("cpu"), "{}", ran.err);
+}
+
+#[test]
+fn devices_are_listed() {
+    let place = Place::new();
+    let text = place.run(&["devices"]).success();
+    assert!(text.contains("cpu") && text.contains("sim"), "{text}");
+    let document: Value =
+        serde_json::from_str(&place.run(&["devices", "--json"]).success()).unwrap();
+    assert_eq!(document["devices"][0]["name"], "cpu");
+    assert_eq!(document["devices"][0]["health"], "ready");
+}
+
+#[test]
+fn the_language_is_listed_from_its_table() {
+    let place = Place::new();
+    let all = place.run(&["functions"]).success();
+    for word in ["BETWEEN", "COALESCE", "TRY"] {
+        assert!(all.to_uppercase().contains(word), "{word}");
+    }
+    let one = place.run(&["functions", "coalesce"]).success();
+    assert!(one.len() < all.len() && one.to_lowercase().contains("coalesce"));
+    place
+        .run(&["functions", "frobnicate"])
+        .failure(2, &["frobnicate"]);
+    let document: Value =
+        serde_json::from_str(&place.run(&["functions", "--json", "--casts"]).success()).unwrap();
+    assert!(document["functions"].as_array().unwrap().len() > 20);
+    assert!(document["casts"].as_array().unwrap().len() > 5);
+}
+
+#[test]
+fn doctor_looks_at_a_sysroot() {
+    let place = Place::new();
+    let folder = place.path("root/proc");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("cpuinfo"), "flags : avx2 bmi2\n").unwrap();
+    let text = place.run(&["doctor", "--sysroot", "root"]).success();
+    assert!(text.contains("AVX2") && text.contains("IOMMU"), "{text}");
+    let document: Value =
+        serde_json::from_str(&place.run(&["doctor", "--json"]).success()).unwrap();
+    assert!(document["checks"].as_array().unwrap().len() >= 5);
+    place
+        .run(&["doctor", "--sysroot", "nowhere"])
+        .failure(2, &["nowhere"]);
+}
+
+#[test]
+fn completions_and_help() {
+    let place = Place::new();
+    assert!(
+        place
+            .run(&["completions", "bash"])
+            .success()
+            .contains("unlade")
+    );
+    assert!(place.run(&["--help"]).success().contains("Exit codes"));
+    assert!(place.run(&["--version"]).success().starts_with("unlade "));
+    place.run(&["run"]).failure(2, &["INPUT"]);
+}
+
+#[test]
+fn a_small_demonstration() {
+    let place = Place::new();
+    let table = place
+        .run(&["demo", "--scale", "0.001", "--keep", "kept"])
+        .success();
+    for word in ["cpu", "sim", "filter", "tpc-h q6", "projection"] {
+        assert!(table.contains(word), "`{word}` is missing in: {table}");
+    }
+    assert!(place.path("kept/lineitem.parquet").is_file());
+}

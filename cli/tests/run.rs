@@ -1,0 +1,370 @@
+//! `unlade run`: what goes in comes out filtered and projected, and nothing is half-written.
+
+mod support;
+
+use std::process::Stdio;
+
+use support::{Place, int32, numbers};
+use unlade_ingest::{Format, Sink, Target};
+
+#[test]
+fn filters_and_projects_to_every_format() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 1000);
+    for out in ["out.parquet", "out.arrow", "out.arrows"] {
+        let ran = place.run(&[
+            "run",
+            "in.parquet",
+            "--where",
+            "n >= 10 and even is not null",
+            "--select",
+            "n, square + 1 as more, \"Name\"",
+            "-o",
+            out,
+        ]);
+        ran.success();
+        let batches = place.read(out);
+        let expected: Vec<Option<i32>> = (10..1000).filter(|n| n % 2 == 0).map(Some).collect();
+        assert_eq!(int32(&batches, "n"), expected, "{out}");
+        let names: Vec<String> = batches[0]
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        assert_eq!(names, ["n", "more", "Name"]);
+    }
+    let csv = place
+        .run(&["run", "in.parquet", "--where", "n < 2", "--format", "csv"])
+        .success();
+    assert_eq!(csv, "n,square,even,Name\n0,0,0,number 0\n1,1,,number 1\n");
+}
+
+#[test]
+fn shows_a_table_and_says_how_much_more_there_is() {
+    let place = Place::new();
+    place.table("in.arrow", 0, 1000);
+    let ran = place.run(&["run", "in.arrow", "--select", "n"]);
+    assert!(ran.err.contains("960 more rows"), "{}", ran.err);
+    assert!(ran.err.contains("kept 1,000 of 1,000 rows"), "{}", ran.err);
+    let out = ran.success();
+    assert!(out.contains("| 39 |") && !out.contains("| 40 |"), "{out}");
+    let quiet = place.run(&["-q", "run", "in.arrow", "--select", "n", "--limit", "3"]);
+    assert_eq!(quiet.err, "");
+    assert_eq!(quiet.success().lines().count(), 7);
+}
+
+#[test]
+fn inputs_keep_their_order_and_patterns_are_sorted() {
+    let place = Place::new();
+    place.table("part-2.parquet", 200, 100);
+    place.table("part-1.parquet", 100, 100);
+    place.table("first.arrow", 0, 100);
+    for threads in ["1", "2", "7"] {
+        place
+            .run(&[
+                "run",
+                "first.arrow",
+                "part-*.parquet",
+                "-o",
+                "out.arrow",
+                "--threads",
+                threads,
+                "--batch-rows",
+                "33",
+            ])
+            .success();
+        let expected: Vec<Option<i32>> = (0..300).map(Some).collect();
+        assert_eq!(int32(&place.read("out.arrow"), "n"), expected);
+    }
+    place
+        .run(&["run", "none-*.parquet"])
+        .failure(2, &["no file matches `none-*.parquet`"]);
+    place
+        .run(&["run", "absent.parquet"])
+        .failure(3, &["absent.parquet", "open"]);
+}
+
+#[test]
+fn limit_stops_early() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 1000);
+    place
+        .run(&[
+            "run",
+            "in.parquet",
+            "--limit",
+            "17",
+            "--batch-rows",
+            "10",
+            "-o",
+            "out.parquet",
+        ])
+        .success();
+    assert_eq!(int32(&place.read("out.parquet"), "n").len(), 17);
+    place
+        .run(&["run", "in.parquet", "--limit", "0", "-o", "none.parquet"])
+        .success();
+    assert_eq!(int32(&place.read("none.parquet"), "n").len(), 0);
+}
+
+#[test]
+fn standard_input_and_output() {
+    let place = Place::new();
+    for name in ["in.arrows", "in.arrow", "in.parquet"] {
+        let bytes = std::fs::read(place.table(name, 0, 500)).unwrap();
+        let (ran, out) = place.run_fed(&bytes, &["run", "-", "--where", "n >= 490", "-o", "-"]);
+        ran.success();
+        std::fs::write(place.path("piped.arrows"), out).unwrap();
+        let expected: Vec<Option<i32>> = (490..500).map(Some).collect();
+        assert_eq!(int32(&place.read("piped.arrows"), "n"), expected, "{name}");
+    }
+    let (ran, _) = place.run_fed(b"a,b\n1,2\n", &["run", "-"]);
+    ran.failure(3, &["standard input", "neither Parquet nor Arrow"]);
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 300_000);
+    let mut command = place.command(&["run", "in.parquet", "--format", "csv"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 300_000);
+    place
+        .run(&["run", "in.parquet", "-o", "/dev/full", "--format", "arrows"])
+        .failure(3, &["/dev/full", "write"]);
+}
+
+#[test]
+fn an_error_of_the_data_names_file_row_and_value_and_leaves_no_file() {
+    let place = Place::new();
+    place.table("good.parquet", 0, 100);
+    place.table("bad.parquet", 46_300, 100);
+    let square = "cast(cast(n as bigint) * n as int) as s";
+    for threads in ["1", "3"] {
+        let ran = place.run(&[
+            "run",
+            "good.parquet",
+            "bad.parquet",
+            "--select",
+            square,
+            "-o",
+            "out.parquet",
+            "--threads",
+            threads,
+            "--batch-rows",
+            "16",
+        ]);
+        // 46341 squared is the first beyond the range: row 41 of the second file.
+        ran.failure(1, &["bad.parquet", "row 41", "2147488281"]);
+        assert_eq!(place.files(), ["bad.parquet", "good.parquet"]);
+    }
+    let nulled = [
+        "run",
+        "bad.parquet",
+        "--select",
+        square,
+        "--cast",
+        "null",
+        "-o",
+        "out.parquet",
+    ];
+    place.run(&nulled).success();
+    assert_eq!(int32(&place.read("out.parquet"), "s")[41], None);
+}
+
+#[test]
+fn overflow_in_each_mode() {
+    let place = Place::new();
+    place.table("in.parquet", i32::MAX - 2, 2);
+    let ran = |more: &[&str]| {
+        let mut words = vec![
+            "run",
+            "in.parquet",
+            "--select",
+            "n + 2 as m",
+            "--format",
+            "csv",
+        ];
+        words.extend(more);
+        place.run(&words)
+    };
+    ran(&[]).failure(1, &["row 1", "overflow", "2147483646"]);
+    ran(&["--overflow", "trap"]).failure(1, &["row 1"]);
+    let wrapped = "m\n2147483647\n-2147483648\n";
+    assert_eq!(ran(&["--overflow", "wrap"]).success(), wrapped);
+    assert_eq!(ran(&["--semantics", "spark-legacy"]).success(), wrapped);
+    assert_eq!(ran(&["--semantics", "datafusion"]).success(), wrapped);
+    ran(&["--semantics", "spark-ansi"]).failure(1, &["row 1"]);
+}
+
+#[test]
+fn wrong_queries_point_at_the_place() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    let refused = |clause: &str, text: &str, words: &[&str]| {
+        place
+            .run(&["run", "in.parquet", clause, text])
+            .failure(2, words);
+    };
+    refused("--where", "m > 1", &["--where", "m > 1", "^", "`m`"]);
+    refused("--where", "n >", &["--where", "n >"]);
+    refused("--where", "n", &["boolean"]);
+    refused("--select", "n, n + \"Name\"", &["--select", "^", "Utf8"]);
+    refused("--where", &"(".repeat(100_000), &["--where"]);
+    refused(
+        "--where",
+        &format!("n > 0{}", " and n > 0".repeat(100_000)),
+        &["--where"],
+    );
+    place
+        .run(&["run", "in.parquet", "--semantics", "oracle"])
+        .failure(2, &["spark-legacy"]);
+    place
+        .run(&["run", "in.parquet", "--device", "tpu"])
+        .failure(2, &["tpu", "cpu", "sim"]);
+    place
+        .run(&["run", "in.parquet", "--memory", "much"])
+        .failure(2, &["much", "512MB"]);
+    place
+        .run(&["run", "in.parquet", "-o", "out.xlsx"])
+        .failure(2, &["out.xlsx", ".parquet"]);
+    place
+        .run(&["run", "in.parquet", "-o", "in.parquet"])
+        .failure(2, &["both input and output"]);
+    assert_eq!(place.files(), ["in.parquet"]);
+}
+
+#[test]
+fn names_follow_the_rules_of_letter_case() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 3);
+    let csv =
+        |select: &str| place.run(&["run", "in.parquet", "--select", select, "--format", "csv"]);
+    assert!(csv("NAME").success().contains("number 2"));
+    assert!(csv("\"Name\"").success().contains("number 2"));
+    csv("\"NAME\"").failure(2, &["NAME"]);
+}
+
+#[test]
+fn differing_schemas_are_refused_with_the_file() {
+    let place = Place::new();
+    place.table("one.parquet", 0, 10);
+    let other = numbers(0, 10).project(&[0, 2]).unwrap();
+    let target = Target::File(place.path("two.parquet"));
+    let mut sink = Sink::create(target, Format::Parquet, &other.schema()).unwrap();
+    sink.write(&other).unwrap();
+    sink.finish().unwrap();
+    place
+        .run(&["run", "one.parquet", "two.parquet"])
+        .failure(2, &["two.parquet", "`even`"]);
+}
+
+#[test]
+fn damaged_files_are_refused_by_name() {
+    let place = Place::new();
+    for name in ["in.parquet", "in.arrow"] {
+        let path = place.table(name, 0, 1000);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        for mmap in [&[][..], &["--mmap"][..]] {
+            let mut words = vec!["run", name, "-o", "out.arrow"];
+            words.extend(mmap);
+            place.run(&words).failure(3, &[name]);
+        }
+    }
+    assert_eq!(place.files(), ["in.arrow", "in.parquet"]);
+}
+
+#[test]
+fn settings_come_from_flag_variable_and_file_in_this_order() {
+    let place = Place::new();
+    place.table("in.parquet", i32::MAX, 1);
+    let query = [
+        "run",
+        "in.parquet",
+        "--select",
+        "n + 1 as m",
+        "--format",
+        "csv",
+    ];
+    std::fs::write(place.path("unlade.toml"), "overflow = \"wrap\"\n").unwrap();
+    place.run(&query).success();
+    place
+        .run_with(&[("UNLADE_OVERFLOW", "trap")], &query)
+        .failure(1, &["row 0"]);
+    let mut flagged = query.to_vec();
+    flagged.extend(["--overflow", "wrap"]);
+    place
+        .run_with(&[("UNLADE_OVERFLOW", "trap")], &flagged)
+        .success();
+    std::fs::write(place.path("unlade.toml"), "overflow = \"explode\"\n").unwrap();
+    place
+        .run(&query)
+        .failure(2, &["unlade.toml", "explode", "trap, wrap"]);
+    std::fs::write(place.path("unlade.toml"), "overfow = \"wrap\"\n").unwrap();
+    place.run(&query).failure(2, &["unlade.toml", "overfow"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_leaves_no_file() {
+    let place = Place::new();
+    let fifo = place.path("endless.arrows");
+    let made = std::process::Command::new("mkfifo")
+        .arg(&fifo)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let mut command = place.command(&["run", "endless.arrows", "-o", "out.parquet"]);
+    let mut child = command
+        .stderr(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The command reads batches until it is told to stop: the stream never ends.
+    let batch = numbers(0, 1000);
+    let mut sink = Sink::create(Target::File(fifo), Format::ArrowStream, &batch.schema()).unwrap();
+    let mut interrupted = false;
+    for round in 0_u32.. {
+        if sink.write(&batch).is_err() {
+            break;
+        }
+        if round == 2_000 && !interrupted {
+            interrupted = true;
+            let pid = child.id().to_string();
+            assert!(
+                std::process::Command::new("kill")
+                    .args(["-INT", &pid])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        if interrupted && child.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(130),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(place.files(), ["endless.arrows"]);
+}

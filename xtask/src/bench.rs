@@ -1,0 +1,251 @@
+//! `cargo xtask bench`: our benchmarks beside arrow-rs (built portably and for this processor),
+//! Polars, DuckDB and the machine's own floors, in interleaved rounds of one run.
+//!
+//! Criterion measures; here only its medians are read. Within a round everything runs one after
+//! the other, and a ratio is taken inside its round, so that a machine that slows down slows both
+//! sides. The ratio reported is the median over the rounds, its spread the least and the greatest.
+
+mod figures;
+mod targets;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+
+use crate::step::command;
+use figures::Rounds;
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Exit with an error where a target is missed
+    #[arg(long)]
+    check: bool,
+    /// Interleaved rounds
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Only benchmarks whose name holds this
+    #[arg(long)]
+    filter: Option<String>,
+    /// Write every figure here
+    #[arg(long, default_value = "target/bench/figures.json")]
+    json: PathBuf,
+    /// Leave out Polars and DuckDB
+    #[arg(long)]
+    no_python: bool,
+}
+
+/// Versions of the Python peers.
+const PYTHON_PEERS: [&str; 4] = ["polars==2.1.*", "duckdb==2.0.*", "pyarrow==26.*", "numpy"];
+
+pub(crate) fn run(options: &Options) -> bool {
+    match measure(options) {
+        Ok(rounds) => report(&rounds, options),
+        Err(error) => {
+            eprintln!("bench: {error}");
+            false
+        }
+    }
+}
+
+fn measure(options: &Options) -> Result<Rounds, String> {
+    let portable = build("portable", None)?;
+    let native = build("native", Some("-C target-cpu=native"))?;
+    let python = if options.no_python { None } else { python() };
+    let mut rounds = Rounds::default();
+    for round in 0..options.rounds {
+        println!("round {} of {}", round + 1, options.rounds);
+        let home = crate::root().join(format!("target/bench/round-{round}"));
+        let _ = std::fs::remove_dir_all(&home);
+        for binary in &portable {
+            criterion(binary, "portable", &home, options.filter.as_deref())?;
+        }
+        // Of the native build only the peer is of interest: ours picks its instructions itself.
+        for binary in native.iter().filter(|binary| is_bench(binary, "filter")) {
+            criterion(binary, "native", &home, Some("arrow-native"))?;
+        }
+        let mut figures = figures::read(&home)?;
+        if let Some(python) = &python {
+            figures.extend(peers(python)?);
+        }
+        rounds.push(figures);
+    }
+    Ok(rounds)
+}
+
+fn report(rounds: &Rounds, options: &Options) -> bool {
+    let verdicts = targets::judge(rounds);
+    let met = targets::print(&verdicts);
+    let path = crate::root().join(&options.json);
+    let written = path
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&path, rounds.to_json(&verdicts)));
+    match written {
+        Ok(()) => println!("every figure: {}", path.display()),
+        Err(error) => {
+            eprintln!("{}: {error}", path.display());
+            return false;
+        }
+    }
+    met || !options.check
+}
+
+/// Builds the benchmarks and says where they are.
+fn build(name: &str, flags: Option<&str>) -> Result<Vec<PathBuf>, String> {
+    println!("building the {name} benchmarks");
+    let target = crate::root().join("target").join(format!("bench-{name}"));
+    let mut cargo = command(
+        "cargo",
+        &[
+            "bench",
+            "-p",
+            "unlade-benches",
+            "--no-run",
+            "--quiet",
+            "--message-format=json",
+        ],
+    );
+    cargo.env("CARGO_TARGET_DIR", &target);
+    if let Some(flags) = flags {
+        cargo.env("RUSTFLAGS", flags);
+    }
+    let out = cargo
+        .output()
+        .map_err(|error| format!("{cargo:?}: {error}"))?;
+    if !out.status.success() {
+        return Err(format!(
+            "{cargo:?} failed: {}",
+            String::from_utf8_lossy(&out.stderr)
+        ));
+    }
+    let binaries: Vec<PathBuf> = String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["kind"][0] == "bench")
+        .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .collect();
+    if binaries.is_empty() {
+        Err("no benchmark was built".to_owned())
+    } else {
+        Ok(binaries)
+    }
+}
+
+fn is_bench(binary: &Path, name: &str) -> bool {
+    binary
+        .file_name()
+        .and_then(|file| file.to_str())
+        .is_some_and(|file| file.starts_with(&format!("{name}-")))
+}
+
+/// Runs one criterion binary; its figures go below `home`.
+fn criterion(binary: &Path, build: &str, home: &Path, filter: Option<&str>) -> Result<(), String> {
+    let mut bench = Command::new(binary);
+    bench
+        .arg("--bench")
+        .arg("--noplot")
+        .current_dir(crate::root());
+    bench.env("CRITERION_HOME", home).env("BENCH_BUILD", build);
+    if let Some(filter) = filter {
+        bench.arg(filter);
+    }
+    // Criterion's own report goes to a file: what counts is printed at the end.
+    let log = home.with_extension(format!("{build}.log"));
+    let parent = log.parent().expect("the log lies in a folder");
+    std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .map_err(|error| format!("{}: {error}", log.display()))?;
+    let errors = file
+        .try_clone()
+        .map_err(|error| format!("{}: {error}", log.display()))?;
+    let status = bench
+        .stdout(file)
+        .stderr(errors)
+        .status()
+        .map_err(|error| format!("{bench:?}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{bench:?} failed; see {}", log.display()))
+    }
+}
+
+/// A Python with the peers, in a virtual environment of the target folder; `None` prints why.
+fn python() -> Option<PathBuf> {
+    let folder = crate::root().join("target/bench/python");
+    let python = folder.join("bin/python");
+    let attempt = |mut command: Command| -> Result<(), String> {
+        let out = command
+            .output()
+            .map_err(|error| format!("{command:?}: {error}"))?;
+        if out.status.success() {
+            return Ok(());
+        }
+        Err(format!(
+            "{command:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        ))
+    };
+    let set_up = || -> Result<(), String> {
+        if !python.exists() {
+            let mut venv = Command::new("python3");
+            venv.args(["-m", "venv"]).arg(&folder);
+            attempt(venv)?;
+        }
+        let mut install = Command::new(&python);
+        install.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]);
+        install.args(PYTHON_PEERS);
+        attempt(install)
+    };
+    match set_up() {
+        Ok(()) => Some(python),
+        Err(error) => {
+            println!("absent: Polars and DuckDB: {error}");
+            None
+        }
+    }
+}
+
+/// One round of the Python peers: nanoseconds by name.
+fn peers(python: &Path) -> Result<Vec<(String, f64)>, String> {
+    let mut script = Command::new(python);
+    script.arg(crate::root().join("benches/peers.py")).arg("7");
+    let out = script
+        .output()
+        .map_err(|error| format!("{script:?}: {error}"))?;
+    if !out.status.success() {
+        return Err(format!(
+            "{script:?} failed: {}",
+            String::from_utf8_lossy(&out.stderr)
+        ));
+    }
+    let document: serde_json::Value =
+        serde_json::from_slice(&out.stdout).map_err(|error| format!("{script:?}: {error}"))?;
+    for absent in document["absent"].as_array().into_iter().flatten() {
+        println!("absent: {absent}");
+    }
+    let mut figures = Vec::new();
+    for (workload, engines) in document["results"].as_object().into_iter().flatten() {
+        for (engine, seconds) in engines.as_object().into_iter().flatten() {
+            let nanos: Vec<f64> = seconds
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|seconds| Some(seconds.as_f64()? * 1e9))
+                .collect();
+            figures.push((format!("{workload}/{engine}"), figures::median(nanos)));
+        }
+    }
+    Ok(figures)
+}

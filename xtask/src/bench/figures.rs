@@ -1,0 +1,147 @@
+//! Medians, by round.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::targets::Verdict;
+
+/// Figures of interleaved rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds(Vec<BTreeMap<String, f64>>);
+
+/// A ratio over the rounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ratio {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) greatest: f64,
+}
+
+impl Rounds {
+    /// Adds a round: nanoseconds by `workload/who`.
+    pub(crate) fn push(&mut self, figures: Vec<(String, f64)>) {
+        self.0.push(figures.into_iter().collect());
+    }
+
+    /// In each round the least time among these names, over that among those.
+    pub(crate) fn ratio(
+        &self,
+        above: impl Fn(&str) -> bool,
+        below: impl Fn(&str) -> bool,
+    ) -> Option<Ratio> {
+        let least = |round: &BTreeMap<String, f64>, wanted: &dyn Fn(&str) -> bool| {
+            round
+                .iter()
+                .filter(|(name, _)| wanted(name))
+                .map(|(_, nanos)| *nanos)
+                .min_by(f64::total_cmp)
+        };
+        let ratios: Vec<f64> = self
+            .0
+            .iter()
+            .filter_map(|round| Some(least(round, &above)? / least(round, &below)?))
+            .collect();
+        Ratio::of(ratios)
+    }
+
+    /// A difference in nanoseconds, likewise.
+    pub(crate) fn difference(&self, above: &str, below: &str) -> Option<Ratio> {
+        let differences: Vec<f64> = self
+            .0
+            .iter()
+            .filter_map(|round| Some(round.get(above)? - round.get(below)?))
+            .collect();
+        Ratio::of(differences)
+    }
+
+    /// A figure itself, over the rounds.
+    pub(crate) fn figure(&self, name: &str) -> Option<Ratio> {
+        Ratio::of(
+            self.0
+                .iter()
+                .filter_map(|round| round.get(name).copied())
+                .collect(),
+        )
+    }
+
+    /// Every name that was measured.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .first()
+            .into_iter()
+            .flat_map(|round| round.keys().map(String::as_str))
+    }
+
+    /// All of it.
+    pub(crate) fn to_json(&self, verdicts: &[Verdict]) -> String {
+        let verdicts: Vec<_> = verdicts
+            .iter()
+            .map(|verdict| {
+                serde_json::json!({
+                    "what": verdict.what,
+                    "median": verdict.seen.map(|seen| seen.median),
+                    "least": verdict.seen.map(|seen| seen.least),
+                    "greatest": verdict.seen.map(|seen| seen.greatest),
+                    "target": verdict.target.to_string(),
+                    "met": verdict.is_met(),
+                })
+            })
+            .collect();
+        let document =
+            serde_json::json!({ "version": 1, "nanoseconds": self.0, "verdicts": verdicts });
+        format!("{document:#}\n")
+    }
+}
+
+impl Ratio {
+    fn of(mut values: Vec<f64>) -> Option<Ratio> {
+        values.sort_by(f64::total_cmp);
+        let (least, greatest) = (*values.first()?, *values.last()?);
+        Some(Ratio {
+            median: median(values),
+            least,
+            greatest,
+        })
+    }
+}
+
+/// The middle value; the mean of the middle two of an even number.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        len if len % 2 == 1 => values[len / 2],
+        len => f64::midpoint(values[len / 2 - 1], values[len / 2]),
+    }
+}
+
+/// Criterion's medians below its home: `workload/who` and nanoseconds.
+pub(crate) fn read(home: &Path) -> Result<Vec<(String, f64)>, String> {
+    let mut figures = Vec::new();
+    let fault = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let groups = std::fs::read_dir(home).map_err(|error| fault(home, &error))?;
+    for group in groups
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().is_dir())
+    {
+        let whos = std::fs::read_dir(group.path()).map_err(|error| fault(home, &error))?;
+        for who in whos.filter_map(Result::ok) {
+            let path = who.path().join("new/estimates.json");
+            let Ok(text) = std::fs::read_to_string(&path) else {
+                continue;
+            };
+            let document: serde_json::Value =
+                serde_json::from_str(&text).map_err(|error| fault(&path, &error))?;
+            let nanos = document["median"]["point_estimate"]
+                .as_f64()
+                .ok_or_else(|| fault(&path, &"no median"))?;
+            let name = format!(
+                "{}/{}",
+                group.file_name().to_string_lossy(),
+                who.file_name().to_string_lossy()
+            );
+            figures.push((name, nanos));
+        }
+    }
+    Ok(figures)
+}
