@@ -93,10 +93,11 @@
 use std::sync::Arc;
 
 pub use unlade_expr::{
-    Case, Expr, ExprError, ExprErrorKind, Literal, OnError, Query, Select, Semantics, Span, When,
-    all, case, coalesce, col, if_, lit, null, nullif, parse_expr, parse_select_list, when,
+    CASTS, Case, CastRow, Checked, Clause, Dialect, Expr, ExprError, ExprErrorKind, FUNCTIONS,
+    Function, Literal, OnError, Query, Select, Semantics, Span, UnknownSemantics, When, all, case,
+    coalesce, col, if_, lit, null, nullif, parse_expr, parse_select_list, when,
 };
-pub use unlade_hal::{Clock, ClockKind, Device, DeviceKind, WallClock};
+pub use unlade_hal::{Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, WallClock};
 pub use unlade_program::ShapeHash;
 pub use unlade_runtime::*;
 
