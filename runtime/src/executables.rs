@@ -81,19 +81,6 @@ impl Executables {
         result.clone()
     }
 
-    /// The program if it is compiled.
-    pub(crate) fn peek(
-        &self,
-        architecture: &Arc<str>,
-        shape: ShapeHash,
-    ) -> Option<Result<Executable, CompileError>> {
-        let key = Key {
-            shape,
-            architecture: Arc::clone(architecture),
-        };
-        self.lock().get(&key)?.slot.get().cloned()
-    }
-
     /// Forgets what was compiled for an architecture: a reset of its device has voided it.
     pub(crate) fn forget_architecture(&self, architecture: &str) {
         self.lock()

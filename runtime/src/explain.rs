@@ -4,11 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use unlade_expr::Payload;
+use unlade_program::{On, Part};
 
+use crate::auto;
+use crate::device_plan::DevicePlan;
+use crate::kernel::KernelCore;
 use crate::receipt::Reason;
 
 /// Version of the explanation's JSON form; raised whenever a field changes its meaning or goes.
 pub const EXPLAIN_VERSION: u32 = 1;
+
+/// Rows of the batch that [`Candidate::cost`] is for.
+pub const TYPICAL_ROWS: u64 = 1 << 20;
 
 /// How a query runs: what of it where, why there, and with which program.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,7 +55,8 @@ pub struct Candidate {
     pub device: Arc<str>,
     /// Why it does not run the query, if it does not.
     pub against: Option<String>,
-    /// What a batch is expected to take there, term by term, where placement computed it.
+    /// What a batch of [`TYPICAL_ROWS`] is expected to take there, term by term, where placement
+    /// has a choice; empty where it has none.
     pub cost: Vec<CostTerm>,
 }
 
@@ -58,6 +67,95 @@ pub struct CostTerm {
     pub term: &'static str,
     /// Nanoseconds.
     pub nanos: u64,
+}
+
+/// What a kernel will do.
+pub(crate) fn explain(core: &KernelCore) -> Explain {
+    let name = |column: usize| core.checked.input.field(column).name().clone();
+    let runtime = &core.runtime;
+    let parts = match (&core.route.device, &core.host) {
+        (Some(plan), _) => plan
+            .split
+            .parts
+            .iter()
+            .map(|part| explain_part(core, plan, part))
+            .collect(),
+        (None, Some(host)) => vec![ExplainPart {
+            device: Arc::clone(&host.device),
+            reason: core.route.inline.0.clone(),
+            payload: payload_words(Payload::Fused),
+            program: host.binding.lowered.program.to_string(),
+        }],
+        (None, None) => Vec::new(),
+    };
+    let predicted = core
+        .route
+        .auto
+        .as_ref()
+        .zip(core.host.as_ref())
+        .map(|(auto, host)| auto.predict(runtime, &auto.typical_work(&host.binding, TYPICAL_ROWS)));
+    let candidates = runtime.devices.iter().enumerate().map(|(position, slot)| {
+        let against = core
+            .route
+            .against
+            .iter()
+            .find(|(device, _)| *device == slot.name);
+        Candidate {
+            device: Arc::clone(&slot.name),
+            against: against.map(|(_, why)| why.clone()),
+            cost: match &predicted {
+                Some(predicted) => auto::cost_terms(predicted, position),
+                None => Vec::new(),
+            },
+        }
+    });
+    Explain {
+        version: EXPLAIN_VERSION,
+        shape: core.shape.to_string(),
+        reads: core
+            .binding()
+            .input_columns()
+            .into_iter()
+            .map(name)
+            .collect(),
+        parts,
+        candidates: candidates.collect(),
+        notes: core.checked.notes.clone(),
+    }
+}
+
+fn explain_part(core: &KernelCore, plan: &DevicePlan, part: &Part) -> ExplainPart {
+    let device = &core.runtime.devices[plan.slot];
+    let (device, reason) = match part.on {
+        On::Device => (Arc::clone(&device.name), plan.reason.clone()),
+        On::Cpu => {
+            let cpu = core
+                .runtime
+                .cpu()
+                .map_or_else(|| "cpu".into(), |cpu| Arc::clone(&cpu.name));
+            let lacks = plan.lacks().unwrap_or_else(|| "nothing".into());
+            (
+                cpu,
+                Reason::Unsupported {
+                    device: Arc::clone(&device.name),
+                    lacks,
+                },
+            )
+        }
+    };
+    ExplainPart {
+        device,
+        reason,
+        payload: payload_words(plan.payload),
+        program: part.program.to_string(),
+    }
+}
+
+fn payload_words(payload: Payload) -> &'static str {
+    match payload {
+        Payload::Fused => "compacted by the program while it is in cache",
+        Payload::Late => "compacted on the host by the mask that comes back",
+    }
 }
 
 impl fmt::Display for Explain {
@@ -76,11 +174,12 @@ impl fmt::Display for Explain {
         for candidate in &self.candidates {
             write!(f, "{}:", candidate.device)?;
             match &candidate.against {
-                Some(against) => write!(f, " not chosen, {against}")?,
-                None => write!(f, " chosen")?,
+                Some(against) => write!(f, " not considered: {against}")?,
+                None if candidate.cost.is_empty() => write!(f, " runs it")?,
+                None => write!(f, " for {TYPICAL_ROWS} rows")?,
             }
             for CostTerm { term, nanos } in &candidate.cost {
-                write!(f, "; {term} {:.1} us", *nanos as f64 / 1e3)?;
+                write!(f, ", {term} {:.1} us", *nanos as f64 / 1e3)?;
             }
             writeln!(f)?;
         }

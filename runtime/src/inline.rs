@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
-use unlade_eval::{Executable, Failure, Inputs, OutputMut, Outputs, SLACK, Scratch};
+use unlade_eval::{ColumnRef, Executable, Failure, Inputs, OutputMut, Outputs, SLACK, Scratch};
 use unlade_expr::{Checked, Destination, OutputColumn};
-use unlade_program::Trap;
+use unlade_program::{Trap, Ty};
 
 use crate::arrays;
 use crate::bind::Binding;
 use crate::block::{Block, Memory};
 use crate::error::Error;
 use crate::gather::{Selection, gather};
+use crate::parts::{Arguments, ColumnArgument, PlannedPart};
 
 /// What a batch became, before it is a record batch with a receipt.
 #[derive(Debug)]
@@ -54,27 +55,63 @@ pub(crate) fn evaluate(
     batch: &RecordBatch,
     memory: &Memory,
 ) -> Result<Evaluated, InlineFailure> {
-    let rows = batch.num_rows();
-    let program = &binding.lowered.program;
     let columns = binding.columns(batch)?;
     let tables = binding.dictionaries.tables(batch)?;
     let tables: Vec<&[u8]> = tables.iter().map(Buffer::as_slice).collect();
     let sets: Vec<&[u8]> = binding.lowered.sets.iter().map(Vec::as_slice).collect();
     let inputs = Inputs {
-        rows,
+        rows: batch.num_rows(),
         columns: &columns,
         params: &binding.params,
         tables: &tables,
         sets: &sets,
     };
+    let results = execute(executable, &binding.output_types, &inputs, memory)?;
+    assemble(binding, checked, batch, results, memory).map_err(Into::into)
+}
 
+/// Evaluates a part of a query whose other parts run elsewhere.
+pub(crate) fn execute_part(
+    part: &PlannedPart,
+    arguments: &Arguments<'_>,
+    memory: &Memory,
+) -> Result<Results, InlineFailure> {
+    let executable = part.executable.code().ok_or_else(|| {
+        Error::Config("the CPU among the devices is none that can run inline".to_owned())
+    })?;
+    let columns: Vec<ColumnRef<'_>> = arguments
+        .columns
+        .iter()
+        .map(ColumnArgument::as_ref)
+        .collect();
+    let tables: Vec<&[u8]> = arguments.tables.iter().map(Buffer::as_slice).collect();
+    let inputs = Inputs {
+        rows: arguments.rows,
+        columns: &columns,
+        params: arguments.params,
+        tables: &tables,
+        sets: &arguments.sets,
+    };
+    execute(executable, &part.output_types, &inputs, memory)
+}
+
+/// Runs a program, its outputs going into blocks of the worst size that are then cut to what was
+/// written.
+fn execute(
+    executable: &Executable,
+    output_types: &[Ty],
+    inputs: &Inputs<'_>,
+    memory: &Memory,
+) -> Result<Results, InlineFailure> {
+    let rows = inputs.rows;
+    let program = executable.program();
     let bitmap = rows.div_ceil(8) + SLACK;
     let mut mask = program
         .emit_mask
         .then(|| memory.block(bitmap))
         .transpose()?;
     let mut blocks = Vec::with_capacity(program.outputs.len());
-    for (output, ty) in program.outputs.iter().zip(&binding.output_types) {
+    for (output, ty) in program.outputs.iter().zip(output_types) {
         let values = memory.block(ty.bytes_for(rows as u64) as usize + SLACK)?;
         let validity = output.valid.map(|_| memory.block(bitmap)).transpose()?;
         blocks.push((values, validity));
@@ -91,35 +128,27 @@ pub(crate) fn evaluate(
             mask: mask.as_mut().map(Block::bytes_mut),
             columns: &mut outputs,
         };
-        with_scratch(|scratch| unlade_eval::run(executable, &inputs, &mut outputs, scratch))
+        with_scratch(|scratch| unlade_eval::run(executable, inputs, &mut outputs, scratch))
             .map_err(|failure| match failure {
                 Failure::Trap(trap) => InlineFailure::Trap(trap),
                 other => InlineFailure::Error(Error::Malformed(other.to_string())),
             })?
             .kept
     };
-
-    let outputs: Vec<ProgramOutput> = blocks
+    let outputs = blocks
         .into_iter()
-        .zip(&binding.output_types)
+        .zip(output_types)
         .map(|((values, validity), ty)| ProgramOutput {
             values: values.freeze(ty.bytes_for(kept as u64) as usize),
             nulls: validity.and_then(|bits| arrays::nulls(bits.freeze(kept.div_ceil(8)), kept)),
         })
         .collect();
     let mask = mask.map(|block| block.freeze(rows.div_ceil(8)));
-    assemble(
-        binding,
-        checked,
-        batch,
-        Results {
-            kept,
-            mask,
-            outputs,
-        },
-        memory,
-    )
-    .map_err(Into::into)
+    Ok(Results {
+        kept,
+        mask,
+        outputs,
+    })
 }
 
 /// What a program wrote.

@@ -1,23 +1,30 @@
 //! Kernels: compiled queries, and what they make of batches.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions, RecordBatchReader};
 use arrow_schema::SchemaRef;
-use unlade_expr::{Checked, Dialect, Payload, Query, Semantics};
-use unlade_hal::{Executable, Timestamp};
+use unlade_expr::{Checked, Dialect, Query, Semantics};
+use unlade_hal::{DeviceLost, Timestamp};
 use unlade_naive::Description;
 use unlade_program::{ShapeHash, Trap};
 
 use crate::arrays::malformed;
+use crate::auto::{self, AutoRoute};
 use crate::bind::{Binding, check_schema};
-use crate::error::{DataError, Error, Unplaceable};
-use crate::explain::{EXPLAIN_VERSION, Explain, ExplainPart};
+use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
+use crate::error::{DataError, Error};
+use crate::explain::{self, Explain};
 use crate::inline::{self, Evaluated, InlineFailure};
 use crate::metrics::KernelMetrics;
+use crate::offload;
+use crate::options::Fallback;
+use crate::placement::{DeviceIndex, Work};
 use crate::receipt::{PartReceipt, Path, Reason, Receipt, Verified};
+use crate::route::{HostPlan, Route};
 use crate::runtime::{Core, DeviceSlot};
 use crate::stream::KernelStream;
 use crate::ticket::{Ticket, ticket};
@@ -37,17 +44,11 @@ pub(crate) struct KernelCore {
     pub(crate) checked: Checked,
     pub(crate) dialect: Dialect,
     pub(crate) shape: ShapeHash,
-    pub(crate) host: HostPlan,
+    /// How the CPU runs it, if there is one.
+    pub(crate) host: Option<HostPlan>,
+    pub(crate) route: Route,
     pub(crate) metrics: KernelMetrics,
     batches: AtomicU64,
-}
-
-/// How the CPU runs the query.
-#[derive(Debug)]
-pub(crate) struct HostPlan {
-    pub(crate) device: Arc<str>,
-    pub(crate) executable: Executable,
-    pub(crate) binding: Binding,
 }
 
 /// What became of a batch.
@@ -69,29 +70,28 @@ impl Kernel {
         semantics: &Semantics,
     ) -> Result<Self, Error> {
         let checked = unlade_expr::check(query, schema, semantics)?;
-        let lowered = unlade_expr::lower(&checked, Payload::Fused)?;
-        let shape = ShapeHash::of(&lowered.program);
-        let cpu = runtime.cpu().ok_or_else(|| no_cpu(runtime))?;
-        let executable = runtime
-            .executables
-            .get(&*cpu.device, &cpu.architecture, shape, &lowered.program)
-            .map_err(|error| Unplaceable {
-                reasons: vec![(Arc::clone(&cpu.name), error.to_string())],
-            })?;
+        // Without a CPU a device has to do it all.
+        let host = HostPlan::new(runtime, &checked);
+        let host_plan = host.as_ref().ok().map(|(host, _)| host);
+        let route = Route::choose(runtime, &checked, host_plan)?;
+        let (host, shape) = match (host, &route.device) {
+            (Ok((host, shape)), _) => (Some(host), shape),
+            (Err(_), Some(plan)) => (None, ShapeHash::of(&plan.binding.lowered.program)),
+            (Err(error), None) => return Err(error),
+        };
+        let device = host.as_ref().map(|host| &host.device);
+        let metrics = KernelMetrics::new(device.unwrap_or(&runtime.devices[0].name));
         Ok(Kernel {
             core: Arc::new(KernelCore {
                 runtime: Arc::clone(runtime),
                 number: runtime.next_kernel(),
                 shape,
-                host: HostPlan {
-                    device: Arc::clone(&cpu.name),
-                    executable,
-                    binding: Binding::new(lowered),
-                },
-                metrics: KernelMetrics::new(&cpu.name),
+                host,
+                route,
+                metrics,
                 batches: AtomicU64::new(0),
-                checked,
                 dialect: semantics.dialect,
+                checked,
             }),
         })
     }
@@ -138,22 +138,7 @@ impl Kernel {
 
     /// What runs where, and why; nothing is run.
     pub fn explain(&self) -> Explain {
-        let core = &self.core;
-        let name = |column: &usize| core.checked.input.field(*column).name().clone();
-        let host = &core.host;
-        Explain {
-            version: EXPLAIN_VERSION,
-            shape: core.shape.to_string(),
-            reads: self.input_columns().iter().map(name).collect(),
-            parts: vec![ExplainPart {
-                device: Arc::clone(&host.device),
-                reason: Reason::OnlyCandidate,
-                payload: "compacted with the filter",
-                program: host.binding.lowered.program.to_string(),
-            }],
-            candidates: Vec::new(),
-            notes: core.checked.notes.clone(),
-        }
+        explain::explain(&self.core)
     }
 
     /// The schema of the batches that it makes.
@@ -169,7 +154,7 @@ impl Kernel {
     /// The columns of a batch that it reads, ascending. A reader need not decode the others, but
     /// must leave something in their place: positions count.
     pub fn input_columns(&self) -> Vec<usize> {
-        self.core.host.binding.input_columns()
+        self.core.binding().input_columns()
     }
 
     /// Names the program whatever its literals are.
@@ -189,11 +174,255 @@ impl KernelCore {
         unlade_hal::fork::check()?;
         check_schema(&self.checked.input, batch)?;
         let number = self.batches.fetch_add(1, Ordering::Relaxed);
-        self.run_inline(batch, number, Reason::OnlyCandidate, Path::Inline)
+        let result = match (&self.route.device, &self.route.auto) {
+            (None, None) => {
+                let (reason, path) = self.route.inline.clone();
+                self.run_inline(batch, number, reason, path)
+            }
+            (Some(plan), _) => self.run_on_device(plan, batch, number, &mut Tally::default()),
+            (None, Some(auto)) => self.run_where_fastest(auto, batch, number),
+        };
+        if result.is_err() {
+            self.metrics.error();
+        }
+        result
+    }
+
+    /// What is bound for the CPU; without one, for the device.
+    pub(crate) fn binding(&self) -> &Binding {
+        let device = self.route.device.as_ref().map(|plan| &plan.binding);
+        let host = self.host.as_ref().map(|host| &host.binding);
+        host.or(device).expect("a kernel runs somewhere")
+    }
+
+    /// Runs a batch of the right schema where placement predicts it to be done first.
+    fn run_where_fastest(
+        &self,
+        auto: &AutoRoute,
+        batch: &RecordBatch,
+        number: u64,
+    ) -> Result<Output, Error> {
+        let runtime = &self.runtime;
+        let work = auto.work(self.binding(), batch);
+        let Some(choice) = auto.choose(runtime, &work) else {
+            return self.run_inline(batch, number, Reason::OnlyCandidate, Path::Inline);
+        };
+        let reason = auto::reason(&choice);
+        let chosen = choice.candidates.iter().nth(choice.device.0);
+        let predicted = chosen.map(|candidate| candidate.terms.latency());
+        let mut output = match &auto.plans[choice.device.0] {
+            Some(plan) => {
+                let mut tally = Tally {
+                    reason: Some(reason),
+                    predicted,
+                    ..Tally::default()
+                };
+                let output = self.run_on_device(plan, batch, number, &mut tally)?;
+                if output.receipt.parts.iter().all(|part| part.completed) {
+                    let measured = Tally {
+                        parts: output.receipt.parts.clone(),
+                        ..Tally::default()
+                    };
+                    auto.ran_on_device(runtime, choice.device, &work, &measured);
+                }
+                auto.selected(output.receipt.rows_out, work.rows);
+                output
+            }
+            None => {
+                let output = self.run_inline(batch, number, reason, Path::Inline)?;
+                let Receipt {
+                    taken, rows_out, ..
+                } = output.receipt;
+                auto.ran_inline(runtime, choice.device, &work, taken, rows_out);
+                output
+            }
+        };
+        output.receipt.predicted = predicted;
+        if let Some(probe) = choice.probe {
+            self.probe(auto, batch, probe.device, probe.rows, &work);
+        }
+        Ok(output)
+    }
+
+    /// Runs the start of a batch on a device that was not chosen, to learn how fast it is by now.
+    fn probe(
+        &self,
+        auto: &AutoRoute,
+        batch: &RecordBatch,
+        device: DeviceIndex,
+        rows: u64,
+        work: &Work,
+    ) {
+        let runtime = &self.runtime;
+        let slot = &runtime.devices[device.0];
+        let rows = usize::try_from(rows)
+            .unwrap_or(usize::MAX)
+            .min(batch.num_rows());
+        let work = work.slice(rows as u64);
+        let slice = batch.slice(0, rows);
+        let Some(plan) = &auto.plans[device.0] else {
+            let start = runtime.clock.now();
+            if let Some(host) = &self.host
+                && let Some(executable) = host.executable.code()
+            {
+                let memory = &runtime.memory;
+                let done =
+                    inline::evaluate(executable, &host.binding, &self.checked, &slice, memory);
+                if let Ok(done) = done {
+                    let taken = runtime.clock.now().since(start);
+                    auto.ran_inline(runtime, device, &work, taken, done.rows_out as u64);
+                }
+            }
+            return;
+        };
+        if !slot.is_usable(runtime) {
+            return;
+        }
+        let Parts::Ready(parts) = plan.parts(runtime) else {
+            return;
+        };
+        let mut tally = Tally {
+            reason: Some(Reason::Probe),
+            ..Tally::default()
+        };
+        match plan.run(runtime, &parts, &self.checked, &slice, &mut tally) {
+            Ok(_) => auto.ran_on_device(runtime, device, &work, &tally),
+            Err(DeviceFailure::Fault(lost)) => slot.fault(&*runtime.clock, &lost),
+            // A probe that fails for the data's sake says nothing of the device.
+            Err(_) => {}
+        }
+    }
+
+    /// Runs a batch of the right schema on a device; on the CPU where the device cannot.
+    fn run_on_device(
+        &self,
+        plan: &Arc<DevicePlan>,
+        batch: &RecordBatch,
+        number: u64,
+        tally: &mut Tally,
+    ) -> Result<Output, Error> {
+        let runtime = &self.runtime;
+        let slot = &runtime.devices[plan.slot];
+        let device = Arc::clone(&slot.name);
+        let start = runtime.clock.now();
+        let predicted = tally.predicted;
+        let mut tally = std::mem::take(tally);
+        if !slot.is_usable(runtime) {
+            let lost = offload::lost(slot, "it failed and is not trusted yet".to_owned());
+            return self.instead(batch, number, tally, Reason::Quarantined { device }, lost);
+        }
+        let parts = match plan.parts(runtime) {
+            Parts::Ready(parts) => parts,
+            Parts::Compiling => {
+                let lost = offload::lost(slot, "its program is still being compiled".to_owned());
+                return self.instead(batch, number, tally, Reason::Compiling { device }, lost);
+            }
+            Parts::Failed(error) => {
+                let lost = offload::lost(slot, error.to_string());
+                let reason = Reason::DeviceFault {
+                    device,
+                    reason: error.to_string().into(),
+                };
+                tally.retries += 1;
+                return self.instead(batch, number, tally, reason, lost);
+            }
+        };
+        let fault = |mut tally: Tally, lost: DeviceLost| {
+            slot.fault(&*runtime.clock, &lost);
+            tally.retries += 1;
+            tally
+                .parts
+                .push(failed_receipt(slot, plan.reason.clone(), batch.num_rows()));
+            let device = Arc::clone(&slot.name);
+            let reason = Reason::DeviceFault {
+                device,
+                reason: lost.reason.as_str().into(),
+            };
+            self.instead(batch, number, tally, reason, lost)
+        };
+        let evaluated = match plan.run(runtime, &parts, &self.checked, batch, &mut tally) {
+            Ok(evaluated) => evaluated,
+            Err(DeviceFailure::Error(error)) => return Err(error),
+            Err(DeviceFailure::Fault(lost)) => return fault(tally, lost),
+            Err(DeviceFailure::OutOfMemory) => {
+                let lost = offload::lost(slot, "one row does not fit into its memory".to_owned());
+                tally.retries += 1;
+                return self.instead(batch, number, tally, Reason::OutOfMemory { device }, lost);
+            }
+            Err(DeviceFailure::Trap(trap)) => {
+                let error = match trap {
+                    Some(trap) => Some(describe(&self.checked, self.dialect, batch, trap, 0)),
+                    None => self.first_error(batch),
+                };
+                return match error.filter(|error| error.description.is_some()) {
+                    Some(error) => Err(error.into()),
+                    None => {
+                        let reason =
+                            "it reported an error that evaluating the row again does not show";
+                        fault(tally, offload::lost(slot, reason.to_owned()))
+                    }
+                };
+            }
+        };
+        slot.works();
+        self.record_device(slot, number, &tally);
+        let taken = runtime.clock.now().since(start);
+        let receipt = Receipt {
+            batch: number,
+            rows_in: batch.num_rows() as u64,
+            rows_out: evaluated.rows_out as u64,
+            parts: tally.parts,
+            bytes_in: evaluated.bytes_in,
+            bytes_out: evaluated.bytes_out,
+            bytes_copied: evaluated.bytes_copied,
+            bytes_to_device: tally.bytes_to_device,
+            bytes_from_device: tally.bytes_from_device,
+            predicted,
+            taken,
+            clock: runtime.clock.kind(),
+            host_cpu: None,
+            retries: tally.retries,
+            verified: Verified::Unverified,
+        };
+        self.metrics.batch(&receipt);
+        self.output(evaluated, receipt)
+    }
+
+    /// Runs on the CPU what was meant for a device, if that is allowed.
+    fn instead(
+        &self,
+        batch: &RecordBatch,
+        number: u64,
+        tally: Tally,
+        reason: Reason,
+        lost: DeviceLost,
+    ) -> Result<Output, Error> {
+        if self.runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
+            return Err(Error::DeviceFault(lost));
+        }
+        let mut output = self.run_inline(batch, number, reason, Path::Fallback)?;
+        output.receipt.retries += tally.retries;
+        output.receipt.bytes_to_device += tally.bytes_to_device;
+        output.receipt.bytes_from_device += tally.bytes_from_device;
+        output.receipt.parts.splice(0..0, tally.parts);
+        Ok(output)
+    }
+
+    /// The error of a batch of which some part trapped: the whole is run on the CPU to find it.
+    fn first_error(&self, batch: &RecordBatch) -> Option<DataError> {
+        let host = self.host.as_ref()?;
+        let executable = host.executable.code()?;
+        let memory = &self.runtime.memory;
+        match inline::evaluate(executable, &host.binding, &self.checked, batch, memory) {
+            Err(InlineFailure::Trap(trap)) => {
+                Some(describe(&self.checked, self.dialect, batch, trap, 0))
+            }
+            _ => None,
+        }
     }
 
     /// Runs a batch of the right schema on the CPU, on this thread.
-    pub(crate) fn run_inline(
+    fn run_inline(
         &self,
         batch: &RecordBatch,
         number: u64,
@@ -202,21 +431,16 @@ impl KernelCore {
     ) -> Result<Output, Error> {
         let clock = &self.runtime.clock;
         let start = clock.now();
-        let executable = self.host.executable.code().ok_or_else(|| {
-            Error::Config(format!(
-                "`{}` is no CPU that can run inline",
-                self.host.device
-            ))
+        let host = self
+            .host
+            .as_ref()
+            .expect("a route without a device has a CPU");
+        let executable = host.executable.code().ok_or_else(|| {
+            Error::Config(format!("`{}` is no CPU that can run inline", host.device))
         })?;
-        let binding = &self.host.binding;
-        let evaluated = inline::evaluate(
-            executable,
-            binding,
-            &self.checked,
-            batch,
-            &self.runtime.memory,
-        )
-        .map_err(|failure| match failure {
+        let memory = &self.runtime.memory;
+        let evaluated = inline::evaluate(executable, &host.binding, &self.checked, batch, memory)
+            .map_err(|failure| match failure {
             InlineFailure::Error(error) => error,
             InlineFailure::Trap(trap) => {
                 describe(&self.checked, self.dialect, batch, trap, 0).into()
@@ -225,15 +449,15 @@ impl KernelCore {
         let taken = clock.now().since(start);
         self.record(number, start, taken);
         let part = PartReceipt {
-            device: Arc::clone(&self.host.device),
+            device: Arc::clone(&host.device),
             path,
             reason,
             rows: batch.num_rows() as u64,
             completed: true,
-            queued: Default::default(),
-            copy_in: Default::default(),
+            queued: Duration::ZERO,
+            copy_in: Duration::ZERO,
             compute: taken,
-            copy_out: Default::default(),
+            copy_out: Duration::ZERO,
             clock: clock.kind(),
         };
         let receipt = Receipt {
@@ -270,7 +494,7 @@ impl KernelCore {
         })
     }
 
-    fn record(&self, batch: u64, start: Timestamp, taken: std::time::Duration) {
+    fn record(&self, batch: u64, start: Timestamp, taken: Duration) {
         self.runtime.trace.record(|| TraceEvent {
             track: trace::cpu_track(),
             name: "compute",
@@ -280,6 +504,33 @@ impl KernelCore {
             duration_ns: trace::duration_nanos(taken),
             clock: self.runtime.clock.kind(),
         });
+    }
+
+    /// A device says how long things took, not when: they are laid end to end on its track.
+    fn record_device(&self, slot: &DeviceSlot, batch: u64, tally: &Tally) {
+        if !self.runtime.trace.is_enabled() {
+            return;
+        }
+        let mut reached = slot.traced.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in tally.parts.iter().filter(|part| part.path == Path::Queued) {
+            let steps = [
+                ("copy in", part.copy_in),
+                ("compute", part.compute),
+                ("copy out", part.copy_out),
+            ];
+            for (name, taken) in steps {
+                self.runtime.trace.record(|| TraceEvent {
+                    track: Arc::clone(&slot.name),
+                    name,
+                    batch,
+                    kernel: self.number,
+                    start_ns: trace::duration_nanos(*reached),
+                    duration_ns: trace::duration_nanos(taken),
+                    clock: part.clock,
+                });
+                *reached += taken;
+            }
+        }
     }
 }
 
@@ -339,12 +590,5 @@ pub(crate) fn describe(
             .filter(|_| spark)
             .and_then(Description::spark_class),
         description,
-    }
-}
-
-fn no_cpu(runtime: &Core) -> Unplaceable {
-    let reason = |slot: &DeviceSlot| (Arc::clone(&slot.name), "is no CPU".to_owned());
-    Unplaceable {
-        reasons: runtime.devices.iter().map(reason).collect(),
     }
 }

@@ -1,21 +1,68 @@
-//! The runtime.
+//! The runtime: queries on Arrow batches, on whichever device is best, with a receipt.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use arrow_array::{Int64Array, RecordBatch};
+//! use unlade_cpu::CpuDevice;
+//! use unlade_expr::{Query, Semantics, col, lit};
+//! use unlade_runtime::Runtime;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime = Runtime::builder().device(Arc::new(CpuDevice::new())).build()?;
+//! let numbers = Arc::new(Int64Array::from(vec![1, 20, 300])) as _;
+//! let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+//!
+//! let query = Query::filter(col("n").gt(lit(10i64)));
+//! let kernel = runtime.compile(&query, &batch.schema(), &Semantics::arrow())?;
+//! let output = kernel.run(&batch)?;
+//! assert_eq!(output.receipt.rows_out, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way of a batch
+//! [`Runtime::compile`] checks a query, lowers it to a program and chooses where it may run. The
+//! CPU runs inline, on the thread that calls [`Kernel::run`], on the batch where it lies. A device
+//! behind a queue gets the columns that its program reads, staged in pinned memory that is leased
+//! all at once; back come a mask and computed columns, and payload is compacted on the host, once,
+//! into its final place. What a device lacks is cut off and runs on the CPU; when it fails, the CPU
+//! takes the batch, and the device is left alone for a while. Each [`Receipt`] says so.
+//!
+//! # What is inside
+//! - [`Runtime`], [`RuntimeBuilder`]: devices, memory, threads; [`DeviceStatus`], [`MemoryStatus`]
+//! - [`Kernel`]: [`run`](Kernel::run), [`submit`](Kernel::submit) for a [`Ticket`],
+//!   [`stream`](Kernel::stream) for a [`KernelStream`], [`explain`](Kernel::explain) for an
+//!   [`Explain`]
+//! - [`Output`], [`Receipt`], [`TraceEvent`]: what happened
+//! - [`Error`]: what can go wrong
+//! - [`placement`]: the model of what a batch costs where; [`pool`]: pinned memory
+//!
+//! Metrics go to the `metrics` facade under `unlade_*`, spans and warnings to `tracing`.
 #![forbid(unsafe_code)]
 
 mod arrays;
+mod auto;
 mod bind;
 mod block;
+mod device_plan;
 mod dictionary;
+mod driver;
 mod error;
 mod executables;
 mod explain;
 mod gather;
+mod heap;
 mod inline;
 mod kernel;
 mod metrics;
+mod offload;
 mod options;
+mod parts;
 pub mod placement;
 pub mod pool;
 mod receipt;
+mod route;
 mod runtime;
 pub mod scheduler;
 mod stream;
@@ -26,9 +73,10 @@ mod workers;
 
 pub use error::{DataError, Error, Exhausted, Holder, SchemaError, Unplaceable};
 pub use executables::CacheStatus;
-pub use explain::{Candidate, CostTerm, EXPLAIN_VERSION, Explain, ExplainPart};
+pub use explain::{Candidate, CostTerm, EXPLAIN_VERSION, Explain, ExplainPart, TYPICAL_ROWS};
 pub use kernel::{Kernel, Output};
 pub use options::{Fallback, Placement, Trust};
+pub use pool::PoolStatus as MemoryStatus;
 pub use receipt::{PartReceipt, Path, RECEIPT_VERSION, Reason, Receipt, Verified};
 pub use runtime::{DeviceStatus, Runtime, RuntimeBuilder};
 pub use stream::KernelStream;

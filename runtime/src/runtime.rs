@@ -1,19 +1,24 @@
 //! The runtime: devices, memory and threads, and the way to kernels.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use unlade_expr::{Query, Semantics};
-use unlade_hal::{Clock, Device, DeviceKind, Health};
+use unlade_hal::{AllocError, Clock, Device, DeviceKind, DeviceLost, Health, Timestamp};
 
+use crate::auto;
 use crate::block::Memory;
+use crate::driver::Driver;
 use crate::error::Error;
 use crate::executables::{CacheStatus, Executables};
+use crate::heap::DeviceHeap;
 use crate::kernel::Kernel;
 use crate::options::{Fallback, Options, Placement, Trust};
+use crate::placement::{Ineligible, Placer};
+use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
 use crate::trace::{Trace, TraceEvent};
 use crate::workers::Workers;
 
@@ -33,7 +38,10 @@ pub(crate) struct Core {
     pub(crate) devices: Vec<DeviceSlot>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) memory: Memory,
+    pub(crate) pool: Pool,
     pub(crate) executables: Executables,
+    /// Chooses between devices where there is a choice.
+    pub(crate) placer: Mutex<Placer>,
     pub(crate) trace: Trace,
     pub(crate) workers: Workers,
     pub(crate) kernels: AtomicU64,
@@ -48,7 +56,26 @@ pub(crate) struct DeviceSlot {
     pub(crate) name: Arc<str>,
     pub(crate) architecture: Arc<str>,
     pub(crate) kind: DeviceKind,
+    pub(crate) driver: Driver,
+    pub(crate) heap: DeviceHeap,
+    /// How often the device was reset: what was compiled before is void.
+    pub(crate) generation: AtomicU64,
+    /// Whether it reaches the pool.
+    attached: AtomicBool,
+    quarantine: Mutex<Quarantine>,
+    /// How far the device's part of the trace reaches, in nanoseconds of its own clock.
+    pub(crate) traced: Mutex<Duration>,
 }
+
+/// How far a device is trusted after failures.
+#[derive(Debug, Default)]
+struct Quarantine {
+    failures: u32,
+    until: Timestamp,
+}
+
+/// The first quarantine; each further failure doubles it, up to 64 times.
+const QUARANTINE: Duration = Duration::from_secs(1);
 
 /// A device of a runtime, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,6 +94,12 @@ pub struct DeviceStatus {
     pub memory: u64,
     /// Which clock its times are of: `wall` or `virtual`.
     pub clock: &'static str,
+    /// Lists on it at the moment.
+    pub in_flight: u32,
+    /// Bytes of host memory abandoned to it when it was lost.
+    pub leaked_bytes: u64,
+    /// Failures since it last worked. While there are any, it is left alone now and then.
+    pub failures: u32,
     /// Whether it works; if not, why.
     pub lost: Option<String>,
 }
@@ -101,6 +134,11 @@ impl Runtime {
         self.core.devices.iter().map(DeviceSlot::status).collect()
     }
 
+    /// How memory is used at the moment, and by whom.
+    pub fn memory(&self) -> MemoryStatus {
+        self.core.pool.status()
+    }
+
     /// How the cache of compiled programs fares.
     pub fn cache(&self) -> CacheStatus {
         self.core.executables.status()
@@ -128,14 +166,73 @@ impl Core {
 }
 
 impl DeviceSlot {
-    fn new(device: Arc<dyn Device>) -> Self {
+    fn new(device: Arc<dyn Device>, queue_depth: u32) -> Self {
         let info = device.info();
         DeviceSlot {
             name: info.name.as_str().into(),
             architecture: info.architecture.as_str().into(),
             kind: info.kind,
+            driver: Driver::new(queue_depth),
+            heap: DeviceHeap::new(Arc::clone(&device)),
+            generation: AtomicU64::new(0),
+            attached: AtomicBool::new(true),
+            quarantine: Mutex::default(),
+            traced: Mutex::default(),
             device,
         }
+    }
+
+    /// Whether the device may be used: not in quarantine, and brought back if it was lost.
+    pub(crate) fn is_usable(&self, runtime: &Core) -> bool {
+        let mut quarantine = self.quarantine();
+        if quarantine.failures > 0 && runtime.clock.now() < quarantine.until {
+            return false;
+        }
+        // One thread brings it back while the others wait here, which is shorter than a fallback.
+        if self.device.health() != Health::Ready {
+            self.heap.clear();
+            runtime.executables.forget_architecture(&self.architecture);
+            if self.device.reset().is_err() || self.device.health() != Health::Ready {
+                quarantine.fail(&*runtime.clock);
+                return false;
+            }
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            self.attached.store(false, Ordering::Release);
+        }
+        if !self.attached.load(Ordering::Acquire) {
+            if runtime.pool.attach(Arc::clone(&self.device)).is_err() {
+                quarantine.fail(&*runtime.clock);
+                return false;
+            }
+            self.attached.store(true, Ordering::Release);
+        }
+        true
+    }
+
+    /// Why the device is not to be considered at the moment.
+    pub(crate) fn ineligible(&self, runtime: &Core) -> Option<Ineligible> {
+        let quarantine = self.quarantine();
+        let waits = quarantine.failures > 0 && runtime.clock.now() < quarantine.until;
+        waits.then(|| Ineligible::Quarantined("it failed not long ago".to_owned()))
+    }
+
+    /// Notes a failure: the device is left alone for a while.
+    pub(crate) fn fault(&self, clock: &dyn Clock, lost: &DeviceLost) {
+        self.driver.close(lost.clone());
+        self.heap.clear();
+        self.quarantine().fail(clock);
+        tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
+    }
+
+    /// Notes that it works.
+    pub(crate) fn works(&self) {
+        self.quarantine().failures = 0;
+    }
+
+    fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
+        self.quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn status(&self) -> DeviceStatus {
@@ -154,11 +251,22 @@ impl DeviceSlot {
             architecture: Arc::clone(&self.architecture),
             memory: info.memory,
             clock: crate::receipt::clock_text(info.clock),
+            in_flight: self.driver.in_flight(),
+            leaked_bytes: self.driver.leaked_bytes(),
+            failures: self.quarantine().failures,
             lost: match self.device.health() {
                 Health::Ready => None,
                 Health::Lost(lost) => Some(lost.reason),
             },
         }
+    }
+}
+
+impl Quarantine {
+    fn fail(&mut self, clock: &dyn Clock) {
+        let doubled = QUARANTINE * (1 << self.failures.min(6));
+        self.failures += 1;
+        self.until = Timestamp(clock.now().0 + doubled);
     }
 }
 
@@ -258,15 +366,18 @@ impl RuntimeBuilder {
         let devices: Vec<DeviceSlot> = options
             .devices
             .iter()
-            .cloned()
-            .map(DeviceSlot::new)
+            .map(|device| DeviceSlot::new(Arc::clone(device), options.queue_depth))
             .collect();
         check(&options, &devices)?;
+        let pool = open_pool(&options, &devices)?;
+        let session = pool.session("runtime", options.memory_budget);
         Ok(Runtime {
             core: Arc::new(Core {
                 clock: Arc::clone(&options.clock),
-                memory: Memory::default(),
+                memory: Memory::new(session),
+                pool,
                 executables: Executables::default(),
+                placer: auto::placer(&devices),
                 trace: Trace::new(options.trace),
                 workers: Workers::new(options.threads.saturating_sub(1)),
                 kernels: AtomicU64::new(0),
@@ -276,6 +387,25 @@ impl RuntimeBuilder {
             }),
         })
     }
+}
+
+/// The pool, made known to every device that is not the CPU.
+fn open_pool(options: &Options, devices: &[DeviceSlot]) -> Result<Pool, Error> {
+    let refused = |error: AllocError| Error::Config(format!("reserving memory: {error}"));
+    let pool = Pool::new(&PoolOptions {
+        reserve: options.pool_reserve.min(options.memory_budget),
+        budget: options.memory_budget,
+        ..PoolOptions::default()
+    })
+    .map_err(refused)?;
+    for slot in devices.iter().filter(|slot| slot.kind != DeviceKind::Cpu) {
+        if let Err(error) = pool.attach(Arc::clone(&slot.device)) {
+            // It may be had later; until then the others do its work.
+            tracing::warn!(device = %slot.name, %error, "cannot register memory");
+            slot.attached.store(false, Ordering::Release);
+        }
+    }
+    Ok(pool)
 }
 
 fn check(options: &Options, devices: &[DeviceSlot]) -> Result<(), Error> {

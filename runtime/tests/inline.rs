@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{
-    Array, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};
 use common::{batch, builder, compile, expr, query, runtime};
@@ -200,6 +200,36 @@ fn what_the_filter_drops_cannot_fail() {
         &input.schema(),
     );
     assert_eq!(both.run(&input).unwrap().batch.num_rows(), 1);
+}
+
+#[test]
+fn dictionaries_are_evaluated_by_value() {
+    let keys = Int32Array::from(vec![Some(0), Some(2), None, Some(1), Some(2), Some(0)]);
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(10), None, Some(30)]));
+    let encoded = DictionaryArray::new(keys, Arc::clone(&values));
+    let input = batch(vec![
+        ("d", Arc::new(encoded)),
+        ("n", Arc::new(Int32Array::from_iter_values(0..6))),
+    ]);
+    let kernel = compile(&runtime(), &query("d, n, d + 1", "d > 5"), &input.schema());
+    for (input, rows) in [
+        (input.clone(), vec![0, 1, 4, 5]),
+        (input.slice(1, 4), vec![1, 4]),
+    ] {
+        let output = kernel.run(&input).unwrap();
+        let numbers = output.batch.column(1).as_primitive::<Int32Type>();
+        assert_eq!(numbers.values().to_vec(), rows);
+        let kept = output.batch.column(0).as_dictionary::<Int32Type>();
+        assert!(
+            Arc::ptr_eq(kept.values(), &values),
+            "the dictionary is shared"
+        );
+        let sum = output.batch.column(2).as_primitive::<Int64Type>();
+        assert!(
+            sum.values().iter().all(|sum| [11, 31].contains(sum)),
+            "{sum:?}"
+        );
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use arrow_array::BooleanArray;
 use arrow_buffer::{BooleanBuffer, Buffer, bit_util};
+use unlade_eval::BitsRef;
 
 /// Rows to keep, as a bitmap that begins with row 0's bit.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,14 @@ impl<'a> Selection<'a> {
             .map(|word| word.count_ones() as usize)
             .sum();
         selection
+    }
+
+    /// The bits, for the evaluator's routines.
+    pub(crate) fn keep(&self) -> BitsRef<'a> {
+        BitsRef {
+            bytes: self.bits,
+            offset: 0,
+        }
     }
 
     /// How many rows there are.

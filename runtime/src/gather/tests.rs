@@ -21,6 +21,7 @@ use arrow_schema::{DataType, Field, Fields, UnionFields};
 
 use super::{Selection, gather};
 use crate::block::Memory;
+use crate::pool::{Pool, PoolOptions};
 
 const ROWS: usize = 300;
 
@@ -207,11 +208,19 @@ fn masks(rows: usize) -> Vec<BooleanArray> {
     ]
 }
 
+fn memory() -> Memory {
+    let options = PoolOptions {
+        reserve: 1 << 20,
+        ..PoolOptions::default()
+    };
+    Memory::new(Pool::new(&options).unwrap().session("test", u64::MAX))
+}
+
 fn gathered(array: &ArrayRef, mask: &BooleanArray) -> (ArrayRef, u64) {
     let packed: BooleanArray = mask.iter().collect();
     let selection = Selection::new(packed.values().values(), mask.len());
     let mut copied = 0;
-    let out = gather(array, &selection, &Memory::default(), &mut copied).unwrap();
+    let out = gather(array, &selection, &memory(), &mut copied).unwrap();
     out.to_data().validate_full().unwrap();
     (out, copied)
 }

@@ -1,0 +1,414 @@
+//! A query on a device behind a queue: which parts of it run there, and a batch through them.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_select::concat::concat;
+use unlade_expr::{Checked, Payload};
+use unlade_hal::{ClockKind, CompileError, DeviceLost, Timing};
+use unlade_program::{On, Program, Split, Trap, split};
+
+use crate::arrays::malformed;
+use crate::bind::Binding;
+use crate::error::Error;
+use crate::inline::{self, Evaluated, InlineFailure};
+use crate::offload::{self, OffloadFailure, Offloaded};
+use crate::parts::{Collected, PlannedPart, arguments, lacks};
+use crate::receipt::{PartReceipt, Path, Reason};
+use crate::runtime::{Core, DeviceSlot};
+
+/// How a device runs a query, alone or with the CPU.
+#[derive(Debug)]
+pub(crate) struct DevicePlan {
+    /// Position of the device.
+    pub(crate) slot: usize,
+    pub(crate) binding: Binding,
+    pub(crate) payload: Payload,
+    pub(crate) split: Split,
+    /// Why this device.
+    pub(crate) reason: Reason,
+    compiled: Mutex<Compiled>,
+}
+
+/// The parts, compiled; void once the device was reset.
+#[derive(Debug, Default)]
+struct Compiled {
+    generation: u64,
+    parts: Option<Result<Arc<Vec<PlannedPart>>, CompileError>>,
+    /// Whether a worker compiles them.
+    pending: bool,
+}
+
+/// The parts, or why there are none yet.
+pub(crate) enum Parts {
+    Ready(Arc<Vec<PlannedPart>>),
+    Compiling,
+    Failed(CompileError),
+}
+
+/// What running a batch has cost so far, in whatever way it ends.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Why the device was chosen for this batch, where that is not the plan's own reason.
+    pub(crate) reason: Option<Reason>,
+    pub(crate) predicted: Option<Duration>,
+    pub(crate) parts: Vec<PartReceipt>,
+    pub(crate) bytes_to_device: u64,
+    pub(crate) bytes_from_device: u64,
+    pub(crate) retries: u32,
+}
+
+/// Why a device has no result for a batch.
+#[derive(Debug)]
+pub(crate) enum DeviceFailure {
+    /// A row of the batch has none; which, and why, is still to be found by the CPU where `None`.
+    Trap(Option<Trap>),
+    /// The device failed.
+    Fault(DeviceLost),
+    /// Not even one row fits into its memory.
+    OutOfMemory,
+    /// It cannot be had anywhere else either.
+    Error(Error),
+}
+
+impl From<Error> for DeviceFailure {
+    fn from(error: Error) -> Self {
+        DeviceFailure::Error(error)
+    }
+}
+
+impl DevicePlan {
+    /// Lowers the query for a device, and cuts off what that lacks.
+    pub(crate) fn new(
+        runtime: &Core,
+        slot: usize,
+        checked: &Checked,
+        reason: Reason,
+    ) -> Result<Self, Error> {
+        let capabilities = runtime.devices[slot].device.capabilities();
+        // Where nothing crosses a bus, the device compacts what it has in its hands anyway.
+        let payload = if capabilities.coherent && capabilities.compaction {
+            Payload::Fused
+        } else {
+            Payload::Late
+        };
+        let lowered = unlade_expr::lower(checked, payload)?;
+        let split = split(
+            &lowered.program,
+            &capabilities.cells,
+            capabilities.max_insts as usize,
+        );
+        Ok(DevicePlan {
+            slot,
+            binding: Binding::new(lowered),
+            payload,
+            split,
+            reason,
+            compiled: Mutex::default(),
+        })
+    }
+
+    /// What the device lacks, if it can do none of it.
+    pub(crate) fn refuses(&self, slot: &DeviceSlot) -> Option<Arc<str>> {
+        if self.split.parts.iter().all(|part| part.on == On::Cpu) {
+            return Some(lacks(&self.split));
+        }
+        let device = self.split.parts.iter().filter(|part| part.on == On::Device);
+        let makes_columns =
+            |program: &Program| program.keep.is_some() && !program.outputs.is_empty();
+        let compacts = device.into_iter().any(|part| makes_columns(&part.program));
+        (compacts && !slot.device.capabilities().compaction).then(|| "compaction of columns".into())
+    }
+
+    /// What the device lacks, if anything.
+    pub(crate) fn lacks(&self) -> Option<Arc<str>> {
+        (!self.split.lacks.is_empty()).then(|| lacks(&self.split))
+    }
+
+    /// The compiled parts; compiles them unless that is a worker's business.
+    pub(crate) fn parts(self: &Arc<Self>, runtime: &Arc<Core>) -> Parts {
+        let generation = runtime.devices[self.slot]
+            .generation
+            .load(Ordering::Acquire);
+        {
+            let mut compiled = self.lock();
+            if compiled.generation != generation {
+                *compiled = Compiled {
+                    generation,
+                    ..Compiled::default()
+                };
+            }
+            match &compiled.parts {
+                Some(Ok(parts)) => return Parts::Ready(Arc::clone(parts)),
+                Some(Err(error)) => return Parts::Failed(error.clone()),
+                None if compiled.pending => return Parts::Compiling,
+                None => {}
+            }
+            if runtime.options.background_compile {
+                compiled.pending = true;
+                let (plan, core) = (Arc::clone(self), Arc::clone(runtime));
+                runtime
+                    .workers
+                    .spawn(move || plan.compile(&core, generation));
+                return Parts::Compiling;
+            }
+        }
+        self.compile(runtime, generation);
+        match &self.lock().parts {
+            Some(Ok(parts)) => Parts::Ready(Arc::clone(parts)),
+            Some(Err(error)) => Parts::Failed(error.clone()),
+            None => Parts::Compiling,
+        }
+    }
+
+    fn compile(&self, runtime: &Core, generation: u64) {
+        let parts = self.split.parts.iter().map(|part| {
+            PlannedPart::new(part, &self.binding, |shape, program| {
+                let slot = match part.on {
+                    On::Device => &runtime.devices[self.slot],
+                    On::Cpu => runtime.cpu().ok_or_else(|| {
+                        CompileError::Failed("there is no CPU for what the device lacks".to_owned())
+                    })?,
+                };
+                runtime
+                    .executables
+                    .get(&*slot.device, &slot.architecture, shape, program)
+            })
+        });
+        let parts: Result<Vec<PlannedPart>, CompileError> = parts.collect();
+        let mut compiled = self.lock();
+        if compiled.generation == generation {
+            compiled.pending = false;
+            compiled.parts = Some(parts.map(Arc::new));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Compiled> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a batch. One that is too large for the device is halved, as often as it takes.
+    pub(crate) fn run(
+        &self,
+        runtime: &Core,
+        parts: &[PlannedPart],
+        checked: &Checked,
+        batch: &RecordBatch,
+        tally: &mut Tally,
+    ) -> Result<Evaluated, DeviceFailure> {
+        debug_assert!(tally.parts.is_empty(), "a tally is of one batch");
+        let mut pieces = Vec::new();
+        self.run_rows(runtime, parts, checked, batch, 0, tally, &mut pieces)?;
+        if pieces.len() == 1 {
+            return Ok(pieces.remove(0));
+        }
+        join(pieces).map_err(DeviceFailure::Error)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn run_rows(
+        &self,
+        runtime: &Core,
+        parts: &[PlannedPart],
+        checked: &Checked,
+        batch: &RecordBatch,
+        first_row: usize,
+        tally: &mut Tally,
+        pieces: &mut Vec<Evaluated>,
+    ) -> Result<(), DeviceFailure> {
+        match self.run_piece(runtime, parts, checked, batch, tally) {
+            Ok(evaluated) => {
+                pieces.push(evaluated);
+                Ok(())
+            }
+            Err(DeviceFailure::OutOfMemory) if batch.num_rows() > 1 => {
+                tally.retries += 1;
+                let half = batch.num_rows() / 2;
+                let (head, tail) = (
+                    batch.slice(0, half),
+                    batch.slice(half, batch.num_rows() - half),
+                );
+                self.run_rows(runtime, parts, checked, &head, first_row, tally, pieces)?;
+                self.run_rows(
+                    runtime,
+                    parts,
+                    checked,
+                    &tail,
+                    first_row + half,
+                    tally,
+                    pieces,
+                )
+            }
+            Err(DeviceFailure::Trap(Some(trap))) => Err(DeviceFailure::Trap(Some(Trap {
+                row: trap.row + first_row as u64,
+                ..trap
+            }))),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn run_piece(
+        &self,
+        runtime: &Core,
+        parts: &[PlannedPart],
+        checked: &Checked,
+        batch: &RecordBatch,
+        tally: &mut Tally,
+    ) -> Result<Evaluated, DeviceFailure> {
+        let slot = &runtime.devices[self.slot];
+        let tables = self.binding.dictionaries.tables(batch)?;
+        let mut collected = Collected::of(self.binding.lowered.program.outputs.len());
+        for part in parts {
+            let mask = collected.mask.clone();
+            let arguments = arguments(part, &self.binding, batch, &tables, mask.as_ref())?;
+            let results = match part.on {
+                On::Cpu => {
+                    let start = runtime.clock.now();
+                    let results = inline::execute_part(part, &arguments, &runtime.memory);
+                    let results = results.map_err(|failure| match failure {
+                        InlineFailure::Trap(_) => DeviceFailure::Trap(None),
+                        InlineFailure::Error(error) => DeviceFailure::Error(error),
+                    })?;
+                    let taken = runtime.clock.now().since(start);
+                    tally
+                        .parts
+                        .push(self.cpu_receipt(runtime, slot, batch, taken));
+                    results
+                }
+                On::Device => {
+                    let options = &runtime.options;
+                    let offloaded = offload::run(
+                        slot,
+                        part,
+                        &arguments,
+                        &runtime.memory,
+                        options.trust,
+                        options.device_timeout,
+                    );
+                    let Offloaded {
+                        results,
+                        timing,
+                        bytes_to_device,
+                        bytes_from_device,
+                    } = offloaded.map_err(|failure| match failure {
+                        OffloadFailure::Trap(trap) if parts.len() == 1 => {
+                            DeviceFailure::Trap(Some(trap))
+                        }
+                        OffloadFailure::Trap(_) => DeviceFailure::Trap(None),
+                        OffloadFailure::Fault(lost) => DeviceFailure::Fault(lost),
+                        OffloadFailure::OutOfMemory => DeviceFailure::OutOfMemory,
+                        OffloadFailure::Error(error) => DeviceFailure::Error(error),
+                    })?;
+                    tally.bytes_to_device += bytes_to_device;
+                    tally.bytes_from_device += bytes_from_device;
+                    let reason = tally.reason.clone().unwrap_or_else(|| self.reason.clone());
+                    tally
+                        .parts
+                        .push(device_receipt(slot, reason, batch, timing));
+                    results
+                }
+            };
+            collected.add(part, results);
+        }
+        let results = collected.finish();
+        let evaluated = inline::assemble(&self.binding, checked, batch, results, &runtime.memory);
+        Ok(evaluated?)
+    }
+
+    fn cpu_receipt(
+        &self,
+        runtime: &Core,
+        lacking: &DeviceSlot,
+        batch: &RecordBatch,
+        taken: Duration,
+    ) -> PartReceipt {
+        PartReceipt {
+            device: runtime
+                .cpu()
+                .map_or_else(|| "cpu".into(), |cpu| Arc::clone(&cpu.name)),
+            path: Path::Fallback,
+            reason: Reason::Unsupported {
+                device: Arc::clone(&lacking.name),
+                lacks: lacks(&self.split),
+            },
+            rows: batch.num_rows() as u64,
+            completed: true,
+            queued: Duration::ZERO,
+            copy_in: Duration::ZERO,
+            compute: taken,
+            copy_out: Duration::ZERO,
+            clock: runtime.clock.kind(),
+        }
+    }
+}
+
+fn device_receipt(
+    slot: &DeviceSlot,
+    reason: Reason,
+    batch: &RecordBatch,
+    timing: Timing,
+) -> PartReceipt {
+    PartReceipt {
+        device: Arc::clone(&slot.name),
+        path: Path::Queued,
+        reason,
+        rows: batch.num_rows() as u64,
+        completed: true,
+        queued: timing.queued,
+        copy_in: timing.copy_in,
+        compute: timing.compute,
+        copy_out: timing.copy_out,
+        clock: timing.clock.unwrap_or(slot.device.info().clock),
+    }
+}
+
+/// A part's receipt where its device failed.
+pub(crate) fn failed_receipt(slot: &DeviceSlot, reason: Reason, rows: usize) -> PartReceipt {
+    let clock: ClockKind = slot.device.info().clock;
+    PartReceipt {
+        device: Arc::clone(&slot.name),
+        path: Path::Queued,
+        reason,
+        rows: rows as u64,
+        completed: false,
+        queued: Duration::ZERO,
+        copy_in: Duration::ZERO,
+        compute: Duration::ZERO,
+        copy_out: Duration::ZERO,
+        clock,
+    }
+}
+
+/// One result of several pieces, in order. The bytes that joining copies are counted.
+fn join(pieces: Vec<Evaluated>) -> Result<Evaluated, Error> {
+    let columns = pieces.first().map_or(0, |piece| piece.columns.len());
+    let mut joined = Evaluated {
+        columns: Vec::with_capacity(columns),
+        rows_out: 0,
+        mask: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        bytes_copied: 0,
+    };
+    for column in 0..columns {
+        let arrays: Vec<_> = pieces
+            .iter()
+            .map(|piece| piece.columns[column].as_ref())
+            .collect();
+        joined.columns.push(concat(&arrays).map_err(malformed)?);
+    }
+    let masks: Option<Vec<&BooleanArray>> =
+        pieces.iter().map(|piece| piece.mask.as_ref()).collect();
+    if let Some(masks) = masks {
+        joined.mask = Some(masks.into_iter().flatten().collect());
+    }
+    for piece in &pieces {
+        joined.rows_out += piece.rows_out;
+        joined.bytes_in += piece.bytes_in;
+        joined.bytes_out += piece.bytes_out;
+        joined.bytes_copied += piece.bytes_copied + piece.bytes_out;
+    }
+    Ok(joined)
+}

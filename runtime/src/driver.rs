@@ -1,0 +1,274 @@
+//! One device's queue, shared by all threads that use the device.
+//!
+//! A thread submits, and then drives the queue until its own list is back; lists of other threads
+//! that come back meanwhile are put aside for them. So lists of several threads overlap on the
+//! device, and no thread is kept for it.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use unlade_hal::{
+    CommandList, Completion, Device, DeviceLost, Outcome, Queue, RejectReason, Seq, Wait,
+};
+
+/// How long a driving thread waits before it lets others submit.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// How long a lost device gets to prove its memory quiet.
+const QUIESCE: Duration = Duration::from_millis(100);
+
+/// Why a list has no completion.
+#[derive(Debug)]
+pub(crate) enum Undone {
+    /// The device is lost.
+    Lost(DeviceLost),
+    /// The list breaks a rule; it is the runtime's fault.
+    Invalid(String),
+}
+
+/// A device's queue.
+pub(crate) struct Driver {
+    state: Mutex<State>,
+    changed: Condvar,
+    depth: u32,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Option<Box<dyn Queue>>,
+    /// Queues opened so far: points of an earlier queue are never reached.
+    generation: u64,
+    /// Lists on the device; what else a device claims to have completed is ignored.
+    outstanding: HashSet<(u64, Seq)>,
+    /// Completions that their owners have not yet taken.
+    done: HashMap<(u64, Seq), Completion>,
+    /// Whether a thread waits on the queue.
+    driven: bool,
+    /// Why the latest queue ended.
+    lost: Option<DeviceLost>,
+    leaked_bytes: u64,
+}
+
+impl Driver {
+    pub(crate) fn new(depth: u32) -> Self {
+        Driver {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            depth: depth.max(1),
+        }
+    }
+
+    /// Lists on the device at the moment.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.lock().outstanding.len() as u32
+    }
+
+    /// Bytes abandoned to a lost device.
+    pub(crate) fn leaked_bytes(&self) -> u64 {
+        self.lock().leaked_bytes
+    }
+
+    /// Runs a list; returns when it is back.
+    pub(crate) fn run(
+        &self,
+        device: &dyn Device,
+        list: CommandList,
+        timeout: Duration,
+    ) -> Result<Completion, Undone> {
+        let deadline = Instant::now() + timeout;
+        let (generation, seq) = self.submit(device, list, deadline)?;
+        let mut state = self.lock();
+        loop {
+            if let Some(completion) = state.done.remove(&(generation, seq)) {
+                return Ok(completion);
+            }
+            if state.generation != generation || (state.queue.is_none() && !state.driven) {
+                let lost = state.lost.clone();
+                return Err(Undone::Lost(lost.unwrap_or_else(|| gone(device))));
+            }
+            if Instant::now() >= deadline {
+                let reason = format!("no completion within {timeout:?}");
+                self.lose(
+                    &mut state,
+                    DeviceLost {
+                        device: device.info().name.clone(),
+                        reason,
+                    },
+                );
+                continue;
+            }
+            state = self.drive(state, seq);
+        }
+    }
+
+    /// Ends the queue: whatever it held is lost, and the next list opens a new one.
+    pub(crate) fn close(&self, lost: DeviceLost) {
+        let mut state = self.lock();
+        // A thread that waits on the queue has it in its hands and finds the loss itself.
+        if !state.driven {
+            self.lose(&mut state, lost);
+        }
+    }
+
+    fn submit(
+        &self,
+        device: &dyn Device,
+        mut list: CommandList,
+        deadline: Instant,
+    ) -> Result<(u64, Seq), Undone> {
+        let mut state = self.lock();
+        loop {
+            if state.driven {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            if state.queue.is_none() {
+                let queue = device.open_queue(self.depth).map_err(|error| {
+                    Undone::Lost(DeviceLost {
+                        device: device.info().name.clone(),
+                        reason: error.to_string(),
+                    })
+                })?;
+                state.queue = Some(queue);
+                state.generation += 1;
+            }
+            let queue = state.queue.as_mut().expect("opened above");
+            let rejected = match queue.submit(list) {
+                Ok(seq) => {
+                    let point = (state.generation, seq);
+                    state.outstanding.insert(point);
+                    return Ok(point);
+                }
+                Err(rejected) => rejected,
+            };
+            list = rejected.list;
+            match rejected.reason {
+                RejectReason::Invalid(reason) => return Err(Undone::Invalid(reason)),
+                RejectReason::Lost(lost) => {
+                    self.lose(&mut state, lost.clone());
+                    return Err(Undone::Lost(lost));
+                }
+                _full => {
+                    if Instant::now() >= deadline {
+                        let reason = "its queue stays full".to_owned();
+                        let lost = DeviceLost {
+                            device: device.info().name.clone(),
+                            reason,
+                        };
+                        self.lose(&mut state, lost.clone());
+                        return Err(Undone::Lost(lost));
+                    }
+                    state = self.drive_any(state);
+                }
+            }
+        }
+    }
+
+    /// Waits on the queue for a while, without the lock, and puts aside what came back.
+    fn drive<'a>(&'a self, mut state: MutexGuard<'a, State>, seq: Seq) -> MutexGuard<'a, State> {
+        if state.driven {
+            return self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let Some(mut queue) = state.queue.take() else {
+            return state;
+        };
+        state.driven = true;
+        drop(state);
+        let mut done = Vec::new();
+        let waited = queue.wait(seq, SLICE).map(|wait| wait == Wait::Reached);
+        let polled = waited.and_then(|_| queue.poll(&mut done));
+        let mut state = self.lock();
+        state.driven = false;
+        state.queue = Some(queue);
+        self.settle(&mut state, done);
+        if let Err(lost) = polled {
+            self.lose(&mut state, lost);
+        }
+        self.changed.notify_all();
+        state
+    }
+
+    /// As [`drive`](Driver::drive), for whoever waits for room.
+    fn drive_any<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let mut done = Vec::new();
+        let Some(queue) = state.queue.as_mut() else {
+            return state;
+        };
+        let polled = queue.poll(&mut done);
+        let nothing = done.is_empty();
+        self.settle(&mut state, done);
+        if let Err(lost) = polled {
+            self.lose(&mut state, lost);
+        }
+        self.changed.notify_all();
+        if nothing {
+            let (state, _) = self
+                .changed
+                .wait_timeout(state, SLICE)
+                .unwrap_or_else(PoisonError::into_inner);
+            return state;
+        }
+        state
+    }
+
+    fn settle(&self, state: &mut State, done: Vec<Completion>) {
+        let generation = state.generation;
+        for completion in done {
+            let point = (generation, completion.seq);
+            if state.outstanding.remove(&point) {
+                state.done.insert(point, completion);
+            }
+        }
+    }
+
+    /// Ends the queue. Its lists come back as aborted, or are counted as leaked.
+    fn lose(&self, state: &mut State, lost: DeviceLost) {
+        if let Some(queue) = state.queue.take() {
+            let quiesced = queue.quiesce(QUIESCE);
+            let completions = quiesced.completions.into_iter().map(|mut completion| {
+                if matches!(completion.outcome, Outcome::Done { .. }) {
+                    return completion;
+                }
+                completion.outcome = Outcome::Aborted(lost.clone());
+                completion
+            });
+            let completions = completions.collect();
+            self.settle(state, completions);
+            state.leaked_bytes += quiesced
+                .leaked
+                .iter()
+                .map(|leaked| leaked.bytes)
+                .sum::<u64>();
+        }
+        state.outstanding.clear();
+        state.lost = Some(lost);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
+    }
+}
+
+fn gone(device: &dyn Device) -> DeviceLost {
+    DeviceLost {
+        device: device.info().name.clone(),
+        reason: "its queue has ended".to_owned(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Memory of one device, kept for the next batch.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use unlade_hal::{AllocError, Device, Home, Lease, MemoryKind};
+
+/// Leases kept; beyond that, what comes back goes to the device.
+const KEPT: usize = 64;
+
+/// Smallest lease, so that few sizes serve all.
+const LEAST: u64 = 64 << 10;
+
+/// Leases of a device's own memory, one slab each, reused by size.
+#[derive(Debug)]
+pub(crate) struct DeviceHeap {
+    device: Arc<dyn Device>,
+    returns: Arc<Returns>,
+}
+
+/// Where leases come back to.
+#[derive(Debug, Default)]
+struct Returns {
+    free: Mutex<Vec<Lease>>,
+}
+
+impl DeviceHeap {
+    pub(crate) fn new(device: Arc<dyn Device>) -> Self {
+        DeviceHeap {
+            device,
+            returns: Arc::default(),
+        }
+    }
+
+    /// At least so many bytes. What is kept for later is let go before the device is out of memory.
+    pub(crate) fn lease(&self, len: u64) -> Result<Lease, AllocError> {
+        let len = len.max(LEAST).next_power_of_two();
+        let mut free = self.returns.lock();
+        if let Some(position) = free
+            .iter()
+            .position(|lease| lease.len() >= len && lease.len() / 2 <= len)
+        {
+            let lease = free.swap_remove(position);
+            drop(free);
+            return Ok(self.at_home(lease));
+        }
+        drop(free);
+        let slab = match self.device.allocate(MemoryKind::DeviceLocal, len) {
+            Err(AllocError::OutOfMemory { .. }) => {
+                self.clear();
+                self.device.allocate(MemoryKind::DeviceLocal, len)?
+            }
+            other => other?,
+        };
+        let lease = slab.lease_whole().expect("the slab is new");
+        Ok(self.at_home(lease))
+    }
+
+    /// Lets everything go that is not in use: before more is asked for, or after a reset.
+    pub(crate) fn clear(&self) {
+        let free = std::mem::take(&mut *self.returns.lock());
+        drop(free);
+    }
+
+    fn at_home(&self, lease: Lease) -> Lease {
+        lease.with_home(self.returns.clone())
+    }
+}
+
+impl Returns {
+    fn lock(&self) -> MutexGuard<'_, Vec<Lease>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Home for Returns {
+    fn take_back(self: Arc<Self>, lease: Lease) {
+        let mut free = self.lock();
+        if free.len() < KEPT {
+            free.push(lease);
+        } else {
+            drop(free);
+            drop(lease);
+        }
+    }
+}

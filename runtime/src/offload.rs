@@ -1,0 +1,500 @@
+//! A part of a query on a device: staging, the command list, and what comes back.
+
+use std::time::Duration;
+
+use arrow_buffer::Buffer;
+use unlade_hal::{
+    Arg, Capabilities, Command, CommandList, DeviceLost, Lease, Outcome, Slot, SlotId, Span,
+    Status, Timing, check_written,
+};
+use unlade_program::{Trap, Ty};
+
+use crate::arrays;
+use crate::block::Memory;
+use crate::driver::Undone;
+use crate::error::Error;
+use crate::inline::{ProgramOutput, Results};
+use crate::options::Trust;
+use crate::parts::{Arguments, PlannedPart};
+use crate::pool;
+use crate::runtime::DeviceSlot;
+
+/// Spans begin at a cache line at least, whatever less a device asks for.
+const LINE: u64 = 64;
+
+/// How long a batch waits for memory that other batches will give back.
+const MEMORY_WAIT: Duration = Duration::from_secs(10);
+
+/// What a device made of a part.
+#[derive(Debug)]
+pub(crate) struct Offloaded {
+    pub(crate) results: Results,
+    pub(crate) timing: Timing,
+    pub(crate) bytes_to_device: u64,
+    pub(crate) bytes_from_device: u64,
+}
+
+/// Why a device made nothing of it.
+#[derive(Debug)]
+pub(crate) enum OffloadFailure {
+    /// A row has no result.
+    Trap(Trap),
+    /// The device failed, or said what cannot be: it is not to be trusted until it is reset.
+    Fault(DeviceLost),
+    /// The device has not enough memory for so many rows.
+    OutOfMemory,
+    /// The host has none, or the batch is malformed.
+    Error(Error),
+}
+
+impl From<Error> for OffloadFailure {
+    fn from(error: Error) -> Self {
+        OffloadFailure::Error(error)
+    }
+}
+
+/// Runs a part on a device; returns when its results are on the host.
+pub(crate) fn run(
+    slot: &DeviceSlot,
+    part: &PlannedPart,
+    arguments: &Arguments<'_>,
+    memory: &Memory,
+    trust: Trust,
+    timeout: Duration,
+) -> Result<Offloaded, OffloadFailure> {
+    let capabilities = slot.device.capabilities();
+    if arguments.rows as u64 > capabilities.max_rows {
+        return Err(OffloadFailure::OutOfMemory);
+    }
+    let in_place = capabilities.coherent && capabilities.foreign_read;
+    let plan = Plan::new(part, arguments, capabilities, in_place);
+    let (list, readback) = plan.list(slot, part, arguments, memory)?;
+    let completion =
+        slot.driver
+            .run(&*slot.device, list, timeout)
+            .map_err(|undone| match undone {
+                Undone::Lost(lost) => OffloadFailure::Fault(lost),
+                Undone::Invalid(reason) => OffloadFailure::Fault(lost(
+                    slot,
+                    format!(
+                        "it rejected a command list that the runtime holds to be valid: {reason}"
+                    ),
+                )),
+            })?;
+    let written = match completion.outcome {
+        Outcome::Trapped(trap) => return Err(OffloadFailure::Trap(trap)),
+        Outcome::Aborted(lost) => return Err(OffloadFailure::Fault(lost)),
+        Outcome::Done { ref written } => written.clone(),
+    };
+    check_written(&completion.list, &written)
+        .map_err(|wrong| OffloadFailure::Fault(lost(slot, wrong.to_string())))?;
+    let kept = written[0] as usize;
+    let mut slots = completion.list.slots;
+    let Slot::Owned(lease) = slots.swap_remove(usize::from(readback.0)) else {
+        unreachable!("results come back in a lease");
+    };
+    drop(slots);
+    let results = plan.results(lease, kept, part, arguments.rows, memory, trust)?;
+    if let Some(mask) = &results.mask {
+        let ones = mask.count_set_bits_offset(0, arguments.rows);
+        if ones != kept {
+            let reason = format!("it reports {kept} rows kept, and a mask of {ones}");
+            return Err(OffloadFailure::Fault(lost(slot, reason)));
+        }
+    }
+    Ok(Offloaded {
+        results,
+        timing: completion.timing,
+        bytes_to_device: if in_place { 0 } else { plan.upload },
+        bytes_from_device: if in_place { 0 } else { plan.readback },
+    })
+}
+
+pub(crate) fn lost(slot: &DeviceSlot, reason: String) -> DeviceLost {
+    DeviceLost {
+        device: slot.name.to_string(),
+        reason,
+    }
+}
+
+/// Where everything lies. Offsets count from the start of the upload, of the readback, and of the
+/// device's own memory, which begins with a copy of the upload.
+#[derive(Debug)]
+struct Plan {
+    alignment: u64,
+    in_place: bool,
+    /// For each column its values and validity, then each table and each set.
+    inputs: Vec<Option<Placed>>,
+    /// The mask, then each output's values and validity.
+    outputs: Vec<Option<Placed>>,
+    status: u64,
+    upload: u64,
+    readback: u64,
+    /// Bytes of the outputs as the device lays them out, with its slack.
+    written: u64,
+}
+
+/// A run of bytes.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    /// Where the device has it: from the start of the upload for inputs, of the written area for
+    /// outputs.
+    at: u64,
+    /// Where the readback has it, for outputs.
+    back: u64,
+    len: u64,
+    bit_offset: u8,
+}
+
+impl Plan {
+    fn new(
+        part: &PlannedPart,
+        arguments: &Arguments<'_>,
+        capabilities: &Capabilities,
+        in_place: bool,
+    ) -> Self {
+        let rows = arguments.rows as u64;
+        let alignment = capabilities.alignment.max(LINE);
+        let mut upload = 0;
+        let mut input = |len: u64, bit_offset: u8| {
+            let at = upload;
+            upload = (upload + len).next_multiple_of(alignment);
+            Some(Placed {
+                at,
+                back: 0,
+                len,
+                bit_offset,
+            })
+        };
+        let mut inputs = Vec::new();
+        for (column, argument) in part.program.columns.iter().zip(&arguments.columns) {
+            let (len, offset) = extent(column.ty, argument.values.bit_offset, rows);
+            inputs.push(input(len, offset));
+            inputs.push(argument.validity.and_then(|(_, bit)| {
+                let (len, offset) = extent(Ty::Mask, bit, rows);
+                input(len, offset)
+            }));
+        }
+        for table in &arguments.tables {
+            inputs.push(input(table.len() as u64, 0));
+        }
+        for set in &arguments.sets {
+            inputs.push(input(set.len() as u64, 0));
+        }
+
+        let mut written = 0;
+        let mut readback = 0;
+        let mut output = |ty: Ty| {
+            let len = ty.bytes_for(rows);
+            let placed = Placed {
+                at: written,
+                back: readback,
+                len,
+                bit_offset: 0,
+            };
+            written = (written + len + capabilities.slack).next_multiple_of(alignment);
+            readback = (readback + len).next_multiple_of(alignment);
+            Some(placed)
+        };
+        let mut outputs = vec![part.program.emit_mask.then(|| output(Ty::Mask)).flatten()];
+        for (declared, ty) in part.program.outputs.iter().zip(&part.output_types) {
+            outputs.push(output(*ty));
+            outputs.push(declared.valid.and_then(|_| output(Ty::Mask)));
+        }
+        let status = written;
+        let written = (written + Status::BYTES).next_multiple_of(alignment);
+        Plan {
+            alignment,
+            in_place,
+            inputs,
+            outputs,
+            status,
+            upload,
+            readback,
+            written,
+        }
+    }
+
+    /// The list, its memory leased all at once and its inputs staged, and the slot in which the
+    /// results come back.
+    fn list(
+        &self,
+        slot: &DeviceSlot,
+        part: &PlannedPart,
+        arguments: &Arguments<'_>,
+        memory: &Memory,
+    ) -> Result<(CommandList, SlotId), OffloadFailure> {
+        // What begins at an odd place of its slab is brought in line by room at its start.
+        let back = if self.in_place {
+            self.written
+        } else {
+            self.readback
+        };
+        let sizes = [
+            self.upload.max(LINE) + self.alignment,
+            back.max(LINE) + self.alignment,
+        ];
+        let sizes = if self.in_place {
+            &sizes[1..]
+        } else {
+            &sizes[..]
+        };
+        let request = pool::Request {
+            sizes,
+            memory: pool::Memory::Pinned,
+            wait: Some(MEMORY_WAIT),
+            oldest: false,
+        };
+        let mut leases = memory.session().acquire(&request).map_err(Error::from)?;
+        let readback = leases.pop().expect("one lease for each size");
+        let back_base = self.base(&readback);
+        let mut list = CommandList::new();
+        let mut args = Vec::with_capacity(part.program.arg_count());
+
+        if let Some(mut upload) = leases.pop() {
+            let up_base = self.base(&upload);
+            self.stage(&mut upload, up_base, arguments);
+            let local = slot
+                .heap
+                .lease(self.upload + self.written + self.alignment)
+                .map_err(|error| match error {
+                    unlade_hal::AllocError::OutOfMemory { .. } => OffloadFailure::OutOfMemory,
+                    unlade_hal::AllocError::Lost(lost) => OffloadFailure::Fault(lost),
+                    other => OffloadFailure::Fault(lost(slot, other.to_string())),
+                })?;
+            let base = self.base(&local);
+            let upload = list.slot(Slot::Owned(upload));
+            let local = list.slot(Slot::Owned(local));
+            let readback = list.slot(Slot::Owned(readback));
+            if self.upload > 0 {
+                list.push(Command::Copy {
+                    from: span(upload, up_base, self.upload),
+                    to: span(local, base, self.upload),
+                });
+            }
+            for (position, input) in self.inputs.iter().enumerate() {
+                args.push(argument(local, base, *input));
+                self.insert_params(&mut args, position, arguments);
+            }
+            self.insert_params_of_none(&mut args, arguments);
+            let out_base = base + self.upload;
+            self.push_outputs(&mut args, part, local, out_base);
+            list.push(self.dispatch(part, arguments, args, local, out_base));
+            for placed in self.outputs.iter().flatten() {
+                if placed.len > 0 {
+                    list.push(Command::Copy {
+                        from: span(local, out_base + placed.at, placed.len),
+                        to: span(readback, back_base + placed.back, placed.len),
+                    });
+                }
+            }
+            return Ok((list, readback));
+        }
+
+        let readback = list.slot(Slot::Owned(readback));
+        for (position, (buffer, start)) in foreign(arguments).into_iter().enumerate() {
+            args.push(match (buffer, self.inputs[position]) {
+                (Some(buffer), Some(placed)) => {
+                    let slot = list.slot(Slot::Foreign(buffer));
+                    let at = Placed {
+                        at: start,
+                        ..placed
+                    };
+                    argument(slot, 0, Some(at))
+                }
+                _ => Arg::Absent,
+            });
+            self.insert_params(&mut args, position, arguments);
+        }
+        self.insert_params_of_none(&mut args, arguments);
+        self.push_outputs(&mut args, part, readback, back_base);
+        list.push(self.dispatch(part, arguments, args, readback, back_base));
+        Ok((list, readback))
+    }
+
+    /// Parameters stand behind the columns.
+    fn insert_params(&self, args: &mut Vec<Arg>, position: usize, arguments: &Arguments<'_>) {
+        if position + 1 == 2 * arguments.columns.len() {
+            args.extend(arguments.params.iter().map(|value| Arg::Scalar(*value)));
+        }
+    }
+
+    /// The same where there is no column; tables and sets then come without any, too.
+    fn insert_params_of_none(&self, args: &mut Vec<Arg>, arguments: &Arguments<'_>) {
+        if arguments.columns.is_empty() {
+            let params = arguments.params.iter().map(|value| Arg::Scalar(*value));
+            args.splice(0..0, params);
+        }
+    }
+
+    fn push_outputs(&self, args: &mut Vec<Arg>, part: &PlannedPart, slot: SlotId, base: u64) {
+        let outputs = if part.program.emit_mask {
+            &self.outputs[..]
+        } else {
+            &self.outputs[1..]
+        };
+        args.extend(outputs.iter().map(|placed| {
+            let with_slack = placed.map(|placed| Placed {
+                len: self.room(placed),
+                ..placed
+            });
+            argument(slot, base, with_slack)
+        }));
+    }
+
+    /// Bytes that an output may take: up to where the next one begins.
+    fn room(&self, placed: Placed) -> u64 {
+        let after = self
+            .outputs
+            .iter()
+            .flatten()
+            .map(|other| other.at)
+            .filter(|at| *at > placed.at);
+        after.min().unwrap_or(self.status) - placed.at
+    }
+
+    fn dispatch(
+        &self,
+        part: &PlannedPart,
+        arguments: &Arguments<'_>,
+        args: Vec<Arg>,
+        slot: SlotId,
+        base: u64,
+    ) -> Command {
+        Command::Dispatch {
+            exe: part.executable.clone(),
+            rows: arguments.rows as u64,
+            args: args.into(),
+            status: span(slot, base + self.status, Status::BYTES),
+        }
+    }
+
+    /// Copies the inputs to where they are uploaded from.
+    fn stage(&self, upload: &mut Lease, base: u64, arguments: &Arguments<'_>) {
+        let bytes = upload.bytes_mut().expect("pinned memory is the host's");
+        for ((source, start), placed) in foreign(arguments).into_iter().zip(&self.inputs) {
+            if let (Some(source), Some(placed)) = (source, placed) {
+                let from = &source.as_slice()[start as usize..][..placed.len as usize];
+                bytes[(base + placed.at) as usize..][..from.len()].copy_from_slice(from);
+            }
+        }
+    }
+
+    /// Makes buffers of what came back. Where the device is not trusted they are copied first, so
+    /// that it cannot change them any more.
+    fn results(
+        &self,
+        lease: Lease,
+        kept: usize,
+        part: &PlannedPart,
+        rows: usize,
+        memory: &Memory,
+        trust: Trust,
+    ) -> Result<Results, Error> {
+        let base = self.base(&lease);
+        let whole = match trust {
+            Trust::Trusted => {
+                let len = lease.len() as usize;
+                let lease = memory.session().mark(lease, pool::Use::Exported);
+                lease.freeze(len).expect("the host's own memory")
+            }
+            Trust::Untrusted => {
+                let bytes = lease.bytes().expect("the host's own memory");
+                let mut block = memory.block(bytes.len())?;
+                block.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+                block.freeze(bytes.len())
+            }
+        };
+        let take = |placed: &Placed, ty: Ty, rows: usize| -> Buffer {
+            let start = if self.in_place {
+                placed.at
+            } else {
+                placed.back
+            };
+            let len = ty.bytes_for(rows as u64) as usize;
+            whole.slice_with_length((base + start) as usize, len)
+        };
+        let mut placed = self.outputs.iter();
+        let mask = placed
+            .next()
+            .and_then(Option::as_ref)
+            .map(|at| take(at, Ty::Mask, rows));
+        let mut outputs = Vec::with_capacity(part.output_types.len());
+        for ty in &part.output_types {
+            let values = placed.next().and_then(Option::as_ref);
+            let validity = placed.next().and_then(Option::as_ref);
+            outputs.push(ProgramOutput {
+                values: take(values.expect("an output has values"), *ty, kept),
+                nulls: validity.and_then(|at| arrays::nulls(take(at, Ty::Mask, kept), kept)),
+            });
+        }
+        Ok(Results {
+            kept,
+            mask,
+            outputs,
+        })
+    }
+
+    /// Where a lease's first aligned byte is.
+    fn base(&self, lease: &Lease) -> u64 {
+        let start = lease.range().start;
+        start.next_multiple_of(self.alignment) - start
+    }
+}
+
+/// For each input its memory and where in it the first row's byte is.
+fn foreign(arguments: &Arguments<'_>) -> Vec<(Option<Buffer>, u64)> {
+    let mut inputs = Vec::new();
+    for column in &arguments.columns {
+        let bit = column.values.bit_offset;
+        inputs.push((Some(column.values.buffer.clone()), bit as u64 / 8));
+        inputs.push(match column.validity {
+            Some((bits, offset)) => (Some(bits.clone()), offset as u64 / 8),
+            None => (None, 0),
+        });
+    }
+    inputs.extend(
+        arguments
+            .tables
+            .iter()
+            .map(|table| (Some(table.clone()), 0)),
+    );
+    inputs.extend(
+        arguments
+            .sets
+            .iter()
+            .map(|set| (Some(Buffer::from(*set)), 0)),
+    );
+    inputs
+}
+
+/// Bytes of so many rows from a bit on, and the position of the bit in the first.
+fn extent(ty: Ty, bit_offset: usize, rows: u64) -> (u64, u8) {
+    let first = (bit_offset % 8) as u8;
+    match ty {
+        Ty::Mask => ((u64::from(first) + rows).div_ceil(8), first),
+        _ => (ty.bytes_for(rows), 0),
+    }
+}
+
+fn argument(slot: SlotId, base: u64, placed: Option<Placed>) -> Arg {
+    match placed {
+        Some(Placed {
+            at,
+            len,
+            bit_offset,
+            ..
+        }) => Arg::Span {
+            span: span(slot, base + at, len),
+            bit_offset,
+        },
+        None => Arg::Absent,
+    }
+}
+
+fn span(slot: SlotId, start: u64, len: u64) -> Span {
+    Span {
+        slot,
+        bytes: start..start + len,
+    }
+}

@@ -1,0 +1,208 @@
+//! What of a program runs where: its parts, and the arguments of each.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use unlade_eval::{BitsRef, ColumnRef};
+use unlade_hal::Executable;
+use unlade_program::{ColumnSource, On, Part, Program, ShapeHash, Split, Ty};
+
+use crate::arrays::{FixedValues, fixed_values};
+use crate::bind::Binding;
+use crate::error::Error;
+use crate::inline::ProgramOutput;
+
+/// A part of a query's program, compiled for whoever runs it.
+#[derive(Debug)]
+pub(crate) struct PlannedPart {
+    pub(crate) on: On,
+    pub(crate) program: Arc<Program>,
+    pub(crate) executable: Executable,
+    pub(crate) columns: Vec<ColumnSource>,
+    pub(crate) params: Vec<[u8; 16]>,
+    pub(crate) tables: Vec<u16>,
+    pub(crate) sets: Vec<u16>,
+    /// Which output of the whole each of the part's is.
+    pub(crate) outputs: Vec<u16>,
+    pub(crate) output_types: Vec<Ty>,
+}
+
+impl PlannedPart {
+    /// `compile` is asked once.
+    pub(crate) fn new<E>(
+        part: &Part,
+        binding: &Binding,
+        compile: impl FnOnce(ShapeHash, &Program) -> Result<Executable, E>,
+    ) -> Result<Self, E> {
+        let executable = compile(ShapeHash::of(&part.program), &part.program)?;
+        let types = part.program.types();
+        let outputs = part.program.outputs.iter();
+        Ok(PlannedPart {
+            on: part.on,
+            executable,
+            columns: part.columns.clone(),
+            params: part
+                .params
+                .iter()
+                .map(|index| binding.params[usize::from(*index)])
+                .collect(),
+            tables: part.tables.clone(),
+            sets: part.sets.clone(),
+            outputs: part.outputs.clone(),
+            output_types: outputs
+                .map(|output| types[output.value.index()].expect("an output is no trap"))
+                .collect(),
+            program: Arc::new(part.program.clone()),
+        })
+    }
+}
+
+/// The arguments that a part is handed, where they lie.
+#[derive(Debug)]
+pub(crate) struct Arguments<'a> {
+    pub(crate) rows: usize,
+    pub(crate) columns: Vec<ColumnArgument<'a>>,
+    pub(crate) params: &'a [[u8; 16]],
+    pub(crate) tables: Vec<Buffer>,
+    pub(crate) sets: Vec<&'a [u8]>,
+}
+
+/// One column of a part's program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ColumnArgument<'a> {
+    pub(crate) values: FixedValues<'a>,
+    /// The bitmap, and the position of the first row's bit.
+    pub(crate) validity: Option<(&'a Buffer, usize)>,
+}
+
+/// Gathers a part's arguments. `mask` is the keep mask of the part before.
+pub(crate) fn arguments<'a>(
+    part: &'a PlannedPart,
+    binding: &'a Binding,
+    batch: &'a RecordBatch,
+    tables: &[Buffer],
+    mask: Option<&'a Buffer>,
+) -> Result<Arguments<'a>, Error> {
+    let mut columns = Vec::with_capacity(part.columns.len());
+    for source in &part.columns {
+        columns.push(match *source {
+            ColumnSource::Column(column) => {
+                column_argument(batch, binding.lowered.columns[usize::from(column)])?
+            }
+            ColumnSource::Mask => ColumnArgument {
+                values: FixedValues {
+                    buffer: mask.expect("the part before emits its mask"),
+                    bit_offset: 0,
+                },
+                validity: None,
+            },
+        });
+    }
+    Ok(Arguments {
+        rows: batch.num_rows(),
+        columns,
+        params: &part.params,
+        tables: part
+            .tables
+            .iter()
+            .map(|table| tables[usize::from(*table)].clone())
+            .collect(),
+        sets: part
+            .sets
+            .iter()
+            .map(|set| &binding.lowered.sets[usize::from(*set)][..])
+            .collect(),
+    })
+}
+
+fn column_argument(batch: &RecordBatch, index: usize) -> Result<ColumnArgument<'_>, Error> {
+    let array = batch.column(index).as_ref();
+    let values = fixed_values(array).ok_or_else(|| {
+        Error::Malformed(format!(
+            "column {index} ({}) has no flat values",
+            array.data_type()
+        ))
+    })?;
+    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    Ok(ColumnArgument {
+        values,
+        validity: nulls.map(|nulls| (nulls.inner().inner(), nulls.offset())),
+    })
+}
+
+impl<'a> ColumnArgument<'a> {
+    /// As the evaluator takes it.
+    pub(crate) fn as_ref(&self) -> ColumnRef<'a> {
+        let FixedValues { buffer, bit_offset } = self.values;
+        ColumnRef {
+            values: &buffer[bit_offset / 8..],
+            bit_offset: (bit_offset % 8) as u8,
+            validity: self.validity.map(|(bits, offset)| BitsRef {
+                bytes: bits.as_slice(),
+                offset,
+            }),
+        }
+    }
+}
+
+/// What parts have written so far, put in the places of the whole.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) kept: usize,
+    pub(crate) mask: Option<Buffer>,
+    outputs: Vec<Option<ProgramOutput>>,
+}
+
+impl Collected {
+    pub(crate) fn of(outputs: usize) -> Self {
+        let mut collected = Collected::default();
+        collected.outputs.resize_with(outputs, || None);
+        collected
+    }
+
+    /// Takes a part's results.
+    pub(crate) fn add(&mut self, part: &PlannedPart, results: crate::inline::Results) {
+        self.kept = results.kept;
+        if results.mask.is_some() {
+            self.mask = results.mask;
+        }
+        for (output, index) in results.outputs.into_iter().zip(&part.outputs) {
+            self.outputs[usize::from(*index)] = Some(output);
+        }
+    }
+
+    /// The results of the whole.
+    pub(crate) fn finish(self) -> crate::inline::Results {
+        let outputs = self.outputs.into_iter();
+        crate::inline::Results {
+            kept: self.kept,
+            mask: self.mask,
+            outputs: outputs
+                .map(|output| output.expect("each output is some part's"))
+                .collect(),
+        }
+    }
+}
+
+/// What a split says a device lacks, in a few words.
+pub(crate) fn lacks(split: &Split) -> Arc<str> {
+    const NAMED: usize = 3;
+    let mut words: Vec<String> = Vec::new();
+    for lack in &split.lacks {
+        let word = match lack.reason {
+            unlade_program::Reason::Cell(cell) => format!("`{cell}`"),
+            _ => lack.to_string(),
+        };
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    let more = words.len().saturating_sub(NAMED);
+    words.truncate(NAMED);
+    let mut text = words.join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text.into()
+}

@@ -1,0 +1,171 @@
+//! Where a query runs: on the CPU inline, or on a device behind a queue.
+
+use std::sync::Arc;
+
+use unlade_expr::{Checked, Payload};
+use unlade_hal::{DeviceKind, Executable};
+use unlade_program::ShapeHash;
+
+use crate::auto::AutoRoute;
+use crate::bind::Binding;
+use crate::device_plan::DevicePlan;
+use crate::error::{Error, Unplaceable};
+use crate::options::{Fallback, Placement};
+use crate::placement::Ineligible;
+use crate::receipt::{Path, Reason};
+use crate::runtime::Core;
+
+/// How the CPU runs a query.
+#[derive(Debug)]
+pub(crate) struct HostPlan {
+    pub(crate) device: Arc<str>,
+    pub(crate) executable: Executable,
+    pub(crate) binding: Binding,
+}
+
+/// Where a query runs.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// The device, unless it is the CPU.
+    pub(crate) device: Option<Arc<DevicePlan>>,
+    /// Why and how the CPU runs it, where it does.
+    pub(crate) inline: (Reason, Path),
+    /// What placement chooses by, where it chooses batch by batch.
+    pub(crate) auto: Option<AutoRoute>,
+    /// Devices that do not run it, and why not.
+    pub(crate) against: Vec<(Arc<str>, String)>,
+}
+
+impl HostPlan {
+    /// Compiles the query for the CPU; returns the program's shape with it.
+    pub(crate) fn new(runtime: &Core, checked: &Checked) -> Result<(Self, ShapeHash), Error> {
+        let cpu = runtime.cpu().ok_or_else(|| {
+            let reasons = runtime.devices.iter();
+            let reasons = reasons.map(|slot| (Arc::clone(&slot.name), "is no CPU".to_owned()));
+            Unplaceable {
+                reasons: reasons.collect(),
+            }
+        })?;
+        let lowered = unlade_expr::lower(checked, Payload::Fused)?;
+        let shape = ShapeHash::of(&lowered.program);
+        let executable = runtime
+            .executables
+            .get(&*cpu.device, &cpu.architecture, shape, &lowered.program)
+            .map_err(|error| Unplaceable {
+                reasons: vec![(Arc::clone(&cpu.name), error.to_string())],
+            })?;
+        let host = HostPlan {
+            device: Arc::clone(&cpu.name),
+            executable,
+            binding: Binding::new(lowered),
+        };
+        Ok((host, shape))
+    }
+}
+
+impl Route {
+    /// Chooses the device.
+    ///
+    /// # Errors
+    /// [`Unplaceable`] where what was asked for cannot be had without a fallback that is forbidden.
+    pub(crate) fn choose(
+        runtime: &Core,
+        checked: &Checked,
+        host: Option<&HostPlan>,
+    ) -> Result<Self, Error> {
+        match &runtime.options.placement {
+            Placement::Auto => Route::automatic(runtime, checked, host),
+            Placement::Device(name) => Route::forced(runtime, checked, name),
+        }
+    }
+
+    /// The CPU, unless there are others that may be faster: never a simulator.
+    fn automatic(
+        runtime: &Core,
+        checked: &Checked,
+        host: Option<&HostPlan>,
+    ) -> Result<Self, Error> {
+        let mut against = Vec::new();
+        let mut plans = Vec::with_capacity(runtime.devices.len());
+        let mut ineligible = Vec::with_capacity(runtime.devices.len());
+        for (position, slot) in runtime.devices.iter().enumerate() {
+            let (plan, why_not) = match slot.kind {
+                DeviceKind::Cpu => (None, None),
+                DeviceKind::Simulator => (None, Some(Ineligible::Simulator)),
+                _ => {
+                    // A batch that placement hands over has its own reason.
+                    let plan = DevicePlan::new(runtime, position, checked, Reason::OnlyCandidate)?;
+                    match plan.refuses(slot) {
+                        Some(lacks) => (None, Some(Ineligible::Unsupported(lacks.to_string()))),
+                        None => (Some(Arc::new(plan)), None),
+                    }
+                }
+            };
+            if let Some(why_not) = &why_not {
+                against.push((Arc::clone(&slot.name), why_not.to_string()));
+            }
+            plans.push(plan);
+            ineligible.push(why_not);
+        }
+        let has_choice = plans.iter().any(Option::is_some);
+        let auto = host
+            .filter(|_| has_choice)
+            .map(|host| AutoRoute::new(plans, ineligible, checked, &host.binding));
+        Ok(Route {
+            device: None,
+            inline: (Reason::OnlyCandidate, Path::Inline),
+            auto,
+            against,
+        })
+    }
+
+    fn forced(runtime: &Core, checked: &Checked, name: &Arc<str>) -> Result<Self, Error> {
+        let position = runtime.devices.iter().position(|slot| slot.name == *name);
+        let position = position.expect("the builder has checked the name");
+        let others = runtime.devices.iter().filter(|slot| slot.name != *name);
+        let mut against: Vec<(Arc<str>, String)> = others
+            .map(|slot| {
+                (
+                    Arc::clone(&slot.name),
+                    format!("`{name}` was asked for by name"),
+                )
+            })
+            .collect();
+        let slot = &runtime.devices[position];
+        if slot.kind == DeviceKind::Cpu {
+            let inline = (Reason::Forced, Path::Inline);
+            return Ok(Route {
+                device: None,
+                inline,
+                auto: None,
+                against,
+            });
+        }
+        let plan = DevicePlan::new(runtime, position, checked, Reason::Forced)?;
+        let device = Arc::clone(&slot.name);
+        let refused = plan.refuses(slot);
+        if let Some(lacks) = refused.clone().or_else(|| plan.lacks())
+            && runtime.options.fallback == Fallback::Forbid
+        {
+            against.push((device, format!("it lacks {lacks}")));
+            return Err(Unplaceable { reasons: against }.into());
+        }
+        let Some(lacks) = refused else {
+            let inline = (Reason::OnlyCandidate, Path::Fallback);
+            return Ok(Route {
+                device: Some(Arc::new(plan)),
+                inline,
+                auto: None,
+                against,
+            });
+        };
+        against.push((Arc::clone(&device), format!("it lacks {lacks}")));
+        let inline = (Reason::Unsupported { device, lacks }, Path::Fallback);
+        Ok(Route {
+            device: None,
+            inline,
+            auto: None,
+            against,
+        })
+    }
+}

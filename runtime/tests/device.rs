@@ -1,0 +1,445 @@
+//! Queries on a simulated device, end to end: results equal the CPU's, and receipts tell.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::builder::{ListBuilder, StringBuilder, StringViewBuilder};
+use arrow_array::types::Int8Type;
+use arrow_array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    RecordBatchIterator, StringArray,
+};
+use common::{batch, builder, compile, query, runtime};
+use unlade_hal::{ClockKind, Device};
+use unlade_program::{CellSet, Op};
+use unlade_runtime::{Error, Fallback, Path, Placement, Reason, Runtime, RuntimeBuilder, Trust};
+use unlade_sim_clock::VirtualClock;
+use unlade_sim_device::{Profile, SimDevice};
+use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
+
+fn input(rows: usize) -> RecordBatch {
+    let a: Int32Array = (0..rows)
+        .map(|row| (row % 11 != 5).then_some(row as i32 % 100))
+        .collect();
+    let f: Float64Array = (0..rows).map(|row| Some(row as f64 / 4.0)).collect();
+    let flag: BooleanArray = (0..rows)
+        .map(|row| (row % 7 != 0).then_some(row % 2 == 0))
+        .collect();
+    let mut views = StringViewBuilder::new();
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for row in 0..rows {
+        views.append_option((row % 5 != 0).then(|| format!("a string view of row {row}")));
+        lists.values().append_value(format!("{row}"));
+        lists.append(row % 3 != 0);
+    }
+    let keys: arrow_array::Int8Array = (0..rows).map(|row| Some((row % 3) as i8)).collect();
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(10), None, Some(30)]));
+    batch(vec![
+        ("a", Arc::new(a)),
+        (
+            "b",
+            Arc::new(Int64Array::from_iter_values(
+                (0..rows).map(|row| row as i64 * 3),
+            )),
+        ),
+        ("f", Arc::new(f)),
+        ("flag", Arc::new(flag)),
+        (
+            "text",
+            Arc::new(StringArray::from_iter_values(
+                (0..rows).map(|row| format!("{row}")),
+            )),
+        ),
+        ("view", Arc::new(views.finish())),
+        ("list", Arc::new(lists.finish())),
+        (
+            "d",
+            Arc::new(DictionaryArray::<Int8Type>::new(keys, values)),
+        ),
+    ])
+}
+
+fn on(device: Arc<dyn Device>) -> RuntimeBuilder {
+    let name = device.info().name.as_str().into();
+    builder().device(device).placement(Placement::Device(name))
+}
+
+fn sim(profile: Profile) -> Arc<dyn Device> {
+    Arc::new(SimDevice::builder(profile).build())
+}
+
+const QUERIES: [(&str, &str); 8] = [
+    ("", "a > 41 and flag"),
+    ("", "a > 1000"),
+    ("", "b >= 0"),
+    ("a + 1, f * 2.0, text, view", "b % 2 = 0"),
+    (
+        "list, d, d + 1",
+        "d > 5 or a in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89)",
+    ),
+    ("b, a is null, not flag", ""),
+    (
+        "case when a > 50 then b else -b end as x",
+        "f between 3.0 and 900.0",
+    ),
+    ("cast(f as int) + a", "not flag"),
+];
+
+#[test]
+fn results_equal_the_cpus() {
+    let reference = runtime();
+    for profile in [Profile::gpu(), Profile::coherent_gpu()] {
+        for trust in [Trust::Trusted, Trust::Untrusted] {
+            let device = on(sim(profile.clone()))
+                .trust(trust)
+                .fallback(Fallback::Forbid);
+            let device = device.build().unwrap();
+            for (select, filter) in QUERIES {
+                for (offset, rows) in [(0, 0), (0, 1), (0, 700), (13, 130)] {
+                    let whole = input(offset + rows + 5);
+                    let rows_of = whole.slice(offset, rows);
+                    let wanted = query(select, filter);
+                    let expected = compile(&reference, &wanted, &whole.schema()).run(&rows_of);
+                    let kernel = compile(&device, &wanted, &whole.schema());
+                    let output = kernel.run(&rows_of).unwrap();
+                    assert_eq!(
+                        output.batch,
+                        expected.unwrap().batch,
+                        "{select} where {filter}"
+                    );
+                    let [part] = &output.receipt.parts[..] else {
+                        panic!("one part")
+                    };
+                    assert_eq!((&*part.device, part.path), ("sim", Path::Queued));
+                    assert_eq!(part.clock, ClockKind::Virtual);
+                    assert!(part.compute > Duration::ZERO);
+                }
+            }
+            assert_eq!(device.devices()[1].in_flight, 0);
+        }
+    }
+}
+
+#[test]
+fn receipts_count_what_crosses_the_bus() {
+    let whole = input(640);
+    let device = on(sim(Profile::gpu())).build().unwrap();
+    let output = compile(&device, &query("b, text", "a > 41"), &whole.schema())
+        .run(&whole)
+        .unwrap();
+    let receipt = output.receipt;
+    // The predicate's column and its validity, to whole cache lines; back comes a bit per row.
+    assert!(
+        (2640..=2800).contains(&receipt.bytes_to_device),
+        "{}",
+        receipt.bytes_to_device
+    );
+    assert!(
+        (80..=256).contains(&receipt.bytes_from_device),
+        "{}",
+        receipt.bytes_from_device
+    );
+    assert!(receipt.bytes_copied > 0 && receipt.bytes_copied == receipt.bytes_out);
+
+    let coherent = on(sim(Profile::coherent_gpu())).build().unwrap();
+    let output = compile(&coherent, &query("b", "a > 41"), &whole.schema())
+        .run(&whole)
+        .unwrap();
+    assert_eq!(
+        (
+            output.receipt.bytes_to_device,
+            output.receipt.bytes_from_device
+        ),
+        (0, 0)
+    );
+}
+
+#[test]
+fn errors_are_the_cpus_too() {
+    let mut values = vec![7; 5000];
+    values[4321] = i32::MAX;
+    let whole = batch(vec![("a", Arc::new(Int32Array::from(values)))]);
+    let wanted = query("a + 1", "a > 0");
+    let device = on(sim(Profile::gpu()))
+        .fallback(Fallback::Forbid)
+        .build()
+        .unwrap();
+    let Err(Error::Data(error)) = compile(&device, &wanted, &whole.schema()).run(&whole) else {
+        panic!("row 4321 overflows");
+    };
+    let Err(Error::Data(expected)) = compile(&runtime(), &wanted, &whole.schema()).run(&whole)
+    else {
+        panic!("row 4321 overflows");
+    };
+    assert_eq!(error, expected);
+    assert_eq!(error.row, 4321);
+}
+
+/// A device without remainders.
+fn without_remainder() -> Profile {
+    let mut profile = Profile::gpu();
+    profile.cells = CellSet::full().without(|cell| cell.op == Op::Rem);
+    profile
+}
+
+#[test]
+fn what_the_device_lacks_runs_on_the_cpu_and_the_rest_stays() {
+    let whole = input(500);
+    let device = on(sim(without_remainder())).build().unwrap();
+    for (select, filter) in [
+        ("text, b", "a > 10 and b % 2 = 0"),
+        ("b % 7, a + 1", "a > 10"),
+        ("b % 7, a + 1, text", "a > 10 and b % 2 = 0"),
+        ("list", "b % 2 = 0"),
+    ] {
+        let wanted = query(select, filter);
+        let kernel = compile(&device, &wanted, &whole.schema());
+        let output = kernel.run(&whole).unwrap();
+        let expected = compile(&runtime(), &wanted, &whole.schema())
+            .run(&whole)
+            .unwrap();
+        assert_eq!(output.batch, expected.batch, "{select} where {filter}");
+        let fallback = output
+            .receipt
+            .parts
+            .iter()
+            .find(|part| part.path == Path::Fallback);
+        let Some(Reason::Unsupported { device, lacks }) = fallback.map(|part| &part.reason) else {
+            panic!("a part on the CPU: {:?}", output.receipt.parts);
+        };
+        assert_eq!(&**device, "sim");
+        assert!(lacks.contains("rem"), "{lacks}");
+        let stays = output
+            .receipt
+            .parts
+            .iter()
+            .any(|part| &*part.device == "sim");
+        assert_eq!(stays, filter.contains("a > 10"), "{select} where {filter}");
+        assert!(
+            kernel.explain().to_string().contains("rem"),
+            "{}",
+            kernel.explain()
+        );
+    }
+}
+
+#[test]
+fn a_forbidden_fallback_is_an_error_that_says_why() {
+    let whole = input(10);
+    let device = on(sim(without_remainder()))
+        .fallback(Fallback::Forbid)
+        .build()
+        .unwrap();
+    let wanted = query("b % 7", "a > 10");
+    let refused = device.compile(&wanted, &whole.schema(), &unlade_expr::Semantics::arrow());
+    let Err(Error::Unplaceable(error)) = refused else {
+        panic!("{refused:?}")
+    };
+    let text = error.to_string();
+    assert!(text.contains("sim") && text.contains("rem"), "{text}");
+}
+
+#[test]
+fn auto_never_picks_a_simulator() {
+    let whole = input(10);
+    let runtime = builder().device(sim(Profile::gpu())).build().unwrap();
+    let kernel = compile(&runtime, &query("", "a > 1"), &whole.schema());
+    assert_eq!(&*kernel.run(&whole).unwrap().receipt.parts[0].device, "cpu");
+    let explained = kernel.explain();
+    let sim = &explained.candidates[1];
+    assert!(
+        sim.against.as_ref().unwrap().contains("simulator"),
+        "{explained}"
+    );
+}
+
+fn faulty(plan: FaultPlan) -> (Arc<FaultDevice>, Runtime) {
+    let device = Arc::new(FaultDevice::new(sim(Profile::gpu()), plan));
+    let runtime = on(device.clone())
+        .device_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    (device, runtime)
+}
+
+#[test]
+fn every_fault_is_survived_at_every_operation() {
+    let whole = input(300);
+    let wanted = query("text, a + 1", "a > 41");
+    let expected = compile(&runtime(), &wanted, &whole.schema())
+        .run(&whole)
+        .unwrap()
+        .batch;
+    for kind in FaultKind::ALL {
+        let mut struck = 0;
+        for nth in 1..40 {
+            let (device, runtime) = faulty(FaultPlan::nth(nth, kind));
+            let kernel = compile(&runtime, &wanted, &whole.schema());
+            for _ in 0..2 {
+                let output = kernel.run(&whole).unwrap();
+                // Nothing tells of a wrong bit, which is why the receipt says `unverified`.
+                if kind != FaultKind::Corruption {
+                    assert_eq!(output.batch, expected, "{kind:?} at {nth}");
+                }
+                let failed = output
+                    .receipt
+                    .parts
+                    .iter()
+                    .filter(|part| !part.completed)
+                    .count();
+                assert!(failed == 0 || output.receipt.retries > 0);
+            }
+            if device.log().is_empty() {
+                break;
+            }
+            struck += 1;
+        }
+        // A reset is only tried after a loss, of which a plan of one fault has none.
+        assert_eq!(struck > 0, kind != FaultKind::ResetFails, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_failed_device_is_left_alone_and_brought_back() {
+    let whole = input(100);
+    let clock = VirtualClock::new();
+    let sim = Arc::new(SimDevice::builder(Profile::gpu()).build());
+    let runtime = on(sim.clone())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text", "a > 41"), &whole.schema());
+    assert_eq!(&*kernel.run(&whole).unwrap().receipt.parts[0].device, "sim");
+
+    sim.lose("pulled out");
+    assert!(
+        runtime.devices()[1]
+            .lost
+            .as_ref()
+            .unwrap()
+            .contains("pulled out")
+    );
+    // It is brought back before a batch is lost on it.
+    let output = kernel.run(&whole).unwrap();
+    assert_eq!(&*output.receipt.parts[0].device, "sim");
+    assert_eq!(runtime.devices()[1].lost, None);
+}
+
+#[test]
+fn a_fault_without_fallback_is_the_batchs_error() {
+    let whole = input(100);
+    let device = Arc::new(FaultDevice::new(sim(Profile::gpu()), FaultPlan::none()));
+    let runtime = on(device.clone()).fallback(Fallback::Forbid);
+    let runtime = runtime
+        .device_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text", "a > 41"), &whole.schema());
+    kernel.run(&whole).unwrap();
+    device.lose("pulled out");
+    match kernel.run(&whole) {
+        Ok(output) => assert_eq!(&*output.receipt.parts[0].device, "sim", "brought back"),
+        Err(Error::DeviceFault(lost)) => assert_eq!(lost.device, "sim"),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn batches_too_large_are_split_and_joined() {
+    let whole = input(1000);
+    let wanted = query("text, a + 1", "a > 41").with_mask();
+    let mut profile = Profile::gpu();
+    profile.max_rows = 300;
+    let device = on(sim(profile)).build().unwrap();
+    let output = compile(&device, &wanted, &whole.schema())
+        .run(&whole)
+        .unwrap();
+    let expected = compile(&runtime(), &wanted, &whole.schema())
+        .run(&whole)
+        .unwrap();
+    assert_eq!(output.batch, expected.batch);
+    assert_eq!(output.mask, expected.mask);
+    assert_eq!(output.receipt.parts.len(), 4);
+    assert!(output.receipt.retries > 0);
+
+    let mut values = vec![7; 1000];
+    values[900] = i32::MAX;
+    let whole = batch(vec![("a", Arc::new(Int32Array::from(values)))]);
+    let kernel = compile(&device, &query("a + 1", "a > 0"), &whole.schema());
+    let Err(Error::Data(error)) = kernel.run(&whole) else {
+        panic!("row 900 overflows")
+    };
+    assert_eq!(error.row, 900);
+}
+
+#[test]
+fn the_cpu_helps_out_while_a_program_is_compiled() {
+    let whole = input(100);
+    let runtime = on(sim(Profile::gpu()))
+        .background_compile(true)
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text", "a > 41"), &whole.schema());
+    let first = kernel.run(&whole).unwrap();
+    assert_eq!(
+        first.receipt.parts[0].reason,
+        Reason::Compiling {
+            device: "sim".into()
+        }
+    );
+    assert_eq!(first.receipt.parts[0].path, Path::Fallback);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while &*kernel.run(&whole).unwrap().receipt.parts[0].device != "sim" {
+        assert!(std::time::Instant::now() < deadline, "never compiled");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn streams_and_traces_run_on_devices() {
+    let whole = input(200);
+    let runtime = on(sim(Profile::gpu()))
+        .threads(2)
+        .trace(true)
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text", "a > 41"), &whole.schema());
+    let batches: Vec<_> = (0..20).map(|_| Ok(whole.clone())).collect();
+    let reader = RecordBatchIterator::new(batches, whole.schema());
+    let mut compute = Duration::ZERO;
+    for output in kernel.stream(reader) {
+        compute += output.unwrap().receipt.parts[0].compute;
+    }
+    let trace = runtime.take_trace();
+    let traced: u64 = trace
+        .iter()
+        .filter(|event| event.name == "compute")
+        .map(|event| event.duration_ns)
+        .sum();
+    assert_eq!(
+        u128::from(traced),
+        compute.as_nanos(),
+        "the sums equal the receipts'"
+    );
+    let mut reached = 0;
+    for event in &trace {
+        assert!(
+            event.start_ns >= reached,
+            "events of a track do not overlap"
+        );
+        reached = event.start_ns + event.duration_ns;
+    }
+}
+
+#[test]
+fn memory_comes_back() {
+    let whole = input(5000);
+    let runtime = on(sim(Profile::gpu())).build().unwrap();
+    let kernel = compile(&runtime, &query("", "a > 41"), &whole.schema());
+    let output = kernel.run(&whole).unwrap();
+    assert!(runtime.memory().leased > 0);
+    drop(output);
+    assert_eq!(runtime.memory().leased, 0);
+}
