@@ -3,7 +3,9 @@
 //! Only conjuncts of the form *column compared with a literal* count, on types that programs hold
 //! as integers: integers, dates, timestamps, decimals. Floats are left alone, since Parquet's
 //! statistics skip NaNs, which some orders put above or below every number. A row group is never
-//! ruled out by a conjunct behind one that may trap: its rows could be the error to report.
+//! ruled out by a conjunct behind one that may trap: its rows could be the error to report. For the
+//! same reason, before one that may trap a conjunct has to be false on every row, since a null
+//! leaves open whether the next is evaluated.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -12,9 +14,11 @@ use arrow_array::types::{
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
-use arrow_schema::{DataType, Schema, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::basic::Type;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::statistics::Statistics;
 use unlade_expr::{Checked, IsTest, Literal, Node, OnError, Typed};
 use unlade_program::CompareOp;
 
@@ -22,6 +26,8 @@ use unlade_program::CompareOp;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pruning {
     tests: Vec<ColumnTest>,
+    /// Whether a conjunct behind the tests may trap where none of them is false.
+    then_may_trap: bool,
 }
 
 /// One conjunct about one column.
@@ -34,7 +40,11 @@ struct ColumnTest {
 #[derive(Clone, Debug, PartialEq)]
 enum Test {
     Compare(CompareOp, i128),
-    OneOf(Vec<i128>),
+    OneOf {
+        values: Vec<i128>,
+        /// Whether the list has a null, so that what matches nothing is null.
+        or_null: bool,
+    },
     IsNull,
     IsNotNull,
 }
@@ -52,10 +62,12 @@ impl Pruning {
     /// What the filter of a checked query says about single columns of its input schema.
     pub fn of(query: &Checked) -> Self {
         let mut tests = Vec::new();
-        if let Some(filter) = &query.filter {
-            collect(filter, &mut tests);
+        let filter = query.filter.as_ref();
+        let then_may_trap = filter.is_some_and(|filter| !collect(filter, &mut tests));
+        Pruning {
+            tests,
+            then_may_trap,
         }
-        Pruning { tests }
     }
 
     /// Whether no conjunct could be used.
@@ -71,12 +83,9 @@ impl Pruning {
             let Some(field) = schema.fields().get(test.column) else {
                 continue;
             };
-            // Statistics that cannot be read rule nothing out.
-            let Ok(converter) = StatisticsConverter::try_new(
-                field.name(),
-                schema,
-                metadata.file_metadata().schema_descr(),
-            ) else {
+            // Statistics that cannot be read rule nothing out. By position, since two columns may
+            // have one name.
+            let Some((leaf, converter)) = converter_of(test.column, field, metadata) else {
                 continue;
             };
             let mins = converter.row_group_mins(groups).ok();
@@ -86,23 +95,56 @@ impl Pruning {
                 .row_group_null_counts(groups)
                 .ok();
             for (index, wanted) in wanted.iter_mut().enumerate() {
+                let bound = |bounds: &Option<ArrayRef>| {
+                    bounds
+                        .as_ref()
+                        .filter(|_| bounds_are_ordered(groups[index].column(leaf), field))
+                        .and_then(|array| integer_at(array, index))
+                };
                 let known = Known {
-                    min: mins.as_ref().and_then(|array| integer_at(array, index)),
-                    max: maxes.as_ref().and_then(|array| integer_at(array, index)),
+                    min: bound(&mins),
+                    max: bound(&maxes),
                     nulls: nulls
                         .as_ref()
                         .filter(|array| array.is_valid(index))
                         .map(|array| array.value(index)),
                     rows: groups[index].num_rows().max(0) as u64,
                 };
-                *wanted &= test.test.may_hold(known);
+                *wanted &= test.test.may_hold(known)
+                    || (self.then_may_trap && test.test.may_be_null(known));
             }
         }
         (0..groups.len()).filter(|&index| wanted[index]).collect()
     }
 }
 
-/// Takes the conjuncts in order, up to and including the first that may trap.
+/// The reader of a column's statistics, and the column's place among those of the file; none for a
+/// nested column.
+fn converter_of<'a>(
+    column: usize,
+    field: &'a Field,
+    metadata: &'a ParquetMetaData,
+) -> Option<(usize, StatisticsConverter<'a>)> {
+    if field.data_type().is_nested() {
+        return None;
+    }
+    let columns = metadata.file_metadata().schema_descr();
+    let leaf =
+        (0..columns.num_columns()).find(|&leaf| columns.get_column_root_idx(leaf) == column)?;
+    let converter = StatisticsConverter::from_column_index(leaf, field, columns).ok()?;
+    Some((leaf, converter))
+}
+
+/// Whether the bounds are in the order of the type. Old writers ordered all numbers as signed ones
+/// and bytes as they liked; their bounds stand in fields of their own.
+fn bounds_are_ordered(chunk: &ColumnChunkMetaData, field: &Field) -> bool {
+    let signed = !field.data_type().is_unsigned_integer()
+        && matches!(chunk.column_type(), Type::INT32 | Type::INT64);
+    let old = |statistics: &Statistics| statistics.is_min_max_deprecated();
+    signed || !chunk.statistics().is_some_and(old)
+}
+
+/// Takes the conjuncts in order, up to the first that may trap; whether there was none.
 fn collect(tree: &Typed, tests: &mut Vec<ColumnTest>) -> bool {
     if let Node::And(args) = &tree.node {
         return args.iter().all(|arg| collect(arg, tests));
@@ -134,9 +176,10 @@ fn test_of(tree: &Typed) -> Option<ColumnTest> {
             // A null in the list never makes the predicate true.
             let values = list.iter().filter(|literal| literal.value.is_some());
             let values = values.map(integer_of).collect::<Option<Vec<_>>>()?;
+            let or_null = values.len() < list.len();
             Some(ColumnTest {
                 column,
-                test: Test::OneOf(values),
+                test: Test::OneOf { values, or_null },
             })
         }
         Node::Is {
@@ -246,7 +289,7 @@ impl Test {
         match self {
             Test::IsNull => known.nulls != Some(0),
             Test::IsNotNull => !all_null,
-            Test::Compare(_, _) | Test::OneOf(_) if all_null => false,
+            Test::Compare(_, _) | Test::OneOf { .. } if all_null => false,
             Test::Compare(op, value) => match op {
                 CompareOp::Eq => known.spans(*value),
                 CompareOp::Ne => known.min.zip(known.max) != Some((*value, *value)),
@@ -255,7 +298,15 @@ impl Test {
                 CompareOp::Gt => known.max.is_none_or(|max| max > *value),
                 CompareOp::Ge => known.max.is_none_or(|max| max >= *value),
             },
-            Test::OneOf(values) => values.iter().any(|value| known.spans(*value)),
+            Test::OneOf { values, .. } => values.iter().any(|value| known.spans(*value)),
+        }
+    }
+
+    fn may_be_null(&self, known: Known) -> bool {
+        match self {
+            Test::IsNull | Test::IsNotNull => false,
+            Test::OneOf { or_null: true, .. } => true,
+            Test::OneOf { .. } | Test::Compare(_, _) => known.nulls != Some(0),
         }
     }
 }
@@ -297,6 +348,12 @@ fn integer_at(array: &ArrayRef, index: usize) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parquet::file::metadata::{FileMetaData, RowGroupMetaData};
+    use parquet::schema::parser::parse_message_type;
+    use parquet::schema::types::SchemaDescriptor;
+
     use super::*;
 
     fn known(min: i128, max: i128) -> Known {
@@ -331,8 +388,12 @@ mod tests {
             );
         }
         assert!(!Test::Compare(CompareOp::Ne, 3).may_hold(known(3, 3)));
-        assert!(Test::OneOf(vec![0, 4]).may_hold(known(1, 10)));
-        assert!(!Test::OneOf(vec![0, 11]).may_hold(known(1, 10)));
+        let one_of = |values| Test::OneOf {
+            values,
+            or_null: false,
+        };
+        assert!(one_of(vec![0, 4]).may_hold(known(1, 10)));
+        assert!(!one_of(vec![0, 11]).may_hold(known(1, 10)));
     }
 
     #[test]
@@ -353,5 +414,85 @@ mod tests {
         assert!(Test::Compare(CompareOp::Eq, 1).may_hold(unknown));
         assert!(Test::IsNull.may_hold(unknown));
         assert!(Test::IsNotNull.may_hold(unknown));
+    }
+
+    #[test]
+    fn a_null_before_a_trap_rules_nothing_out() {
+        let one_null = Known {
+            nulls: Some(1),
+            ..known(1, 10)
+        };
+        let compare = Test::Compare(CompareOp::Gt, 10);
+        assert!(!compare.may_hold(one_null) && compare.may_be_null(one_null));
+        assert!(!compare.may_be_null(known(1, 10)));
+        let or_null = Test::OneOf {
+            values: vec![11],
+            or_null: true,
+        };
+        assert!(!or_null.may_hold(known(1, 10)) && or_null.may_be_null(known(1, 10)));
+        assert!(!Test::IsNull.may_be_null(one_null));
+    }
+
+    /// One row group of ten rows, its columns `a`, of these types and statistics.
+    fn row_group(columns: &[(&str, Statistics)]) -> ParquetMetaData {
+        let columns_text: String = columns
+            .iter()
+            .map(|(physical, _)| format!("required {physical};"))
+            .collect();
+        let message = parse_message_type(&format!("message m {{ {columns_text} }}")).unwrap();
+        let schema = Arc::new(SchemaDescriptor::new(Arc::new(message)));
+        let chunk = |(index, (_, statistics)): (usize, &(&str, Statistics))| {
+            ColumnChunkMetaData::builder(schema.column(index))
+                .set_statistics(statistics.clone())
+                .build()
+                .unwrap()
+        };
+        let group = RowGroupMetaData::builder(Arc::clone(&schema))
+            .set_num_rows(10)
+            .set_column_metadata(columns.iter().enumerate().map(chunk).collect())
+            .build()
+            .unwrap();
+        let file = FileMetaData::new(1, 10, None, None, schema, None);
+        ParquetMetaData::new(file, vec![group])
+    }
+
+    fn is_read(metadata: &ParquetMetaData, types: &[DataType], column: usize, value: i128) -> bool {
+        let fields = types.iter().map(|ty| Field::new("a", ty.clone(), false));
+        let pruning = Pruning {
+            tests: vec![ColumnTest {
+                column,
+                test: Test::Compare(CompareOp::Eq, value),
+            }],
+            then_may_trap: false,
+        };
+        let schema = Schema::new(fields.collect::<Vec<_>>());
+        pruning.row_groups(&schema, metadata) == [0]
+    }
+
+    fn bounds(min: i32, max: i32, old: bool) -> Statistics {
+        Statistics::int32(Some(min), Some(max), None, Some(0), old)
+    }
+
+    #[test]
+    fn old_bounds_are_trusted_for_signed_numbers_only() {
+        for old in [false, true] {
+            let signed = row_group(&[("int32 a", bounds(-5, 5, old))]);
+            assert!(!is_read(&signed, &[DataType::Int32], 0, 6), "old: {old}");
+        }
+        // As signed numbers, -5 is the least; as what they are, the greatest.
+        let unsigned = row_group(&[("int32 a (UINT_32)", bounds(-5, 5, true))]);
+        assert!(is_read(&unsigned, &[DataType::UInt32], 0, 3));
+        let unsigned = row_group(&[("int32 a (UINT_32)", bounds(5, -5, false))]);
+        assert!(!is_read(&unsigned, &[DataType::UInt32], 0, 3));
+        assert!(is_read(&unsigned, &[DataType::UInt32], 0, 1 << 31));
+    }
+
+    #[test]
+    fn columns_of_one_name_have_statistics_of_their_own() {
+        let (low, high) = (bounds(0, 9, false), bounds(90, 99, false));
+        let metadata = row_group(&[("int32 a", low), ("int32 a", high)]);
+        let types = [DataType::Int32, DataType::Int32];
+        assert!(is_read(&metadata, &types, 0, 5) && !is_read(&metadata, &types, 0, 95));
+        assert!(is_read(&metadata, &types, 1, 95) && !is_read(&metadata, &types, 1, 5));
     }
 }
