@@ -27,6 +27,7 @@
 //! ```
 //!
 //! - [`Scan`], [`ScanOptions`], [`Input`]: what is read, and how
+//! - [`MappedFiles`]: whether mapped inputs stayed what they were
 //! - [`BatchReader`]: the batches, each with its [`Location`]
 //! - [`Pruning`]: which row groups a predicate rules out
 //! - [`Sink`], [`Target`]: what is written
@@ -49,6 +50,7 @@ mod source;
 pub use error::{IngestError, Place};
 pub use format::Format;
 pub use guard::is_decoding;
+pub use mapped::MappedFiles;
 pub use parallel::{BatchReader, Location};
 pub use prune::Pruning;
 pub use scan::{Input, Scan, ScanOptions, ScanStats};

@@ -51,6 +51,41 @@ impl MappedInput {
     }
 }
 
+/// The mapped files of a scan, to be checked once what was read of them has been used: a batch of a
+/// mapped file is touched long after it was read.
+///
+/// A program that maps files calls [`survive_missing_pages`](MappedFiles::survive_missing_pages)
+/// first, and [`check`](MappedFiles::check) before it believes its result.
+#[derive(Clone, Debug, Default)]
+pub struct MappedFiles {
+    files: Vec<MappedInput>,
+}
+
+impl MappedFiles {
+    pub(crate) fn new(files: impl Iterator<Item = MappedInput>) -> Self {
+        MappedFiles {
+            files: files.collect(),
+        }
+    }
+
+    /// Whether every file is still what was mapped.
+    ///
+    /// # Errors
+    /// [`IngestError::Shrank`] or [`IngestError::Torn`] for the first that is not.
+    pub fn check(&self) -> Result<(), IngestError> {
+        self.files.iter().try_for_each(MappedInput::check)
+    }
+
+    /// Makes this process live through the touch of a page of a mapped file that is gone; see
+    /// [`MappedFile::survive_missing_pages`]. For programs, not for libraries.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn survive_missing_pages() -> std::io::Result<()> {
+        MappedFile::survive_missing_pages()
+    }
+}
+
 /// A mapped Arrow IPC file: uncompressed buffers are used in place.
 #[derive(Debug)]
 pub(crate) struct MappedIpc {
@@ -101,6 +136,10 @@ impl MappedIpc {
             decoder,
             batches,
         })
+    }
+
+    pub(crate) fn input(&self) -> &MappedInput {
+        &self.input
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {

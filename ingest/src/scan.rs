@@ -8,6 +8,7 @@ use arrow_schema::{Schema, SchemaRef};
 use crate::error::IngestError;
 use crate::format::Format;
 use crate::guard::guarded;
+use crate::mapped::MappedFiles;
 use crate::parallel::BatchReader;
 use crate::prune::Pruning;
 use crate::source::Source;
@@ -30,7 +31,7 @@ pub struct ScanOptions {
     /// Threads that decode. One decodes on the thread that asks for batches.
     pub threads: usize,
     /// Whether files are mapped rather than read: uncompressed Arrow files are then used in place.
-    /// Trusts the files not to shrink.
+    /// Trusts the files not to change; see [`MappedFiles`].
     pub mmap: bool,
 }
 
@@ -94,6 +95,15 @@ impl Scan {
     /// Rows of all inputs, if every one says how many it has.
     pub fn rows(&self) -> Option<u64> {
         self.sources.iter().map(|source| source.rows()).sum()
+    }
+
+    /// Those of the inputs that are mapped.
+    pub fn mapped_files(&self) -> MappedFiles {
+        MappedFiles::new(
+            self.sources
+                .iter()
+                .filter_map(|source| source.mapped().cloned()),
+        )
     }
 
     /// Reads these columns, which ascend, of every row that `pruning` does not rule out, in the

@@ -217,6 +217,18 @@ impl Source {
         &self.schema
     }
 
+    /// The file, if it is mapped.
+    pub(crate) fn mapped(&self) -> Option<&MappedInput> {
+        match &self.content {
+            Content::Parquet {
+                bytes: ParquetBytes::Mapped(mapped),
+                ..
+            } => Some(mapped),
+            Content::MappedIpc(mapped) => Some(mapped.input()),
+            _ => None,
+        }
+    }
+
     /// Rows in the file, where its directory says so.
     pub(crate) fn rows(&self) -> Option<u64> {
         match &self.content {

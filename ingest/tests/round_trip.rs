@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, ArrayRef, Int32Array, ListArray, RecordBatch, StringArray};
-use unlade_ingest::{Format, IngestError, Input, Scan, ScanOptions, Sink, Target};
+use unlade_ingest::{Format, IngestError, Input, MappedFiles, Scan, ScanOptions, Sink, Target};
 
 fn batch(start: i32, rows: i32) -> RecordBatch {
     let numbers: ArrayRef = Arc::new(Int32Array::from_iter(
@@ -108,6 +108,39 @@ fn mapped_arrow_buffers_are_used_in_place() {
     assert_eq!(mapped, copied);
     assert!(in_a_mapping_of(&path, mapped.as_ptr()));
     assert!(!in_a_mapping_of(&path, copied.as_ptr()));
+}
+
+#[test]
+fn a_mapped_file_that_shrinks_after_it_was_read_is_found() {
+    MappedFiles::survive_missing_pages().unwrap();
+    for format in [Format::ArrowFile, Format::Parquet] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path().join("a"), format, &[batch(0, 100_000)]);
+        let options = ScanOptions {
+            mmap: true,
+            ..ScanOptions::default()
+        };
+        let scan = Scan::open(&[Input::File(path.clone())], options).unwrap();
+        let files = scan.mapped_files();
+        let batches: Vec<RecordBatch> = scan
+            .into_reader(&[0], None)
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        files.check().unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(100).unwrap();
+        for batch in &batches {
+            // What is gone is touched, without a crash.
+            let values = batch.column(0).to_data().buffers()[0].clone();
+            std::hint::black_box(values.iter().filter(|byte| **byte == 0).count());
+        }
+        let error = files.check().unwrap_err().to_string();
+        assert!(
+            error.contains("to 100 bytes while it was mapped"),
+            "{error}"
+        );
+    }
 }
 
 /// Whether the kernel lists an address inside a mapping of the file.

@@ -299,6 +299,12 @@ mod tests {
         let child = unsafe { libc::fork() };
         assert!(child >= 0, "fork failed");
         if child == 0 {
+            let no_core = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
+            // SAFETY: Reads a limit that outlives the call: the child leaves no core file.
+            unsafe { libc::setrlimit(libc::RLIMIT_CORE, &no_core) };
             // SAFETY: In bounds; that the page is gone is the point.
             unsafe { std::ptr::read_volatile(memory.as_ptr().add(9000)) };
             // SAFETY: Ends the child, with a status that the parent does not expect.
