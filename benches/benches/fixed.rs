@@ -113,6 +113,14 @@ fn compile(criterion: &mut Criterion) {
             (Executable::new(&lowered.program), hash)
         });
     });
+    group.bench_function("lowering", |bencher| {
+        bencher.iter(|| {
+            let checked = check(black_box(&query), &schema, &Semantics::arrow()).expect("fits");
+            let lowered = lower(&checked, Payload::Fused).expect("fits");
+            let hash = ShapeHash::of(&lowered.program);
+            (checked, lowered, hash)
+        });
+    });
     group.bench_function("runtime-cached", |bencher| {
         bencher.iter(|| {
             runtime

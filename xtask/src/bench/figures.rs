@@ -115,33 +115,27 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Criterion's medians below its home: `workload/who` and nanoseconds.
+/// Criterion's medians below its home: nanoseconds by the benchmark's path, `workload/who`.
 pub(crate) fn read(home: &Path) -> Result<Vec<(String, f64)>, String> {
     let mut figures = Vec::new();
-    let fault = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let groups = std::fs::read_dir(home).map_err(|error| fault(home, &error))?;
-    for group in groups
-        .filter_map(Result::ok)
-        .filter(|entry| entry.path().is_dir())
-    {
-        let whos = std::fs::read_dir(group.path()).map_err(|error| fault(home, &error))?;
-        for who in whos.filter_map(Result::ok) {
-            let path = who.path().join("new/estimates.json");
-            let Ok(text) = std::fs::read_to_string(&path) else {
-                continue;
-            };
+    let mut folders = vec![home.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let fault =
+            |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let estimates = folder.join("new/estimates.json");
+        if let Ok(text) = std::fs::read_to_string(&estimates) {
             let document: serde_json::Value =
-                serde_json::from_str(&text).map_err(|error| fault(&path, &error))?;
+                serde_json::from_str(&text).map_err(|error| fault(&estimates, &error))?;
             let nanos = document["median"]["point_estimate"]
                 .as_f64()
-                .ok_or_else(|| fault(&path, &"no median"))?;
-            let name = format!(
-                "{}/{}",
-                group.file_name().to_string_lossy(),
-                who.file_name().to_string_lossy()
-            );
-            figures.push((name, nanos));
+                .ok_or_else(|| fault(&estimates, &"no median"))?;
+            let name = folder.strip_prefix(home).expect("it was found below it");
+            figures.push((name.to_string_lossy().into_owned(), nanos));
+            continue;
         }
+        let entries = std::fs::read_dir(&folder).map_err(|error| fault(&folder, &error))?;
+        let below = entries.filter_map(Result::ok).map(|entry| entry.path());
+        folders.extend(below.filter(|path| path.is_dir()));
     }
     Ok(figures)
 }

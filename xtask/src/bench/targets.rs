@@ -115,9 +115,9 @@ fn fixed(rounds: &Rounds) -> Vec<Verdict> {
             unit: " ns",
         },
         Verdict {
-            what: "cached look-up".to_owned(),
+            what: "compile of a cached shape: beyond lowering".to_owned(),
             target: Target::AtMost(1000.0),
-            seen: rounds.figure("compile/cached-look-up"),
+            seen: rounds.difference("compile/runtime-cached", "compile/lowering"),
             unit: " ns",
         },
         Verdict {
@@ -127,17 +127,16 @@ fn fixed(rounds: &Rounds) -> Vec<Verdict> {
             unit: " ns",
         },
     ];
-    let sizes: Vec<&str> = rounds
+    let mut sizes: Vec<u64> = rounds
         .names()
-        .filter_map(|name| name.strip_prefix("pool/lease-"))
+        .filter_map(|name| name.strip_prefix("pool/lease/")?.parse().ok())
         .collect();
+    sizes.sort_unstable();
     for size in sizes {
-        // From a MiB up malloc maps pages anew each time, and a pool must do better than that.
-        let wanted = if size.ends_with("MiB") { 1.0 } else { 0.95 };
-        let (malloc, lease) = (format!("pool/malloc-{size}"), format!("pool/lease-{size}"));
+        let (malloc, lease) = (format!("pool/malloc/{size}"), format!("pool/lease/{size}"));
         verdicts.push(Verdict {
-            what: format!("{size}: malloc and free / lease and return"),
-            target: Target::AtLeast(wanted),
+            what: format!("{size} bytes: malloc and free / lease and return"),
+            target: Target::AtLeast(1.0),
             seen: rounds.ratio(|seen| seen == malloc, |seen| seen == lease),
             unit: "x",
         });
