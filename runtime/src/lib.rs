@@ -62,6 +62,7 @@ mod parts;
 pub mod placement;
 pub mod pool;
 mod receipt;
+pub mod residency;
 mod route;
 mod runtime;
 pub mod scheduler;
