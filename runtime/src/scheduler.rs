@@ -38,6 +38,7 @@
 //! ```
 
 mod device;
+mod dispatcher;
 mod order;
 #[cfg(test)]
 mod simulation;
@@ -51,6 +52,7 @@ use std::time::Duration;
 use unlade_hal::Timestamp;
 
 use self::device::DeviceState;
+pub use self::dispatcher::{Dispatcher, Permit};
 use self::order::Streams;
 use self::waiting::Waiting;
 use crate::placement::DeviceIndex;
@@ -381,6 +383,35 @@ impl Scheduler {
     /// Jobs and bytes waiting for a device: what its queue wait is estimated from.
     pub fn waiting(&self, device: DeviceIndex) -> (usize, u64) {
         self.waiting.load(device)
+    }
+
+    /// Losses of a device since it last did a job.
+    pub fn losses(&self, device: DeviceIndex) -> u32 {
+        self.devices[device.0].losses()
+    }
+
+    /// How many lists a device takes at once.
+    pub fn depth(&self, device: DeviceIndex) -> u32 {
+        self.devices[device.0].depth()
+    }
+
+    /// Whether a device works on a job, as far as is known.
+    pub fn is_on(&self, id: JobId, device: DeviceIndex) -> bool {
+        self.jobs.get(&id).is_some_and(|entry| {
+            entry.stage != Stage::Waiting && entry.job.devices[entry.turn] == device
+        })
+    }
+
+    /// Whether a job has not ended for its owner.
+    pub fn is_open(&self, id: JobId) -> bool {
+        self.jobs
+            .get(&id)
+            .is_some_and(|entry| entry.stage != Stage::Detached)
+    }
+
+    /// When a device that rests is to be brought back.
+    pub fn rests_until(&self, device: DeviceIndex) -> Option<Timestamp> {
+        self.devices[device.0].rests_until()
     }
 
     /// Whether a device is in quarantine.

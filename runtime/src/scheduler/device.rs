@@ -53,9 +53,17 @@ impl DeviceState {
         }
     }
 
+    pub(super) fn losses(&self) -> u32 {
+        self.losses
+    }
+
+    pub(super) fn depth(&self) -> u32 {
+        self.limits.depth.max(1)
+    }
+
     pub(super) fn has_room(&self) -> bool {
         let depth = match self.health {
-            Health::Ready => self.limits.depth.max(1),
+            Health::Ready => self.depth(),
             Health::OnTrial => 1,
             Health::Resting(_) | Health::Reviving => 0,
         };

@@ -1,0 +1,421 @@
+//! The scheduler among threads.
+//!
+//! A thread that wants to use a device asks for a [`Permit`] and waits until the scheduler gives it
+//! one; what became of the job it says by giving the permit back. Between the two it works with the
+//! device itself: the scheduler's lock is held only for its decisions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, counter, gauge};
+use unlade_hal::Clock;
+
+use super::{Action, Counts, End, Event, Job, JobId, Limits, Scheduler, Settings};
+use crate::placement::DeviceIndex;
+
+/// Weight of the newest job in the average time that jobs take.
+const WEIGHT: f64 = 0.125;
+
+/// The scheduler among threads.
+pub struct Dispatcher {
+    state: Mutex<State>,
+    changed: Condvar,
+    clock: Arc<dyn Clock>,
+    metrics: Vec<DeviceMetrics>,
+}
+
+struct State {
+    scheduler: Scheduler,
+    next: u64,
+    /// What the scheduler has said to jobs whose threads have not yet heard it.
+    verdicts: BTreeMap<JobId, Verdict>,
+    /// Devices that somebody must try to bring back.
+    revivals: Vec<DeviceIndex>,
+    /// Average seconds that a job is on each device.
+    service: Vec<f64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    Go(DeviceIndex),
+    Ended(End),
+}
+
+struct DeviceMetrics {
+    jobs: Counter,
+    losses: Counter,
+    in_flight: Gauge,
+    waiting: Gauge,
+}
+
+impl Dispatcher {
+    /// A dispatcher for devices with these names and limits.
+    pub fn new(
+        devices: Vec<(Arc<str>, Limits)>,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let metrics = devices
+            .iter()
+            .map(|(name, _)| DeviceMetrics::new(name))
+            .collect();
+        let limits: Vec<Limits> = devices.into_iter().map(|(_, limits)| limits).collect();
+        let state = State {
+            service: vec![0.0; limits.len()],
+            scheduler: Scheduler::new(limits, settings),
+            next: 0,
+            verdicts: BTreeMap::new(),
+            revivals: Vec::new(),
+        };
+        Dispatcher {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            clock,
+            metrics,
+        }
+    }
+
+    /// Waits for a turn on one of the job's devices. Devices whose quarantine is over are brought
+    /// back first, by `revive`, which says whether it succeeded.
+    ///
+    /// # Errors
+    /// How the job ended, if it ended before it had a turn.
+    pub fn enter(
+        &self,
+        job: Job,
+        mut revive: impl FnMut(DeviceIndex) -> bool,
+    ) -> Result<Permit<'_>, End> {
+        let mut state = self.step(self.lock(), Event::Tick);
+        while let Some(device) = state.revivals.pop() {
+            drop(state);
+            let ready = revive(device);
+            state = self.step(self.lock(), Event::Revived { device, ready });
+        }
+        let id = JobId(state.next);
+        state.next += 1;
+        let state = self.step(state, Event::Submit { id, job });
+        self.await_turn(state, id)
+    }
+
+    /// Whether a device rests after a failure.
+    pub fn is_quarantined(&self, device: DeviceIndex) -> bool {
+        let state = self.lock();
+        let due = state
+            .scheduler
+            .rests_until(device)
+            .is_some_and(|at| at <= self.clock.now());
+        state.scheduler.is_quarantined(device) && !due
+    }
+
+    /// Losses of a device since it last did a job.
+    pub fn losses(&self, device: DeviceIndex) -> u32 {
+        self.lock().scheduler.losses(device)
+    }
+
+    /// How long a new job would wait for a device, judging by how long jobs took so far.
+    pub fn queue_wait(&self, device: DeviceIndex) -> Duration {
+        let state = self.lock();
+        let (waiting, _) = state.scheduler.waiting(device);
+        let (on_device, _) = state.scheduler.in_flight(device);
+        let depth = f64::from(state.scheduler.depth(device));
+        let ahead = (waiting as f64 + f64::from(on_device) - depth + 1.0).max(0.0);
+        Duration::from_secs_f64((ahead / depth * state.service[device.0]).min(1e6))
+    }
+
+    /// Counts since the start.
+    pub fn counts(&self) -> Counts {
+        self.lock().scheduler.counts()
+    }
+
+    fn await_turn<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        id: JobId,
+    ) -> Result<Permit<'a>, End> {
+        loop {
+            match state.verdicts.remove(&id) {
+                Some(Verdict::Go(device)) => {
+                    let since = self.clock.now().0;
+                    return Ok(Permit {
+                        dispatcher: self,
+                        id,
+                        device,
+                        since,
+                        open: true,
+                    });
+                }
+                Some(Verdict::Ended(end)) => return Err(end),
+                None => {
+                    state = self
+                        .changed
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// One step of the scheduler, and what it says passed on.
+    fn step<'a>(&self, mut state: MutexGuard<'a, State>, event: Event) -> MutexGuard<'a, State> {
+        let actions = state.scheduler.step(event, self.clock.now());
+        for action in &actions {
+            match *action {
+                Action::Dispatch { id, device } => {
+                    state.verdicts.insert(id, Verdict::Go(device));
+                }
+                Action::End { id, end } => {
+                    state.verdicts.insert(id, Verdict::Ended(end));
+                }
+                Action::Revive { device } => state.revivals.push(device),
+            }
+        }
+        for (index, metrics) in self.metrics.iter().enumerate() {
+            let device = DeviceIndex(index);
+            metrics
+                .in_flight
+                .set(f64::from(state.scheduler.in_flight(device).0));
+            metrics
+                .waiting
+                .set(state.scheduler.waiting(device).0 as f64);
+        }
+        if !actions.is_empty() {
+            self.changed.notify_all();
+        }
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A turn on a device. Dropped without a word, it counts as a failure of this one job.
+#[derive(Debug)]
+#[must_use = "a permit occupies the device until it is given back"]
+pub struct Permit<'a> {
+    dispatcher: &'a Dispatcher,
+    id: JobId,
+    device: DeviceIndex,
+    since: Duration,
+    open: bool,
+}
+
+impl<'a> Permit<'a> {
+    /// The device.
+    pub fn device(&self) -> DeviceIndex {
+        self.device
+    }
+
+    /// The device has done the job, or found an error in the data.
+    pub fn done(mut self) {
+        let taken = self
+            .dispatcher
+            .clock
+            .now()
+            .0
+            .saturating_sub(self.since)
+            .as_secs_f64();
+        let mut state = self.dispatcher.lock();
+        let average = &mut state.service[self.device.0];
+        let weight = if *average == 0.0 { 1.0 } else { WEIGHT };
+        *average += (taken - *average) * weight;
+        self.dispatcher.metrics[self.device.0].jobs.increment(1);
+        self.settle(
+            state,
+            Event::Completed {
+                id: self.id,
+                device: self.device,
+            },
+        );
+    }
+
+    /// The device is lost. The permit for the job's next device, once it has a turn there.
+    ///
+    /// # Errors
+    /// How the job ended, where there is no other device.
+    pub fn lost(mut self) -> Result<Permit<'a>, End> {
+        let (dispatcher, id, device) = (self.dispatcher, self.id, self.device);
+        self.open = false;
+        let mut state = dispatcher.lock();
+        // Of all the jobs that were on it, one tells; the others have been moved with it.
+        if state.scheduler.is_on(id, device) {
+            dispatcher.metrics[device.0].losses.increment(1);
+            state = dispatcher.step(
+                state,
+                Event::Lost {
+                    device,
+                    leaked: Vec::new(),
+                },
+            );
+        }
+        dispatcher.await_turn(state, id)
+    }
+
+    fn settle(&mut self, state: MutexGuard<'_, State>, event: Event) {
+        self.open = false;
+        let mut state = self.dispatcher.step(state, event);
+        // Whatever was said, nobody is there any more to hear it.
+        if let Some(Verdict::Go(device)) = state.verdicts.remove(&self.id) {
+            let cancel = Event::Cancel { id: self.id };
+            let failed = Event::Failed {
+                id: self.id,
+                device,
+            };
+            let state = self.dispatcher.step(state, cancel);
+            let mut state = self.dispatcher.step(state, failed);
+            state.verdicts.remove(&self.id);
+        } else if state.scheduler.is_open(self.id) {
+            let mut state = self.dispatcher.step(state, Event::Cancel { id: self.id });
+            state.verdicts.remove(&self.id);
+        }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            let state = self.dispatcher.lock();
+            self.settle(
+                state,
+                Event::Failed {
+                    id: self.id,
+                    device: self.device,
+                },
+            );
+        }
+    }
+}
+
+impl DeviceMetrics {
+    fn new(device: &Arc<str>) -> Self {
+        let device = device.to_string();
+        DeviceMetrics {
+            jobs: counter!("unlade_device_jobs_total", "device" => device.clone()),
+            losses: counter!("unlade_device_losses_total", "device" => device.clone()),
+            in_flight: gauge!("unlade_device_in_flight", "device" => device.clone()),
+            waiting: gauge!("unlade_device_waiting", "device" => device),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use unlade_hal::WallClock;
+
+    use super::*;
+
+    fn dispatcher(devices: usize, depth: u32) -> Dispatcher {
+        let limits = Limits {
+            depth,
+            bytes: u64::MAX,
+        };
+        let devices = (0..devices)
+            .map(|index| (format!("d{index}").into(), limits))
+            .collect();
+        let quarantine = Duration::from_micros(200);
+        let settings = Settings {
+            quarantine,
+            max_quarantine: 4 * quarantine,
+            ..Settings::default()
+        };
+        Dispatcher::new(devices, settings, Arc::new(WallClock::new()))
+    }
+
+    fn job(devices: usize) -> Job {
+        Job {
+            devices: (0..devices).map(DeviceIndex).collect(),
+            ..Job::new(1)
+        }
+    }
+
+    #[test]
+    fn a_lost_device_is_replaced_by_the_next() {
+        let dispatcher = dispatcher(2, 1);
+        let permit = dispatcher.enter(job(2), |_| true).unwrap();
+        assert_eq!(permit.device(), DeviceIndex(0));
+        let permit = permit.lost().unwrap();
+        assert_eq!(permit.device(), DeviceIndex(1));
+        assert_eq!(dispatcher.losses(DeviceIndex(0)), 1);
+        permit.done();
+        let mut revived = Vec::new();
+        while revived.is_empty() {
+            let permit = dispatcher.enter(job(2), |device| {
+                revived.push(device);
+                true
+            });
+            permit.unwrap().done();
+        }
+        assert_eq!(revived, [DeviceIndex(0)]);
+        assert!(!dispatcher.is_quarantined(DeviceIndex(0)));
+    }
+
+    #[test]
+    fn without_a_device_the_job_ends() {
+        let dispatcher = dispatcher(1, 1);
+        assert_eq!(
+            dispatcher.enter(job(0), |_| true).unwrap_err(),
+            End::NoDevice
+        );
+        let permit = dispatcher.enter(job(1), |_| true).unwrap();
+        assert_eq!(permit.lost().unwrap_err(), End::NoDevice);
+        assert_eq!(dispatcher.counts().submitted, dispatcher.counts().ended);
+    }
+
+    #[test]
+    fn threads_never_exceed_the_depth_and_all_get_through() {
+        let dispatcher = dispatcher(3, 2);
+        let inside: [AtomicU32; 3] = Default::default();
+        thread::scope(|scope| {
+            for seed in 0..6 {
+                let (dispatcher, inside) = (&dispatcher, &inside);
+                scope.spawn(move || {
+                    let mut random = ChaCha8Rng::seed_from_u64(seed);
+                    for _ in 0..300 {
+                        let revives = random.random_bool(0.9);
+                        let mut permit = dispatcher.enter(job(3), |_| revives);
+                        while let Ok(granted) = permit {
+                            let now = inside[granted.device().0].fetch_add(1, Ordering::SeqCst);
+                            thread::yield_now();
+                            inside[granted.device().0].fetch_sub(1, Ordering::SeqCst);
+                            // A device that is declared lost may have jobs inside for a while.
+                            assert!(now < 6);
+                            permit = match random.random_range(0..20) {
+                                0 => granted.lost(),
+                                1 => {
+                                    drop(granted);
+                                    break;
+                                }
+                                _ => {
+                                    granted.done();
+                                    break;
+                                }
+                            };
+                        }
+                    }
+                });
+            }
+        });
+        let counts = dispatcher.counts();
+        assert_eq!(counts.submitted, 1800);
+        assert_eq!(counts.ended, 1800);
+        assert!(
+            (0..3).all(|index| dispatcher.lock().scheduler.in_flight(DeviceIndex(index)).0 == 0)
+        );
+        assert!(dispatcher.lock().verdicts.is_empty());
+    }
+}
