@@ -40,6 +40,7 @@
 mod error;
 mod format;
 mod guard;
+mod ipc_file;
 mod mapped;
 mod parallel;
 mod prune;

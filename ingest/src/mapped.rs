@@ -6,21 +6,12 @@
 //! `MappedFile::survive_missing_pages` lives through those, and the next check tells.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
-use arrow_ipc::reader::{FileDecoder, read_footer_length};
-use arrow_ipc::{Block, root_as_footer};
-use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use unlade_hal::{FileChanged, MappedFile};
 
 use crate::error::{IngestError, Place};
-
-const FORMAT: &str = "Arrow IPC file";
-/// The closing magic and the footer's length.
-const TRAILER_BYTES: usize = 10;
 
 /// A mapped file.
 #[derive(Clone, Debug)]
@@ -39,6 +30,11 @@ impl MappedInput {
     /// The content, in place.
     pub(crate) fn bytes(&self) -> Bytes {
         Bytes::from_owner(self.file.clone())
+    }
+
+    /// The content, in place.
+    pub(crate) fn buffer(&self) -> Buffer {
+        self.file.buffer()
     }
 
     /// An error where the file is no longer what was mapped.
@@ -84,101 +80,4 @@ impl MappedFiles {
     pub fn survive_missing_pages() -> std::io::Result<()> {
         MappedFile::survive_missing_pages()
     }
-}
-
-/// A mapped Arrow IPC file: uncompressed buffers are used in place.
-#[derive(Debug)]
-pub(crate) struct MappedIpc {
-    input: MappedInput,
-    schema: SchemaRef,
-    content: Buffer,
-    decoder: FileDecoder,
-    batches: Vec<Block>,
-}
-
-impl MappedIpc {
-    pub(crate) fn open(path: &Path) -> Result<Self, IngestError> {
-        let input = MappedInput::open(path)?;
-        let place = &input.place;
-        let content = input.file.buffer();
-        let corrupt = |message: &str| IngestError::corrupt(place, FORMAT, message);
-
-        let trailer_at = content
-            .len()
-            .checked_sub(TRAILER_BYTES)
-            .ok_or_else(|| corrupt("shorter than a footer"))?;
-        let trailer = content[trailer_at..].try_into().expect("ten bytes");
-        let footer_length =
-            read_footer_length(trailer).map_err(|e| IngestError::corrupt(place, FORMAT, e))?;
-        let footer_at = trailer_at
-            .checked_sub(footer_length)
-            .ok_or_else(|| corrupt("its footer is longer than the file"))?;
-        let footer = root_as_footer(&content[footer_at..trailer_at])
-            .map_err(|e| IngestError::corrupt(place, FORMAT, format!("footer: {e:?}")))?;
-        let schema = footer
-            .schema()
-            .ok_or_else(|| corrupt("its footer has no schema"))?;
-        let schema: SchemaRef = Arc::new(arrow_ipc::convert::fb_to_schema(schema));
-
-        let mut decoder = FileDecoder::new(Arc::clone(&schema), footer.version());
-        for block in footer.dictionaries().iter().flatten() {
-            let section =
-                section(&content, block).ok_or_else(|| corrupt("a dictionary lies outside"))?;
-            decoder
-                .read_dictionary(block, &section)
-                .map_err(|e| IngestError::corrupt(place, FORMAT, e))?;
-        }
-        let batches = footer.recordBatches().iter().flatten().copied().collect();
-        Ok(MappedIpc {
-            input,
-            schema,
-            content,
-            decoder,
-            batches,
-        })
-    }
-
-    pub(crate) fn input(&self) -> &MappedInput {
-        &self.input
-    }
-
-    pub(crate) fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    pub(crate) fn batches(&self) -> usize {
-        self.batches.len()
-    }
-
-    pub(crate) fn batch(
-        &self,
-        index: usize,
-        columns: &[usize],
-    ) -> Result<RecordBatch, IngestError> {
-        self.input.check()?;
-        let place = &self.input.place;
-        let block = &self.batches[index];
-        let section = section(&self.content, block)
-            .ok_or_else(|| IngestError::corrupt(place, FORMAT, "a batch lies outside the file"))?;
-        self.decoder
-            .read_record_batch(block, &section)
-            .and_then(|batch| match batch {
-                Some(batch) => batch.project(columns),
-                None => Ok(RecordBatch::new_empty(Arc::new(
-                    self.schema.project(columns)?,
-                ))),
-            })
-            .map_err(|e| IngestError::corrupt(place, FORMAT, e))
-    }
-}
-
-/// The bytes of a block, if they lie inside the file.
-fn section(content: &Buffer, block: &Block) -> Option<Buffer> {
-    let start = usize::try_from(block.offset()).ok()?;
-    let body = usize::try_from(block.bodyLength()).ok()?;
-    let length = usize::try_from(block.metaDataLength())
-        .ok()?
-        .checked_add(body)?;
-    let end = start.checked_add(length)?;
-    (end <= content.len()).then(|| content.slice_with_length(start, length))
 }

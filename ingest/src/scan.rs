@@ -6,8 +6,6 @@ use std::sync::Arc;
 use arrow_schema::{Schema, SchemaRef};
 
 use crate::error::IngestError;
-use crate::format::Format;
-use crate::guard::guarded;
 use crate::mapped::MappedFiles;
 use crate::parallel::BatchReader;
 use crate::prune::Pruning;
@@ -128,9 +126,7 @@ impl Scan {
         };
         let mut units = Vec::new();
         for source in &self.sources {
-            let (mut of_source, pruned) = guarded(source.place(), Format::Parquet.name(), || {
-                Ok(source.units(pruning))
-            })?;
+            let (mut of_source, pruned) = source.guarded(|| source.units(columns, pruning))?;
             stats.pruned += pruned;
             stats.units += of_source.len();
             for unit in &of_source {

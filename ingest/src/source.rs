@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
-use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_ipc::reader::StreamReader;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -17,7 +17,8 @@ use parquet::arrow::arrow_reader::{
 use crate::error::{IngestError, Place};
 use crate::format::Format;
 use crate::guard::guarded;
-use crate::mapped::{MappedInput, MappedIpc};
+use crate::ipc_file::{IpcDecoder, IpcFile};
+use crate::mapped::MappedInput;
 use crate::parallel::Location;
 use crate::prune::Pruning;
 use crate::scan::Input;
@@ -40,11 +41,7 @@ enum Content {
         bytes: ParquetBytes,
         metadata: ArrowReaderMetadata,
     },
-    IpcFile {
-        file: File,
-        batches: usize,
-    },
-    MappedIpc(Arc<MappedIpc>),
+    IpcFile(Arc<IpcFile>),
     /// Taken by the one unit that reads it.
     IpcStream(Mutex<Option<StreamReader<Box<dyn Read + Send>>>>),
 }
@@ -63,10 +60,10 @@ pub(crate) struct Unit {
     part: Part,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Part {
     RowGroup(usize),
-    IpcBatch(usize),
+    IpcBatch(IpcDecoder, usize),
     Stream,
 }
 
@@ -74,8 +71,7 @@ impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Content::Parquet { .. } => "Parquet",
-            Content::IpcFile { .. } => "IpcFile",
-            Content::MappedIpc(_) => "MappedIpc",
+            Content::IpcFile(_) => "IpcFile",
             Content::IpcStream(_) => "IpcStream",
         })
     }
@@ -173,26 +169,14 @@ impl Source {
     }
 
     fn ipc_file(place: Place, file: File, mapped: Option<&Path>) -> Result<Source, IngestError> {
-        if let Some(path) = mapped {
-            let mapped = MappedIpc::open(path)?;
-            let schema = mapped.schema();
-            return Ok(Source {
-                place,
-                schema,
-                content: Content::MappedIpc(Arc::new(mapped)),
-            });
-        }
-        let reader = reopened(&file)
-            .map_err(|e| IngestError::io(&place, "open", e))
-            .and_then(|file| {
-                FileReader::try_new_buffered(file, None)
-                    .map_err(|e| IngestError::arrow(&place, "Arrow IPC file", "read", e))
-            })?;
-        let (schema, batches) = (reader.schema(), reader.num_batches());
+        let file = match mapped {
+            Some(path) => IpcFile::map(path)?,
+            None => IpcFile::read(place.clone(), file)?,
+        };
         Ok(Source {
             place,
-            schema,
-            content: Content::IpcFile { file, batches },
+            schema: file.schema(),
+            content: Content::IpcFile(Arc::new(file)),
         })
     }
 
@@ -224,7 +208,7 @@ impl Source {
                 bytes: ParquetBytes::Mapped(mapped),
                 ..
             } => Some(mapped),
-            Content::MappedIpc(mapped) => Some(mapped.input()),
+            Content::IpcFile(file) => file.mapped(),
             _ => None,
         }
     }
@@ -239,13 +223,14 @@ impl Source {
         }
     }
 
-    /// The units in order, less the row groups that the predicate rules out, and how many were.
-    pub(crate) fn units(self: &Arc<Self>, pruning: Option<&Pruning>) -> (Vec<Unit>, usize) {
-        let unit = |part| Unit {
-            source: Arc::clone(self),
-            part,
-        };
-        match &self.content {
+    /// The units in order, to be decoded of the columns named, less the row groups that the
+    /// predicate rules out, and how many were.
+    pub(crate) fn units(
+        self: &Arc<Self>,
+        columns: &[usize],
+        pruning: Option<&Pruning>,
+    ) -> Result<(Vec<Unit>, usize), IngestError> {
+        let (parts, pruned): (Vec<Part>, usize) = match &self.content {
             Content::Parquet { metadata, .. } => {
                 let all = metadata.metadata().num_row_groups();
                 let wanted = match pruning {
@@ -253,28 +238,36 @@ impl Source {
                     None => (0..all).collect(),
                 };
                 let pruned = all - wanted.len();
-                (
-                    wanted
-                        .into_iter()
-                        .map(|group| unit(Part::RowGroup(group)))
-                        .collect(),
-                    pruned,
-                )
+                (wanted.into_iter().map(Part::RowGroup).collect(), pruned)
             }
-            Content::IpcFile { batches, .. } => (
-                (0..*batches)
-                    .map(|batch| unit(Part::IpcBatch(batch)))
-                    .collect(),
-                0,
-            ),
-            Content::MappedIpc(mapped) => (
-                (0..mapped.batches())
-                    .map(|batch| unit(Part::IpcBatch(batch)))
-                    .collect(),
-                0,
-            ),
-            Content::IpcStream(_) => (vec![unit(Part::Stream)], 0),
+            Content::IpcFile(file) => {
+                let decoder = file.decoder(columns)?;
+                let part = |batch| Part::IpcBatch(Arc::clone(&decoder), batch);
+                ((0..file.batches()).map(part).collect(), 0)
+            }
+            Content::IpcStream(_) => (vec![Part::Stream], 0),
+        };
+        let unit = |part| Unit {
+            source: Arc::clone(self),
+            part,
+        };
+        Ok((parts.into_iter().map(unit).collect(), pruned))
+    }
+
+    fn format(&self) -> Format {
+        match self.content {
+            Content::Parquet { .. } => Format::Parquet,
+            Content::IpcFile(_) => Format::ArrowFile,
+            Content::IpcStream(_) => Format::ArrowStream,
         }
+    }
+
+    /// Runs a step of the source's decoder; a panic becomes an error.
+    pub(crate) fn guarded<T>(
+        &self,
+        step: impl FnOnce() -> Result<T, IngestError>,
+    ) -> Result<T, IngestError> {
+        guarded(&self.place, self.format().name(), step)
     }
 }
 
@@ -284,26 +277,23 @@ impl Unit {
         &self,
         step: impl FnOnce() -> Result<T, IngestError>,
     ) -> Result<T, IngestError> {
-        let format = match self.part {
-            Part::RowGroup(_) => Format::Parquet,
-            Part::IpcBatch(_) => Format::ArrowFile,
-            Part::Stream => Format::ArrowStream,
-        };
-        guarded(&self.source.place, format.name(), step)
+        self.source.guarded(step)
     }
 
     /// Where the unit's rows begin, given where those of the unit before it ended.
     pub(crate) fn location(&self, before: Option<&Location>) -> Location {
         let place = self.source.place.clone();
-        let first_row = match (&self.source.content, self.part) {
+        let first_row = match (&self.source.content, &self.part) {
             (Content::Parquet { metadata, .. }, Part::RowGroup(group)) => {
-                let groups = &metadata.metadata().row_groups()[..group];
+                let groups = &metadata.metadata().row_groups()[..*group];
                 groups
                     .iter()
                     .map(|group| group.num_rows().max(0) as u64)
                     .sum()
             }
-            (_, Part::IpcBatch(index)) if index > 0 => before.map_or(0, |before| before.first_row),
+            (_, Part::IpcBatch(_, index)) if *index > 0 => {
+                before.map_or(0, |before| before.first_row)
+            }
             _ => 0,
         };
         Location { place, first_row }
@@ -311,9 +301,9 @@ impl Unit {
 
     /// Rows in the unit, where the file's directory says so.
     pub(crate) fn rows(&self) -> Option<u64> {
-        match (&self.source.content, self.part) {
+        match (&self.source.content, &self.part) {
             (Content::Parquet { metadata, .. }, Part::RowGroup(group)) => {
-                u64::try_from(metadata.metadata().row_group(group).num_rows()).ok()
+                u64::try_from(metadata.metadata().row_group(*group).num_rows()).ok()
             }
             _ => None,
         }
@@ -326,38 +316,22 @@ impl Unit {
         batch_rows: usize,
     ) -> Result<UnitBatches, IngestError> {
         let place = self.source.place.clone();
-        match (&self.source.content, self.part) {
+        match (&self.source.content, &self.part) {
             (Content::Parquet { bytes, metadata }, Part::RowGroup(group)) => match bytes {
                 ParquetBytes::File(file) => {
                     let file = reopened(file).map_err(|e| IngestError::io(&place, "open", e))?;
-                    row_group(place, file, metadata.clone(), group, columns, batch_rows)
+                    row_group(place, file, metadata.clone(), *group, columns, batch_rows)
                 }
                 ParquetBytes::Mapped(mapped) => {
                     mapped.check()?;
                     let bytes: Bytes = mapped.bytes();
-                    row_group(place, bytes, metadata.clone(), group, columns, batch_rows)
+                    row_group(place, bytes, metadata.clone(), *group, columns, batch_rows)
                 }
             },
-            (Content::IpcFile { file, .. }, Part::IpcBatch(index)) => {
-                let reader = reopened(file)
-                    .map_err(|e| IngestError::io(&place, "open", e))
-                    .and_then(|file| {
-                        FileReader::try_new_buffered(file, Some(columns.to_vec()))
-                            .and_then(|mut reader| {
-                                reader.set_index(index)?;
-                                Ok(reader)
-                            })
-                            .map_err(|e| IngestError::arrow(&place, "Arrow IPC file", "read", e))
-                    })?;
-                Ok(Box::new(reader.take(1).map(move |batch| {
-                    batch.map_err(|e| IngestError::arrow(&place, "Arrow IPC file", "read", e))
-                })))
-            }
-            (Content::MappedIpc(mapped), Part::IpcBatch(index)) => {
-                let (mapped, columns) = (Arc::clone(mapped), columns.to_vec());
-                Ok(Box::new(std::iter::once_with(move || {
-                    mapped.batch(index, &columns)
-                })))
+            (Content::IpcFile(file), Part::IpcBatch(decoder, index)) => {
+                let (file, decoder, index) = (Arc::clone(file), Arc::clone(decoder), *index);
+                let batch = move || file.batch(&decoder, index).transpose();
+                Ok(Box::new(std::iter::once_with(batch).flatten()))
             }
             (Content::IpcStream(reader), _) => {
                 let reader = reader.lock().expect("no holder of this lock panics").take();

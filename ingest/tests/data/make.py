@@ -350,8 +350,6 @@ def pyarrow_ipc(name, table, batches=None, **options):
         whole = table.arrow().combine_chunks().to_batches()[0]
         half = table.rows // 2
         batches = [whole.slice(0, half), whole.slice(half)]
-        if any(pa.types.is_dictionary(field.type) for field in whole.schema):
-            batches = [whole]
     schema = batches[0].schema if batches else table.arrow().schema
     rows = sum(batch.num_rows for batch in batches)
     with pa.ipc.new_file(told("pyarrow-%s.arrow" % name, table, rows), schema, options=options) as sink:
