@@ -140,10 +140,17 @@ impl AutoRoute {
     }
 
     fn loads(&self, runtime: &Core) -> Vec<Load> {
-        let slots = runtime.devices.iter().zip(&self.ineligible);
-        let loads = slots.map(|(slot, ineligible)| Load {
-            ineligible: ineligible.clone().or_else(|| slot.ineligible(runtime)),
-            ..Load::default()
+        let slots = runtime.devices.iter().zip(&self.ineligible).enumerate();
+        let loads = slots.map(|(index, (slot, ineligible))| {
+            let device = DeviceIndex(index);
+            // Threads wait by the runtime's clock, which is not every device's.
+            let same_clock = slot.device.info().clock == runtime.clock.kind();
+            let queue_wait = same_clock.then(|| runtime.dispatcher.queue_wait(device));
+            Load {
+                queue_wait: queue_wait.unwrap_or_default(),
+                ineligible: ineligible.clone().or_else(|| runtime.ineligible(device)),
+                ..Load::default()
+            }
         });
         loads.collect()
     }

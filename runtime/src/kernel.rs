@@ -12,7 +12,7 @@ use unlade_hal::{DeviceLost, Timestamp};
 use unlade_naive::Description;
 use unlade_program::{ShapeHash, Trap};
 
-use crate::arrays::malformed;
+use crate::arrays::{self, malformed};
 use crate::auto::{self, AutoRoute};
 use crate::bind::{Binding, check_schema};
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
@@ -26,6 +26,7 @@ use crate::placement::{DeviceIndex, Work};
 use crate::receipt::{PartReceipt, Path, Reason, Receipt, Verified};
 use crate::route::{HostPlan, Route};
 use crate::runtime::{Core, DeviceSlot};
+use crate::scheduler::Permit;
 use crate::stream::KernelStream;
 use crate::ticket::{Ticket, ticket};
 use crate::trace::{self, TraceEvent};
@@ -275,9 +276,9 @@ impl KernelCore {
             }
             return;
         };
-        if !slot.is_usable(runtime) {
+        let Some(permit) = runtime.enter(device.0, self.number, work.bytes_in) else {
             return;
-        }
+        };
         let Parts::Ready(parts) = plan.parts(runtime) else {
             return;
         };
@@ -286,8 +287,14 @@ impl KernelCore {
             ..Tally::default()
         };
         match plan.run(runtime, &parts, &self.checked, &slice, &mut tally) {
-            Ok(_) => auto.ran_on_device(runtime, device, &work, &tally),
-            Err(DeviceFailure::Fault(lost)) => slot.fault(&*runtime.clock, &lost),
+            Ok(_) => {
+                permit.done();
+                auto.ran_on_device(runtime, device, &work, &tally);
+            }
+            Err(DeviceFailure::Fault(lost)) => {
+                slot.fault(&lost);
+                let _ended = permit.lost();
+            }
             // A probe that fails for the data's sake says nothing of the device.
             Err(_) => {}
         }
@@ -307,17 +314,19 @@ impl KernelCore {
         let start = runtime.clock.now();
         let predicted = tally.predicted;
         let mut tally = std::mem::take(tally);
-        if !slot.is_usable(runtime) {
+        let Some(permit) = runtime.enter(plan.slot, self.number, self.bytes_read(batch)) else {
             let lost = offload::lost(slot, "it failed and is not trusted yet".to_owned());
             return self.instead(batch, number, tally, Reason::Quarantined { device }, lost);
-        }
+        };
         let parts = match plan.parts(runtime) {
             Parts::Ready(parts) => parts,
             Parts::Compiling => {
+                drop(permit);
                 let lost = offload::lost(slot, "its program is still being compiled".to_owned());
                 return self.instead(batch, number, tally, Reason::Compiling { device }, lost);
             }
             Parts::Failed(error) => {
+                drop(permit);
                 let lost = offload::lost(slot, error.to_string());
                 let reason = Reason::DeviceFault {
                     device,
@@ -327,8 +336,9 @@ impl KernelCore {
                 return self.instead(batch, number, tally, reason, lost);
             }
         };
-        let fault = |mut tally: Tally, lost: DeviceLost| {
-            slot.fault(&*runtime.clock, &lost);
+        let fault = |permit: Permit<'_>, mut tally: Tally, lost: DeviceLost| {
+            slot.fault(&lost);
+            let _ended = permit.lost();
             tally.retries += 1;
             tally
                 .parts
@@ -343,8 +353,9 @@ impl KernelCore {
         let evaluated = match plan.run(runtime, &parts, &self.checked, batch, &mut tally) {
             Ok(evaluated) => evaluated,
             Err(DeviceFailure::Error(error)) => return Err(error),
-            Err(DeviceFailure::Fault(lost)) => return fault(tally, lost),
+            Err(DeviceFailure::Fault(lost)) => return fault(permit, tally, lost),
             Err(DeviceFailure::OutOfMemory) => {
+                drop(permit);
                 let lost = offload::lost(slot, "one row does not fit into its memory".to_owned());
                 tally.retries += 1;
                 return self.instead(batch, number, tally, Reason::OutOfMemory { device }, lost);
@@ -355,16 +366,19 @@ impl KernelCore {
                     None => self.first_error(batch),
                 };
                 return match error.filter(|error| error.description.is_some()) {
-                    Some(error) => Err(error.into()),
+                    Some(error) => {
+                        permit.done();
+                        Err(error.into())
+                    }
                     None => {
                         let reason =
                             "it reported an error that evaluating the row again does not show";
-                        fault(tally, offload::lost(slot, reason.to_owned()))
+                        fault(permit, tally, offload::lost(slot, reason.to_owned()))
                     }
                 };
             }
         };
-        slot.works();
+        permit.done();
         self.record_device(slot, number, &tally);
         let taken = runtime.clock.now().since(start);
         let receipt = Receipt {
@@ -386,6 +400,14 @@ impl KernelCore {
         };
         self.metrics.batch(&receipt);
         self.output(evaluated, receipt)
+    }
+
+    /// Bytes of the columns that the query reads.
+    fn bytes_read(&self, batch: &RecordBatch) -> u64 {
+        let columns = self.binding().lowered.columns.iter();
+        columns
+            .map(|column| arrays::byte_size(batch.column(*column)))
+            .sum()
     }
 
     /// Runs on the CPU what was meant for a device, if that is allowed.

@@ -1,13 +1,13 @@
 //! The runtime: devices, memory and threads, and the way to kernels.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use unlade_expr::{Query, Semantics};
-use unlade_hal::{AllocError, Clock, Device, DeviceKind, DeviceLost, Health, Timestamp};
+use unlade_hal::{AllocError, Clock, Device, DeviceKind, DeviceLost, Health};
 
 use crate::auto;
 use crate::block::Memory;
@@ -17,8 +17,9 @@ use crate::executables::{CacheStatus, Executables};
 use crate::heap::DeviceHeap;
 use crate::kernel::Kernel;
 use crate::options::{Fallback, Options, Placement, Trust};
-use crate::placement::{Ineligible, Placer};
+use crate::placement::{DeviceIndex, Ineligible, Placer};
 use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
+use crate::scheduler::{Dispatcher, Job, Limits, Permit, SessionKey, Settings};
 use crate::trace::{Trace, TraceEvent};
 use crate::workers::Workers;
 
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) executables: Executables,
     /// Chooses between devices where there is a choice.
     pub(crate) placer: Mutex<Placer>,
+    /// Gives threads their turns on devices.
+    pub(crate) dispatcher: Dispatcher,
     pub(crate) trace: Trace,
     pub(crate) workers: Workers,
     pub(crate) kernels: AtomicU64,
@@ -62,20 +65,11 @@ pub(crate) struct DeviceSlot {
     pub(crate) generation: AtomicU64,
     /// Whether it reaches the pool.
     attached: AtomicBool,
-    quarantine: Mutex<Quarantine>,
+    /// Held while the device is brought back.
+    reviving: Mutex<()>,
     /// How far the device's part of the trace reaches, in nanoseconds of its own clock.
     pub(crate) traced: Mutex<Duration>,
 }
-
-/// How far a device is trusted after failures.
-#[derive(Debug, Default)]
-struct Quarantine {
-    failures: u32,
-    until: Timestamp,
-}
-
-/// The first quarantine; each further failure doubles it, up to 64 times.
-const QUARANTINE: Duration = Duration::from_secs(1);
 
 /// A device of a runtime, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -131,7 +125,10 @@ impl Runtime {
 
     /// The devices, in the order in which they were given.
     pub fn devices(&self) -> Vec<DeviceStatus> {
-        self.core.devices.iter().map(DeviceSlot::status).collect()
+        let slots = self.core.devices.iter().enumerate();
+        slots
+            .map(|(index, slot)| slot.status(self.core.dispatcher.losses(DeviceIndex(index))))
+            .collect()
     }
 
     /// How memory is used at the moment, and by whom.
@@ -159,6 +156,30 @@ impl Core {
             .find(|slot| slot.kind == DeviceKind::Cpu)
     }
 
+    /// A turn on a device for a batch of so many bytes; `None` where the device is in quarantine
+    /// or cannot be brought back. Kernels share a device by bytes.
+    pub(crate) fn enter(&self, slot: usize, kernel: u64, bytes: u64) -> Option<Permit<'_>> {
+        let job = Job {
+            session: SessionKey(kernel),
+            devices: vec![DeviceIndex(slot)],
+            ..Job::new(bytes)
+        };
+        let bring_back = |device: DeviceIndex| self.devices[device.0].bring_back(self);
+        let permit = self.dispatcher.enter(job, bring_back).ok()?;
+        if bring_back(permit.device()) {
+            return Some(permit);
+        }
+        let _ended = permit.lost();
+        None
+    }
+
+    /// Why a device is not to be considered at the moment.
+    pub(crate) fn ineligible(&self, device: DeviceIndex) -> Option<Ineligible> {
+        self.dispatcher
+            .is_quarantined(device)
+            .then(|| Ineligible::Quarantined("it failed not long ago".to_owned()))
+    }
+
     /// A number for a kernel that no other of this runtime has.
     pub(crate) fn next_kernel(&self) -> u64 {
         self.kernels.fetch_add(1, Ordering::Relaxed)
@@ -176,24 +197,20 @@ impl DeviceSlot {
             heap: DeviceHeap::new(Arc::clone(&device)),
             generation: AtomicU64::new(0),
             attached: AtomicBool::new(true),
-            quarantine: Mutex::default(),
+            reviving: Mutex::default(),
             traced: Mutex::default(),
             device,
         }
     }
 
-    /// Whether the device may be used: not in quarantine, and brought back if it was lost.
-    pub(crate) fn is_usable(&self, runtime: &Core) -> bool {
-        let mut quarantine = self.quarantine();
-        if quarantine.failures > 0 && runtime.clock.now() < quarantine.until {
-            return false;
-        }
+    /// Whether the device works, after bringing it back if it was lost.
+    pub(crate) fn bring_back(&self, runtime: &Core) -> bool {
         // One thread brings it back while the others wait here, which is shorter than a fallback.
+        let _one_thread = self.reviving.lock().unwrap_or_else(PoisonError::into_inner);
         if self.device.health() != Health::Ready {
             self.heap.clear();
             runtime.executables.forget_architecture(&self.architecture);
             if self.device.reset().is_err() || self.device.health() != Health::Ready {
-                quarantine.fail(&*runtime.clock);
                 return false;
             }
             self.generation.fetch_add(1, Ordering::AcqRel);
@@ -201,7 +218,6 @@ impl DeviceSlot {
         }
         if !self.attached.load(Ordering::Acquire) {
             if runtime.pool.attach(Arc::clone(&self.device)).is_err() {
-                quarantine.fail(&*runtime.clock);
                 return false;
             }
             self.attached.store(true, Ordering::Release);
@@ -209,33 +225,14 @@ impl DeviceSlot {
         true
     }
 
-    /// Why the device is not to be considered at the moment.
-    pub(crate) fn ineligible(&self, runtime: &Core) -> Option<Ineligible> {
-        let quarantine = self.quarantine();
-        let waits = quarantine.failures > 0 && runtime.clock.now() < quarantine.until;
-        waits.then(|| Ineligible::Quarantined("it failed not long ago".to_owned()))
-    }
-
-    /// Notes a failure: the device is left alone for a while.
-    pub(crate) fn fault(&self, clock: &dyn Clock, lost: &DeviceLost) {
+    /// Ends what the device was working on: it failed.
+    pub(crate) fn fault(&self, lost: &DeviceLost) {
         self.driver.close(lost.clone());
         self.heap.clear();
-        self.quarantine().fail(clock);
         tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
     }
 
-    /// Notes that it works.
-    pub(crate) fn works(&self) {
-        self.quarantine().failures = 0;
-    }
-
-    fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
-        self.quarantine
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn status(&self) -> DeviceStatus {
+    fn status(&self, failures: u32) -> DeviceStatus {
         let info = self.device.info();
         DeviceStatus {
             name: Arc::clone(&self.name),
@@ -253,20 +250,12 @@ impl DeviceSlot {
             clock: crate::receipt::clock_text(info.clock),
             in_flight: self.driver.in_flight(),
             leaked_bytes: self.driver.leaked_bytes(),
-            failures: self.quarantine().failures,
+            failures,
             lost: match self.device.health() {
                 Health::Ready => None,
                 Health::Lost(lost) => Some(lost.reason),
             },
         }
-    }
-}
-
-impl Quarantine {
-    fn fail(&mut self, clock: &dyn Clock) {
-        let doubled = QUARANTINE * (1 << self.failures.min(6));
-        self.failures += 1;
-        self.until = Timestamp(clock.now().0 + doubled);
     }
 }
 
@@ -378,6 +367,7 @@ impl RuntimeBuilder {
                 pool,
                 executables: Executables::default(),
                 placer: auto::placer(&devices),
+                dispatcher: dispatcher(&options, &devices),
                 trace: Trace::new(options.trace),
                 workers: Workers::new(options.threads.saturating_sub(1)),
                 kernels: AtomicU64::new(0),
@@ -387,6 +377,23 @@ impl RuntimeBuilder {
             }),
         })
     }
+}
+
+/// Turns on every device, as many at once as its queue takes lists.
+fn dispatcher(options: &Options, devices: &[DeviceSlot]) -> Dispatcher {
+    let limits = devices.iter().map(|slot| {
+        let bytes = match slot.device.info().memory {
+            0 => u64::MAX, // the host's, which the pool has its eye on
+            memory => memory,
+        };
+        let depth = options.queue_depth;
+        (Arc::clone(&slot.name), Limits { depth, bytes })
+    });
+    Dispatcher::new(
+        limits.collect(),
+        Settings::default(),
+        Arc::clone(&options.clock),
+    )
 }
 
 /// The pool, made known to every device that is not the CPU.
