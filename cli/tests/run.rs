@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Read;
 use std::process::Stdio;
 
 use support::{Place, int32, numbers};
@@ -138,6 +139,31 @@ fn a_closed_pipe_ends_quietly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_mapped_file_that_shrinks_is_an_error_and_no_crash() {
+    let place = Place::new();
+    let path = place.table("a.arrow", 0, 400_000);
+    let arguments = ["run", "a.arrow", "--mmap", "-o", "-", "--format", "csv"];
+    let mut child = place
+        .command(&arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once something has come, the command waits for the full pipe to be read.
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut [0; 10]).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(1000).unwrap();
+    std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    assert!(message.contains("a.arrow"), "{message}");
+    assert!(message.contains("while it was mapped"), "{message}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use unlade::{Error, Kernel, Output, Receipt, Runtime, TraceEvent};
 use unlade_ingest::{
-    BatchReader, Format, IngestError, Location, Pruning, Scan, ScanStats, Sink, Target,
+    BatchReader, Format, IngestError, Location, MappedFiles, Pruning, Scan, ScanStats, Sink, Target,
 };
 
 use crate::args::{FormatChoice, QueryArgs, RunArgs};
@@ -33,11 +33,15 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     if args.explain {
         eprintln!("{}", plan.kernel.explain());
     }
+    let mapped = plan.mapped.clone();
     let mut sink = destination.open(plan.kernel.schema())?;
     let mut receipts = ReceiptsFile::new();
 
     let started = Instant::now();
-    let summary = stream(plan, &args, verbosity, &mut sink, &mut receipts)?;
+    let streamed = stream(plan, &args, verbosity, &mut sink, &mut receipts);
+    // Where a mapped input changed, that is the error, whatever came of reading it.
+    mapped.check()?;
+    let summary = streamed?;
     sink.finish()?;
     let elapsed = started.elapsed();
 
@@ -75,6 +79,7 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
 pub(crate) struct Plan {
     pub(crate) kernel: Kernel,
     reader: BatchReader,
+    mapped: MappedFiles,
 }
 
 impl Plan {
@@ -84,7 +89,13 @@ impl Plan {
         let query = session::query(args)?;
         let semantics = session::semantics(&args.rules)?;
         let inputs = session::inputs(&args.inputs)?;
-        let scan = Scan::open(&inputs, session::scan_options(&args.resources)?)?;
+        let options = session::scan_options(&args.resources)?;
+        if options.mmap {
+            MappedFiles::survive_missing_pages()
+                .map_err(|error| Failure::resource(format!("--mmap: {error}")))?;
+        }
+        let scan = Scan::open(&inputs, options)?;
+        let mapped = scan.mapped_files();
         let compile = |schema: &SchemaRef| {
             runtime
                 .compile(&query, schema, &semantics)
@@ -100,7 +111,11 @@ impl Plan {
         let pruning = Pruning::of(over_all.checked());
         let reader = scan.into_reader(&columns, Some(&pruning))?;
         let kernel = compile(&reader.schema())?;
-        Ok(Plan { kernel, reader })
+        Ok(Plan {
+            kernel,
+            reader,
+            mapped,
+        })
     }
 }
 
@@ -120,7 +135,7 @@ fn stream(
     sink: &mut Out,
     receipts: &mut ReceiptsFile,
 ) -> Result<Summary, Failure> {
-    let Plan { kernel, reader } = plan;
+    let Plan { kernel, reader, .. } = plan;
     let mut summary = Summary {
         rows_in: 0,
         rows_out: 0,
