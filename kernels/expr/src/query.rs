@@ -12,7 +12,7 @@ use crate::tree::Expr;
 /// let mask = Query::mask(col("a").gt(lit(1)));
 /// assert!(mask.mask && !rows.mask && !sums.mask);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Query {
     /// Which rows to keep; all where there is none. Rows on which it is null are dropped.
     pub filter: Option<Expr>,
@@ -23,7 +23,7 @@ pub struct Query {
 }
 
 /// What a query puts out of the rows it keeps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Select {
     /// Every input column as it is.
     All,
@@ -71,5 +71,19 @@ impl Query {
     /// The same query with the keep mask beside its columns.
     pub fn with_mask(self) -> Self {
         Query { mask: true, ..self }
+    }
+
+    /// Whether the other is equal and came from the same places of a text, so that an error about
+    /// the one may point into the text of the other.
+    pub fn is_identical(&self, other: &Query) -> bool {
+        let spans = |query: &Query| {
+            let columns: &[Expr] = match &query.select {
+                Select::Columns(columns) => columns,
+                Select::All | Select::Mask => &[],
+            };
+            let exprs = query.filter.iter().chain(columns);
+            exprs.map(|expr| expr.span).collect::<Vec<_>>()
+        };
+        self == other && spans(self) == spans(other)
     }
 }

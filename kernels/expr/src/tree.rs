@@ -1,5 +1,7 @@
 //! Expressions before they have types.
 
+use std::hash::{Hash, Hasher};
+
 use arrow_schema::DataType;
 use unlade_program::CompareOp;
 
@@ -34,7 +36,7 @@ pub struct Expr {
     pub(crate) span: Option<Span>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum Kind {
     Column {
         name: Box<str>,
@@ -93,7 +95,7 @@ pub(crate) enum Kind {
 }
 
 /// Operators between two operands, `AND` and `OR` aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum BinaryOp {
     Arithmetic(ArithmeticOp),
     /// `div`
@@ -104,7 +106,7 @@ pub(crate) enum BinaryOp {
 }
 
 /// A constant as it was written. All but [`Value::Typed`] take the type of what stands beside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum Value {
     Null,
     Boolean(bool),
@@ -118,6 +120,13 @@ pub(crate) enum Value {
 impl PartialEq for Expr {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind
+    }
+}
+
+/// As equality: where in a text it stood does not count.
+impl Hash for Expr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.kind.hash(state);
     }
 }
 
