@@ -17,6 +17,7 @@ use crate::inline::{self, Evaluated, InlineFailure};
 use crate::offload::{self, OffloadFailure, Offloaded};
 use crate::parts::{Collected, PlannedPart, arguments, lacks};
 use crate::receipt::{PartReceipt, Path, Reason};
+use crate::resident::OnDevice;
 use crate::runtime::{Core, DeviceSlot};
 
 /// How a device runs a query, alone or with the CPU.
@@ -196,73 +197,118 @@ impl DevicePlan {
         parts: &[PlannedPart],
         checked: &Checked,
         batch: &RecordBatch,
+        on_device: Option<&OnDevice>,
         tally: &mut Tally,
     ) -> Result<Evaluated, DeviceFailure> {
         debug_assert!(tally.parts.is_empty(), "a tally is of one batch");
-        let mut pieces = Vec::new();
-        self.run_rows(runtime, parts, checked, batch, 0, tally, &mut pieces)?;
+        let mut run = Run {
+            plan: self,
+            runtime,
+            parts,
+            checked,
+            tally,
+            pieces: Vec::new(),
+        };
+        run.rows(batch, 0, on_device)?;
+        let mut pieces = run.pieces;
         if pieces.len() == 1 {
             return Ok(pieces.remove(0));
         }
         join(pieces).map_err(DeviceFailure::Error)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn run_rows(
+    fn cpu_receipt(
         &self,
         runtime: &Core,
-        parts: &[PlannedPart],
-        checked: &Checked,
+        lacking: &DeviceSlot,
+        batch: &RecordBatch,
+        taken: Duration,
+    ) -> PartReceipt {
+        PartReceipt {
+            device: runtime
+                .cpu()
+                .map_or_else(|| "cpu".into(), |cpu| Arc::clone(&cpu.name)),
+            path: Path::Fallback,
+            reason: Reason::Unsupported {
+                device: Arc::clone(&lacking.name),
+                lacks: lacks(&self.split),
+            },
+            rows: batch.num_rows() as u64,
+            completed: true,
+            queued: Duration::ZERO,
+            copy_in: Duration::ZERO,
+            compute: taken,
+            copy_out: Duration::ZERO,
+            clock: runtime.clock.kind(),
+        }
+    }
+}
+
+/// A batch on its way.
+struct Run<'a> {
+    plan: &'a DevicePlan,
+    runtime: &'a Core,
+    parts: &'a [PlannedPart],
+    checked: &'a Checked,
+    tally: &'a mut Tally,
+    pieces: Vec<Evaluated>,
+}
+
+impl Run<'_> {
+    /// Runs rows of the batch, the first of which is `first_row`; in halves where they are too
+    /// many. What is resident are all rows of it.
+    fn rows(
+        &mut self,
         batch: &RecordBatch,
         first_row: usize,
-        tally: &mut Tally,
-        pieces: &mut Vec<Evaluated>,
+        on_device: Option<&OnDevice>,
     ) -> Result<(), DeviceFailure> {
-        match self.run_piece(runtime, parts, checked, batch, tally) {
+        match self.piece(batch, on_device) {
             Ok(evaluated) => {
-                pieces.push(evaluated);
+                self.pieces.push(evaluated);
                 Ok(())
             }
             Err(DeviceFailure::OutOfMemory) if batch.num_rows() > 1 => {
-                tally.retries += 1;
+                self.tally.retries += 1;
                 let half = batch.num_rows() / 2;
-                let (head, tail) = (
-                    batch.slice(0, half),
-                    batch.slice(half, batch.num_rows() - half),
-                );
-                self.run_rows(runtime, parts, checked, &head, first_row, tally, pieces)?;
-                self.run_rows(
-                    runtime,
-                    parts,
-                    checked,
-                    &tail,
-                    first_row + half,
-                    tally,
-                    pieces,
-                )
+                self.rows(&batch.slice(0, half), first_row, None)?;
+                let tail = batch.slice(half, batch.num_rows() - half);
+                self.rows(&tail, first_row + half, None)
             }
-            Err(DeviceFailure::Trap(Some(trap))) => Err(DeviceFailure::Trap(Some(Trap {
-                row: trap.row + first_row as u64,
-                ..trap
-            }))),
+            Err(DeviceFailure::Trap(Some(trap))) => {
+                let row = trap.row + first_row as u64;
+                Err(DeviceFailure::Trap(Some(Trap { row, ..trap })))
+            }
             Err(other) => Err(other),
         }
     }
 
-    fn run_piece(
-        &self,
-        runtime: &Core,
-        parts: &[PlannedPart],
-        checked: &Checked,
+    fn piece(
+        &mut self,
         batch: &RecordBatch,
-        tally: &mut Tally,
+        on_device: Option<&OnDevice>,
     ) -> Result<Evaluated, DeviceFailure> {
-        let slot = &runtime.devices[self.slot];
-        let tables = self.binding.dictionaries.tables(batch)?;
-        let mut collected = Collected::of(self.binding.lowered.program.outputs.len());
-        for part in parts {
+        let Run {
+            plan,
+            runtime,
+            parts,
+            checked,
+            tally,
+            ..
+        } = self;
+        let slot = &runtime.devices[plan.slot];
+        let tables = plan.binding.dictionaries.tables(batch)?;
+        let mut collected = Collected::of(plan.binding.lowered.program.outputs.len());
+        for part in *parts {
             let mask = collected.mask.clone();
-            let arguments = arguments(part, &self.binding, batch, &tables, mask.as_ref())?;
+            let arguments = arguments(
+                part,
+                &plan.binding,
+                batch,
+                &tables,
+                mask.as_ref(),
+                on_device.filter(|_| part.on == On::Device),
+            )?;
             let results = match part.on {
                 On::Cpu => {
                     let start = runtime.clock.now();
@@ -274,7 +320,7 @@ impl DevicePlan {
                     let taken = runtime.clock.now().since(start);
                     tally
                         .parts
-                        .push(self.cpu_receipt(runtime, slot, batch, taken));
+                        .push(plan.cpu_receipt(runtime, slot, batch, taken));
                     results
                 }
                 On::Device => {
@@ -303,7 +349,7 @@ impl DevicePlan {
                     })?;
                     tally.bytes_to_device += bytes_to_device;
                     tally.bytes_from_device += bytes_from_device;
-                    let reason = tally.reason.clone().unwrap_or_else(|| self.reason.clone());
+                    let reason = tally.reason.clone().unwrap_or_else(|| plan.reason.clone());
                     tally
                         .parts
                         .push(device_receipt(slot, reason, batch, timing));
@@ -313,34 +359,8 @@ impl DevicePlan {
             collected.add(part, results);
         }
         let results = collected.finish();
-        let evaluated = inline::assemble(&self.binding, checked, batch, results, &runtime.memory);
+        let evaluated = inline::assemble(&plan.binding, checked, batch, results, &runtime.memory);
         Ok(evaluated?)
-    }
-
-    fn cpu_receipt(
-        &self,
-        runtime: &Core,
-        lacking: &DeviceSlot,
-        batch: &RecordBatch,
-        taken: Duration,
-    ) -> PartReceipt {
-        PartReceipt {
-            device: runtime
-                .cpu()
-                .map_or_else(|| "cpu".into(), |cpu| Arc::clone(&cpu.name)),
-            path: Path::Fallback,
-            reason: Reason::Unsupported {
-                device: Arc::clone(&lacking.name),
-                lacks: lacks(&self.split),
-            },
-            rows: batch.num_rows() as u64,
-            completed: true,
-            queued: Duration::ZERO,
-            copy_in: Duration::ZERO,
-            compute: taken,
-            copy_out: Duration::ZERO,
-            clock: runtime.clock.kind(),
-        }
     }
 }
 

@@ -216,6 +216,7 @@ impl fmt::Display for Reason {
             Reason::Probe => f.write_str("to measure it again"),
             Reason::Forced => f.write_str("asked for by name"),
             Reason::Resident => f.write_str("the data is there"),
+            Reason::Evicted { device } => write!(f, "the data was on {device} and made room"),
             Reason::Unsupported { device, lacks } => write!(f, "{device} lacks {lacks}"),
             Reason::DeviceFault { device, reason } => write!(f, "{device} failed: {reason}"),
             Reason::OutOfMemory { device } => write!(f, "{device} is out of memory"),

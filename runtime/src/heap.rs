@@ -31,9 +31,14 @@ impl DeviceHeap {
         }
     }
 
+    /// Bytes that a lease of at least so many takes.
+    pub(crate) fn size_of(len: u64) -> u64 {
+        len.max(LEAST).next_power_of_two()
+    }
+
     /// At least so many bytes. What is kept for later is let go before the device is out of memory.
     pub(crate) fn lease(&self, len: u64) -> Result<Lease, AllocError> {
-        let len = len.max(LEAST).next_power_of_two();
+        let len = DeviceHeap::size_of(len);
         let mut free = self.returns.lock();
         if let Some(position) = free
             .iter()

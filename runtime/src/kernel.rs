@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions, RecordBatchReader};
@@ -24,6 +24,7 @@ use crate::offload;
 use crate::options::Fallback;
 use crate::placement::{DeviceIndex, Work};
 use crate::receipt::{PartReceipt, Path, Reason, Receipt, Verified};
+use crate::resident::{OnDevice, Resident, ResidentCore};
 use crate::route::{HostPlan, Route};
 use crate::runtime::{Core, DeviceSlot};
 use crate::scheduler::Permit;
@@ -38,10 +39,18 @@ pub struct Kernel {
     pub(crate) core: Arc<KernelCore>,
 }
 
+/// One kernel: a plan, and a count of the batches it was given.
 #[derive(Debug)]
 pub(crate) struct KernelCore {
     pub(crate) runtime: Arc<Core>,
     pub(crate) number: u64,
+    pub(crate) plan: Arc<Plan>,
+    batches: AtomicU64,
+}
+
+/// A compiled query. Kernels of one query share it.
+#[derive(Debug)]
+pub(crate) struct Plan {
     pub(crate) checked: Checked,
     pub(crate) dialect: Dialect,
     pub(crate) shape: ShapeHash,
@@ -49,7 +58,16 @@ pub(crate) struct KernelCore {
     pub(crate) host: Option<HostPlan>,
     pub(crate) route: Route,
     pub(crate) metrics: KernelMetrics,
-    batches: AtomicU64,
+    /// Plans for devices on which data was found, at most one for each.
+    resident_plans: Mutex<Vec<Arc<DevicePlan>>>,
+}
+
+impl std::ops::Deref for KernelCore {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
+    }
 }
 
 /// What became of a batch.
@@ -70,29 +88,15 @@ impl Kernel {
         schema: &SchemaRef,
         semantics: &Semantics,
     ) -> Result<Self, Error> {
-        let checked = unlade_expr::check(query, schema, semantics)?;
-        // Without a CPU a device has to do it all.
-        let host = HostPlan::new(runtime, &checked);
-        let host_plan = host.as_ref().ok().map(|(host, _)| host);
-        let route = Route::choose(runtime, &checked, host_plan)?;
-        let (host, shape) = match (host, &route.device) {
-            (Ok((host, shape)), _) => (Some(host), shape),
-            (Err(_), Some(plan)) => (None, ShapeHash::of(&plan.binding.lowered.program)),
-            (Err(error), None) => return Err(error),
-        };
-        let device = host.as_ref().map(|host| &host.device);
-        let metrics = KernelMetrics::new(device.unwrap_or(&runtime.devices[0].name));
+        let plan = runtime.plans.get_or_make(query, schema, semantics, || {
+            Plan::new(runtime, query, schema, semantics)
+        })?;
         Ok(Kernel {
             core: Arc::new(KernelCore {
                 runtime: Arc::clone(runtime),
                 number: runtime.next_kernel(),
-                shape,
-                host,
-                route,
-                metrics,
+                plan,
                 batches: AtomicU64::new(0),
-                dialect: semantics.dialect,
-                checked,
             }),
         })
     }
@@ -105,6 +109,23 @@ impl Kernel {
     /// nothing else may take its work.
     pub fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
         self.core.run(batch)
+    }
+
+    /// Runs the query on every batch that was pinned, in order, where they lie.
+    ///
+    /// # Errors
+    /// As [`run`](Kernel::run), for the first batch that has one.
+    pub fn run_resident(&self, resident: &Resident) -> Result<Vec<Output>, Error> {
+        let core = &resident.core;
+        if !Arc::ptr_eq(&core.runtime, &self.core.runtime) {
+            return Err(Error::Config("pinned by another runtime".to_owned()));
+        }
+        if let Some(first) = core.batches.first() {
+            check_schema(&self.core.checked.input, first)?;
+        }
+        (0..core.batches.len())
+            .map(|position| self.core.run_resident(core, position))
+            .collect()
     }
 
     /// Hands a batch over; the result comes with the ticket.
@@ -169,6 +190,36 @@ impl Kernel {
     }
 }
 
+impl Plan {
+    fn new(
+        runtime: &Core,
+        query: &Query,
+        schema: &SchemaRef,
+        semantics: &Semantics,
+    ) -> Result<Self, Error> {
+        let checked = unlade_expr::check(query, schema, semantics)?;
+        // Without a CPU a device has to do it all.
+        let host = HostPlan::new(runtime, &checked);
+        let host_plan = host.as_ref().ok().map(|(host, _)| host);
+        let route = Route::choose(runtime, &checked, host_plan)?;
+        let (host, shape) = match (host, &route.device) {
+            (Ok((host, shape)), _) => (Some(host), shape),
+            (Err(_), Some(plan)) => (None, ShapeHash::of(&plan.binding.lowered.program)),
+            (Err(error), None) => return Err(error),
+        };
+        let device = host.as_ref().map(|host| &host.device);
+        Ok(Plan {
+            shape,
+            metrics: KernelMetrics::new(device.unwrap_or(&runtime.devices[0].name)),
+            host,
+            route,
+            dialect: semantics.dialect,
+            checked,
+            resident_plans: Mutex::default(),
+        })
+    }
+}
+
 impl KernelCore {
     /// Runs a batch.
     pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
@@ -180,13 +231,54 @@ impl KernelCore {
                 let (reason, path) = self.route.inline.clone();
                 self.run_inline(batch, number, reason, path)
             }
-            (Some(plan), _) => self.run_on_device(plan, batch, number, &mut Tally::default()),
+            (Some(plan), _) => self.run_on_device(plan, batch, number, None, &mut Tally::default()),
             (None, Some(auto)) => self.run_where_fastest(auto, batch, number),
         };
         if result.is_err() {
             self.metrics.error();
         }
         result
+    }
+
+    /// Runs a pinned batch where it lies.
+    fn run_resident(&self, resident: &ResidentCore, position: usize) -> Result<Output, Error> {
+        let batch = &resident.batches[position];
+        let Some(slot) = resident.slot else {
+            return self.run(batch);
+        };
+        unlade_hal::fork::check()?;
+        let plan = self.plan_for_resident(slot)?;
+        if plan.refuses(&self.runtime.devices[slot]).is_some() {
+            return self.run(batch);
+        }
+        let number = self.batches.fetch_add(1, Ordering::Relaxed);
+        // Brought back where it was evicted; without room the batch is staged as any other.
+        let there = resident.on_device(&self.runtime, position);
+        let mut tally = Tally::default();
+        if there.is_none() {
+            let device = Arc::clone(&self.runtime.devices[slot].name);
+            tally.reason = Some(Reason::Evicted { device });
+        }
+        let result = self.run_on_device(&plan, batch, number, there.as_deref(), &mut tally);
+        if result.is_err() {
+            self.metrics.error();
+        }
+        result
+    }
+
+    /// How the device on which data lies runs the query; lowered when first asked for.
+    fn plan_for_resident(&self, slot: usize) -> Result<Arc<DevicePlan>, Error> {
+        let mut plans = self
+            .resident_plans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans.iter().find(|plan| plan.slot == slot) {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = DevicePlan::new(&self.runtime, slot, &self.checked, Reason::Resident)?;
+        let plan = Arc::new(plan);
+        plans.push(Arc::clone(&plan));
+        Ok(plan)
     }
 
     /// What is bound for the CPU; without one, for the device.
@@ -218,7 +310,7 @@ impl KernelCore {
                     predicted,
                     ..Tally::default()
                 };
-                let output = self.run_on_device(plan, batch, number, &mut tally)?;
+                let output = self.run_on_device(plan, batch, number, None, &mut tally)?;
                 if output.receipt.parts.iter().all(|part| part.completed) {
                     let measured = Tally {
                         parts: output.receipt.parts.clone(),
@@ -286,7 +378,7 @@ impl KernelCore {
             reason: Some(Reason::Probe),
             ..Tally::default()
         };
-        match plan.run(runtime, &parts, &self.checked, &slice, &mut tally) {
+        match plan.run(runtime, &parts, &self.checked, &slice, None, &mut tally) {
             Ok(_) => {
                 permit.done();
                 auto.ran_on_device(runtime, device, &work, &tally);
@@ -306,6 +398,7 @@ impl KernelCore {
         plan: &Arc<DevicePlan>,
         batch: &RecordBatch,
         number: u64,
+        on_device: Option<&OnDevice>,
         tally: &mut Tally,
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
@@ -350,7 +443,8 @@ impl KernelCore {
             };
             self.instead(batch, number, tally, reason, lost)
         };
-        let evaluated = match plan.run(runtime, &parts, &self.checked, batch, &mut tally) {
+        let evaluated = match plan.run(runtime, &parts, &self.checked, batch, on_device, &mut tally)
+        {
             Ok(evaluated) => evaluated,
             Err(DeviceFailure::Error(error)) => return Err(error),
             Err(DeviceFailure::Fault(lost)) => return fault(permit, tally, lost),

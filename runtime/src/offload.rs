@@ -17,6 +17,7 @@ use crate::inline::{ProgramOutput, Results};
 use crate::options::Trust;
 use crate::parts::{Arguments, PlannedPart};
 use crate::pool;
+use crate::resident::ResidentBytes;
 use crate::runtime::DeviceSlot;
 
 /// Spans begin at a cache line at least, whatever less a device asks for.
@@ -66,7 +67,7 @@ pub(crate) fn run(
     if arguments.rows as u64 > capabilities.max_rows {
         return Err(OffloadFailure::OutOfMemory);
     }
-    let in_place = capabilities.coherent && capabilities.foreign_read;
+    let in_place = slot.is_coherent();
     let plan = Plan::new(part, arguments, capabilities, in_place);
     let (list, readback) = plan.list(slot, part, arguments, memory)?;
     let completion =
@@ -124,7 +125,7 @@ struct Plan {
     alignment: u64,
     in_place: bool,
     /// For each column its values and validity, then each table and each set.
-    inputs: Vec<Option<Placed>>,
+    inputs: Vec<Input>,
     /// The mask, then each output's values and validity.
     outputs: Vec<Option<Placed>>,
     status: u64,
@@ -132,6 +133,17 @@ struct Plan {
     readback: u64,
     /// Bytes of the outputs as the device lays them out, with its slack.
     written: u64,
+}
+
+/// An input of the program.
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    /// A validity where all rows are valid.
+    Absent,
+    /// In the host's memory: uploaded, or read in place.
+    Host(Placed),
+    /// On the device already.
+    Resident(ResidentBytes),
 }
 
 /// A run of bytes.
@@ -159,7 +171,7 @@ impl Plan {
         let mut input = |len: u64, bit_offset: u8| {
             let at = upload;
             upload = (upload + len).next_multiple_of(alignment);
-            Some(Placed {
+            Input::Host(Placed {
                 at,
                 back: 0,
                 len,
@@ -168,12 +180,20 @@ impl Plan {
         };
         let mut inputs = Vec::new();
         for (column, argument) in part.program.columns.iter().zip(&arguments.columns) {
+            if let Some(resident) = argument.resident {
+                inputs.push(Input::Resident(resident.values));
+                inputs.push(resident.validity.map_or(Input::Absent, Input::Resident));
+                continue;
+            }
             let (len, offset) = extent(column.ty, argument.values.bit_offset, rows);
             inputs.push(input(len, offset));
-            inputs.push(argument.validity.and_then(|(_, bit)| {
-                let (len, offset) = extent(Ty::Mask, bit, rows);
-                input(len, offset)
-            }));
+            inputs.push(match argument.validity {
+                Some((_, bit)) => {
+                    let (len, offset) = extent(Ty::Mask, bit, rows);
+                    input(len, offset)
+                }
+                None => Input::Absent,
+            });
         }
         for table in &arguments.tables {
             inputs.push(input(table.len() as u64, 0));
@@ -272,8 +292,18 @@ impl Plan {
                     to: span(local, base, self.upload),
                 });
             }
+            let resident = arguments
+                .resident
+                .map(|lease| list.slot(Slot::Resident(lease.clone())));
             for (position, input) in self.inputs.iter().enumerate() {
-                args.push(argument(local, base, *input));
+                args.push(match (*input, resident) {
+                    (Input::Host(placed), _) => argument(local, base, Some(placed)),
+                    (Input::Resident(bytes), Some(slot)) => Arg::Span {
+                        span: span(slot, bytes.at, bytes.len),
+                        bit_offset: bytes.bit_offset,
+                    },
+                    (Input::Absent | Input::Resident(_), _) => Arg::Absent,
+                });
                 self.insert_params(&mut args, position, arguments);
             }
             self.insert_params_of_none(&mut args, arguments);
@@ -294,7 +324,7 @@ impl Plan {
         let readback = list.slot(Slot::Owned(readback));
         for (position, (buffer, start)) in foreign(arguments).into_iter().enumerate() {
             args.push(match (buffer, self.inputs[position]) {
-                (Some(buffer), Some(placed)) => {
+                (Some(buffer), Input::Host(placed)) => {
                     let slot = list.slot(Slot::Foreign(buffer));
                     let at = Placed {
                         at: start,
@@ -373,7 +403,7 @@ impl Plan {
     fn stage(&self, upload: &mut Lease, base: u64, arguments: &Arguments<'_>) {
         let bytes = upload.bytes_mut().expect("pinned memory is the host's");
         for ((source, start), placed) in foreign(arguments).into_iter().zip(&self.inputs) {
-            if let (Some(source), Some(placed)) = (source, placed) {
+            if let (Some(source), Input::Host(placed)) = (source, placed) {
                 let from = &source.as_slice()[start as usize..][..placed.len as usize];
                 bytes[(base + placed.at) as usize..][..from.len()].copy_from_slice(from);
             }

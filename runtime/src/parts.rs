@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use unlade_eval::{BitsRef, ColumnRef};
-use unlade_hal::Executable;
+use unlade_hal::{Executable, Lease};
 use unlade_program::{ColumnSource, On, Part, Program, ShapeHash, Split, Ty};
 
 use crate::arrays::{FixedValues, fixed_values};
 use crate::bind::Binding;
 use crate::error::Error;
 use crate::inline::ProgramOutput;
+use crate::resident::{OnDevice, ResidentColumn};
 
 /// A part of a query's program, compiled for whoever runs it.
 #[derive(Debug)]
@@ -66,6 +67,8 @@ pub(crate) struct Arguments<'a> {
     pub(crate) params: &'a [[u8; 16]],
     pub(crate) tables: Vec<Buffer>,
     pub(crate) sets: Vec<&'a [u8]>,
+    /// The device's memory in which resident columns lie.
+    pub(crate) resident: Option<&'a Arc<Lease>>,
 }
 
 /// One column of a part's program.
@@ -74,6 +77,8 @@ pub(crate) struct ColumnArgument<'a> {
     pub(crate) values: FixedValues<'a>,
     /// The bitmap, and the position of the first row's bit.
     pub(crate) validity: Option<(&'a Buffer, usize)>,
+    /// Where the device has it already.
+    pub(crate) resident: Option<ResidentColumn>,
 }
 
 /// Gathers a part's arguments. `mask` is the keep mask of the part before.
@@ -83,12 +88,17 @@ pub(crate) fn arguments<'a>(
     batch: &'a RecordBatch,
     tables: &[Buffer],
     mask: Option<&'a Buffer>,
+    on_device: Option<&'a OnDevice>,
 ) -> Result<Arguments<'a>, Error> {
     let mut columns = Vec::with_capacity(part.columns.len());
     for source in &part.columns {
         columns.push(match *source {
             ColumnSource::Column(column) => {
-                column_argument(batch, binding.lowered.columns[usize::from(column)])?
+                let index = binding.lowered.columns[usize::from(column)];
+                ColumnArgument {
+                    resident: on_device.and_then(|there| there.columns[index]),
+                    ..column_argument(batch, index)?
+                }
             }
             ColumnSource::Mask => ColumnArgument {
                 values: FixedValues {
@@ -96,6 +106,7 @@ pub(crate) fn arguments<'a>(
                     bit_offset: 0,
                 },
                 validity: None,
+                resident: None,
             },
         });
     }
@@ -113,6 +124,7 @@ pub(crate) fn arguments<'a>(
             .iter()
             .map(|set| &binding.lowered.sets[usize::from(*set)][..])
             .collect(),
+        resident: on_device.map(|there| &there.lease),
     })
 }
 
@@ -128,6 +140,7 @@ fn column_argument(batch: &RecordBatch, index: usize) -> Result<ColumnArgument<'
     Ok(ColumnArgument {
         values,
         validity: nulls.map(|nulls| (nulls.inner().inner(), nulls.offset())),
+        resident: None,
     })
 }
 

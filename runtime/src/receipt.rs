@@ -117,6 +117,11 @@ pub enum Reason {
     Forced,
     /// The data is there.
     Resident,
+    /// The data was there, but had to make room for other data and was sent again.
+    Evicted {
+        /// The device.
+        device: Arc<str>,
+    },
     /// Another device lacks an operation.
     Unsupported {
         /// The device that lacks it.

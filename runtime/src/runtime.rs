@@ -1,9 +1,10 @@
 //! The runtime: devices, memory and threads, and the way to kernels.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use unlade_expr::{Query, Semantics};
@@ -18,7 +19,10 @@ use crate::heap::DeviceHeap;
 use crate::kernel::Kernel;
 use crate::options::{Fallback, Options, Placement, Trust};
 use crate::placement::{DeviceIndex, Ineligible, Placer};
+use crate::plans::Plans;
 use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
+use crate::residency::Residency;
+use crate::resident::{OnDevice, Resident};
 use crate::scheduler::{Dispatcher, Job, Limits, Permit, SessionKey, Settings};
 use crate::trace::{Trace, TraceEvent};
 use crate::workers::Workers;
@@ -41,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) memory: Memory,
     pub(crate) pool: Pool,
     pub(crate) executables: Executables,
+    pub(crate) plans: Plans,
     /// Chooses between devices where there is a choice.
     pub(crate) placer: Mutex<Placer>,
     /// Gives threads their turns on devices.
@@ -61,6 +66,8 @@ pub(crate) struct DeviceSlot {
     pub(crate) kind: DeviceKind,
     pub(crate) driver: Driver,
     pub(crate) heap: DeviceHeap,
+    /// What is pinned on it.
+    pub(crate) residency: Mutex<Residency<OnDevice>>,
     /// How often the device was reset: what was compiled before is void.
     pub(crate) generation: AtomicU64,
     /// Whether it reaches the pool.
@@ -121,6 +128,20 @@ impl Runtime {
     ) -> Result<Kernel, Error> {
         unlade_hal::fork::check()?;
         Kernel::compile(&self.core, query, schema, semantics)
+    }
+
+    /// Keeps the columns of batches in a device's memory across calls, for
+    /// [`Kernel::run_resident`]; without a name, on the first device that has memory of its own.
+    /// What was unused for longest makes room for what is pinned later, and is sent again when it
+    /// is next used: the batches are kept on the host, too. On a device without memory of its own
+    /// there is nothing to do.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a device that is not there, [`Error::Schema`] for batches of different
+    /// schemas.
+    pub fn pin(&self, batches: &[RecordBatch], device: Option<&str>) -> Result<Resident, Error> {
+        unlade_hal::fork::check()?;
+        Resident::pin(&self.core, batches, device)
     }
 
     /// The devices, in the order in which they were given.
@@ -195,6 +216,8 @@ impl DeviceSlot {
             kind: info.kind,
             driver: Driver::new(queue_depth),
             heap: DeviceHeap::new(Arc::clone(&device)),
+            // The other half is for batches that pass through.
+            residency: Mutex::new(Residency::new(info.memory / 2)),
             generation: AtomicU64::new(0),
             attached: AtomicBool::new(true),
             reviving: Mutex::default(),
@@ -206,8 +229,9 @@ impl DeviceSlot {
     /// Whether the device works, after bringing it back if it was lost.
     pub(crate) fn bring_back(&self, runtime: &Core) -> bool {
         // One thread brings it back while the others wait here, which is shorter than a fallback.
-        let _one_thread = self.reviving.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_thread = lock(&self.reviving);
         if self.device.health() != Health::Ready {
+            lock(&self.residency).clear();
             self.heap.clear();
             runtime.executables.forget_architecture(&self.architecture);
             if self.device.reset().is_err() || self.device.health() != Health::Ready {
@@ -225,9 +249,16 @@ impl DeviceSlot {
         true
     }
 
+    /// Whether it works on the host's memory in place.
+    pub(crate) fn is_coherent(&self) -> bool {
+        let capabilities = self.device.capabilities();
+        capabilities.coherent && capabilities.foreign_read
+    }
+
     /// Ends what the device was working on: it failed.
     pub(crate) fn fault(&self, lost: &DeviceLost) {
         self.driver.close(lost.clone());
+        lock(&self.residency).clear();
         self.heap.clear();
         tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
     }
@@ -366,6 +397,7 @@ impl RuntimeBuilder {
                 memory: Memory::new(session),
                 pool,
                 executables: Executables::default(),
+                plans: Plans::default(),
                 placer: auto::placer(&devices),
                 dispatcher: dispatcher(&options, &devices),
                 trace: Trace::new(options.trace),
@@ -394,6 +426,11 @@ fn dispatcher(options: &Options, devices: &[DeviceSlot]) -> Dispatcher {
         Settings::default(),
         Arc::clone(&options.clock),
     )
+}
+
+/// What a panic left behind is as good as anything.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The pool, made known to every device that is not the CPU.

@@ -443,3 +443,149 @@ fn memory_comes_back() {
     drop(output);
     assert_eq!(runtime.memory().leased, 0);
 }
+
+#[test]
+fn pinned_batches_are_sent_once() {
+    let batches = [input(500), input(300)];
+    let schema = batches[0].schema();
+    let runtime = on(sim(Profile::gpu())).build().unwrap();
+    let resident = runtime.pin(&batches, Some("sim")).unwrap();
+    assert_eq!(
+        (resident.device().as_deref(), resident.batches_on_device()),
+        (Some("sim"), 2)
+    );
+    for filter in ["a > 41 and flag", "b % 2 = 0", "a is null"] {
+        let wanted = query("text, a, b + 1", filter);
+        let kernel = compile(&runtime, &wanted, &schema);
+        let reference = compile(&common::runtime(), &wanted, &schema);
+        let outputs = kernel.run_resident(&resident).unwrap();
+        for (output, batch) in outputs.iter().zip(&batches) {
+            assert_eq!(
+                output.batch,
+                reference.run(batch).unwrap().batch,
+                "{filter}"
+            );
+            assert_eq!(output.receipt.bytes_to_device, 0);
+            assert_eq!(output.receipt.parts[0].reason, Reason::Resident);
+        }
+    }
+    drop(resident);
+    assert_eq!(runtime.memory().leased, 0);
+
+    let on_cpu = common::runtime();
+    let resident = on_cpu.pin(&batches, None).unwrap();
+    assert_eq!(resident.device(), None);
+    let outputs = compile(&on_cpu, &query("", "a > 41"), &schema)
+        .run_resident(&resident)
+        .unwrap();
+    assert_eq!(&*outputs[1].receipt.parts[0].device, "cpu");
+    assert!(on_cpu.pin(&batches, Some("gpu")).is_err());
+}
+
+#[test]
+fn what_is_pinned_makes_room_and_comes_back() {
+    let mut profile = Profile::gpu();
+    profile.memory = 1 << 20;
+    let runtime = on(sim(profile)).build().unwrap();
+    let batches: Vec<_> = (0..20).map(|_| input(2000)).collect();
+    let resident = runtime.pin(&batches, Some("sim")).unwrap();
+    let there = resident.batches_on_device();
+    assert!((1..20).contains(&there), "{there} of 20");
+    let wanted = query("text", "a > 41");
+    let kernel = compile(&runtime, &wanted, &batches[0].schema());
+    let reference = compile(&common::runtime(), &wanted, &batches[0].schema());
+    for (output, batch) in kernel.run_resident(&resident).unwrap().iter().zip(&batches) {
+        assert_eq!(output.batch, reference.run(batch).unwrap().batch);
+        assert_eq!(&*output.receipt.parts[0].device, "sim");
+    }
+}
+
+/// A simulated device that passes for a GPU on the wall clock.
+#[derive(Debug)]
+struct Disguised {
+    sim: SimDevice,
+    info: unlade_hal::DeviceInfo,
+}
+
+impl Disguised {
+    fn new(profile: Profile) -> Arc<dyn Device> {
+        let sim = SimDevice::builder(profile).build();
+        let info = unlade_hal::DeviceInfo {
+            name: "gpu".to_owned(),
+            kind: unlade_hal::DeviceKind::Gpu,
+            clock: ClockKind::Wall,
+            ..sim.info().clone()
+        };
+        Arc::new(Disguised { sim, info })
+    }
+}
+
+impl Device for Disguised {
+    fn info(&self) -> &unlade_hal::DeviceInfo {
+        &self.info
+    }
+    fn capabilities(&self) -> &unlade_hal::Capabilities {
+        self.sim.capabilities()
+    }
+    fn health(&self) -> unlade_hal::Health {
+        self.sim.health()
+    }
+    fn compile(
+        &self,
+        program: &Arc<unlade_program::Program>,
+    ) -> Result<unlade_hal::Executable, unlade_hal::CompileError> {
+        self.sim.compile(program)
+    }
+    fn allocate(
+        &self,
+        kind: unlade_hal::MemoryKind,
+        len: u64,
+    ) -> Result<unlade_hal::Slab, unlade_hal::AllocError> {
+        self.sim.allocate(kind, len)
+    }
+    fn register(&self, slab: &unlade_hal::Slab) -> Result<(), unlade_hal::AllocError> {
+        self.sim.register(slab)
+    }
+    fn open_queue(
+        &self,
+        depth: u32,
+    ) -> Result<Box<dyn unlade_hal::Queue>, unlade_hal::DeviceError> {
+        self.sim.open_queue(depth)
+    }
+    fn reset(&self) -> Result<(), unlade_hal::DeviceError> {
+        self.sim.reset()
+    }
+}
+
+#[test]
+fn placement_chooses_among_real_devices_and_says_why() {
+    let whole = input(2000);
+    let runtime = builder()
+        .device(Disguised::new(Profile::gpu()))
+        .build()
+        .unwrap();
+    let wanted = query("text", "a > 41");
+    let kernel = compile(&runtime, &wanted, &whole.schema());
+    let expected = compile(&common::runtime(), &wanted, &whole.schema())
+        .run(&whole)
+        .unwrap();
+    for _ in 0..50 {
+        let output = kernel.run(&whole).unwrap();
+        assert_eq!(output.batch, expected.batch);
+        let part = &output.receipt.parts[0];
+        assert!(
+            matches!(part.reason, Reason::Cheapest { next: Some(_), .. }),
+            "{:?}",
+            part.reason
+        );
+        assert!(output.receipt.predicted.is_some());
+    }
+    let explained = kernel.explain();
+    assert!(
+        explained
+            .candidates
+            .iter()
+            .all(|candidate| candidate.cost.len() == 8),
+        "{explained}"
+    );
+}

@@ -306,3 +306,55 @@ fn a_runtime_says_what_is_wrong_with_it() {
     assert!(error.to_string().contains("there is cpu"), "{error}");
     assert!(builder().threads(0).build().is_err());
 }
+
+#[test]
+fn a_query_compiled_again_is_looked_up() {
+    let schema = numbers(1).schema();
+    let runtime = runtime();
+    let first = compile(&runtime, &query("", "a > 1"), &schema);
+    let again = compile(&runtime, &query("", "a > 1"), &schema);
+    assert!(std::ptr::eq(first.checked(), again.checked()), "one plan");
+    assert_eq!(runtime.cache().compiles + runtime.cache().hits, 1);
+    // Each counts its own batches.
+    first.run(&numbers(1)).unwrap();
+    assert_eq!(again.run(&numbers(1)).unwrap().receipt.batch, 0);
+
+    let semantics = Semantics::spark_legacy();
+    let other = runtime
+        .compile(&query("", "a > 1"), &schema, &semantics)
+        .unwrap();
+    assert!(!std::ptr::eq(first.checked(), other.checked()));
+    let moved = compile(&runtime, &query("", "  a  >  1"), &schema);
+    assert!(
+        !std::ptr::eq(first.checked(), moved.checked()),
+        "errors point into another text"
+    );
+}
+
+#[test]
+fn budgets_hold_and_say_who_holds_what() {
+    let input = numbers(200_000);
+    let runtime = builder()
+        .memory_budget(4 << 20)
+        .pool_reserve(1 << 20)
+        .build()
+        .unwrap();
+    let kernel = compile(
+        &runtime,
+        &query("", "b >= 0 and a is not null"),
+        &input.schema(),
+    );
+    let mut held = Vec::new();
+    let error = loop {
+        match kernel.run(&input) {
+            Ok(output) => held.push(output),
+            Err(error) => break error,
+        }
+        assert!(held.len() < 100, "a budget of 32 MiB has no end");
+    };
+    let text = error.to_string();
+    assert!(text.contains("exported to the caller"), "{text}");
+    held.clear();
+    let small = input.slice(0, 1000);
+    kernel.run(&small).unwrap();
+}

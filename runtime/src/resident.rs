@@ -1,0 +1,263 @@
+//! Batches that stay in a device's memory across calls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use arrow_array::RecordBatch;
+use unlade_hal::{Command, CommandList, DeviceKind, Lease, Outcome, Slot, Span};
+use unlade_program::Ty;
+
+use crate::arrays::{fixed_values, fixed_width};
+use crate::bind::check_schema;
+use crate::error::Error;
+use crate::heap::DeviceHeap;
+use crate::placement::DeviceIndex;
+use crate::pool;
+use crate::residency::ResidentId;
+use crate::runtime::{Core, DeviceSlot};
+
+/// Batches pinned by [`Runtime::pin`](crate::Runtime::pin). Cheap to clone; they are let go with
+/// the last clone.
+#[derive(Clone, Debug)]
+pub struct Resident {
+    pub(crate) core: Arc<ResidentCore>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ResidentCore {
+    pub(crate) runtime: Arc<Core>,
+    /// The device, unless that works on the host's memory.
+    pub(crate) slot: Option<usize>,
+    pub(crate) batches: Vec<RecordBatch>,
+    /// For each batch, its name on the device.
+    ids: Vec<ResidentId>,
+}
+
+/// One batch in a device's memory.
+#[derive(Debug)]
+pub(crate) struct OnDevice {
+    pub(crate) lease: Arc<Lease>,
+    /// For each column of the batch where it lies, if it is of fixed width.
+    pub(crate) columns: Vec<Option<ResidentColumn>>,
+}
+
+/// Where one column lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResidentColumn {
+    pub(crate) values: ResidentBytes,
+    pub(crate) validity: Option<ResidentBytes>,
+}
+
+/// A run of bytes of the lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResidentBytes {
+    pub(crate) at: u64,
+    pub(crate) len: u64,
+    pub(crate) bit_offset: u8,
+}
+
+impl Resident {
+    pub(crate) fn pin(
+        runtime: &Arc<Core>,
+        batches: &[RecordBatch],
+        device: Option<&str>,
+    ) -> Result<Self, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        if let Some((first, rest)) = batches.split_first() {
+            for batch in rest {
+                check_schema(first.schema_ref(), batch)?;
+            }
+        }
+        let has_memory = |slot: &DeviceSlot| slot.device.info().memory > 0 && !slot.is_coherent();
+        let position = match device {
+            Some(name) => {
+                let position = runtime.devices.iter().position(|slot| &*slot.name == name);
+                Some(
+                    position
+                        .ok_or_else(|| Error::Config(format!("there is no device `{name}`")))?,
+                )
+            }
+            None => runtime
+                .devices
+                .iter()
+                .position(|slot| has_memory(slot) && slot.kind != DeviceKind::Simulator),
+        };
+        let slot = position.filter(|position| has_memory(&runtime.devices[*position]));
+        let core = ResidentCore {
+            runtime: Arc::clone(runtime),
+            slot,
+            batches: batches.to_vec(),
+            ids: batches
+                .iter()
+                .map(|_| ResidentId(NEXT.fetch_add(1, Ordering::Relaxed)))
+                .collect(),
+        };
+        for batch in 0..core.batches.len() {
+            core.on_device(runtime, batch);
+        }
+        Ok(Resident {
+            core: Arc::new(core),
+        })
+    }
+
+    /// The name of the device; `None` where the batches lie in the host's memory.
+    pub fn device(&self) -> Option<Arc<str>> {
+        self.core
+            .slot
+            .map(|slot| Arc::clone(&self.core.runtime.devices[slot].name))
+    }
+
+    /// How many of the batches are on the device at the moment.
+    pub fn batches_on_device(&self) -> usize {
+        let Some(slot) = self.core.slot else { return 0 };
+        let residency = &self.core.runtime.devices[slot].residency;
+        let mut residency = residency.lock().unwrap_or_else(PoisonError::into_inner);
+        self.core
+            .ids
+            .iter()
+            .filter(|id| residency.get(**id).is_some())
+            .count()
+    }
+}
+
+impl ResidentCore {
+    /// A batch on the device, sent there if it is not there; `None` where that cannot be done now.
+    pub(crate) fn on_device(&self, runtime: &Core, batch: usize) -> Option<Arc<OnDevice>> {
+        let slot = &runtime.devices[self.slot?];
+        let id = self.ids[batch];
+        let residency = || {
+            slot.residency
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(there) = residency().get(id) {
+            return Some(there);
+        }
+        if runtime.dispatcher.is_quarantined(DeviceIndex(self.slot?)) || !slot.bring_back(runtime) {
+            return None;
+        }
+        let layout = Layout::of(&self.batches[batch], slot.device.capabilities().alignment);
+        let bytes = DeviceHeap::size_of(layout.len);
+        residency().make_room(bytes).ok()?;
+        let there = layout.send(runtime, slot)?;
+        residency().insert(id, bytes, there).ok()
+    }
+}
+
+impl Drop for ResidentCore {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            let residency = &self.runtime.devices[slot].residency;
+            let mut residency = residency.lock().unwrap_or_else(PoisonError::into_inner);
+            self.ids.iter().for_each(|id| residency.remove(*id));
+        }
+    }
+}
+
+/// Where a batch's columns go.
+struct Layout<'a> {
+    columns: Vec<Option<ResidentColumn>>,
+    /// What goes where.
+    sources: Vec<(&'a [u8], u64)>,
+    len: u64,
+}
+
+impl<'a> Layout<'a> {
+    fn of(batch: &'a RecordBatch, alignment: u64) -> Self {
+        let alignment = alignment.max(64);
+        let rows = batch.num_rows();
+        let mut layout = Layout {
+            columns: Vec::new(),
+            sources: Vec::new(),
+            len: 0,
+        };
+        for array in batch.columns() {
+            let Some(values) = fixed_values(array) else {
+                layout.columns.push(None);
+                continue;
+            };
+            let bits = fixed_width(array.data_type()).map_or(1, |width| 8 * width);
+            let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+            let column = ResidentColumn {
+                values: layout.place(values.buffer, values.bit_offset, bits * rows, alignment),
+                validity: nulls
+                    .map(|nulls| layout.place(nulls.validity(), nulls.offset(), rows, alignment)),
+            };
+            layout.columns.push(Some(column));
+        }
+        layout
+    }
+
+    fn place(
+        &mut self,
+        bytes: &'a [u8],
+        bit_offset: usize,
+        bits: usize,
+        alignment: u64,
+    ) -> ResidentBytes {
+        let first = bit_offset / 8;
+        let len = Ty::Mask.bytes_for((bit_offset % 8 + bits) as u64);
+        let at = self.len;
+        self.sources.push((&bytes[first..first + len as usize], at));
+        self.len = (at + len).next_multiple_of(alignment);
+        ResidentBytes {
+            at,
+            len,
+            bit_offset: (bit_offset % 8) as u8,
+        }
+    }
+
+    /// Copies everything to the device; `None` where that fails, for whatever reason.
+    fn send(&self, runtime: &Core, slot: &DeviceSlot) -> Option<OnDevice> {
+        let columns = self.columns.clone();
+        let local = slot.heap.lease(self.len.max(1)).ok()?;
+        if self.len == 0 {
+            return Some(OnDevice {
+                lease: Arc::new(local),
+                columns,
+            });
+        }
+        let request = pool::Request {
+            sizes: &[self.len],
+            memory: pool::Memory::Pinned,
+            wait: None,
+            oldest: false,
+        };
+        let mut upload = runtime.memory.session().acquire(&request).ok()?.pop()?;
+        let bytes = upload.bytes_mut()?;
+        for (source, at) in &self.sources {
+            bytes[*at as usize..][..source.len()].copy_from_slice(source);
+        }
+        let mut list = CommandList::new();
+        let from = list.slot(Slot::Owned(upload));
+        let to = list.slot(Slot::Owned(local));
+        let whole = |slot| Span {
+            slot,
+            bytes: 0..self.len,
+        };
+        list.push(Command::Copy {
+            from: whole(from),
+            to: whole(to),
+        });
+        let timeout = runtime.options.device_timeout;
+        let completion = match slot.driver.run(&*slot.device, list, timeout) {
+            Ok(completion) => completion,
+            Err(crate::driver::Undone::Lost(lost)) => {
+                slot.fault(&lost);
+                return None;
+            }
+            Err(crate::driver::Undone::Invalid(_)) => return None,
+        };
+        if !matches!(completion.outcome, Outcome::Done { .. }) {
+            return None;
+        }
+        let mut slots = completion.list.slots;
+        match slots.swap_remove(usize::from(to.0)) {
+            Slot::Owned(lease) => Some(OnDevice {
+                lease: Arc::new(lease),
+                columns,
+            }),
+            _ => None,
+        }
+    }
+}
