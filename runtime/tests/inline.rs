@@ -335,7 +335,7 @@ fn a_query_compiled_again_is_looked_up() {
 fn budgets_hold_and_say_who_holds_what() {
     let input = numbers(200_000);
     let runtime = builder()
-        .memory_budget(4 << 20)
+        .memory_budget(32 << 20)
         .pool_reserve(1 << 20)
         .build()
         .unwrap();
