@@ -11,10 +11,11 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_buffer::{Buffer, MutableBuffer};
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
-use arrow_ipc::{Block, MetadataVersion, root_as_footer};
+use arrow_ipc::{Block, MetadataVersion, root_as_footer, root_as_message};
 use arrow_schema::SchemaRef;
 
 use crate::error::{IngestError, Place};
+use crate::ipc_lengths;
 use crate::mapped::MappedInput;
 
 const FORMAT: &str = "Arrow IPC file";
@@ -141,7 +142,9 @@ impl IpcFile {
             let message = "a block has no possible place";
             return Err(IngestError::corrupt(&self.place, FORMAT, message));
         };
-        self.bytes.section(&self.place, start, length)
+        let section = self.bytes.section(&self.place, start, length)?;
+        check_lengths(block, &section).map_err(|e| IngestError::corrupt(&self.place, FORMAT, e))?;
+        Ok(section)
     }
 }
 
@@ -177,4 +180,20 @@ impl IpcBytes {
             }
         }
     }
+}
+
+fn check_lengths(block: &Block, section: &[u8]) -> Result<(), String> {
+    let metadata = usize::try_from(block.metaDataLength()).ok();
+    let parts = metadata.and_then(|metadata| section.split_at_checked(metadata));
+    let (metadata, body) = parts.ok_or("a block without metadata")?;
+    // The metadata's length stands before it, since 2019 behind a mark of four bytes.
+    let (mark, lengthless) = metadata
+        .split_at_checked(4)
+        .ok_or("a block without a message")?;
+    let metadata = match mark {
+        [0xff, 0xff, 0xff, 0xff] => lengthless.get(4..).ok_or("a block without a message")?,
+        _ => lengthless,
+    };
+    let message = root_as_message(metadata).map_err(|e| format!("message: {e:?}"))?;
+    ipc_lengths::check(&message, body)
 }

@@ -41,6 +41,8 @@ mod error;
 mod format;
 mod guard;
 mod ipc_file;
+mod ipc_lengths;
+mod ipc_stream;
 mod mapped;
 mod parallel;
 mod prune;

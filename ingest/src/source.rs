@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
-use arrow_ipc::reader::StreamReader;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
@@ -18,6 +17,7 @@ use crate::error::{IngestError, Place};
 use crate::format::Format;
 use crate::guard::guarded;
 use crate::ipc_file::{IpcDecoder, IpcFile};
+use crate::ipc_stream::IpcStream;
 use crate::mapped::MappedInput;
 use crate::parallel::Location;
 use crate::prune::Pruning;
@@ -43,7 +43,7 @@ enum Content {
     },
     IpcFile(Arc<IpcFile>),
     /// Taken by the one unit that reads it.
-    IpcStream(Mutex<Option<StreamReader<Box<dyn Read + Send>>>>),
+    IpcStream(Mutex<Option<IpcStream>>),
 }
 
 /// Where Parquet pages are read from.
@@ -183,13 +183,11 @@ impl Source {
     fn ipc_stream(place: Place, stream: Box<dyn Read + Send>) -> Result<Source, IngestError> {
         let buffered: Box<dyn Read + Send> =
             Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, stream));
-        let reader = StreamReader::try_new(buffered, None)
-            .map_err(|e| IngestError::arrow(&place, "Arrow IPC stream", "read", e))?;
-        let schema = reader.schema();
+        let stream = IpcStream::open(place.clone(), buffered)?;
         Ok(Source {
             place,
-            schema,
-            content: Content::IpcStream(Mutex::new(Some(reader))),
+            schema: stream.schema(),
+            content: Content::IpcStream(Mutex::new(Some(stream))),
         })
     }
 
@@ -333,15 +331,12 @@ impl Unit {
                 let batch = move || file.batch(&decoder, index).transpose();
                 Ok(Box::new(std::iter::once_with(batch).flatten()))
             }
-            (Content::IpcStream(reader), _) => {
-                let reader = reader.lock().expect("no holder of this lock panics").take();
-                let reader = reader.expect("a stream is one unit, and a unit is opened once");
+            (Content::IpcStream(stream), _) => {
+                let stream = stream.lock().expect("no holder of this lock panics").take();
+                let mut stream = stream.expect("a stream is one unit, and a unit is opened once");
                 let columns = columns.to_vec();
-                Ok(Box::new(reader.map(move |batch| {
-                    batch
-                        .and_then(|batch| batch.project(&columns))
-                        .map_err(|e| IngestError::arrow(&place, "Arrow IPC stream", "read", e))
-                })))
+                let batches = std::iter::from_fn(move || stream.next(&columns).transpose());
+                Ok(Box::new(batches))
             }
             (content, part) => unreachable!("{content:?} has no unit {part:?}"),
         }

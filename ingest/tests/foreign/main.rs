@@ -5,6 +5,7 @@
 //! is written by the same rules and compared.
 
 mod contents;
+mod damage;
 mod plain;
 mod pruning;
 mod reading;
