@@ -51,7 +51,8 @@ pub enum Dialect {
 pub struct Semantics {
     /// Whose rules hold beyond the modes below.
     pub dialect: Dialect,
-    /// Integer `+ - *`, negation, absolute value and `MIN / -1`.
+    /// Integer `+ - *`, negation, absolute value and `MIN / -1`; the last traps under the Arrow
+    /// dialect where this is [`OnError::Wrap`], for arrow-rs has no division that wraps.
     pub overflow: OnError,
     /// Values that a cast's target cannot hold.
     pub cast: OnError,

@@ -156,6 +156,11 @@ impl<'q> Checker<'q> {
                 true => self.semantics.float_divide_by_zero == FloatZeroDivision::Null,
                 false => self.semantics.divide_by_zero == OnError::Null,
             };
+        // arrow-rs, and so DataFusion, has no division that wraps: MIN / -1 is an error there.
+        let overflow = match self.semantics.overflow {
+            OnError::Wrap if op == ArithmeticOp::Div && !self.is_spark() => OnError::Trap,
+            overflow => overflow,
+        };
         Ok(Typed {
             nullable: lhs.nullable
                 || rhs.nullable
@@ -166,7 +171,7 @@ impl<'q> Checker<'q> {
             span: None,
             node: Node::Arithmetic {
                 op,
-                overflow: self.semantics.overflow,
+                overflow,
                 zero: self.semantics.divide_by_zero,
                 float_zero: self.semantics.float_divide_by_zero,
                 lhs: Box::new(lhs),
