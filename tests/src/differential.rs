@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use unlade_eval::Level;
 use unlade_expr::{
     Checked, Destination, Dialect, Lowered, OutputColumn, Payload, Query, Select, Semantics, Typed,
@@ -56,24 +56,35 @@ impl Tally {
 /// What differs, in words, with the query and the row.
 pub fn run_case(
     semantics: &Semantics,
-    types: &[arrow_schema::DataType],
+    types: &[DataType],
     targets: &[&Target],
     seed: u64,
     tally: &mut Tally,
 ) -> Result<(), String> {
     let mut rng = Rng::new(seed);
-    let depth = 1 + rng.below(3) as u32;
-    let mut grower = Grower::new(semantics, types, &mut rng);
-    let query = grower.query(targets, depth);
-    let schema = schema_of(grower.into_fields());
-    let checked = check(&query, &schema, semantics)
+    let (query, batch) = random_case(semantics, types, targets, &mut rng);
+    let checked = check(&query, &batch.schema(), semantics)
         .map_err(|error| format!("{}the check refuses: {error}", query_in_words(&query)))?;
-    let rows = random_rows(&mut rng);
-    let batch = random_batch(&schema, rows, &mut rng);
-    tally.rows.push(rows);
+    tally.rows.push(batch.num_rows());
     let case = Case::new(query, checked, batch, semantics.dialect)?;
     case.run(&mut rng, tally)
         .map_err(|what| case.in_words(&what))
+}
+
+/// A random query with an output for each target, and a random batch for it.
+pub fn random_case(
+    semantics: &Semantics,
+    types: &[DataType],
+    targets: &[&Target],
+    rng: &mut Rng,
+) -> (Query, RecordBatch) {
+    let depth = 1 + rng.below(3) as u32;
+    let mut grower = Grower::new(semantics, types, rng);
+    let query = grower.query(targets, depth);
+    let schema = schema_of(grower.into_fields());
+    let rows = random_rows(rng);
+    let batch = random_batch(&schema, rows, rng);
+    (query, batch)
 }
 
 struct Case {
@@ -369,7 +380,8 @@ impl Case {
     }
 }
 
-fn query_in_words(query: &Query) -> String {
+/// A query as text, a line per clause.
+pub fn query_in_words(query: &Query) -> String {
     let mut words = String::new();
     if let Some(filter) = &query.filter {
         words += &format!("filter {filter}\n");

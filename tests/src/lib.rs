@@ -1,6 +1,7 @@
 //! What the tests of the whole workspace share.
 //!
 //! - [`batches`]: random columns with everything in them that goes wrong.
+//! - [`any_array`]: random arrays of every Arrow type.
 //! - [`trees`]: random expressions, and what they are grown from.
 //! - [`differential`]: a query and a batch, computed by everyone and compared.
 //! - [`cells`]: what there is to cover, and how often it was.
@@ -13,10 +14,13 @@
 //! The tests themselves are in `tests/tests/`:
 //! - `conformance`: every device, cell by cell;
 //! - `differential`: random queries on random batches, against the oracle and arrow-rs;
+//! - `end_to_end`: random queries through the runtime, against the oracle;
 //! - `imports`: the borders between crates;
+//! - `payload`: every Arrow type through a filter, against arrow-rs;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell.
 #![forbid(unsafe_code)]
 
+pub mod any_array;
 pub mod arrow_rs;
 pub mod batches;
 pub mod cells;

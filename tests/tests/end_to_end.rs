@@ -1,0 +1,160 @@
+//! Random queries through the runtime, as a user runs them: on the CPU, and on the simulated
+//! device with all its staging, against the oracle.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, RecordBatch};
+use unlade_cpu::CpuDevice;
+use unlade_expr::{Checked, OutputColumn, Query, Semantics};
+use unlade_naive::generate::Rng;
+use unlade_naive::{Kept, QueryError, evaluate_query, evaluate_row, value_at};
+use unlade_runtime::{Error, Placement, Runtime};
+use unlade_sim_device::{Profile, SimDevice};
+use unlade_tests::batches::take_rows;
+use unlade_tests::differential::{query_in_words, random_case};
+use unlade_tests::trees::{Target, rules, targets, types};
+
+/// Queries under each set of rules.
+const CASES: u64 = 12;
+
+#[test]
+fn the_cpu_gives_the_oracles_results() {
+    let runtime = Runtime::builder()
+        .device(Arc::new(CpuDevice::new()))
+        .build();
+    run_cases(&runtime.expect("a runtime on the CPU"), 1);
+}
+
+#[test]
+fn the_simulated_device_gives_the_oracles_results() {
+    let sim = SimDevice::builder(Profile::gpu()).build();
+    let runtime = Runtime::builder()
+        .device(Arc::new(CpuDevice::new()))
+        .device(Arc::new(sim))
+        .placement(Placement::Device("sim".into()))
+        .build();
+    run_cases(&runtime.expect("a runtime on the simulated device"), 2);
+}
+
+fn run_cases(runtime: &Runtime, seed: u64) {
+    let mut rng = Rng::new(seed);
+    let (mut errors, mut results) = (0, 0);
+    for (name, semantics) in rules() {
+        let (types, targets) = (types(&semantics), targets(&semantics));
+        for case in 0..CASES {
+            let chosen: Vec<&Target> = (0..4).map(|_| &targets[rng.below(targets.len())]).collect();
+            let (query, batch) = random_case(&semantics, &types, &chosen, &mut rng);
+            let outcome = compare(runtime, &query, &semantics, &batch);
+            let words = |what| format!("{name}, case {case}\n{}{what}", query_in_words(&query));
+            match outcome {
+                Ok(true) => results += 1,
+                Ok(false) => errors += 1,
+                Err(what) => panic!("{}", words(what)),
+            }
+            // Once more without the rows that fail.
+            let fine = rows_without_errors(&query, &semantics, &batch);
+            if !fine.is_empty() && fine.len() < batch.num_rows() {
+                let batch = take_rows(&batch, &fine);
+                if let Err(what) = compare(runtime, &query, &semantics, &batch) {
+                    panic!("{}", words(what));
+                }
+                results += 1;
+            }
+        }
+    }
+    assert!(
+        errors > 5 && results > 50,
+        "{errors} errors and {results} results"
+    );
+}
+
+fn checked(query: &Query, semantics: &Semantics, batch: &RecordBatch) -> Checked {
+    unlade_expr::check(query, &batch.schema(), semantics).expect("queries are made to pass")
+}
+
+fn rows_without_errors(query: &Query, semantics: &Semantics, batch: &RecordBatch) -> Vec<usize> {
+    let checked = checked(query, semantics, batch);
+    (0..batch.num_rows())
+        .filter(|&row| evaluate_row(&checked, batch, row).is_ok())
+        .collect()
+}
+
+/// Whether there is a result, which is then the oracle's, or an error, which is then too.
+fn compare(
+    runtime: &Runtime,
+    query: &Query,
+    semantics: &Semantics,
+    batch: &RecordBatch,
+) -> Result<bool, String> {
+    let checked = checked(query, semantics, batch);
+    let kernel = runtime
+        .compile(query, &batch.schema(), semantics)
+        .map_err(|error| format!("compiling: {error}"))?;
+    match (evaluate_query(&checked, batch), kernel.run(batch)) {
+        (Ok(kept), Ok(output)) => {
+            compare_batch(&checked, batch, &kept, &output.batch)?;
+            if let Some(mask) = output.mask {
+                let set = (0..mask.len()).filter(|&row| mask.value(row));
+                if !set.eq(kept.iter().map(|row| row.row)) {
+                    return Err("the mask keeps other rows".to_owned());
+                }
+            }
+            Ok(true)
+        }
+        (Err(QueryError { row, error }), Err(Error::Data(found))) => {
+            let wanted = (row as u64, error.ordinal);
+            let described = found
+                .description
+                .as_ref()
+                .map(|words| (words.row, words.ordinal));
+            if (found.row, found.ordinal) != wanted || described != Some(wanted) {
+                return Err(format!("{found:?}, not row {row}: {error:?}"));
+            }
+            Ok(false)
+        }
+        (Ok(_), Err(error)) => Err(format!("fails, and should not: {error}")),
+        (Err(error), Ok(_)) => Err(format!("does not fail, and should: {error:?}")),
+        (Err(_), Err(error)) => Err(format!("fails otherwise: {error}")),
+    }
+}
+
+fn compare_batch(
+    checked: &Checked,
+    input: &RecordBatch,
+    kept: &[Kept],
+    output: &RecordBatch,
+) -> Result<(), String> {
+    if output.num_rows() != kept.len() {
+        return Err(format!("{} rows, not {}", output.num_rows(), kept.len()));
+    }
+    if output.schema() != checked.output {
+        return Err(format!(
+            "schema {:?}, not {:?}",
+            output.schema(),
+            checked.output
+        ));
+    }
+    let rows: Vec<usize> = kept.iter().map(|row| row.row).collect();
+    let payload = take_rows(input, &rows);
+    let mut computed = 0;
+    for (position, column) in checked.columns.iter().enumerate() {
+        let actual = output.column(position);
+        if let OutputColumn::Payload(source) = column {
+            if actual.to_data() != payload.column(*source).to_data() {
+                return Err(format!("payload {position} differs"));
+            }
+            continue;
+        }
+        for (index, row) in kept.iter().enumerate() {
+            let (ours, wanted) = (value_at(actual, index), row.values[computed]);
+            if ours != wanted {
+                let row = row.row;
+                return Err(format!(
+                    "output {position} in row {row} is {ours:?}, not {wanted:?}"
+                ));
+            }
+        }
+        computed += 1;
+    }
+    Ok(())
+}
