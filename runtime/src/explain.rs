@@ -153,7 +153,9 @@ fn explain_part(core: &KernelCore, plan: &DevicePlan, part: &Part) -> ExplainPar
 
 fn payload_words(payload: Payload) -> &'static str {
     match payload {
-        Payload::Fused => "compacted by the program while it is in cache",
+        Payload::Fused => {
+            "of fixed width compacted by the program while it is in cache, other by its mask"
+        }
         Payload::Late => "compacted on the host by the mask that comes back",
     }
 }

@@ -507,17 +507,15 @@ struct Disguised {
     info: unlade_hal::DeviceInfo,
 }
 
-impl Disguised {
-    fn new(profile: Profile) -> Arc<dyn Device> {
-        let sim = SimDevice::builder(profile).build();
-        let info = unlade_hal::DeviceInfo {
-            name: "gpu".to_owned(),
-            kind: unlade_hal::DeviceKind::Gpu,
-            clock: ClockKind::Wall,
-            ..sim.info().clone()
-        };
-        Arc::new(Disguised { sim, info })
-    }
+fn disguised(profile: Profile) -> Arc<dyn Device> {
+    let sim = SimDevice::builder(profile).build();
+    let info = unlade_hal::DeviceInfo {
+        name: "gpu".to_owned(),
+        kind: unlade_hal::DeviceKind::Gpu,
+        clock: ClockKind::Wall,
+        ..sim.info().clone()
+    };
+    Arc::new(Disguised { sim, info })
 }
 
 impl Device for Disguised {
@@ -560,10 +558,7 @@ impl Device for Disguised {
 #[test]
 fn placement_chooses_among_real_devices_and_says_why() {
     let whole = input(2000);
-    let runtime = builder()
-        .device(Disguised::new(Profile::gpu()))
-        .build()
-        .unwrap();
+    let runtime = builder().device(disguised(Profile::gpu())).build().unwrap();
     let wanted = query("text", "a > 41");
     let kernel = compile(&runtime, &wanted, &whole.schema());
     let expected = compile(&common::runtime(), &wanted, &whole.schema())

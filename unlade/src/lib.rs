@@ -27,6 +27,8 @@
 //! A [`Kernel`] is compiled once and runs on any number of batches, from any thread. Queries that
 //! differ only in their literals share one compiled program.
 //!
+//! `cargo run -p unlade --example filter` is this program with its explanation and receipt printed.
+//!
 //! Expressions can be text, too: see [`parse_expr`]. What they mean is one of three sets of rules,
 //! [`Semantics`].
 //!
@@ -63,7 +65,7 @@
 //! # let schema = batch.schema();
 //! # let reader = RecordBatchIterator::new([Ok(batch.clone()), Ok(batch)], schema.clone());
 //! let runtime = unlade::builder().threads(2).build()?;
-//! let query = Query::filter(col("id").lt_eq(lit(5)));
+//! let query = Query::filter(col("id").lt(lit(6)));
 //! let kernel = runtime.compile(&query, &schema, &Semantics::arrow())?;
 //! let mut rows = 0;
 //! for output in kernel.stream(reader) {
@@ -108,14 +110,29 @@ pub use unlade_runtime::*;
 /// assert_eq!(names[0], "cpu");
 /// ```
 pub fn discover() -> Vec<Arc<dyn Device>> {
-    let mut devices: Vec<Arc<dyn Device>> = Vec::new();
-    #[cfg(feature = "cpu")]
-    devices.push(Arc::new(unlade_cpu::CpuDevice::new()));
-    #[cfg(feature = "sim")]
-    devices.push(Arc::new(
-        unlade_sim_device::SimDevice::builder(unlade_sim_device::Profile::gpu()).build(),
-    ));
-    devices
+    let devices: [Option<Arc<dyn Device>>; 2] = [cpu(), simulated()];
+    devices.into_iter().flatten().collect()
+}
+
+#[cfg(feature = "cpu")]
+fn cpu() -> Option<Arc<dyn Device>> {
+    Some(Arc::new(unlade_cpu::CpuDevice::new()))
+}
+
+#[cfg(not(feature = "cpu"))]
+fn cpu() -> Option<Arc<dyn Device>> {
+    None
+}
+
+#[cfg(feature = "sim")]
+fn simulated() -> Option<Arc<dyn Device>> {
+    let gpu = unlade_sim_device::Profile::gpu();
+    Some(Arc::new(unlade_sim_device::SimDevice::builder(gpu).build()))
+}
+
+#[cfg(not(feature = "sim"))]
+fn simulated() -> Option<Arc<dyn Device>> {
+    None
 }
 
 /// A runtime to be configured, with the devices that are present.
