@@ -34,6 +34,13 @@ pub(crate) fn typed_mut<T: Plain>(bytes: &mut [u8]) -> Option<&mut [T]> {
         .then(|| unsafe { std::slice::from_raw_parts_mut(pointer, bytes.len() / size_of::<T>()) })
 }
 
+/// Views values as bytes, to write.
+#[cfg(test)]
+pub(crate) fn typed_bytes_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
+    // SAFETY: values without padding are initialised bytes, of which each pattern is a value.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+}
+
 /// A value of a program that is not a mask.
 pub(crate) trait Element: Plain + PartialOrd {
     const TY: Ty;

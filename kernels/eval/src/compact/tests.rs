@@ -3,9 +3,15 @@ use crate::testing::Random;
 
 /// Lengths around words and blocks.
 const ROWS: &[usize] = if cfg!(miri) {
-    &[0, 1, 64, 65, 130]
+    &[0, 65]
 } else {
     &[0, 1, 63, 64, 65, 127, 200, 1000, 4095, 4096, 4097, 9000]
+};
+
+const WIDTHS: &[usize] = if cfg!(miri) {
+    &[3, 4, 16]
+} else {
+    &[1, 2, 3, 4, 8, 12, 16]
 };
 
 /// A mask of some density in per cent at some bit offset.
@@ -46,7 +52,7 @@ fn values_of_every_width_are_compacted_at_every_level() {
     let mut random = Random::new(11);
     for &rows in ROWS {
         for mask in masks(&mut random, rows) {
-            for width in [1, 2, 3, 4, 8, 12, 16] {
+            for &width in WIDTHS {
                 let values: Vec<u8> = (0..rows * width).map(|_| random.next() as u8).collect();
                 let expected: Vec<u8> = mask
                     .rows
