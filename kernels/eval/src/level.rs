@@ -80,6 +80,16 @@ impl Level {
         }
     }
 
+    /// The level for kernels that AVX-512 makes no faster: each one less is compiled sooner.
+    pub(crate) fn without_avx512(self) -> Level {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // What implies the one implies the other.
+            Features::Avx512 => Level(Features::Avx2),
+            _ => self,
+        }
+    }
+
     /// The entry point of a kernel compiled for this level.
     pub(crate) fn entry<K: Kernel>(self) -> Entry {
         match self.0 {

@@ -77,6 +77,11 @@ impl Executable {
         self
     }
 
+    /// Rows of a tile.
+    pub fn tile_rows(&self) -> usize {
+        self.tile_rows
+    }
+
     /// The program.
     pub fn program(&self) -> &Program {
         &self.program

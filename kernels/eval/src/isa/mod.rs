@@ -62,25 +62,19 @@ pub(crate) trait Isa: Sized {
     /// Which rows of the left are less than those of the right.
     #[inline(always)]
     fn less<T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
-        Self::pack(&std::array::from_fn(|row| {
-            u8::from(lhs.get(row) < rhs.get(row))
-        }))
+        relate::<Self, T>(lhs, rhs, |lhs, rhs| lhs < rhs)
     }
 
     /// Which rows of the left are at most those of the right.
     #[inline(always)]
     fn less_or_equal<T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
-        Self::pack(&std::array::from_fn(|row| {
-            u8::from(lhs.get(row) <= rhs.get(row))
-        }))
+        relate::<Self, T>(lhs, rhs, |lhs, rhs| lhs <= rhs)
     }
 
     /// Which rows of the left equal those of the right.
     #[inline(always)]
     fn equal<T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
-        Self::pack(&std::array::from_fn(|row| {
-            u8::from(lhs.get(row) == rhs.get(row))
-        }))
+        relate::<Self, T>(lhs, rhs, |lhs, rhs| lhs == rhs)
     }
 
     /// The bits of `word` that `keep` selects, moved together at the low end.
@@ -144,19 +138,31 @@ fn compress_by_bits<const WIDTH: usize>(
     keep: u64,
     out: &mut [[u8; WIDTH]; 64],
 ) {
-    if keep == u64::MAX {
+    let kept = keep.count_ones();
+    if kept == 64 {
         *out = *values;
         return;
     }
-    let mut rest = keep;
     let mut at = 0;
-    while rest != 0 {
-        // Remainders tell the compiler what is so anyway: a word has 64 bits.
-        out[at % 64] = values[rest.trailing_zeros() as usize % 64];
-        at += 1;
-        rest &= rest - 1;
+    // Remainders tell the compiler what is so anyway: a word has 64 bits.
+    if kept > DENSE {
+        for (row, value) in values.iter().enumerate() {
+            out[at % 64] = *value;
+            at += (keep >> row & 1) as usize;
+        }
+    } else {
+        let mut rest = keep;
+        while rest != 0 {
+            out[at % 64] = values[rest.trailing_zeros() as usize % 64];
+            at += 1;
+            rest &= rest - 1;
+        }
     }
 }
+
+/// Bits of a word from which on it is faster to store every value, the next one over it unless it
+/// was selected, than to look for those that are.
+const DENSE: u32 = 16;
 
 /// What every machine can do.
 pub(crate) struct Portable;

@@ -12,6 +12,7 @@ use crate::isa::{Chunk, Isa};
 use crate::mask::WORD;
 
 pub(super) fn unary(level: Level, op: UnaryOp, ty: Ty) -> Entry {
+    let level = level.without_avx512();
     if ty.is_float() {
         return with_float!(ty, T => match op {
             UnaryOp::Neg => level.entry::<Unary<OfFloats<Neg>, T>>(),
@@ -27,6 +28,13 @@ pub(super) fn unary(level: Level, op: UnaryOp, ty: Ty) -> Entry {
 }
 
 pub(super) fn binary(level: Level, op: BinaryOp, ty: Ty) -> Entry {
+    // There is a product of 64-bit integers in AVX-512, and nothing else that matters here.
+    let product = if ty.is_float() || ty.bits() < 64 {
+        level.without_avx512()
+    } else {
+        level
+    };
+    let level = level.without_avx512();
     if ty.is_float() {
         return with_float!(ty, T => match op {
             BinaryOp::Add => level.entry::<Binary<OfFloats<Add>, T>>(),
@@ -41,15 +49,15 @@ pub(super) fn binary(level: Level, op: BinaryOp, ty: Ty) -> Entry {
         });
     }
     // No machine divides vectors of integers, nor has it any of 128 bits.
-    let wide = if ty == Ty::I128 {
-        Level::PORTABLE
+    let (level, product) = if ty == Ty::I128 {
+        (Level::PORTABLE, Level::PORTABLE)
     } else {
-        level
+        (level, product)
     };
     with_integer!(ty, T => match op {
-        BinaryOp::Add => wide.entry::<Binary<OfIntegers<Add>, T>>(),
-        BinaryOp::Sub => wide.entry::<Binary<OfIntegers<Sub>, T>>(),
-        BinaryOp::Mul => wide.entry::<Binary<OfIntegers<Mul>, T>>(),
+        BinaryOp::Add => level.entry::<Binary<OfIntegers<Add>, T>>(),
+        BinaryOp::Sub => level.entry::<Binary<OfIntegers<Sub>, T>>(),
+        BinaryOp::Mul => product.entry::<Binary<OfIntegers<Mul>, T>>(),
         BinaryOp::Div => Level::PORTABLE.entry::<Binary<OfIntegers<Div>, T>>(),
         BinaryOp::Rem => Level::PORTABLE.entry::<Binary<OfIntegers<Rem>, T>>(),
         BinaryOp::FloorDiv => Level::PORTABLE.entry::<Binary<OfIntegers<FloorDiv>, T>>(),
@@ -60,7 +68,7 @@ pub(super) fn overflow(level: Level, op: OverflowOp, ty: Ty) -> Entry {
     let level = if ty == Ty::I128 {
         Level::PORTABLE
     } else {
-        level
+        level.without_avx512()
     };
     with_integer!(ty, T => match op {
         OverflowOp::Add => level.entry::<Overflow<Add, T>>(),

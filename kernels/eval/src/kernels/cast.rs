@@ -6,8 +6,8 @@ use unlade_program::Ty;
 
 use super::{Recipe, Test1, compare, map1, test1};
 use crate::Level;
-use crate::element::{Element, Float, Integer, with_bits_of, with_float, with_integer};
-use crate::frame::{Frame, Kernel, MaskView, Step};
+use crate::element::{Element, Float, Integer, with_float, with_integer};
+use crate::frame::{Entry, Frame, Kernel, MaskView, Step};
 use crate::isa::{Chunk, Isa};
 use crate::mask::WORD;
 
@@ -22,9 +22,9 @@ pub(super) fn cast(level: Level, from: Ty, to: Ty) -> Recipe {
     let entry = match (from, to) {
         (_, Ty::Mask) => return compare::not_zero(level, from),
         (Ty::Mask, _) if to.is_float() => {
-            with_float!(to, T => level.entry::<FromMask<T>>())
+            with_float!(to, T => level.without_avx512().entry::<FromMask<T>>())
         }
-        (Ty::Mask, _) => with_integer!(to, T => level.entry::<FromMask<T>>()),
+        (Ty::Mask, _) => with_integer!(to, T => level.without_avx512().entry::<FromMask<T>>()),
         (_, _) if from.is_float() && to.is_float() => {
             with_float!(from, F => with_float!(to, T => level.entry::<FloatToFloat<F, T>>()))
         }
@@ -34,10 +34,39 @@ pub(super) fn cast(level: Level, from: Ty, to: Ty) -> Recipe {
         (_, _) if to.is_float() => {
             with_integer!(from, F => with_float!(to, T => level.entry::<Convert<F, T>>()))
         }
-        // The bits of the result do not depend on whether it is signed.
-        (_, _) => with_integer!(from, F => with_bits_of!(to, T => level.entry::<Convert<F, T>>())),
+        (_, _) => between_integers(level.without_avx512(), from, to),
     };
     Recipe::plain(entry)
+}
+
+/// Between integers of different widths. The bits of the result do not depend on whether it is
+/// signed, nor those of a narrower one on whether the operand is.
+fn between_integers(level: Level, from: Ty, to: Ty) -> Entry {
+    macro_rules! conversion {
+        ($($from:ident -> $($to:ident)*;)*) => {
+            match (from.bits(), to.bits(), from.is_signed() && from.bits() < to.bits()) {
+                $($((bits, to_bits, signed)
+                    if bits == <$from>::BITS
+                        && to_bits == <$to>::BITS
+                        && signed == (<$from>::MIN != 0) =>
+                {
+                    level.entry::<Convert<$from, $to>>()
+                })*)*
+                _ => unreachable!("{from} is as wide as {to}: such a cast is no step"),
+            }
+        };
+    }
+    conversion! {
+        u8 -> u16 u32 u64 u128;
+        u16 -> u8 u32 u64 u128;
+        u32 -> u8 u16 u64 u128;
+        u64 -> u8 u16 u32 u128;
+        u128 -> u8 u16 u32 u64;
+        i8 -> u16 u32 u64 u128;
+        i16 -> u32 u64 u128;
+        i32 -> u64 u128;
+        i64 -> u128;
+    }
 }
 
 /// Whether a cast from `from` to the integer type `to` fails.
@@ -79,7 +108,7 @@ macro_rules! conversions {
 }
 
 conversions!(
-    i8 i16 i32 i64 i128 u8 u16 u32 u64 f32 f64;
+    i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64;
     [i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64]
 );
 

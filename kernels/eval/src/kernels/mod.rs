@@ -97,37 +97,76 @@ fn map1<A: Element, R: Element>(step: &Step, frame: &mut Frame<'_, '_>, compute:
     frame.put(taken);
 }
 
-/// Computes each row of the result from two operands.
+/// Binds an operand in blocks of `$rows` rows.
+macro_rules! blocks {
+    (let $blocks:ident = $operand:expr, $rows:expr) => {
+        let room;
+        let $blocks = match $operand {
+            Operand::Rows(rows) => Blocks {
+                rows,
+                stride: $rows,
+            },
+            Operand::Scalar(value) => {
+                room = [value; $rows];
+                Blocks {
+                    rows: &room,
+                    stride: 0,
+                }
+            }
+        };
+    };
+}
+
+/// Computes each row of the result from two operands of one type.
+///
+/// There are two loops, for a scalar on the right and for everything else: each is compiled for
+/// every operation, type and level.
 #[inline(always)]
-fn map2<A: Element, B: Element, R: Element>(
+fn map2<A: Element, R: Element>(
     step: &Step,
     frame: &mut Frame<'_, '_>,
-    compute: impl Fn(A, B) -> R,
+    compute: impl Fn(A, A) -> R,
 ) {
     let mut taken = frame.take(step.to, size_of::<R>());
     let out = taken.values::<R>(frame.rows);
-    match (
+    let (lhs, rhs) = (
         frame.operand::<A>(step.args[0]),
-        frame.operand::<B>(step.args[1]),
-    ) {
-        (Operand::Rows(lhs), Operand::Rows(rhs)) => {
-            for ((out, lhs), rhs) in out.iter_mut().zip(lhs).zip(rhs) {
-                *out = compute(*lhs, *rhs);
-            }
-        }
+        frame.operand::<A>(step.args[1]),
+    );
+    match (lhs, rhs) {
         (Operand::Rows(lhs), Operand::Scalar(rhs)) => {
             for (out, lhs) in out.iter_mut().zip(lhs) {
                 *out = compute(*lhs, rhs);
             }
         }
-        (Operand::Scalar(lhs), Operand::Rows(rhs)) => {
-            for (out, rhs) in out.iter_mut().zip(rhs) {
-                *out = compute(lhs, *rhs);
+        _ => {
+            const BLOCK: usize = 2 * WORD;
+            blocks!(let lhs = lhs, BLOCK);
+            blocks!(let rhs = rhs, BLOCK);
+            for (index, out) in out.chunks_mut(BLOCK).enumerate() {
+                let (lhs, rhs) = (lhs.get(index, out.len()), rhs.get(index, out.len()));
+                for ((out, lhs), rhs) in out.iter_mut().zip(lhs).zip(rhs) {
+                    *out = compute(*lhs, *rhs);
+                }
             }
         }
-        (Operand::Scalar(lhs), Operand::Scalar(rhs)) => out.fill(compute(lhs, rhs)),
     }
     frame.put(taken);
+}
+
+/// An operand in blocks of some rows, which are all the same block for a scalar.
+#[derive(Clone, Copy)]
+struct Blocks<'a, A> {
+    rows: &'a [A],
+    /// From one block to the next.
+    stride: usize,
+}
+
+impl<'a, A> Blocks<'a, A> {
+    #[inline(always)]
+    fn get(self, index: usize, rows: usize) -> &'a [A] {
+        &self.rows[index * self.stride..][..rows]
+    }
 }
 
 /// What a kernel asks of 64 rows of one operand. `test` must be `#[inline(always)]`.
@@ -140,11 +179,12 @@ trait Test2<A> {
     fn test<I: Isa>(&self, lhs: Chunk<'_, A>, rhs: Chunk<'_, A>) -> u64;
 }
 
-/// Binds 64 rows at word `$index`; zeros stand for those beyond the last row.
+/// Binds 64 rows at word `$index`, `$stride` rows from one to the next; zeros stand for those
+/// beyond the last row.
 macro_rules! chunk {
-    (let $chunk:ident = $rows:expr, $index:expr) => {
+    (let $chunk:ident = $rows:expr, $index:expr, $stride:expr) => {
         let padded;
-        let rest = &$rows[$index * WORD..];
+        let rest = &$rows[$index * $stride..];
         let $chunk = Chunk::Rows(match rest.first_chunk() {
             Some(chunk) => chunk,
             None => {
@@ -187,41 +227,37 @@ fn test1<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl
     let (rows, negate) = (frame.rows, step.negate);
     let mut taken = frame.take_mask(step.to);
     let words = &mut taken.words[..rows.div_ceil(WORD)];
-    taken.extent = match frame.operand::<A>(step.args[0]) {
-        Operand::Scalar(arg) => constant(test.test::<I>(Chunk::Splat(arg)), negate),
-        Operand::Rows(args) => each_word!(rows, words, negate, |index| {
-            chunk!(let args = args, index);
-            test.test::<I>(args)
-        }),
-    };
+    blocks!(let args = frame.operand::<A>(step.args[0]), WORD);
+    taken.extent = each_word!(rows, words, negate, |index| {
+        chunk!(let args = args.rows, index, args.stride);
+        test.test::<I>(args)
+    });
     frame.put_mask(step.to, taken);
 }
 
-/// Computes a mask, 64 rows at a time, from two operands of one type.
+/// Computes a mask, 64 rows at a time, from two operands of one type; in two loops, as [`map2`].
 #[inline(always)]
 fn test2<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl Test2<A>) {
     let (rows, negate) = (frame.rows, step.negate);
     let mut taken = frame.take_mask(step.to);
     let words = &mut taken.words[..rows.div_ceil(WORD)];
-    taken.extent = match (
+    let (lhs, rhs) = (
         frame.operand::<A>(step.args[0]),
         frame.operand::<A>(step.args[1]),
-    ) {
-        (Operand::Rows(lhs), Operand::Rows(rhs)) => each_word!(rows, words, negate, |index| {
-            chunk!(let lhs = lhs, index);
-            chunk!(let rhs = rhs, index);
-            test.test::<I>(lhs, rhs)
-        }),
+    );
+    taken.extent = match (lhs, rhs) {
         (Operand::Rows(lhs), Operand::Scalar(rhs)) => each_word!(rows, words, negate, |index| {
-            chunk!(let lhs = lhs, index);
+            chunk!(let lhs = lhs, index, WORD);
             test.test::<I>(lhs, Chunk::Splat(rhs))
         }),
-        (Operand::Scalar(lhs), Operand::Rows(rhs)) => each_word!(rows, words, negate, |index| {
-            chunk!(let rhs = rhs, index);
-            test.test::<I>(Chunk::Splat(lhs), rhs)
-        }),
-        (Operand::Scalar(lhs), Operand::Scalar(rhs)) => {
-            constant(test.test::<I>(Chunk::Splat(lhs), Chunk::Splat(rhs)), negate)
+        _ => {
+            blocks!(let lhs = lhs, WORD);
+            blocks!(let rhs = rhs, WORD);
+            each_word!(rows, words, negate, |index| {
+                chunk!(let lhs_rows = lhs.rows, index, lhs.stride);
+                chunk!(let rhs_rows = rhs.rows, index, rhs.stride);
+                test.test::<I>(lhs_rows, rhs_rows)
+            })
         }
     };
     frame.put_mask(step.to, taken);
@@ -234,14 +270,4 @@ fn pad<T: Element>(rest: &[T]) -> [T; WORD] {
     let mut padded = [T::default(); WORD];
     padded[..rest.len()].copy_from_slice(rest);
     padded
-}
-
-/// A mask of which row 0 speaks for all.
-#[inline(always)]
-fn constant(word: u64, negate: bool) -> Extent {
-    if (word & 1 == 1) != negate {
-        Extent::All
-    } else {
-        Extent::None
-    }
 }
