@@ -16,12 +16,16 @@ use unlade_program::{Imm, Program, Ty};
 
 const ROWS: usize = 10_000_000;
 const REPETITIONS: usize = 15;
+const TILES: &[usize] = &[512, 1024, 2048, 4096, 8192];
 
 fn main() {
     let filters: Vec<String> = std::env::args()
         .skip(1)
         .filter(|arg| !arg.starts_with("--"))
         .collect();
+    if filters.is_empty() || filters == ["overhead"] {
+        overhead();
+    }
     let data = Data::new();
     println!(
         "{:44} {:>8} {:>5} {:>9} {:>9} {:>9} {:>6}",
@@ -35,6 +39,83 @@ fn main() {
             continue;
         }
         measure(&workload, &data);
+    }
+}
+
+/// What planning a program and running it over few rows cost.
+fn overhead() {
+    let program: Program = "columns c0: i32?, c1: i32, c2: i64, c3: f64\n\
+        params p0: i32, p1: i64\n%0 = load c0\n%1 = valid c0\n%2 = param p0\n\
+        %3 = cmp.gt %0, %2\n%4 = and %1, %3\n%5 = load c1\n%6 = add %0, %5\n\
+        %7 = load c2\n%8 = load c3\n%9 = param p1\n%10 = cmp.lt %7, %9\n%11 = and %4, %10\n\
+        keep %11\noutput %6 valid %1\noutput %7\noutput %8\n"
+        .parse()
+        .expect("the program parses");
+    let seconds = |runs: u32, work: &mut dyn FnMut()| {
+        let mut times: Vec<f64> = (0..REPETITIONS)
+            .map(|_| {
+                let start = cpu_seconds();
+                (0..runs).for_each(|_| work());
+                (cpu_seconds() - start) / f64::from(runs)
+            })
+            .collect();
+        median_and_best(&mut times).0
+    };
+    let planning = seconds(1000, &mut || drop(black_box(Executable::new(&program))));
+    println!(
+        "planning {} instructions: {:.2} us",
+        program.insts.len(),
+        planning * 1e6
+    );
+
+    let executable = Executable::new(&program);
+    let input = vec![1u128; 64];
+    let validity = BitsRef {
+        bytes: &[0xff; 8],
+        offset: 0,
+    };
+    let columns: Vec<ColumnRef<'_>> = program
+        .columns
+        .iter()
+        .map(|column| ColumnRef {
+            values: bytes(&input),
+            bit_offset: 0,
+            validity: column.nullable.then_some(validity),
+        })
+        .collect();
+    let mut scratch = Scratch::new();
+    let (mut first, mut second, mut third) = ([0u128; 64], [0u128; 64], [0u128; 64]);
+    let mut valid = [0; 8 + SLACK];
+    for rows in [1, 64] {
+        let inputs = Inputs {
+            rows,
+            columns: &columns,
+            params: &[[0; 16], [0xff; 16]],
+            tables: &[],
+            sets: &[],
+        };
+        let once = seconds(100_000, &mut || {
+            let mut columns = [
+                OutputMut {
+                    values: bytes_mut(&mut first),
+                    validity: Some(&mut valid),
+                },
+                OutputMut {
+                    values: bytes_mut(&mut second),
+                    validity: None,
+                },
+                OutputMut {
+                    values: bytes_mut(&mut third),
+                    validity: None,
+                },
+            ];
+            let mut outputs = Outputs {
+                mask: None,
+                columns: &mut columns,
+            };
+            black_box(run(&executable, &inputs, &mut outputs, &mut scratch).expect("it runs"));
+        });
+        println!("running it over {rows} rows: {:.0} ns", once * 1e9);
     }
 }
 
@@ -254,24 +335,15 @@ fn measure(workload: &Workload, data: &Data) {
         .collect();
     let mut scratch = Scratch::new();
 
-    let best = [Level::detect()];
-    let levels = if cfg!(miri) {
-        &best
-    } else {
-        Level::available()
-    };
-    let mut variants: Vec<(Executable, usize)> = Vec::new();
-    for &level in levels {
-        let tiles: &[usize] = if level == Level::detect() {
-            &[1024, 2048, 4096, 8192]
-        } else {
-            &[4096]
-        };
-        for &tile in tiles {
-            variants.push((
-                Executable::with_level(&program, level).with_tile_rows(tile),
-                tile,
-            ));
+    // Every level with the tiles that the plan chooses; the best one with others beside them.
+    let mut variants: Vec<(Executable, String)> = Vec::new();
+    for &level in Level::available() {
+        let executable = Executable::with_level(&program, level);
+        let chosen = executable.tile_rows();
+        variants.push((executable.clone(), format!("{chosen}*")));
+        let others = if level == Level::detect() { TILES } else { &[] };
+        for &tile in others.iter().filter(|tile| **tile != chosen) {
+            variants.push((executable.clone().with_tile_rows(tile), tile.to_string()));
         }
     }
     let mut floor_times = Vec::new();
