@@ -14,6 +14,7 @@ use crate::arrays::malformed;
 use crate::bind::Binding;
 use crate::error::Error;
 use crate::inline::{self, Evaluated, InlineFailure};
+use crate::metrics::KernelMetrics;
 use crate::offload::{self, OffloadFailure, Offloaded};
 use crate::parts::{Collected, PlannedPart, arguments, lacks};
 use crate::receipt::{PartReceipt, Path, Reason};
@@ -30,6 +31,7 @@ pub(crate) struct DevicePlan {
     pub(crate) split: Split,
     /// Why this device.
     pub(crate) reason: Reason,
+    pub(crate) metrics: KernelMetrics,
     compiled: Mutex<Compiled>,
 }
 
@@ -107,6 +109,7 @@ impl DevicePlan {
             payload,
             split,
             reason,
+            metrics: KernelMetrics::new(&runtime.devices[slot].name),
             compiled: Mutex::default(),
         })
     }

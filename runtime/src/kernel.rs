@@ -226,6 +226,7 @@ impl KernelCore {
         unlade_hal::fork::check()?;
         check_schema(&self.checked.input, batch)?;
         let number = self.batches.fetch_add(1, Ordering::Relaxed);
+        let _span = tracing::trace_span!("batch", kernel = self.number, batch = number).entered();
         let result = match (&self.route.device, &self.route.auto) {
             (None, None) => {
                 let (reason, path) = self.route.inline.clone();
@@ -492,7 +493,7 @@ impl KernelCore {
             retries: tally.retries,
             verified: Verified::Unverified,
         };
-        self.metrics.batch(&receipt);
+        plan.metrics.batch(&receipt);
         self.output(evaluated, receipt)
     }
 

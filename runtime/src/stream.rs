@@ -65,7 +65,8 @@ impl KernelStream {
             limit: threads * AHEAD,
             helpers: threads - 1,
         });
-        Shared::call_helpers(&shared, &mut shared.lock());
+        let helper = Shared::helper(&shared, &mut shared.lock());
+        Helper::call(helper);
         KernelStream { shared }
     }
 
@@ -95,7 +96,9 @@ impl Iterator for KernelStream {
                         window.ended = true;
                         window.results.clear();
                     }
-                    Shared::call_helpers(shared, &mut window);
+                    let helper = Shared::helper(shared, &mut window);
+                    drop(window);
+                    Helper::call(helper);
                     return Some(result);
                 }
                 None if window.ended && !window.reading => return None,
@@ -125,28 +128,18 @@ impl Shared {
         !window.reading && !window.ended && window.results.len() < self.limit
     }
 
-    /// Has a further thread read the next batch, where there is one left and room for the batch.
-    fn call_helpers(shared: &Arc<Shared>, window: &mut Window) {
-        if shared.may_read(window) && window.helping < shared.helpers {
-            window.helping += 1;
-            window.reading = true;
-            let shared = Arc::clone(shared);
-            let workers = Arc::clone(&shared.kernel.core.runtime);
-            workers.workers.spawn(move || Shared::help(&shared));
+    /// One more thread to read the next batch, where there is one left and room for the batch. To
+    /// be [called](Helper::call) once the window is unlocked.
+    fn helper(shared: &Arc<Shared>, window: &mut Window) -> Option<Helper> {
+        if !shared.may_read(window) || window.helping == shared.helpers {
+            return None;
         }
-    }
-
-    /// A helper's part: batches, until there is no room or somebody else reads.
-    fn help(shared: &Arc<Shared>) {
-        loop {
-            Shared::step(shared);
-            let mut window = shared.lock();
-            if !shared.may_read(&window) {
-                window.helping -= 1;
-                return;
-            }
-            window.reading = true;
-        }
+        window.helping += 1;
+        window.reading = true;
+        Some(Helper {
+            shared: Arc::clone(shared),
+            begun: false,
+        })
     }
 
     /// Reads and computes one batch. The caller has set [`Window::reading`].
@@ -187,8 +180,9 @@ impl Shared {
         };
         let number = window.taken + window.results.len() as u64;
         window.results.push_back(None);
-        Shared::call_helpers(shared, &mut window);
+        let helper = Shared::helper(shared, &mut window);
         drop(window);
+        Helper::call(helper);
 
         let result = catch_unwind(AssertUnwindSafe(|| shared.kernel.core.run(&batch)))
             .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))));
@@ -207,6 +201,50 @@ impl Shared {
             }
         }
         shared.changed.notify_all();
+    }
+}
+
+/// A thread that is to help, and has been promised to be the next to read.
+struct Helper {
+    shared: Arc<Shared>,
+    begun: bool,
+}
+
+impl Helper {
+    /// Has it begin on a thread of the runtime.
+    fn call(helper: Option<Helper>) {
+        if let Some(helper) = helper {
+            let runtime = Arc::clone(&helper.shared.kernel.core.runtime);
+            runtime.workers.spawn(move || helper.help());
+        }
+    }
+
+    /// Batches, until there is no room or somebody else reads.
+    fn help(mut self) {
+        self.begun = true;
+        loop {
+            Shared::step(&self.shared);
+            let mut window = self.shared.lock();
+            if !self.shared.may_read(&window) {
+                window.helping -= 1;
+                return;
+            }
+            window.reading = true;
+        }
+    }
+}
+
+impl Drop for Helper {
+    /// A helper that never began (there is no thread for it, or the runtime ends) leaves the
+    /// reading to others.
+    fn drop(&mut self) {
+        if !self.begun {
+            let mut window = self.shared.lock();
+            window.helping -= 1;
+            window.reading = false;
+            drop(window);
+            self.shared.changed.notify_all();
+        }
     }
 }
 
