@@ -433,12 +433,16 @@ fn packed(ty: Ty, values: impl Iterator<Item = Imm>) -> OwnedBits {
     }
 }
 
-/// The entries of a table or set: the special values of its type, ascending, none twice.
+/// The entries of a table or set: the special values of its type, their bits ascending, none
+/// twice.
 fn packed_entries(ty: Ty) -> Vec<u8> {
     if ty == Ty::Mask {
         return vec![0b0110_1001, 0b1010_0110];
     }
-    packed(ty, special_values(ty).into_iter()).bytes
+    let mut entries = special_values(ty);
+    entries.sort_unstable();
+    entries.dedup();
+    packed(ty, entries.into_iter()).bytes
 }
 
 /// Row counts about the sizes of words, tiles and blocks.

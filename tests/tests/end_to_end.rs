@@ -22,7 +22,7 @@ fn the_cpu_gives_the_oracles_results() {
     let runtime = Runtime::builder()
         .device(Arc::new(CpuDevice::new()))
         .build();
-    run_cases(&runtime.expect("a runtime on the CPU"), 1);
+    run_cases(&runtime.expect("a runtime on the CPU"), "cpu", 1);
 }
 
 #[test]
@@ -33,10 +33,14 @@ fn the_simulated_device_gives_the_oracles_results() {
         .device(Arc::new(sim))
         .placement(Placement::Device("sim".into()))
         .build();
-    run_cases(&runtime.expect("a runtime on the simulated device"), 2);
+    run_cases(
+        &runtime.expect("a runtime on the simulated device"),
+        "sim",
+        2,
+    );
 }
 
-fn run_cases(runtime: &Runtime, seed: u64) {
+fn run_cases(runtime: &Runtime, device: &str, seed: u64) {
     let mut rng = Rng::new(seed);
     let (mut errors, mut results) = (0, 0);
     for (name, semantics) in rules() {
@@ -44,7 +48,7 @@ fn run_cases(runtime: &Runtime, seed: u64) {
         for case in 0..CASES {
             let chosen: Vec<&Target> = (0..4).map(|_| &targets[rng.below(targets.len())]).collect();
             let (query, batch) = random_case(&semantics, &types, &chosen, &mut rng);
-            let outcome = compare(runtime, &query, &semantics, &batch);
+            let outcome = compare(runtime, device, &query, &semantics, &batch);
             let words = |what| format!("{name}, case {case}\n{}{what}", query_in_words(&query));
             match outcome {
                 Ok(true) => results += 1,
@@ -55,7 +59,7 @@ fn run_cases(runtime: &Runtime, seed: u64) {
             let fine = rows_without_errors(&query, &semantics, &batch);
             if !fine.is_empty() && fine.len() < batch.num_rows() {
                 let batch = take_rows(&batch, &fine);
-                if let Err(what) = compare(runtime, &query, &semantics, &batch) {
+                if let Err(what) = compare(runtime, device, &query, &semantics, &batch) {
                     panic!("{}", words(what));
                 }
                 results += 1;
@@ -82,6 +86,7 @@ fn rows_without_errors(query: &Query, semantics: &Semantics, batch: &RecordBatch
 /// Whether there is a result, which is then the oracle's, or an error, which is then too.
 fn compare(
     runtime: &Runtime,
+    device: &str,
     query: &Query,
     semantics: &Semantics,
     batch: &RecordBatch,
@@ -92,6 +97,11 @@ fn compare(
         .map_err(|error| format!("compiling: {error}"))?;
     match (evaluate_query(&checked, batch), kernel.run(batch)) {
         (Ok(kept), Ok(output)) => {
+            let parts = &output.receipt.parts;
+            let there = !parts.is_empty() && parts.iter().all(|part| *part.device == *device);
+            if batch.num_rows() > 0 && !there {
+                return Err(format!("runs on {parts:?}, not on {device}"));
+            }
             compare_batch(&checked, batch, &kept, &output.batch)?;
             if let Some(mask) = output.mask {
                 let set = (0..mask.len()).filter(|&row| mask.value(row));
