@@ -15,6 +15,7 @@
 //! - `conformance`: every device, cell by cell;
 //! - `differential`: random queries on random batches, against the oracle and arrow-rs;
 //! - `end_to_end`: random queries through the runtime, against the oracle;
+//! - `fault_sweep`: every fault at every operation of a device;
 //! - `imports`: the borders between crates;
 //! - `payload`: every Arrow type through a filter, against arrow-rs;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell.
