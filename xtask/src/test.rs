@@ -1,5 +1,7 @@
 //! Every check that a change must pass.
 
+use std::process::Stdio;
+
 use clap::Args;
 
 use crate::step::{Ended, Outcome, cargo, cargo_with, command, outcome, step, summary};
@@ -67,25 +69,42 @@ fn lints() -> Outcome {
     ])
 }
 
-/// The pool under loom, which tries every interleaving up to a bound.
+/// The pool under loom, which tries every interleaving up to a bound. The flag is set for the one
+/// crate that is modelled, so that nothing below it is built again.
 fn loom() -> Outcome {
-    cargo_with(
+    let mut build = command(
+        "cargo",
         &[
-            ("RUSTFLAGS", "--cfg loom"),
-            ("LOOM_MAX_PREEMPTIONS", "2"),
-            // A target of its own: the flag would have everything else built again.
-            ("CARGO_TARGET_DIR", "target/loom"),
-        ],
-        &[
-            "test",
-            "--quiet",
+            "rustc",
             "-p",
             "unlade-runtime",
             "--lib",
-            "--release",
-            "loom",
+            "--profile",
+            "test",
+            "--quiet",
         ],
-    )
+    );
+    build.args(["--message-format=json", "--", "--cfg", "loom"]);
+    println!("    {build:?}");
+    let built = match build.stderr(Stdio::inherit()).output() {
+        Ok(built) if built.status.success() => built.stdout,
+        Ok(_) => return Outcome::Failed,
+        Err(error) => return Outcome::NotRun(format!("{build:?}: {error}")),
+    };
+    let Some(models) = executable(&String::from_utf8_lossy(&built)) else {
+        return Outcome::Failed;
+    };
+    let mut models = command(&models, &["--quiet", "model"]);
+    models.env("LOOM_MAX_PREEMPTIONS", "2");
+    outcome(models)
+}
+
+/// The test binary that cargo says it built.
+fn executable(messages: &str) -> Option<String> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(str::to_owned))
 }
 
 fn miri() -> Outcome {

@@ -1,8 +1,5 @@
-//! Models of the pool's shared part, checked by Loom over all interleavings:
-//!
-//! ```text
-//! RUSTFLAGS="--cfg loom" cargo test -p unlade-runtime --lib --target-dir target/loom pool::model
-//! ```
+//! Models of the pool's shared part, checked by Loom over all interleavings; `cargo xtask test`
+//! builds this crate's tests with `--cfg loom` and runs them.
 
 use std::time::Duration;
 
