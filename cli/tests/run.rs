@@ -249,12 +249,12 @@ fn wrong_queries_point_at_the_place() {
     };
     refused("--where", "m > 1", &["--where", "m > 1", "^", "`m`"]);
     refused("--where", "n >", &["--where", "n >"]);
-    refused("--where", "n", &["boolean"]);
+    refused("--where", "n", &["Boolean"]);
     refused("--select", "n, n + \"Name\"", &["--select", "^", "Utf8"]);
     refused("--where", &"(".repeat(100_000), &["--where"]);
     refused(
         "--where",
-        &format!("n > 0{}", " and n > 0".repeat(100_000)),
+        &format!("n > 0{}", " and n > 0".repeat(10_000)),
         &["--where"],
     );
     place
@@ -319,12 +319,12 @@ fn damaged_files_are_refused_by_name() {
 #[test]
 fn settings_come_from_flag_variable_and_file_in_this_order() {
     let place = Place::new();
-    place.table("in.parquet", i32::MAX, 1);
+    place.table("in.parquet", i32::MAX - 1, 1);
     let query = [
         "run",
         "in.parquet",
         "--select",
-        "n + 1 as m",
+        "n + 2 as m",
         "--format",
         "csv",
     ];

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::{FileWriter, StreamWriter};
@@ -35,6 +36,7 @@ pub struct Sink {
     place: Place,
     format: Format,
     writer: Writer,
+    refusal: Refusal,
     destination: Option<Unfinished>,
     rows: u64,
 }
@@ -46,7 +48,16 @@ enum Writer {
     Csv(Box<arrow_csv::Writer<Bytes>>),
 }
 
-type Bytes = BufWriter<Box<dyn Write + Send>>;
+type Bytes = BufWriter<Watched>;
+
+/// Bytes on their way out. What the system says when it refuses some is kept here, since writers
+/// put it into words of their own.
+struct Watched {
+    inner: Box<dyn Write + Send>,
+    refusal: Refusal,
+}
+
+type Refusal = Arc<Mutex<Option<std::io::Error>>>;
 
 /// A file that does not have its name yet.
 struct Unfinished {
@@ -85,13 +96,19 @@ impl Sink {
                 (Box::new(handle), Some(unfinished))
             }
         };
-        let bytes = BufWriter::with_capacity(WRITE_BUFFER_BYTES, bytes);
+        let refusal = Refusal::default();
+        let watched = Watched {
+            inner: bytes,
+            refusal: Arc::clone(&refusal),
+        };
+        let bytes = BufWriter::with_capacity(WRITE_BUFFER_BYTES, watched);
         let writer = Writer::new(bytes, format, schema)
-            .map_err(|failure| failure.into_error(&place, format))?;
+            .map_err(|failure| failure.into_error(&place, format, &refusal))?;
         Ok(Sink {
             place,
             format,
             writer,
+            refusal,
             destination,
             rows: 0,
         })
@@ -106,7 +123,7 @@ impl Sink {
         self.rows += batch.num_rows() as u64;
         self.writer
             .write(batch)
-            .map_err(|failure| failure.into_error(&self.place, self.format))
+            .map_err(|failure| failure.into_error(&self.place, self.format, &self.refusal))
     }
 
     /// Rows written so far.
@@ -123,12 +140,13 @@ impl Sink {
             place,
             format,
             writer,
+            refusal,
             destination,
             ..
         } = self;
         writer
             .finish()
-            .map_err(|failure| failure.into_error(&place, format))?;
+            .map_err(|failure| failure.into_error(&place, format, &refusal))?;
         match destination {
             Some(unfinished) => unfinished
                 .keep()
@@ -173,6 +191,32 @@ impl Writer {
             Writer::Csv(writer) => writer.into_inner(),
         };
         Ok(bytes.flush()?)
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes);
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let flushed = self.inner.flush();
+        self.noted(flushed)
+    }
+}
+
+impl Watched {
+    fn noted<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
+        if let Err(error) = &result
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            let copy = error
+                .raw_os_error()
+                .map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error);
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+        }
+        result
     }
 }
 
@@ -237,7 +281,11 @@ impl From<std::io::Error> for Failure {
 }
 
 impl Failure {
-    fn into_error(self, place: &Place, format: Format) -> IngestError {
+    fn into_error(self, place: &Place, format: Format, refusal: &Refusal) -> IngestError {
+        let mut refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = refusal.take() {
+            return IngestError::io(place, "write", source);
+        }
         let message = match self {
             Failure::Io(source) => return IngestError::io(place, "write", source),
             Failure::Arrow(error) => error.to_string(),
