@@ -222,6 +222,25 @@ fn spark_rules() {
 }
 
 #[test]
+fn division_never_wraps_under_the_arrow_rules() {
+    let overflow = |text: &str, semantics| {
+        let checked = output(text, semantics).unwrap();
+        let OutputColumn::Computed(tree) = &checked.columns[0] else {
+            panic!("`{text}` is computed");
+        };
+        let Node::Arithmetic { overflow, .. } = tree.node else {
+            panic!("`{text}` is arithmetic");
+        };
+        overflow
+    };
+    let datafusion = Semantics::datafusion();
+    assert_eq!(overflow("i32 + 1", datafusion), OnError::Wrap);
+    assert_eq!(overflow("i32 / -1", datafusion), OnError::Trap);
+    let legacy = Semantics::spark_legacy();
+    assert_eq!(overflow("i32 div -1", legacy), OnError::Wrap);
+}
+
+#[test]
 fn nullability() {
     let nullable = |text: &str| tree(text).nullable;
     assert!(!nullable("i32 + 1"));

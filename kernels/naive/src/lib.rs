@@ -25,6 +25,30 @@
 //! assert_eq!(outputs.columns[0].values, [(-1i8) as u8]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The same of a query, and the words of its error:
+//! ```
+//! use std::sync::Arc;
+//! use arrow_array::{Int32Array, RecordBatch};
+//! use unlade_expr::{Query, Semantics, check, parse_expr};
+//! use unlade_naive::{describe, evaluate_query};
+//!
+//! let a = Arc::new(Int32Array::from(vec![Some(5), None, Some(0), Some(2)]));
+//! let batch = RecordBatch::try_from_iter([("a", a as _)])?;
+//! let checked = |filter: &str| {
+//!     let query = Query::filter(parse_expr(filter)?).select([parse_expr("10 / a")?]);
+//!     check(&query, &batch.schema(), &Semantics::arrow())
+//! };
+//! // The division is evaluated on the rows kept, and on no other.
+//! let kept = evaluate_query(&checked("a > 0")?, &batch).expect("no zero is kept");
+//! assert_eq!(kept.iter().map(|row| row.row).collect::<Vec<_>>(), [0, 3]);
+//!
+//! let query = checked("a >= 0")?;
+//! let error = evaluate_query(&query, &batch).expect_err("row 2 is kept");
+//! let words = describe(&query, &batch, error.row as u64).expect("the row has an error");
+//! assert_eq!(words.to_string(), "row 2: `10 / a` divides by zero: 10 / 0");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod float;
