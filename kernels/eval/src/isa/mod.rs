@@ -138,31 +138,19 @@ fn compress_by_bits<const WIDTH: usize>(
     keep: u64,
     out: &mut [[u8; WIDTH]; 64],
 ) {
-    let kept = keep.count_ones();
-    if kept == 64 {
+    if keep == u64::MAX {
         *out = *values;
         return;
     }
+    let mut rest = keep;
     let mut at = 0;
-    // Remainders tell the compiler what is so anyway: a word has 64 bits.
-    if kept > DENSE {
-        for (row, value) in values.iter().enumerate() {
-            out[at % 64] = *value;
-            at += (keep >> row & 1) as usize;
-        }
-    } else {
-        let mut rest = keep;
-        while rest != 0 {
-            out[at % 64] = values[rest.trailing_zeros() as usize % 64];
-            at += 1;
-            rest &= rest - 1;
-        }
+    while rest != 0 {
+        // Remainders tell the compiler what is so anyway: a word has 64 bits.
+        out[at % 64] = values[rest.trailing_zeros() as usize % 64];
+        at += 1;
+        rest &= rest - 1;
     }
 }
-
-/// Bits of a word from which on it is faster to store every value, the next one over it unless it
-/// was selected, than to look for those that are.
-const DENSE: u32 = 16;
 
 /// What every machine can do.
 pub(crate) struct Portable;
