@@ -62,7 +62,7 @@ impl Default for Options {
             devices: Vec::new(),
             clock: Arc::new(WallClock::new()),
             memory_budget: 4 << 30,
-            pool_reserve: 64 << 20,
+            pool_reserve: 256 << 20,
             threads: 1,
             max_tickets: 1024,
             placement: Placement::Auto,

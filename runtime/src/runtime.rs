@@ -311,8 +311,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Bytes of pinned memory to reserve at the start, at most the budget. 64 MiB unless told
-    /// otherwise.
+    /// Bytes of pinned memory to reserve at the start, at most the budget; its pages are touched
+    /// only when used. 256 MiB unless told otherwise.
     pub fn pool_reserve(mut self, bytes: u64) -> Self {
         self.options.pool_reserve = bytes;
         self
