@@ -8,9 +8,9 @@ use arrow_array::builder::{
 };
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, RunEndIndexType};
 use arrow_array::{
-    ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, FixedSizeListArray,
-    GenericListArray, GenericListViewArray, MapArray, NullArray, OffsetSizeTrait, PrimitiveArray,
-    RunArray, StructArray, UnionArray, make_array,
+    ArrayRef, BooleanArray, DictionaryArray, FixedSizeListArray, GenericListArray,
+    GenericListViewArray, MapArray, NullArray, OffsetSizeTrait, PrimitiveArray, RunArray,
+    StructArray, UnionArray, make_array,
 };
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_data::ArrayData;
@@ -355,7 +355,7 @@ fn random_runs<R: RunEndIndexType>(values: &FieldRef, len: usize, rng: &mut Rng)
     Arc::new(RunArray::<R>::try_new(&ends, &values).expect("one value per run"))
 }
 
-fn dictionary<K: arrow_array::types::ArrowDictionaryKeyType>(
+fn dictionary<K>(
     entries: usize,
     len: usize,
     nulls: Option<NullBuffer>,
@@ -363,7 +363,7 @@ fn dictionary<K: arrow_array::types::ArrowDictionaryKeyType>(
     rng: &mut Rng,
 ) -> ArrayRef
 where
-    K: ArrowPrimitiveType,
+    K: arrow_array::types::ArrowDictionaryKeyType,
 {
     let key = |rng: &mut Rng| K::Native::from_usize(rng.below(entries)).expect("a small key");
     let keys = (0..len).map(|_| key(rng)).collect();

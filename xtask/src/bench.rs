@@ -104,7 +104,7 @@ fn build(name: &str, flags: Option<&str>) -> Result<Vec<PathBuf>, String> {
             "unlade-benches",
             "--no-run",
             "--quiet",
-            "--message-format=json",
+            "--message-format=json-render-diagnostics",
         ],
     );
     cargo.env("CARGO_TARGET_DIR", &target);

@@ -84,7 +84,12 @@ fn loom() -> Outcome {
             "--quiet",
         ],
     );
-    build.args(["--message-format=json", "--", "--cfg", "loom"]);
+    build.args([
+        "--message-format=json-render-diagnostics",
+        "--",
+        "--cfg",
+        "loom",
+    ]);
     println!("    {build:?}");
     let built = match build.stderr(Stdio::inherit()).output() {
         Ok(built) if built.status.success() => built.stdout,

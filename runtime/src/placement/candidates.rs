@@ -78,7 +78,7 @@ impl Candidate {
             Objective::Latency => self.terms.latency(),
             Objective::HostCpu => self.terms.host_cpu,
         };
-        self.ineligible.is_none().then(|| time.as_secs_f64())
+        self.ineligible.is_none().then_some(time.as_secs_f64())
     }
 }
 

@@ -79,10 +79,10 @@ impl Session {
     #[inline]
     pub fn lease(&self, len: u64) -> Result<Lease, Exhausted> {
         let core = &self.handle.core;
-        if let Some(class) = Class::of(len) {
-            if let Some(lease) = cache::pop(core, self.home(Source::Cache), class) {
-                return Ok(lease);
-            }
+        if let Some(class) = Class::of(len)
+            && let Some(lease) = cache::pop(core, self.home(Source::Cache), class)
+        {
+            return Ok(lease);
         }
         self.lease_slowly(len)
     }

@@ -285,7 +285,7 @@ impl World {
         drop(memory);
         Some(if self.random.random_bool(state.fails) {
             Event::Failed { id, device }
-        } else if id.0 % 11 == 0 {
+        } else if id.0.is_multiple_of(11) {
             Event::Trapped { id, device }
         } else {
             Event::Completed { id, device }

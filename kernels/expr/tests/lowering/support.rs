@@ -41,7 +41,7 @@ pub(crate) fn array(data_type: &DataType, values: &[Option<Imm>], garbage: Imm) 
             let bytes: Vec<u8> = rows
                 .flat_map(|value| value.to_le_bytes()[..width].to_vec())
                 .collect();
-            Buffer::from(aligned(bytes))
+            aligned(bytes)
         }
     };
     let nulls = NullBuffer::from_iter(values.iter().map(Option::is_some));

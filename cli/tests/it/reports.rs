@@ -1,11 +1,9 @@
 //! Plans, receipts, traces, pictures, and the commands that only tell.
 
-mod support;
-
 use std::collections::HashMap;
 
+use crate::support::Place;
 use serde_json::Value;
-use support::Place;
 
 fn json(place: &Place, name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(place.path(name)).unwrap()).unwrap()

@@ -1,7 +1,5 @@
 //! What the command's tests share: files, and the command itself.
 
-#![allow(dead_code)] // each test binary uses a part
-
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -11,30 +9,30 @@ use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use unlade_ingest::{Format, Input, Scan, ScanOptions, Sink, Target};
 
 /// A folder of a test's own, and the command run inside it.
-pub struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
 /// What the command did.
-pub struct Ran {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Place {
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The names of the files there are, sorted.
-    pub fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<String> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -44,7 +42,7 @@ impl Place {
     }
 
     /// Writes rows `start..start + rows` of the table that the tests query.
-    pub fn table(&self, name: &str, start: i32, rows: i32) -> PathBuf {
+    pub(crate) fn table(&self, name: &str, start: i32, rows: i32) -> PathBuf {
         let path = self.path(name);
         let format = Format::from_extension(Path::new(name)).unwrap();
         let batch = numbers(start, rows);
@@ -55,7 +53,7 @@ impl Place {
         path
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unlade"));
         command.args(arguments).current_dir(self.folder.path());
         // Nothing of the machine's own settings may reach the test.
@@ -66,7 +64,7 @@ impl Place {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(
             self.command(arguments)
                 .stdin(Stdio::null())
@@ -75,7 +73,7 @@ impl Place {
         )
     }
 
-    pub fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = self.command(arguments);
         Ran::of(
             command
@@ -86,7 +84,7 @@ impl Place {
         )
     }
 
-    pub fn run_fed(&self, input: &[u8], arguments: &[&str]) -> (Ran, Vec<u8>) {
+    pub(crate) fn run_fed(&self, input: &[u8], arguments: &[&str]) -> (Ran, Vec<u8>) {
         let mut command = self.command(arguments);
         command
             .stdin(Stdio::piped())
@@ -105,7 +103,7 @@ impl Place {
     }
 
     /// All rows of a file.
-    pub fn read(&self, name: &str) -> Vec<RecordBatch> {
+    pub(crate) fn read(&self, name: &str) -> Vec<RecordBatch> {
         let scan = Scan::open(&[Input::File(self.path(name))], ScanOptions::default()).unwrap();
         let columns: Vec<usize> = (0..scan.schema().fields().len()).collect();
         scan.into_reader(&columns, None)
@@ -126,14 +124,14 @@ impl Ran {
 
     /// That it succeeded; its standard output.
     #[track_caller]
-    pub fn success(self) -> String {
+    pub(crate) fn success(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.err);
         self.out
     }
 
     /// That it failed with this code and said all of this.
     #[track_caller]
-    pub fn failure(self, code: i32, words: &[&str]) -> String {
+    pub(crate) fn failure(self, code: i32, words: &[&str]) -> String {
         assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
         for word in words {
             assert!(
@@ -147,7 +145,7 @@ impl Ran {
 }
 
 /// `n` ascending, `square` of it as a bigint, `even` null where it is odd, a name.
-pub fn numbers(start: i32, rows: i32) -> RecordBatch {
+pub(crate) fn numbers(start: i32, rows: i32) -> RecordBatch {
     let range = start..start + rows;
     let n: ArrayRef = Arc::new(Int32Array::from_iter_values(range.clone()));
     let square: ArrayRef = Arc::new(Int64Array::from_iter_values(
@@ -164,7 +162,7 @@ pub fn numbers(start: i32, rows: i32) -> RecordBatch {
 }
 
 /// The values of an `Int32` column over all batches.
-pub fn int32(batches: &[RecordBatch], column: &str) -> Vec<Option<i32>> {
+pub(crate) fn int32(batches: &[RecordBatch], column: &str) -> Vec<Option<i32>> {
     batches
         .iter()
         .flat_map(|batch| {

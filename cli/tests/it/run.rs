@@ -1,11 +1,9 @@
 //! `unlade run`: what goes in comes out filtered and projected, and nothing is half-written.
 
-mod support;
-
 use std::io::Read;
 use std::process::Stdio;
 
-use support::{Place, int32, numbers};
+use crate::support::{Place, int32, numbers};
 use unlade_ingest::{Format, Sink, Target};
 
 #[test]
