@@ -2,8 +2,8 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`bench`] | measurements beside the peers and the machine's floors |
-//! | [`test`] | every check that a change must pass |
+//! | [`mod@bench`] | measurements beside the peers and the machine's floors |
+//! | [`mod@test`] | every check that a change must pass |
 //! | [`step`] | one command, its outcome and its time |
 //! | [`tools`] | tools that are installed when they are missing |
 

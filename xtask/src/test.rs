@@ -41,13 +41,7 @@ fn rest() -> Vec<Ended> {
         step("documentation", || {
             cargo_with(
                 &[("RUSTDOCFLAGS", "-D warnings")],
-                &[
-                    "doc",
-                    "--workspace",
-                    "--no-deps",
-                    "--document-private-items",
-                    "--quiet",
-                ],
+                &["doc", "--workspace", "--no-deps", "--quiet"],
             )
         }),
         step("models of concurrency", loom),

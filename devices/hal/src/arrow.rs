@@ -1,6 +1,6 @@
 //! Arrow arrays in and out, without a copy.
 //!
-//! [`ColumnView::of`] looks at an array's buffers as a device takes them; [`array`] makes an array
+//! [`ColumnView::of`] looks at an array's buffers as a device takes them; [`fn@array`] makes an array
 //! of buffers that a device has written. Neither copies, nor allocates more than the array itself.
 //!
 //! ```
