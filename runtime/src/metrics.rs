@@ -1,9 +1,24 @@
-//! Counters and histograms, by way of the `metrics` facade.
+//! Counters, gauges and histograms, by way of the `metrics` facade. This is the table of all names.
 //!
-//! Handles are looked up once per kernel. Names: `unlade_batches_total`, `unlade_rows_in_total`,
-//! `unlade_rows_out_total`, `unlade_bytes_in_total`, `unlade_bytes_out_total`,
-//! `unlade_bytes_copied_total`, `unlade_retries_total`, `unlade_errors_total` and
-//! `unlade_batch_seconds`, all with the label `device`.
+//! | name | kind | label | what |
+//! |---|---|---|---|
+//! | `unlade_batches_total` | counter | `device` | batches that have a result |
+//! | `unlade_rows_in_total`, `unlade_rows_out_total` | counter | `device` | their rows |
+//! | `unlade_bytes_in_total`, `unlade_bytes_out_total` | counter | `device` | bytes read, bytes of results |
+//! | `unlade_bytes_copied_total` | counter | `device` | payload bytes written while compacting |
+//! | `unlade_retries_total` | counter | `device` | work repeated after a fault or for want of memory |
+//! | `unlade_errors_total` | counter | `device` | batches that have an error |
+//! | `unlade_batch_seconds` | histogram | `device` | from hand-over to result, on the wall clock |
+//! | `unlade_device_jobs_total` | counter | `device` | turns on a device that ended well |
+//! | `unlade_device_losses_total` | counter | `device` | times that it was lost |
+//! | `unlade_device_in_flight`, `unlade_device_waiting` | gauge | `device` | turns taken, turns waited for |
+//! | `unlade_pool_exhausted_total` | counter | | requests that got no memory |
+//! | `unlade_pool_beyond_reserve_total`, `unlade_pool_beyond_reserve_bytes_total` | counter | | leases beyond the reserve, and their bytes |
+//! | `unlade_pool_wait_seconds` | histogram | | how long requests for memory waited |
+//! | `unlade_pool_reserve_bytes`, `..._free_bytes`, `..._cached_bytes`, `..._leased_bytes`, `..._peak_bytes` | gauge | | as of the last `Runtime::memory` |
+//! | `unlade_pool_waiting` | gauge | | requests waiting, as of then |
+//!
+//! Handles of batches are looked up once per kernel, those of devices once per runtime.
 
 use std::sync::Arc;
 

@@ -32,6 +32,7 @@ mod cache;
 mod central;
 mod class;
 mod ledger;
+mod metrics;
 #[cfg(all(test, loom))]
 mod model;
 mod session;
@@ -139,8 +140,12 @@ impl Pool {
     }
 
     /// How the pool is used at the moment.
+    ///
+    /// The same figures go to the gauges of the `metrics` facade.
     pub fn status(&self) -> PoolStatus {
-        self.core.status()
+        let status = self.core.status();
+        metrics::publish(&status);
+        status
     }
 }
 
@@ -194,6 +199,7 @@ impl Core {
     }
 
     fn exhausted(&self, sizes: &[u64]) -> Exhausted {
+        metrics::exhausted();
         let state = self.central.state();
         Exhausted {
             asked: sizes
@@ -206,6 +212,7 @@ impl Core {
 
     /// Memory beyond the reserve, of exactly this length.
     fn allocate(&self, memory: Memory, len: u64) -> Option<Lease> {
+        metrics::beyond_reserve(len);
         match memory {
             Memory::Any => Lease::pageable(len).ok(),
             Memory::Pinned => {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use unlade_hal::{Home, Lease};
 
@@ -11,6 +11,7 @@ use super::cache::{self, Shared};
 use super::central::{Ask, Grant};
 use super::class::Class;
 use super::ledger::{SessionId, Source, Use};
+use super::metrics;
 use super::{Core, Pool};
 use crate::error::Exhausted;
 use crate::sync::{Mutex, lock};
@@ -117,10 +118,10 @@ impl Session {
             Some(grants) => grants,
             None => {
                 core.pool.reclaim();
-                core.pool
-                    .central
-                    .acquire(&ask)
-                    .map_err(|_refused| exhausted())?
+                let start = request.wait.map(|_| Instant::now());
+                let granted = core.pool.central.acquire(&ask);
+                start.into_iter().for_each(metrics::waited);
+                granted.map_err(|_refused| exhausted())?
             }
         };
         let mut grants = grants.into_iter();
