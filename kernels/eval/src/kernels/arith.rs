@@ -185,7 +185,7 @@ struct Overflow<Op, T>(PhantomData<(Op, T)>);
 impl<Op: OverflowFn<T>, T: Integer> Kernel for Overflow<Op, T> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        test2::<I, T>(step, frame, &Overflow::<Op, T>(PhantomData));
+        test2::<I, T, _>(step, frame, &Overflow::<Op, T>(PhantomData));
     }
 }
 

@@ -176,6 +176,9 @@ trait Test1<A> {
 
 /// What a kernel asks of 64 rows of two operands. `test` must be `#[inline(always)]`.
 trait Test2<A> {
+    /// Whether a scalar on the left is common enough for a loop of its own.
+    const SCALAR_FIRST: bool = false;
+
     fn test<I: Isa>(&self, lhs: Chunk<'_, A>, rhs: Chunk<'_, A>) -> u64;
 }
 
@@ -235,9 +238,9 @@ fn test1<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl
     frame.put_mask(step.to, taken);
 }
 
-/// Computes a mask, 64 rows at a time, from two operands of one type; in two loops, as [`map2`].
+/// Computes a mask, 64 rows at a time, from two operands of one type; in few loops, as [`map2`].
 #[inline(always)]
-fn test2<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl Test2<A>) {
+fn test2<I: Isa, A: Element, T: Test2<A>>(step: &Step, frame: &mut Frame<'_, '_>, test: &T) {
     let (rows, negate) = (frame.rows, step.negate);
     let mut taken = frame.take_mask(step.to);
     let words = &mut taken.words[..rows.div_ceil(WORD)];
@@ -250,6 +253,12 @@ fn test2<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl
             chunk!(let lhs = lhs, index, WORD);
             test.test::<I>(lhs, Chunk::Splat(rhs))
         }),
+        (Operand::Scalar(lhs), Operand::Rows(rhs)) if T::SCALAR_FIRST => {
+            each_word!(rows, words, negate, |index| {
+                chunk!(let rhs = rhs, index, WORD);
+                test.test::<I>(Chunk::Splat(lhs), rhs)
+            })
+        }
         _ => {
             blocks!(let lhs = lhs, WORD);
             blocks!(let rhs = rhs, WORD);
