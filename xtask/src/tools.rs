@@ -12,9 +12,24 @@ const CARGO_DENY: &str = "0.20.2";
 /// The other target that everything must compile for.
 pub(crate) const AARCH64: &str = "aarch64-unknown-linux-gnu";
 
-/// Makes the standard library of the other target available.
+/// Makes the standard library of the other target available, and the C compiler that the
+/// compression libraries are built with.
 pub(crate) fn aarch64() -> Result<(), String> {
-    quietly(command("rustup", &["target", "add", AARCH64]))
+    quietly(command("rustup", &["target", "add", AARCH64]))?;
+    let compiler = || quietly(command("aarch64-linux-gnu-gcc", &["--version"]));
+    if compiler().is_err() {
+        println!("    installing gcc-aarch64-linux-gnu");
+        // Works for root on Debian and its kin; elsewhere the error below says what is missing.
+        let _ = quietly(command("apt-get", &["update"]));
+        let packages = [
+            "install",
+            "--yes",
+            "gcc-aarch64-linux-gnu",
+            "libc6-dev-arm64-cross",
+        ];
+        let _ = quietly(command("apt-get", &packages));
+    }
+    compiler()
 }
 
 /// Makes Miri available.
