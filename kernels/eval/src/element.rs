@@ -16,22 +16,26 @@ pub(crate) unsafe trait Plain: Copy + Default + 'static {}
 #[inline(always)]
 pub(crate) fn typed<T: Plain>(bytes: &[u8]) -> Option<&[T]> {
     let pointer = bytes.as_ptr().cast::<T>();
+    if !pointer.is_aligned() {
+        return None;
+    }
+    let count = bytes.len() / size_of::<T>();
     // SAFETY: aligned as just checked; the length in values is rounded down, so that the view
     // lies within the bytes and shares their borrow; every bit pattern is a `T`, as `Plain` says.
-    pointer
-        .is_aligned()
-        .then(|| unsafe { std::slice::from_raw_parts(pointer, bytes.len() / size_of::<T>()) })
+    Some(unsafe { std::slice::from_raw_parts(pointer, count) })
 }
 
 /// [`typed`], to write.
 #[inline(always)]
 pub(crate) fn typed_mut<T: Plain>(bytes: &mut [u8]) -> Option<&mut [T]> {
+    let count = bytes.len() / size_of::<T>();
     let pointer = bytes.as_mut_ptr().cast::<T>();
-    // SAFETY: as in `typed`; the borrow is exclusive, and without padding every `T` written
-    // leaves initialised bytes behind.
-    pointer
-        .is_aligned()
-        .then(|| unsafe { std::slice::from_raw_parts_mut(pointer, bytes.len() / size_of::<T>()) })
+    if !pointer.is_aligned() {
+        return None;
+    }
+    // SAFETY: as in `typed`; the borrow is exclusive, nothing else is taken from it any more, and
+    // without padding every `T` written leaves initialised bytes behind.
+    Some(unsafe { std::slice::from_raw_parts_mut(pointer, count) })
 }
 
 /// Views values as bytes, to write.
