@@ -112,3 +112,90 @@ fn divide<R: Round>(arg: i128, power: i128) -> i128 {
     let quotient = arg / power;
     quotient + R::correction(arg - quotient * power, power)
 }
+
+#[cfg(test)]
+mod tests {
+    use unlade_program::{Column, Output, Program, Val};
+
+    use super::*;
+    use crate::element::typed_bytes_mut;
+    use crate::{ColumnRef, Executable, Inputs, OutputMut, Outputs, SLACK, Scratch, run};
+
+    fn rescaled(args: &mut [i128], by: i8, rounding: Rounding) -> Vec<i128> {
+        let program = Program {
+            columns: vec![Column {
+                ty: Ty::I128,
+                nullable: false,
+            }],
+            insts: vec![
+                Inst::Load { column: 0 },
+                Inst::Rescale {
+                    arg: Val(0),
+                    by,
+                    rounding,
+                },
+            ],
+            outputs: vec![Output {
+                value: Val(1),
+                valid: None,
+            }],
+            ..Program::default()
+        };
+        unlade_program::verify(&program).expect("test programs are well formed");
+        let rows = args.len();
+        let mut found = vec![0; rows + SLACK];
+        let inputs = Inputs {
+            rows,
+            columns: &[ColumnRef {
+                values: typed_bytes_mut(args),
+                bit_offset: 0,
+                validity: None,
+            }],
+            params: &[],
+            tables: &[],
+            sets: &[],
+        };
+        let mut outputs = Outputs {
+            mask: None,
+            columns: &mut [OutputMut {
+                values: typed_bytes_mut(&mut found),
+                validity: None,
+            }],
+        };
+        let executable = Executable::new(&program);
+        run(&executable, &inputs, &mut outputs, &mut Scratch::new()).expect("nothing traps");
+        found.truncate(rows);
+        found
+    }
+
+    /// Of random values hardly one is exactly a half.
+    #[test]
+    fn halves_and_what_is_next_to_them_are_rounded_as_asked() {
+        for digits in [1, 2, 17, 18, 19, 37, 38] {
+            let power = power_of_ten(digits);
+            let (mut args, mut wanted) = (Vec::new(), [const { Vec::new() }; 3]);
+            for whole in (0..=i128::MAX / power - 1).take(3) {
+                for nudge in [-1, 0, 1] {
+                    for sign in [1, -1] {
+                        args.push(sign * (whole * power + power / 2 + nudge));
+                        wanted[0].push(sign * (whole + i128::from(nudge >= 0)));
+                        wanted[1].push(sign * whole);
+                        wanted[2].push(sign * whole - i128::from(sign < 0));
+                    }
+                }
+            }
+            let roundings = [
+                Rounding::HalfAwayFromZero,
+                Rounding::Truncate,
+                Rounding::Floor,
+            ];
+            for (rounding, wanted) in roundings.into_iter().zip(wanted) {
+                let found = rescaled(&mut args, -digits, rounding);
+                assert_eq!(
+                    found, wanted,
+                    "{args:?} without {digits} digits, {rounding:?}"
+                );
+            }
+        }
+    }
+}
