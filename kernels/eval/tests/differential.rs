@@ -3,9 +3,11 @@
 use unlade_eval::{
     BitsRef, ColumnRef, Executable, Failure, Inputs, Level, OutputMut, Outputs, SLACK, Scratch,
 };
-use unlade_naive::generate::{Options, OwnedBits, OwnedInputs, Rng, random_inputs, random_program};
+use unlade_naive::generate::{
+    Options, OwnedBits, OwnedColumn, OwnedInputs, Rng, random_inputs, random_program,
+};
 use unlade_naive::{OutputColumn, RunError};
-use unlade_program::{Inst, MaskOp, Program, Ty, Val, cells};
+use unlade_program::{FloatOrder, Inst, MaskOp, Program, Ty, Val, cells};
 
 /// Fewer and shorter runs where each instruction is interpreted.
 const SCALE: usize = if cfg!(miri) { 1 } else { 12 };
@@ -47,6 +49,67 @@ fn random_programs_agree() {
             &mut rng,
             &format!("round {round}"),
         );
+    }
+}
+
+/// Of random floats hardly two are zeros of different signs, or NaNs.
+#[test]
+fn special_floats_compare_alike() {
+    let doubles = [
+        0.0,
+        1.0,
+        f64::MAX,
+        f64::INFINITY,
+        f64::NAN,
+        f64::from_bits(0x7ff0_0000_0000_0001),
+        f64::from_bits(1),
+    ];
+    let floats = [
+        0.0,
+        1.0,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+        f32::from_bits(0x7f80_0001),
+        f32::from_bits(1),
+    ];
+    let doubles = doubles.iter().flat_map(|&value| [value, -value]);
+    let floats = floats.iter().flat_map(|&value| [value, -value]);
+    compare_all_pairs("f64", &doubles.map(f64::to_le_bytes).collect::<Vec<_>>());
+    compare_all_pairs("f32", &floats.map(f32::to_le_bytes).collect::<Vec<_>>());
+}
+
+/// Compares every value with every other, in each order, both as rows.
+fn compare_all_pairs<const WIDTH: usize>(ty: &str, values: &[[u8; WIDTH]]) {
+    let mut rng = Rng::new(11);
+    let mut scratch = Scratch::new();
+    let column = |of: &dyn Fn(usize) -> [u8; WIDTH]| OwnedColumn {
+        values: OwnedBits {
+            bytes: (0..values.len() * values.len()).flat_map(of).collect(),
+            bit_offset: 0,
+        },
+        validity: None,
+    };
+    let inputs = OwnedInputs {
+        rows: (values.len() * values.len()) as u64,
+        columns: vec![
+            column(&|row| values[row / values.len()]),
+            column(&|row| values[row % values.len()]),
+        ],
+        params: Vec::new(),
+        tables: Vec::new(),
+        sets: Vec::new(),
+    };
+    for order in FloatOrder::ALL {
+        for op in ["eq", "ne", "lt", "le", "gt", "ge"] {
+            let text = format!(
+                "columns c0: {ty}, c1: {ty}\n%0 = load c0\n%1 = load c1\n\
+                 %2 = cmp.{op}.{} %0, %1\noutput %2\n",
+                order.name()
+            );
+            let program: Program = text.parse().expect("the text form of a program");
+            assert_agrees(&program, &inputs, &mut scratch, &mut rng, "all pairs");
+        }
     }
 }
 
