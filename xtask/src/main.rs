@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`mod@bench`] | measurements beside the peers and the machine's floors |
+//! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`mod@test`] | every check that a change must pass |
 //! | [`step`] | one command, its outcome and its time |
 //! | [`tools`] | tools that are installed when they are missing |
@@ -12,6 +13,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod mutants;
 mod step;
 mod test;
 mod tools;
@@ -35,6 +37,8 @@ enum Task {
     Test(test::Options),
     /// Measure beside arrow-rs, Polars, DuckDB and the machine's own floors
     Bench(bench::Options),
+    /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
+    Mutants(mutants::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
     let passed = match arguments.task {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Mutants(options) => mutants::run(&options),
     };
     if passed {
         ExitCode::SUCCESS

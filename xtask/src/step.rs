@@ -66,6 +66,14 @@ pub(crate) fn outcome(mut command: Command) -> Outcome {
     }
 }
 
+/// The test binary that cargo, asked for messages as JSON, says it built.
+pub(crate) fn test_binary(messages: &str) -> Option<String> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(str::to_owned))
+}
+
 /// Prints what came of the steps; whether none failed.
 pub(crate) fn summary(steps: &[Ended]) -> bool {
     println!("\n{:<28} {:>8}  outcome", "step", "seconds");

@@ -4,7 +4,9 @@ use std::process::Stdio;
 
 use clap::Args;
 
-use crate::step::{Ended, Outcome, cargo, cargo_with, command, outcome, step, summary};
+use crate::step::{
+    Ended, Outcome, cargo, cargo_with, command, outcome, step, summary, test_binary,
+};
 use crate::tools;
 
 /// What to leave out.
@@ -90,20 +92,12 @@ fn loom() -> Outcome {
         Ok(_) => return Outcome::Failed,
         Err(error) => return Outcome::NotRun(format!("{build:?}: {error}")),
     };
-    let Some(models) = executable(&String::from_utf8_lossy(&built)) else {
+    let Some(models) = test_binary(&String::from_utf8_lossy(&built)) else {
         return Outcome::Failed;
     };
     let mut models = command(&models, &["--quiet", "model"]);
     models.env("LOOM_MAX_PREEMPTIONS", "2");
     outcome(models)
-}
-
-/// The test binary that cargo says it built.
-fn executable(messages: &str) -> Option<String> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(str::to_owned))
 }
 
 fn miri() -> Outcome {

@@ -1,0 +1,427 @@
+//! The mutants: each a mistake that is easy to make, and the test that must notice it.
+//!
+//! A mutant names the text that it replaces as it stands in the file, so that the run fails, and
+//! says where, when the code has moved on and the table has not.
+
+use std::fmt;
+
+/// One mistake planted in one file.
+#[derive(Debug)]
+pub(crate) struct Mutant {
+    pub(crate) name: &'static str,
+    /// From the workspace's root.
+    pub(crate) file: &'static str,
+    /// Text that occurs in the file exactly once.
+    pub(crate) original: &'static str,
+    pub(crate) planted: &'static str,
+    /// The test that fails with it.
+    pub(crate) killer: Killer,
+    /// What a CPU must have to execute the place.
+    pub(crate) needs: Needs,
+}
+
+/// One test of one package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Killer {
+    /// The package's folder.
+    pub(crate) package: &'static str,
+    /// The file in its folder `tests`, or `None` for the tests in the library itself.
+    pub(crate) file: Option<&'static str>,
+    /// The test's whole name.
+    pub(crate) test: &'static str,
+}
+
+impl fmt::Display for Killer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folder = match self.file {
+            None => "src",
+            Some(_) => "tests",
+        };
+        write!(f, "{}/{folder}", self.package)?;
+        if let Some(file) = self.file {
+            write!(f, "/{file}")?;
+        }
+        write!(f, " {}", self.test)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    AnyCpu,
+    Avx2,
+    Avx512,
+}
+
+const fn library(package: &'static str, test: &'static str) -> Killer {
+    Killer {
+        package,
+        file: None,
+        test,
+    }
+}
+
+const fn integration(package: &'static str, file: &'static str, test: &'static str) -> Killer {
+    Killer {
+        package,
+        file: Some(file),
+        test,
+    }
+}
+
+const EXPR: &str = "kernels/expr";
+const PROGRAM: &str = "kernels/program";
+const EVAL: &str = "kernels/eval";
+
+/// Random queries, lowered, against the interpreter of trees.
+const TREES: Killer = integration(
+    EXPR,
+    "lowering",
+    "oracle::random_queries_mean_what_their_trees_mean",
+);
+/// Every operation of every type on special and random values, at every level of the machine,
+/// against the interpreter of programs.
+const CELLS: Killer = integration(EVAL, "differential", "every_cell_agrees");
+/// Random programs, likewise.
+const PROGRAMS: Killer = integration(EVAL, "differential", "random_programs_agree");
+const COMPACTION: Killer = library(
+    EVAL,
+    "compact::tests::values_of_every_width_are_compacted_at_every_level",
+);
+
+/// All of them, those of one file together so that little is built twice.
+pub(crate) const MUTANTS: &[Mutant] = &[
+    // The program's passes.
+    Mutant {
+        name: "cse-keeps-the-greatest-ordinal",
+        file: "kernels/program/src/passes/cse.rs",
+        original: "*ordinal = other.min(*ordinal);",
+        planted: "*ordinal = other.max(*ordinal);",
+        killer: library(
+            PROGRAM,
+            "passes::tests::equal_traps_merge_into_the_least_ordinal",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "cse-mirrors-less-to-greater-or-equal",
+        file: "kernels/program/src/passes/cse.rs",
+        original: "CompareOp::Lt => CompareOp::Gt,",
+        planted: "CompareOp::Lt => CompareOp::Ge,",
+        killer: library(PROGRAM, "passes::tests::integers_fold_and_floats_do_not"),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "fold-drops-a-certain-trap",
+        file: "kernels/program/src/passes/fold/mod.rs",
+        original: "if known(when, made) == Some(false) => Becomes::Nothing",
+        planted: "if known(when, made).is_some() => Becomes::Nothing",
+        killer: library(PROGRAM, "passes::tests::constants_are_computed"),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "fold-merges-casts-that-lose-bits",
+        file: "kernels/program/src/passes/fold/mod.rs",
+        original: "to.bits() <= middle.bits()",
+        planted: "to.bits() >= middle.bits()",
+        killer: library(PROGRAM, "passes::tests::negations_and_casts_fold"),
+        needs: Needs::AnyCpu,
+    },
+    // Lowering.
+    Mutant {
+        name: "or-is-false-where-one-side-is",
+        file: "kernels/expr/src/lower/logic.rs",
+        original: "Truth::Any(args) => every(args, false, builder),",
+        planted: "Truth::Any(args) => args.iter().fold(FALSE, |any, arg| {
+                let next = arg.is_false(builder);
+                builder.or(any, next)
+            }),",
+        killer: TREES,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "and-evaluates-its-right-side-where-the-left-is-false",
+        file: "kernels/expr/src/lower/logic.rs",
+        original: "self.operands_until(Decides::False, args, scope)?",
+        planted: "self.operands_until(Decides::True, args, scope)?",
+        killer: TREES,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "case-evaluates-a-branch-that-is-not-taken",
+        file: "kernels/expr/src/lower/logic.rs",
+        original: "self.value(value, &rows.only(met))?",
+        planted: "self.value(value, &rows)?",
+        killer: TREES,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "subtraction-never-overflows",
+        file: "kernels/expr/src/lower/arith.rs",
+        original: "ArithmeticOp::Sub => OverflowOp::Sub,",
+        planted: "ArithmeticOp::Sub => return FALSE,",
+        killer: TREES,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "the-dividend-is-checked-for-zero",
+        file: "kernels/expr/src/lower/arith.rs",
+        original: "self.is_zero(ty, rhs.value)",
+        planted: "self.is_zero(ty, lhs.value)",
+        killer: TREES,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "in-ignores-a-null-of-the-list",
+        file: "kernels/expr/src/lower/compare.rs",
+        original: "list.iter().any(|literal| literal.value.is_none())",
+        planted: "list.is_empty()",
+        killer: TREES,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-literal-beyond-the-type-is-on-the-other-side",
+        file: "kernels/expr/src/lower/compare.rs",
+        original: "ordering = Some(side.reverse())",
+        planted: "ordering = Some(side)",
+        killer: library(
+            EXPR,
+            "lower::tests::a_literal_beyond_the_narrow_type_decides_all_valid_rows",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "an-upper-bound-includes-its-limit",
+        file: "kernels/expr/src/lower/bounds.rs",
+        original: "self.lower(limit.saturating_sub(1))",
+        planted: "self.lower(limit)",
+        killer: library(
+            EXPR,
+            "lower::tests::anded_bounds_are_one_range_whatever_the_literals",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "unsigned-types-hold-negative-numbers",
+        file: "kernels/expr/src/narrow.rs",
+        original: "least <= other_least && other_greatest <= greatest",
+        planted: "least <= other_greatest && other_greatest <= greatest",
+        killer: integration(
+            EXPR,
+            "lowering",
+            "oracle::every_narrowed_comparison_means_what_the_wide_one_does",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "try-keeps-what-failed",
+        file: "kernels/expr/src/lower/mod.rs",
+        original: "self.builder.and_not(value.valid, failed)",
+        planted: "self.builder.or(value.valid, failed)",
+        killer: TREES,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "projections-trap-on-rows-filtered-out",
+        file: "kernels/expr/src/lower/mod.rs",
+        original: "everywhere.only(keep)",
+        planted: "everywhere.only(TRUE)",
+        killer: library(
+            EXPR,
+            "lower::tests::a_projection_traps_only_on_rows_that_the_filter_keeps",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "keys-of-nulls-are-checked",
+        file: "kernels/expr/src/lower/dictionary.rs",
+        original: "self.fail(outside, keys.valid, failure, scope);",
+        planted: "self.fail(outside, TRUE, failure, scope);",
+        killer: integration(
+            EXPR,
+            "lowering",
+            "keys::keys_of_null_rows_and_of_rows_that_nobody_asks_for_do_not_matter",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-decimal-may-have-one-digit-more",
+        file: "kernels/expr/src/lower/cast.rs",
+        original: "10i128.pow(precision.into()) - 1",
+        planted: "10i128.pow(precision.into())",
+        killer: integration(
+            EXPR,
+            "lowering",
+            "oracle::every_cast_means_what_the_table_says",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    // The evaluator.
+    Mutant {
+        name: "less-or-equal-is-less",
+        file: "kernels/eval/src/kernels/compare.rs",
+        original: "CompareOp::Le if linear => (Relation::Less, true, true),",
+        planted: "CompareOp::Le if linear => (Relation::Less, false, false),",
+        killer: CELLS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "bits-beyond-the-last-row-are-left",
+        file: "kernels/eval/src/kernels/mod.rs",
+        original: "*last &= $crate::mask::low_bits(rows % WORD);",
+        planted: "*last &= $crate::mask::low_bits(WORD);",
+        killer: PROGRAMS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "half-is-rounded-down",
+        file: "kernels/eval/src/kernels/decimal.rs",
+        original: "2 * remainder.unsigned_abs() >= divisor.unsigned_abs()",
+        planted: "2 * remainder.unsigned_abs() > divisor.unsigned_abs()",
+        killer: library(
+            EVAL,
+            "kernels::decimal::tests::halves_and_what_is_next_to_them_are_rounded_as_asked",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-set-misses-members",
+        file: "kernels/eval/src/kernels/lookup.rs",
+        original: "if at(first + half) <= value {",
+        planted: "if at(first + half) < value {",
+        killer: CELLS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "one-key-beyond-the-table-is-inside",
+        file: "kernels/eval/src/kernels/lookup.rs",
+        original: "T::clamped(last as i128)",
+        planted: "T::clamped(last as i128 + 1)",
+        killer: CELLS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "negative-integers-are-zero-extended",
+        file: "kernels/eval/src/kernels/cast.rs",
+        original: "from.is_signed() && from.bits() < to.bits()",
+        planted: "false",
+        killer: CELLS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-float-one-beyond-the-type-fits",
+        file: "kernels/eval/src/kernels/cast.rs",
+        original: "(whole < self.end)",
+        planted: "(whole <= self.end)",
+        killer: CELLS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-difference-keeps-its-nan",
+        file: "kernels/eval/src/element.rs",
+        original: "(self - other).canonical()",
+        planted: "self - other",
+        killer: CELLS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "negative-floats-are-ordered-backwards",
+        file: "kernels/eval/src/element.rs",
+        original: "bits ^ (((bits >> ($bits::BITS - 1)) as $bits) >> 1) as $key",
+        planted: "bits",
+        killer: CELLS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "spark-tells-zeros-apart",
+        file: "kernels/eval/src/element.rs",
+        original: "(self + 0.0).canonical().total_key()",
+        planted: "self.canonical().total_key()",
+        killer: integration(EVAL, "differential", "special_floats_compare_alike"),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-compacted-validity-is-all-true",
+        file: "kernels/eval/src/kernels/movement.rs",
+        original: "mask::extent(kept, words)",
+        planted: "Extent::All",
+        killer: PROGRAMS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-late-trap-names-the-row-among-those-kept",
+        file: "kernels/eval/src/kernels/logic.rs",
+        original: "MaskView::Some(keep) => nth_kept(keep, row),",
+        planted: "MaskView::Some(keep) => nth_kept(keep, row).min(row),",
+        killer: library(
+            EVAL,
+            "run::tests::a_trap_of_the_kept_rows_names_the_row_of_the_caller",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-mask-without-a-bit-in-common-is-empty",
+        file: "kernels/eval/src/frame.rs",
+        original: "if any == 0 {",
+        planted: "if any == 0 || all == 0 {",
+        killer: PROGRAMS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-tile-without-kept-rows-is-kept-whole",
+        file: "kernels/eval/src/run.rs",
+        original: "let kept = match view {
+        MaskView::None => 0,",
+        planted: "let kept = match view {
+        MaskView::None => frame.tile_rows,",
+        killer: PROGRAMS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "compaction-forgets-the-last-row",
+        file: "kernels/eval/src/compact/mod.rs",
+        original: "for value in &mut out[at..][..kept] {",
+        planted: "for value in &mut out[at..][..kept - 1] {",
+        killer: COMPACTION,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "compacted-bits-end-with-their-word",
+        file: "kernels/eval/src/compact/mod.rs",
+        original: "if shift + kept > WORD {",
+        planted: "if shift + kept > 2 * WORD {",
+        killer: PROGRAMS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "avx2-compacts-pairs-of-bytes-by-their-first",
+        file: "kernels/eval/src/isa/avx2.rs",
+        original: "_mm_add_epi8(order, _mm_set1_epi8(1))",
+        planted: "_mm_add_epi8(order, _mm_set1_epi8(0))",
+        killer: COMPACTION,
+        needs: Needs::Avx2,
+    },
+    Mutant {
+        name: "avx2-compares-unsigned-as-signed",
+        file: "kernels/eval/src/isa/avx2.rs",
+        original: "(_mm256_xor_si256(lhs, half), _mm256_xor_si256(rhs, half))",
+        planted: "(_mm256_or_si256(lhs, half), _mm256_or_si256(rhs, half))",
+        killer: CELLS,
+        needs: Needs::Avx2,
+    },
+    Mutant {
+        name: "avx512-compacts-half-of-wide-values",
+        file: "kernels/eval/src/isa/avx512.rs",
+        original: "_pdep_u64(selected, 0b101) as u8 * 3",
+        planted: "_pdep_u64(selected, 0b101) as u8",
+        killer: COMPACTION,
+        needs: Needs::Avx512,
+    },
+    Mutant {
+        name: "avx512-takes-equal-for-less",
+        file: "kernels/eval/src/isa/avx512.rs",
+        original: "compare::<_MM_CMPINT_LT, _CMP_LT_OQ, T>(lhs, rhs)",
+        planted: "compare::<_MM_CMPINT_LE, _CMP_LT_OQ, T>(lhs, rhs)",
+        killer: CELLS,
+        needs: Needs::Avx512,
+    },
+];
