@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use unlade::{Runtime, Semantics};
+use unlade::{Query, Runtime, Semantics};
 use unlade_benches::{ROWS, SLICES, Workload, floor, table, workloads};
-use unlade_expr::Query;
 
 fn filters(criterion: &mut Criterion) {
     let runtime = runtime(1);

@@ -3,6 +3,7 @@
 //! `batch/run` less `batch/evaluation` is the fixed cost: checks, buffers, arrays, receipt. The
 //! evaluation alone is the same program over the same columns into memory that is there already.
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -140,6 +141,14 @@ fn compiling(criterion: &mut Criterion) {
                 Executable::new(&lowered.program),
             )
         });
+    });
+    let shape = runtime
+        .compile(&query, &batch.schema(), &semantics)
+        .unwrap()
+        .shape();
+    let map = HashMap::from([(shape, ())]);
+    group.bench_function("look-up in a hash map", |bencher| {
+        bencher.iter(|| map.get(black_box(&shape)));
     });
     group.finish();
 }

@@ -105,25 +105,25 @@ fn fixed(rounds: &Rounds) -> Vec<Verdict> {
         Verdict {
             what: "batch of 4 columns: beyond evaluation".to_owned(),
             target: Target::AtMost(1500.0),
-            seen: rounds.difference("batch/runtime", "batch/evaluation"),
+            seen: rounds.difference("batch/run", "batch/evaluation"),
             unit: " ns",
         },
         Verdict {
             what: "compile of 10 nodes".to_owned(),
             target: Target::AtMost(30_000.0),
-            seen: rounds.figure("compile/tree-to-executable"),
+            seen: rounds.figure("compile/a fresh shape, without a cache"),
             unit: " ns",
         },
         Verdict {
-            what: "compile of a cached shape: beyond lowering".to_owned(),
+            what: "compile of a cached query".to_owned(),
             target: Target::AtMost(1000.0),
-            seen: rounds.difference("compile/runtime-cached", "compile/lowering"),
+            seen: rounds.figure("compile/same query"),
             unit: " ns",
         },
         Verdict {
             what: "look-up in a HashMap".to_owned(),
             target: Target::Shown,
-            seen: rounds.figure("compile/hash-map"),
+            seen: rounds.figure("compile/look-up in a hash map"),
             unit: " ns",
         },
     ];
