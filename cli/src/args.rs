@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Settings;
@@ -73,10 +74,16 @@ pub(crate) struct QueryArgs {
     pub(crate) inputs: Vec<String>,
     /// Columns to put out: expressions separated by commas, each with an optional `as NAME`; * is
     /// all columns
-    #[arg(long, value_name = "LIST", default_value = "*", long_help = SELECT_HELP)]
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "*",
+        long_help = SELECT_HELP,
+        allow_hyphen_values = true
+    )]
     pub(crate) select: String,
     /// Which rows to keep: those on which this is true
-    #[arg(long = "where", value_name = "EXPR")]
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
     pub(crate) filter: Option<String>,
     #[command(flatten)]
     pub(crate) rules: RuleArgs,
@@ -124,11 +131,14 @@ pub(crate) struct ResourceArgs {
     #[arg(long, value_name = "N", env = "UNLADE_BATCH_ROWS")]
     pub(crate) batch_rows: Option<usize>,
     /// Map input files and use them in place; trusts them not to shrink
-    #[arg(long, env = "UNLADE_MMAP")]
-    pub(crate) mmap: bool,
+    #[arg(long, env = "UNLADE_MMAP", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(crate) mmap: Option<bool>,
     /// Fail rather than run elsewhere what the device cannot
-    #[arg(long, env = "UNLADE_NO_FALLBACK")]
-    pub(crate) no_fallback: bool,
+    #[arg(long, env = "UNLADE_NO_FALLBACK", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true",
+        value_parser = BoolishValueParser::new())]
+    pub(crate) no_fallback: Option<bool>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -271,8 +281,8 @@ impl QueryArgs {
         resources.threads = resources.threads.or(settings.threads);
         resources.memory = resources.memory.take().or_else(|| settings.memory.clone());
         resources.batch_rows = resources.batch_rows.or(settings.batch_rows);
-        resources.mmap |= settings.mmap.unwrap_or(false);
-        resources.no_fallback |= settings.no_fallback.unwrap_or(false);
+        resources.mmap = resources.mmap.or(settings.mmap);
+        resources.no_fallback = resources.no_fallback.or(settings.no_fallback);
         Ok(self)
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use unlade::{DataError, Error};
 use unlade_ingest::IngestError;
 
-use crate::report::style;
+use crate::report::{self, style};
 
 /// Why a command ends without success. Each kind has an exit code.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Failure {
         };
         match &self {
             Failure::Closed => {}
-            other => eprintln!("{}: {other}", style::red("error")),
+            other => report::say(format_args!("{}: {other}", style::red("error"))),
         }
         ExitCode::from(code)
     }

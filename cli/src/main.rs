@@ -10,8 +10,6 @@
 //! | [`interrupt`] | Ctrl-C |
 
 #![forbid(unsafe_code)]
-// A command's output is what it prints.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
 mod commands;

@@ -7,6 +7,7 @@ pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod timeline;
 pub(crate) mod trace;
+pub(crate) mod zones;
 
 use std::io::Write;
 
@@ -38,4 +39,9 @@ pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
     out.write_all(text)
         .and_then(|()| out.flush())
         .map_err(|error| IngestError::io(&Place::Stdout, "write", error).into())
+}
+
+/// Writes a line to standard error; one that is closed or full is no reason to fail.
+pub(crate) fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

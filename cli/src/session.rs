@@ -101,7 +101,9 @@ pub(crate) fn expression_error(args: &QueryArgs, error: &ExprError) -> Failure {
 }
 
 fn refused(flag: &str, text: &str, error: &ExprError) -> Failure {
-    Failure::usage(format!("in {flag}: {}", error.render(text)))
+    let rendered = error.render(text);
+    let rendered = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+    Failure::usage(format!("in {flag}: {rendered}"))
 }
 
 /// How inputs are read.
@@ -115,7 +117,7 @@ pub(crate) fn scan_options(resources: &ResourceArgs) -> Result<ScanOptions, Fail
     Ok(ScanOptions {
         batch_rows,
         threads: threads(resources)?,
-        mmap: resources.mmap,
+        mmap: resources.mmap.unwrap_or(false),
     })
 }
 
@@ -137,7 +139,7 @@ pub(crate) fn runtime(resources: &ResourceArgs, trace: bool) -> Result<Runtime, 
     } else if let Some(memory) = machine_memory() {
         builder = builder.memory_budget(memory / 4);
     }
-    if resources.no_fallback {
+    if resources.no_fallback.unwrap_or(false) {
         builder = builder.fallback(Fallback::Forbid);
     }
     match resources.device.as_deref() {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::{FileWriter, StreamWriter};
@@ -16,6 +16,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::{IngestError, Place};
 use crate::format::Format;
+use crate::guard::guarded;
 
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
@@ -61,7 +62,8 @@ type Refusal = Arc<Mutex<Option<std::io::Error>>>;
 
 /// A file that does not have its name yet.
 struct Unfinished {
-    file: NamedTempFile,
+    /// Taken when it gets its name.
+    file: Option<NamedTempFile>,
     path: PathBuf,
 }
 
@@ -91,7 +93,7 @@ impl Sink {
             Target::File(path) => {
                 let unfinished =
                     Unfinished::beside(path).map_err(|e| IngestError::io(&place, "create", e))?;
-                let handle = unfinished.file.as_file().try_clone();
+                let handle = unfinished.handle();
                 let handle = handle.map_err(|e| IngestError::io(&place, "create", e))?;
                 (Box::new(handle), Some(unfinished))
             }
@@ -102,8 +104,21 @@ impl Sink {
             refusal: Arc::clone(&refusal),
         };
         let bytes = BufWriter::with_capacity(WRITE_BUFFER_BYTES, watched);
-        let writer = Writer::new(bytes, format, schema)
-            .map_err(|failure| failure.into_error(&place, format, &refusal))?;
+        if schema.fields().is_empty()
+            && format != Format::ArrowFile
+            && format != Format::ArrowStream
+        {
+            return Err(IngestError::Unwritable {
+                place,
+                format: format.name(),
+                message: "rows without columns; write Arrow, or put out a column".to_owned(),
+            });
+        }
+        let writer = guarded(&place, format.name(), || {
+            Writer::new(bytes, format, schema)
+                .map_err(|failure| failure.into_error(&place, format, &refusal))
+        })
+        .map_err(unwritable)?;
         Ok(Sink {
             place,
             format,
@@ -121,9 +136,13 @@ impl Sink {
     /// [`IngestError::Closed`].
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), IngestError> {
         self.rows += batch.num_rows() as u64;
-        self.writer
-            .write(batch)
-            .map_err(|failure| failure.into_error(&self.place, self.format, &self.refusal))
+        let (writer, place, format) = (&mut self.writer, &self.place, self.format);
+        guarded(place, format.name(), || {
+            writer
+                .write(batch)
+                .map_err(|failure| failure.into_error(place, format, &self.refusal))
+        })
+        .map_err(unwritable)
     }
 
     /// Rows written so far.
@@ -170,7 +189,12 @@ impl Writer {
             Format::ArrowStream => {
                 Writer::ArrowStream(Box::new(StreamWriter::try_new(bytes, schema)?))
             }
-            Format::Csv => Writer::Csv(Box::new(arrow_csv::Writer::new(bytes))),
+            Format::Csv => {
+                // The header is written with the first batch, which may be the only one.
+                let mut writer = arrow_csv::Writer::new(bytes);
+                writer.write(&RecordBatch::new_empty(schema.clone().into()))?;
+                Writer::Csv(Box::new(writer))
+            }
         })
     }
 
@@ -221,6 +245,11 @@ impl Watched {
 }
 
 impl Unfinished {
+    fn handle(&self) -> std::io::Result<File> {
+        let file = self.file.as_ref().expect("it does not have its name yet");
+        file.as_file().try_clone()
+    }
+
     fn beside(path: PathBuf) -> std::io::Result<Self> {
         use std::os::unix::fs::PermissionsExt;
         // A symbolic link keeps pointing where it points: the file it names is replaced.
@@ -234,16 +263,47 @@ impl Unfinished {
             .prefix(".unlade-")
             .permissions(std::fs::Permissions::from_mode(mode))
             .tempfile_in(folder)?;
-        Ok(Unfinished { file, path })
+        unfinished().push(file.path().to_owned());
+        Ok(Unfinished {
+            file: Some(file),
+            path,
+        })
     }
 
-    fn keep(self) -> std::io::Result<()> {
-        self.file.as_file().sync_all()?;
-        self.file
-            .persist(&self.path)
-            .map(drop)
-            .map_err(|failed| failed.error)
+    fn keep(mut self) -> std::io::Result<()> {
+        let file = self.file.take().expect("it is kept once");
+        let temporary = file.path().to_owned();
+        file.as_file().sync_all()?;
+        let kept = file.persist(&self.path);
+        forget(&temporary);
+        kept.map(drop).map_err(|failed| failed.error)
     }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            forget(file.path());
+        }
+    }
+}
+
+/// Removes the files of this process that do not have their names yet. For a process that is about
+/// to end without unwinding, as one does that is told to by a signal.
+pub fn abandon_unfinished() {
+    for path in unfinished().drain(..) {
+        // What is gone already needs no removing.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn forget(path: &Path) {
+    unfinished().retain(|other| other != path);
 }
 
 /// What a writer said, in its own words.
@@ -296,6 +356,22 @@ impl Failure {
             format: format.name(),
             message,
         }
+    }
+}
+
+/// A writer that panics has met a type that it does not know: nothing was damaged.
+fn unwritable(error: IngestError) -> IngestError {
+    match error {
+        IngestError::Corrupt {
+            place,
+            format,
+            message,
+        } => IngestError::Unwritable {
+            place,
+            format,
+            message: format!("a column of these: {message}"),
+        },
+        other => other,
     }
 }
 

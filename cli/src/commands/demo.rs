@@ -63,21 +63,27 @@ pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> 
     let path = folder.join("lineitem.parquet");
     let said = verbosity > Verbosity::Quiet;
     if said {
-        eprintln!(
+        report::say(format_args!(
             "making TPC-H lineitem at scale {} in {}",
             args.scale,
             path.display()
-        );
+        ));
     }
     make(&path, args.scale, verbosity)?;
     let batches = read(&path)?;
+    if batches.is_empty() {
+        return Err(Failure::usage(format!(
+            "--scale {} makes no rows",
+            args.scale
+        )));
+    }
     let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
 
     let mut lines = Vec::new();
     for case in &CASES {
         let expected = of_peer(case, &batches)?;
         if said {
-            eprintln!("{}: where {}", case.name, case.filter);
+            report::say(format_args!("{}: where {}", case.name, case.filter));
         }
         for device in unlade::discover() {
             crate::interrupt::check()?;
@@ -105,10 +111,10 @@ pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> 
     ];
     report::print(format!("{}\n", table(&header, &lines)).as_bytes())?;
     if said {
-        eprintln!(
+        report::say(format_args!(
             "{} rows; all results equal each other's and arrow-rs's, bit for bit",
             grouped(rows)
-        );
+        ));
     }
     Ok(())
 }

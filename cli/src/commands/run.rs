@@ -9,7 +9,8 @@ use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use unlade::{Error, Kernel, Output, Receipt, Runtime, TraceEvent};
 use unlade_ingest::{
-    BatchReader, Format, IngestError, Location, MappedFiles, Pruning, Scan, ScanStats, Sink, Target,
+    BatchReader, Format, IngestError, Input, Location, MappedFiles, Pruning, Scan, ScanStats, Sink,
+    Target,
 };
 
 use crate::args::{FormatChoice, QueryArgs, RunArgs};
@@ -17,7 +18,7 @@ use crate::error::{self, Failure};
 use crate::interrupt;
 use crate::report::receipts::ReceiptsFile;
 use crate::report::table::{bytes, duration, grouped, rate};
-use crate::report::{self, Verbosity, progress};
+use crate::report::{self, Verbosity, progress, zones};
 use crate::session;
 
 /// Rows of a table on the terminal, unless `--limit` says otherwise.
@@ -27,13 +28,15 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     interrupt::watch()?;
     // What cannot be written is found out before anything is read.
     let destination = Destination::choose(&args)?;
+    refuse_clashes(&args)?;
     let traced = args.trace.is_some() || args.timeline.is_some();
     let runtime = session::runtime(&args.query.resources, traced)?;
     let plan = Plan::make(&args.query, &runtime)?;
     if args.explain {
-        eprintln!("{}", plan.kernel.explain());
+        report::say(format_args!("{}", plan.kernel.explain()));
     }
     let mapped = plan.mapped.clone();
+    let total = plan.total;
     let mut sink = destination.open(plan.kernel.schema())?;
     let mut receipts = ReceiptsFile::new();
 
@@ -60,17 +63,25 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     if verbosity > Verbosity::Quiet {
         let pruned = match summary.stats.pruned {
             0 => String::new(),
+            1 => ", a row group skipped by its statistics".to_owned(),
             pruned => format!(", {pruned} row groups skipped by their statistics"),
         };
-        eprintln!(
-            "kept {} of {} rows in {} on {} ({}, {} in){pruned}",
+        let devices = match summary.devices.as_slice() {
+            [] => String::new(),
+            devices => format!(" on {}", devices.join(", ")),
+        };
+        let rows = match total {
+            Some(total) if args.limit.is_none() => total,
+            _ => summary.rows_in,
+        };
+        report::say(format_args!(
+            "kept {} of {} rows in {}{devices} ({}, {} in){pruned}",
             grouped(summary.rows_out),
-            grouped(summary.rows_in),
+            grouped(rows),
             duration(elapsed),
-            summary.devices.join(", "),
             rate(summary.rows_in as f64 / elapsed.as_secs_f64().max(1e-9)),
             bytes(summary.bytes_in),
-        );
+        ));
     }
     Ok(())
 }
@@ -80,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) kernel: Kernel,
     reader: BatchReader,
     mapped: MappedFiles,
+    /// Rows of all inputs, if every one says how many it has.
+    total: Option<u64>,
 }
 
 impl Plan {
@@ -109,12 +122,23 @@ impl Plan {
         let mut columns = over_all.input_columns();
         columns.sort_unstable();
         let pruning = Pruning::of(over_all.checked());
+        let total = scan.rows();
+        let narrow = scan.schema().project(&columns).map(SchemaRef::new);
+        let kernel = match narrow.ok().map(|schema| compile(&schema)) {
+            Some(Ok(kernel)) => kernel,
+            // The text names a column that nothing depends on, as in `a = null`: then all are
+            // read, so that the names are there.
+            _ => {
+                columns = (0..scan.schema().fields().len()).collect();
+                over_all
+            }
+        };
         let reader = scan.into_reader(&columns, Some(&pruning))?;
-        let kernel = compile(&reader.schema())?;
         Ok(Plan {
             kernel,
             reader,
             mapped,
+            total,
         })
     }
 }
@@ -303,7 +327,6 @@ impl Destination {
                 "{format} is not for reading on a terminal; redirect it or write a file with -o"
             )));
         }
-        refuse_input_as_output(args, &target)?;
         Ok(Destination::Sink { target, format })
     }
 
@@ -315,6 +338,13 @@ impl Destination {
                 wanted: rows,
                 rows: 0,
             },
+            Destination::Sink {
+                target,
+                format: Format::Csv,
+            } => {
+                let schema = zones::schema_with_offsets(schema);
+                Out::Text(Box::new(Sink::create(target, Format::Csv, &schema)?))
+            }
             Destination::Sink { target, format } => {
                 Out::Sink(Box::new(Sink::create(target, format, schema)?))
             }
@@ -334,21 +364,54 @@ fn format_of(choice: FormatChoice) -> Result<Format, Failure> {
     }
 }
 
-/// Replacing a mapped input while it is read would end in SIGBUS, and replacing any is a mistake.
-fn refuse_input_as_output(args: &RunArgs, target: &Target) -> Result<(), Failure> {
-    let Target::File(output) = target else {
-        return Ok(());
-    };
-    let Ok(output) = std::fs::canonicalize(output) else {
-        return Ok(());
-    };
-    if !output.is_file() {
-        return Ok(());
-    }
-    for input in &args.query.inputs {
-        if std::fs::canonicalize(Path::new(input)).is_ok_and(|input| input == output) {
-            return Err(Failure::usage(format!("{input} is both input and output")));
+/// Replacing an input while it is read, or one result by another, is a mistake; so is a folder that
+/// is not there, which is better said before the work than after it.
+fn refuse_clashes(args: &RunArgs) -> Result<(), Failure> {
+    let mut taken: Vec<(PathBuf, String)> = Vec::new();
+    for input in session::inputs(&args.query.inputs)? {
+        if let Input::File(path) = input {
+            let name = path.display().to_string();
+            taken.push((
+                std::fs::canonicalize(&path).unwrap_or(path),
+                format!("the input {name}"),
+            ));
         }
+    }
+    let output = args
+        .output
+        .as_deref()
+        .filter(|output| *output != "-")
+        .map(Path::new);
+    let written = [
+        ("--output", output),
+        ("--receipts", args.receipts.as_deref()),
+        ("--trace", args.trace.as_deref()),
+        ("--timeline", args.timeline.as_deref()),
+    ];
+    for (flag, path) in written {
+        let Some(path) = path else { continue };
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+            continue; // a device or a pipe, which several may write
+        }
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let file = path.file_name().filter(|_| !path.is_dir());
+        let (Ok(folder), Some(file)) = (std::fs::canonicalize(folder), file) else {
+            let shown = path.display();
+            return Err(Failure::file(format!(
+                "{shown}: {flag} names no file in an existing folder"
+            )));
+        };
+        let place = std::fs::canonicalize(path).unwrap_or_else(|_| folder.join(file));
+        if let Some((_, other)) = taken.iter().find(|(other, _)| *other == place) {
+            return Err(Failure::usage(format!(
+                "{flag} {} would overwrite {other}",
+                path.display()
+            )));
+        }
+        taken.push((place, format!("what {flag} writes")));
     }
     Ok(())
 }
@@ -362,12 +425,19 @@ enum Out {
         rows: u64,
     },
     Sink(Box<Sink>),
+    /// A format that spells times out.
+    Text(Box<Sink>),
 }
 
 impl Out {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match self {
             Out::Sink(sink) => Ok(sink.write(batch)?),
+            Out::Text(sink) => {
+                let batch = zones::with_offsets(batch)
+                    .map_err(|error| Failure::usage(format!("cannot spell times out: {error}")))?;
+                Ok(sink.write(&batch)?)
+            }
             Out::Table {
                 batches,
                 wanted,
@@ -386,7 +456,7 @@ impl Out {
 
     fn finish(self) -> Result<(), Failure> {
         match self {
-            Out::Sink(sink) => Ok(sink.finish()?),
+            Out::Sink(sink) | Out::Text(sink) => Ok(sink.finish()?),
             Out::Table {
                 schema,
                 batches,
@@ -398,14 +468,18 @@ impl Out {
                 } else {
                     batches
                 };
-                let table = arrow_cast::pretty::pretty_format_batches(&batches)
+                let table = batches
+                    .iter()
+                    .map(zones::with_offsets)
+                    .collect::<Result<Vec<_>, _>>()
+                    .and_then(|batches| arrow_cast::pretty::pretty_format_batches(&batches))
                     .map_err(|error| Failure::usage(format!("cannot show the rows: {error}")))?;
                 report::print(format!("{table}\n").as_bytes())?;
                 if rows > wanted {
-                    eprintln!(
+                    report::say(format_args!(
                         "{} more rows; --limit shows more, -o FILE writes all",
                         grouped(rows - wanted)
-                    );
+                    ));
                 }
                 Ok(())
             }

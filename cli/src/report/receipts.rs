@@ -53,7 +53,8 @@ impl ReceiptsFile {
         self.receipts.push(receipt);
     }
 
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+    pub(crate) fn write(&mut self, path: &Path) -> Result<(), Failure> {
+        self.receipts.sort_by_key(|receipt| receipt.batch);
         json::write(path, self)
     }
 }

@@ -2,6 +2,9 @@
 
 use std::io::Read;
 use std::process::Stdio;
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, TimestampMillisecondArray};
 
 use crate::support::{Place, int32, numbers};
 use unlade_ingest::{Format, Sink, Target};
@@ -269,8 +272,109 @@ fn wrong_queries_point_at_the_place() {
         .failure(2, &["out.xlsx", ".parquet"]);
     place
         .run(&["run", "in.parquet", "-o", "in.parquet"])
-        .failure(2, &["both input and output"]);
+        .failure(2, &["would overwrite the input"]);
     assert_eq!(place.files(), ["in.parquet"]);
+}
+
+#[test]
+fn columns_that_nothing_depends_on_may_be_named() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    let kept = |filter: &str| {
+        let words = [
+            "run",
+            "in.parquet",
+            "--select",
+            "n",
+            "--where",
+            filter,
+            "--format",
+            "csv",
+        ];
+        place.run(&words).success().lines().count() - 1
+    };
+    assert_eq!(kept("square = null"), 0);
+    assert_eq!(kept("true or square = 1"), 10);
+    assert_eq!(kept("even = 99999999999 or n = 2"), 1);
+    assert_eq!(kept("coalesce(1, square) = 1"), 10);
+    assert_eq!(kept("-n < -7"), 2);
+}
+
+#[test]
+fn nothing_is_overwritten_by_a_report() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    let before = std::fs::read(place.path("in.parquet")).unwrap();
+    for report in ["--receipts", "--trace", "--timeline"] {
+        let refused = |words: &[&str], said: &str| {
+            let mut all = vec!["run", "in.parquet", "-o", "out.csv"];
+            all.extend(words);
+            place.run(&all).failure(2, &[report, said]);
+        };
+        refused(&[report, "in.parquet"], "the input in.parquet");
+        refused(&[report, "./out.csv"], "what --output writes");
+        place
+            .run(&["run", "in.parquet", report, "no/where.json"])
+            .failure(3, &["no/where.json"]);
+    }
+    assert_eq!(std::fs::read(place.path("in.parquet")).unwrap(), before);
+    assert_eq!(place.files(), ["in.parquet"]);
+}
+
+#[test]
+fn no_rows_still_have_a_header_and_times_in_utc_are_spelled_out() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    let csv = place
+        .run(&["run", "in.parquet", "--where", "n > 99", "--format", "csv"])
+        .success();
+    assert_eq!(csv, "n,square,even,Name\n");
+    let times = TimestampMillisecondArray::from(vec![0]).with_timezone("UTC");
+    let batch = RecordBatch::try_from_iter([("at", Arc::new(times) as _)]).unwrap();
+    let target = Target::File(place.path("times.arrow"));
+    let mut sink = Sink::create(target, Format::ArrowFile, &batch.schema()).unwrap();
+    sink.write(&batch).unwrap();
+    sink.finish().unwrap();
+    let csv = place
+        .run(&["run", "times.arrow", "--format", "csv"])
+        .success();
+    assert!(csv.contains("1970-01-01T00:00:00"), "{csv}");
+    assert!(
+        place
+            .run(&["run", "times.arrow"])
+            .success()
+            .contains("1970-01-01T00:00:00")
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_ends_a_wait_for_input() {
+    for signal in ["-INT", "-TERM"] {
+        let place = Place::new();
+        let mut command = place.command(&["run", "-", "-o", "out.parquet"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let waiting = child.stdin.take();
+        let pid = child.id().to_string();
+        // The signal may come before it is watched for: then it ends the process by itself.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::process::Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{signal}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("interrupted"),
+            "{signal}"
+        );
+        assert_eq!(place.files(), [""; 0]);
+        drop(waiting);
+    }
 }
 
 #[test]

@@ -189,7 +189,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "IS NULL",
         syntax: "x IS [NOT] NULL",
-        operands: "any",
+        operands: "any type that is computed with",
         result: BOOLEAN,
         nulls: NEVER_NULL,
         differs: "",
