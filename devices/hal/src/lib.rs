@@ -24,7 +24,6 @@
 //! # What is inside
 //! - the traits: [`Device`], [`Queue`], with [`DeviceInfo`], [`Capabilities`], [`Health`]
 //! - memory: [`Slab`], [`Lease`], [`Home`], [`HostPages`]; [`MappedFile`] for input
-//! - [`arrow`]: arrays in and out, without a copy
 //! - work: [`CommandList`], [`Command`], [`Slot`], [`Span`], [`Arg`], [`Executable`]
 //! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`]
 //! - for who implements a device: [`validate()`], [`borrow`]; for who uses one: [`check_written`]
@@ -34,7 +33,6 @@
 //! This crate is where host memory is handled, so it contains `unsafe` code; docs/UNSAFE.md lists
 //! the areas and what each relies on.
 
-pub mod arrow;
 mod clock;
 mod command;
 mod completion;
