@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::kernel::Output;
+use crate::runtime::Core;
 
 type Outcome = Result<Output, Error>;
 type Callback = Box<dyn FnOnce(Outcome) + Send>;
@@ -230,5 +231,34 @@ impl State {
             }
             State::Taken => panic!("a ticket was polled after it had given its result"),
         }
+    }
+}
+
+/// One of the tickets that may be outstanding.
+pub(crate) struct TicketPlace {
+    runtime: Arc<Core>,
+}
+
+impl TicketPlace {
+    pub(crate) fn take(runtime: &Arc<Core>) -> Result<Self, Error> {
+        let limit = runtime.options.max_tickets as u64;
+        let place = TicketPlace {
+            runtime: Arc::clone(runtime),
+        };
+        let outstanding = runtime.tickets.fetch_add(1, Ordering::Relaxed);
+        if outstanding >= limit {
+            return Err(Error::Limit {
+                what: "tickets not yet done; wait for one first",
+                asked: outstanding + 1,
+                limit,
+            });
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for TicketPlace {
+    fn drop(&mut self) {
+        self.runtime.tickets.fetch_sub(1, Ordering::Relaxed);
     }
 }

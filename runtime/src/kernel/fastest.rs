@@ -1,0 +1,117 @@
+//! Batches that go where placement predicts them to be done first, and probes of the others.
+
+use arrow_array::RecordBatch;
+
+use super::{KernelCore, Output};
+use crate::auto::{self, AutoRoute};
+use crate::device_plan::{DeviceFailure, Parts, Tally};
+use crate::error::Error;
+use crate::inline;
+use crate::placement::{DeviceIndex, Work};
+use crate::receipt::{Path, Reason, Receipt};
+
+impl KernelCore {
+    /// Runs a batch of the right schema where placement predicts it to be done first.
+    pub(super) fn run_where_fastest(
+        &self,
+        auto: &AutoRoute,
+        batch: &RecordBatch,
+        number: u64,
+    ) -> Result<Output, Error> {
+        let runtime = &self.runtime;
+        let work = auto.work(self.binding(), batch);
+        let Some(choice) = auto.choose(runtime, &work) else {
+            return self.run_inline(batch, number, Reason::OnlyCandidate, Path::Inline);
+        };
+        let reason = auto::reason(&choice);
+        let chosen = choice.candidates.iter().nth(choice.device.0);
+        let predicted = chosen.map(|candidate| candidate.terms.latency());
+        let mut output = match &auto.plans[choice.device.0] {
+            Some(plan) => {
+                let mut tally = Tally {
+                    reason: Some(reason),
+                    predicted,
+                    ..Tally::default()
+                };
+                let output = self.run_on_device(plan, batch, number, None, &mut tally)?;
+                if output.receipt.parts.iter().all(|part| part.completed) {
+                    let measured = Tally {
+                        parts: output.receipt.parts.clone(),
+                        ..Tally::default()
+                    };
+                    auto.ran_on_device(runtime, choice.device, &work, &measured);
+                }
+                auto.selected(output.receipt.rows_out, work.rows);
+                output
+            }
+            None => {
+                let output = self.run_inline(batch, number, reason, Path::Inline)?;
+                let Receipt {
+                    taken, rows_out, ..
+                } = output.receipt;
+                auto.ran_inline(runtime, choice.device, &work, taken, rows_out);
+                output
+            }
+        };
+        output.receipt.predicted = predicted;
+        if let Some(probe) = choice.probe {
+            self.probe(auto, batch, probe.device, probe.rows, &work);
+        }
+        Ok(output)
+    }
+
+    /// Runs the start of a batch on a device that was not chosen, to learn how fast it is by now.
+    fn probe(
+        &self,
+        auto: &AutoRoute,
+        batch: &RecordBatch,
+        device: DeviceIndex,
+        rows: u64,
+        work: &Work,
+    ) {
+        let runtime = &self.runtime;
+        let slot = &runtime.devices[device.0];
+        let rows = usize::try_from(rows)
+            .unwrap_or(usize::MAX)
+            .min(batch.num_rows());
+        let work = work.slice(rows as u64);
+        let slice = batch.slice(0, rows);
+        let Some(plan) = &auto.plans[device.0] else {
+            let start = runtime.clock.now();
+            if let Some(host) = &self.host
+                && let Some(executable) = host.executable.code()
+            {
+                let memory = &runtime.memory;
+                let done =
+                    inline::evaluate(executable, &host.binding, &self.checked, &slice, memory);
+                if let Ok(done) = done {
+                    let taken = runtime.clock.now().since(start);
+                    auto.ran_inline(runtime, device, &work, taken, done.rows_out as u64);
+                }
+            }
+            return;
+        };
+        let Some(permit) = runtime.enter(device.0, self.number, work.bytes_in) else {
+            return;
+        };
+        let Parts::Ready(parts) = plan.parts(runtime) else {
+            return;
+        };
+        let mut tally = Tally {
+            reason: Some(Reason::Probe),
+            ..Tally::default()
+        };
+        match plan.run(runtime, &parts, &self.checked, &slice, None, &mut tally) {
+            Ok(_) => {
+                permit.done();
+                auto.ran_on_device(runtime, device, &work, &tally);
+            }
+            Err(DeviceFailure::Fault(lost)) => {
+                slot.fault(&lost);
+                let _ended = permit.lost();
+            }
+            // A probe that fails for the data's sake says nothing of the device.
+            Err(_) => {}
+        }
+    }
+}

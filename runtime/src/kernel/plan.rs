@@ -1,0 +1,85 @@
+//! Compiled queries.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_schema::SchemaRef;
+use unlade_expr::{Checked, Dialect, Query, Semantics};
+use unlade_program::ShapeHash;
+
+use crate::bind::Binding;
+use crate::device_plan::DevicePlan;
+use crate::error::Error;
+use crate::metrics::KernelMetrics;
+use crate::receipt::Reason;
+use crate::route::{HostPlan, Route};
+use crate::runtime::Core;
+
+/// A compiled query. Kernels of one query share it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) checked: Checked,
+    pub(crate) dialect: Dialect,
+    pub(crate) shape: ShapeHash,
+    /// How the CPU runs it, if there is one.
+    pub(crate) host: Option<HostPlan>,
+    pub(crate) route: Route,
+    pub(crate) metrics: KernelMetrics,
+    /// Plans for devices on which data was found, at most one for each.
+    resident_plans: Mutex<Vec<Arc<DevicePlan>>>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        runtime: &Core,
+        query: &Query,
+        schema: &SchemaRef,
+        semantics: &Semantics,
+    ) -> Result<Self, Error> {
+        let checked = unlade_expr::check(query, schema, semantics)?;
+        // Without a CPU a device has to do it all.
+        let host = HostPlan::new(runtime, &checked);
+        let host_plan = host.as_ref().ok().map(|(host, _)| host);
+        let route = Route::choose(runtime, &checked, host_plan)?;
+        let (host, shape) = match (host, &route.device) {
+            (Ok((host, shape)), _) => (Some(host), shape),
+            (Err(_), Some(plan)) => (None, ShapeHash::of(&plan.binding.lowered.program)),
+            (Err(error), None) => return Err(error),
+        };
+        let device = host.as_ref().map(|host| &host.device);
+        Ok(Plan {
+            shape,
+            metrics: KernelMetrics::new(device.unwrap_or(&runtime.devices[0].name)),
+            host,
+            route,
+            dialect: semantics.dialect,
+            checked,
+            resident_plans: Mutex::default(),
+        })
+    }
+
+    /// What is bound for the CPU; without one, for the device.
+    pub(crate) fn binding(&self) -> &Binding {
+        let device = self.route.device.as_ref().map(|plan| &plan.binding);
+        let host = self.host.as_ref().map(|host| &host.binding);
+        host.or(device).expect("a kernel runs somewhere")
+    }
+
+    /// How the device on which data lies runs the query; lowered when first asked for.
+    pub(super) fn for_resident(
+        &self,
+        runtime: &Core,
+        slot: usize,
+    ) -> Result<Arc<DevicePlan>, Error> {
+        let mut plans = self
+            .resident_plans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans.iter().find(|plan| plan.slot == slot) {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = DevicePlan::new(runtime, slot, &self.checked, Reason::Resident)?;
+        let plan = Arc::new(plan);
+        plans.push(Arc::clone(&plan));
+        Ok(plan)
+    }
+}
