@@ -1,4 +1,4 @@
-//! One module per command.
+//! One module per command, and the plan that two of them share.
 
 pub(crate) mod completions;
 pub(crate) mod demo;
@@ -6,4 +6,5 @@ pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod functions;
+pub(crate) mod plan;
 pub(crate) mod run;

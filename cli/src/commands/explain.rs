@@ -1,7 +1,7 @@
 //! `unlade explain`: what run would do, and why.
 
 use crate::args::QueryArgs;
-use crate::commands::run::Plan;
+use crate::commands::plan::Plan;
 use crate::error::Failure;
 use crate::report;
 use crate::session;

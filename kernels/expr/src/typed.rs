@@ -205,9 +205,34 @@ impl Checked {
                 OutputColumn::Payload(_) => None,
             }))
     }
+
+    /// The input columns that the query names, ascending: what a reader must provide for the
+    /// query to be understood again. Lowering may find that it can do with fewer.
+    pub fn named_columns(&self) -> Vec<usize> {
+        let mut columns: Vec<usize> = self
+            .columns
+            .iter()
+            .filter_map(|column| match column {
+                OutputColumn::Payload(column) => Some(*column),
+                OutputColumn::Computed(_) => None,
+            })
+            .collect();
+        self.trees()
+            .for_each(|tree| tree.collect_columns(&mut columns));
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
 }
 
 impl Typed {
+    fn collect_columns(&self, columns: &mut Vec<usize>) {
+        if let Node::Column(column) = self.node {
+            columns.push(column);
+        }
+        self.for_each_child(|child| child.collect_columns(columns));
+    }
+
     /// Calls `visit` with each operand, in pre-order of the source.
     pub fn for_each_child<'a>(&'a self, mut visit: impl FnMut(&'a Typed)) {
         match &self.node {

@@ -182,6 +182,21 @@ fn names_are_matched_exactly_then_letter_case_aside() {
 }
 
 #[test]
+fn what_a_reader_must_provide_is_named_once_and_in_order() {
+    let named = |list: &str, predicate: &str| {
+        let query =
+            Query::filter(parse_expr(predicate).unwrap()).select(parse_select_list(list).unwrap());
+        let checked = check(&query, &schema(), &Semantics::arrow()).unwrap();
+        checked.named_columns()
+    };
+    // Payload, computed and filtered columns alike; each once, however often it is named.
+    assert_eq!(named("s, i64 + i8, i8", "f64 > 1"), [1, 4, 9, 17]);
+    // Even where folding leaves nothing of the column: the text still has to be understood.
+    assert_eq!(named("i8", "i16 = 1 and false"), [1, 2]);
+    assert_eq!(named("*", "true").len(), schema().fields().len());
+}
+
+#[test]
 fn outputs_are_named() {
     let checked = output("i32 AS x, s, i32 + 1, *", Semantics::arrow());
     assert!(

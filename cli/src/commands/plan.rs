@@ -1,0 +1,56 @@
+//! A query over files, compiled: what `run` runs and `explain` shows.
+
+use arrow_schema::SchemaRef;
+use unlade::{Error, Kernel, Runtime};
+use unlade_ingest::{BatchReader, MappedFiles, Pruning, Scan};
+
+use crate::args::QueryArgs;
+use crate::error::Failure;
+use crate::session;
+
+/// A compiled query over opened inputs.
+pub(crate) struct Plan {
+    pub(crate) kernel: Kernel,
+    pub(crate) reader: BatchReader,
+    pub(crate) mapped: MappedFiles,
+    /// Rows of all inputs, if every one says how many it has.
+    pub(crate) total: Option<u64>,
+}
+
+impl Plan {
+    /// Opens the inputs, compiles the query, and reads no more columns and row groups than it
+    /// needs.
+    pub(crate) fn make(args: &QueryArgs, runtime: &Runtime) -> Result<Plan, Failure> {
+        let query = session::query(args)?;
+        let semantics = session::semantics(&args.rules)?;
+        let inputs = session::inputs(&args.inputs)?;
+        let options = session::scan_options(&args.resources)?;
+        if options.mmap {
+            MappedFiles::survive_missing_pages()
+                .map_err(|error| Failure::resource(format!("--mmap: {error}")))?;
+        }
+        let scan = Scan::open(&inputs, options)?;
+        let mapped = scan.mapped_files();
+        let compile = |schema: &SchemaRef| {
+            runtime
+                .compile(&query, schema, &semantics)
+                .map_err(|error| match error {
+                    Error::Expr(error) => session::expression_error(args, &error),
+                    other => other.into(),
+                })
+        };
+        // Once over all columns, to learn which the query names; then over just these.
+        let over_all = compile(scan.schema())?;
+        let columns = over_all.checked().named_columns();
+        let pruning = Pruning::of(over_all.checked());
+        let total = scan.rows();
+        let reader = scan.into_reader(&columns, Some(&pruning))?;
+        let kernel = compile(&reader.schema())?;
+        Ok(Plan {
+            kernel,
+            reader,
+            mapped,
+            total,
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! Where results go: a table on the terminal, a file, standard output.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use unlade_ingest::{Format, Input, Sink, Target};
+
+use crate::args::{FormatChoice, RunArgs};
+use crate::error::Failure;
+use crate::report::table::grouped;
+use crate::report::{self, zones};
+use crate::session;
+
+/// Rows of a table on the terminal, unless `--limit` says otherwise.
+const TABLE_ROWS: u64 = 40;
+
+/// Where results go, as the arguments say.
+pub(super) enum Destination {
+    Table { rows: u64 },
+    Sink { target: Target, format: Format },
+}
+
+impl Destination {
+    pub(super) fn choose(args: &RunArgs) -> Result<Self, Failure> {
+        let rows = args.limit.unwrap_or(TABLE_ROWS);
+        let Some(output) = args.output.as_deref() else {
+            return match args.format {
+                None | Some(FormatChoice::Table) => Ok(Destination::Table { rows }),
+                Some(choice) => Ok(Destination::Sink {
+                    target: Target::Stdout,
+                    format: format_of(choice)?,
+                }),
+            };
+        };
+        let path = PathBuf::from(output);
+        let format = match args.format {
+            Some(choice) => format_of(choice)?,
+            None if output == "-" => Format::ArrowStream,
+            None => Format::from_extension(&path).ok_or_else(|| {
+                Failure::usage(format!(
+                    "{output}: the name does not tell the format; end it in .parquet, .arrow, \
+                     .arrows or .csv, or say --format"
+                ))
+            })?,
+        };
+        let target = if output == "-" {
+            Target::Stdout
+        } else {
+            Target::File(path)
+        };
+        if target == Target::Stdout && format != Format::Csv && std::io::stdout().is_terminal() {
+            return Err(Failure::usage(format!(
+                "{format} is not for reading on a terminal; redirect it or write a file with -o"
+            )));
+        }
+        Ok(Destination::Sink { target, format })
+    }
+
+    pub(super) fn open(self, schema: &SchemaRef) -> Result<Out, Failure> {
+        Ok(match self {
+            Destination::Table { rows } => Out::Table {
+                schema: schema.clone(),
+                batches: Vec::new(),
+                wanted: rows,
+                rows: 0,
+            },
+            Destination::Sink {
+                target,
+                format: Format::Csv,
+            } => {
+                let schema = zones::schema_with_offsets(schema);
+                Out::Text(Box::new(Sink::create(target, Format::Csv, &schema)?))
+            }
+            Destination::Sink { target, format } => {
+                Out::Sink(Box::new(Sink::create(target, format, schema)?))
+            }
+        })
+    }
+}
+
+fn format_of(choice: FormatChoice) -> Result<Format, Failure> {
+    match choice {
+        FormatChoice::Parquet => Ok(Format::Parquet),
+        FormatChoice::Arrow => Ok(Format::ArrowFile),
+        FormatChoice::Arrows => Ok(Format::ArrowStream),
+        FormatChoice::Csv => Ok(Format::Csv),
+        FormatChoice::Table => Err(Failure::usage(
+            "a table is for the terminal; leave -o out, or write csv",
+        )),
+    }
+}
+
+/// Replacing an input while it is read, or one result by another, is a mistake; so is a folder that
+/// is not there, which is better said before the work than after it.
+pub(super) fn refuse_clashes(args: &RunArgs) -> Result<(), Failure> {
+    let mut taken: Vec<(PathBuf, String)> = Vec::new();
+    for input in session::inputs(&args.query.inputs)? {
+        if let Input::File(path) = input {
+            let name = path.display().to_string();
+            taken.push((
+                std::fs::canonicalize(&path).unwrap_or(path),
+                format!("the input {name}"),
+            ));
+        }
+    }
+    let output = args
+        .output
+        .as_deref()
+        .filter(|output| *output != "-")
+        .map(Path::new);
+    let written = [
+        ("--output", output),
+        ("--receipts", args.receipts.as_deref()),
+        ("--trace", args.trace.as_deref()),
+        ("--timeline", args.timeline.as_deref()),
+    ];
+    for (flag, path) in written {
+        let Some(path) = path else { continue };
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+            continue; // a device or a pipe, which several may write
+        }
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let file = path.file_name().filter(|_| !path.is_dir());
+        let (Ok(folder), Some(file)) = (std::fs::canonicalize(folder), file) else {
+            let shown = path.display();
+            return Err(Failure::file(format!(
+                "{shown}: {flag} names no file in an existing folder"
+            )));
+        };
+        let place = std::fs::canonicalize(path).unwrap_or_else(|_| folder.join(file));
+        if let Some((_, other)) = taken.iter().find(|(other, _)| *other == place) {
+            return Err(Failure::usage(format!(
+                "{flag} {} would overwrite {other}",
+                path.display()
+            )));
+        }
+        taken.push((place, format!("what {flag} writes")));
+    }
+    Ok(())
+}
+
+/// An opened destination.
+pub(super) enum Out {
+    Table {
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        wanted: u64,
+        rows: u64,
+    },
+    Sink(Box<Sink>),
+    /// A format that spells times out.
+    Text(Box<Sink>),
+}
+
+impl Out {
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        match self {
+            Out::Sink(sink) => Ok(sink.write(batch)?),
+            Out::Text(sink) => {
+                let batch = zones::with_offsets(batch)
+                    .map_err(|error| Failure::usage(format!("cannot spell times out: {error}")))?;
+                Ok(sink.write(&batch)?)
+            }
+            Out::Table {
+                batches,
+                wanted,
+                rows,
+                ..
+            } => {
+                let left = usize::try_from(wanted.saturating_sub(*rows)).unwrap_or(usize::MAX);
+                if left > 0 && batch.num_rows() > 0 {
+                    batches.push(batch.slice(0, left.min(batch.num_rows())));
+                }
+                *rows += batch.num_rows() as u64;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        match self {
+            Out::Sink(sink) | Out::Text(sink) => Ok(sink.finish()?),
+            Out::Table {
+                schema,
+                batches,
+                wanted,
+                rows,
+            } => {
+                let batches = if batches.is_empty() {
+                    vec![RecordBatch::new_empty(schema)]
+                } else {
+                    batches
+                };
+                let table = batches
+                    .iter()
+                    .map(zones::with_offsets)
+                    .collect::<Result<Vec<_>, _>>()
+                    .and_then(|batches| arrow_cast::pretty::pretty_format_batches(&batches))
+                    .map_err(|error| Failure::usage(format!("cannot show the rows: {error}")))?;
+                report::print(format!("{table}\n").as_bytes())?;
+                if rows > wanted {
+                    report::say(format_args!(
+                        "{} more rows; --limit shows more, -o FILE writes all",
+                        grouped(rows - wanted)
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+}
