@@ -7,7 +7,7 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, PrimitiveArray,
     downcast_primitive,
 };
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
 
 use crate::error::Error;
@@ -137,10 +137,6 @@ pub(crate) fn malformed(error: ArrowError) -> Error {
 /// beyond its slice. The values of a dictionary and the data of views are not counted.
 pub(crate) fn byte_size(array: &ArrayRef) -> u64 {
     let rows = array.len();
-    let validity = match array.nulls() {
-        Some(nulls) if nulls.null_count() > 0 => rows.div_ceil(8),
-        _ => 0,
-    };
     let offsets = |first: usize, last: usize, width: usize| last - first + (rows + 1) * width;
     let data_type = array.data_type();
     let values = match data_type {
@@ -164,13 +160,18 @@ pub(crate) fn byte_size(array: &ArrayRef) -> u64 {
             None => return array.to_data().get_slice_memory_size().unwrap_or(0) as u64,
         },
     };
-    (values + validity) as u64
+    values as u64 + validity_size(array.nulls())
 }
 
-fn ends<O: arrow_buffer::ArrowNativeType>(
-    offsets: &[O],
-    size: impl Fn(usize, usize, usize) -> usize,
-) -> usize {
+/// Bytes of a validity bitmap: none where no row is null, as it need not be read then.
+pub(crate) fn validity_size(nulls: Option<&NullBuffer>) -> u64 {
+    match nulls {
+        Some(nulls) if nulls.null_count() > 0 => nulls.len().div_ceil(8) as u64,
+        _ => 0,
+    }
+}
+
+fn ends<O: ArrowNativeType>(offsets: &[O], size: impl Fn(usize, usize, usize) -> usize) -> usize {
     let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
     size(first, last, size_of::<O>())
 }

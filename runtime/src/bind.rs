@@ -8,7 +8,7 @@ use unlade_eval::{BitsRef, ColumnRef};
 use unlade_expr::{Destination, Lowered};
 use unlade_program::Ty;
 
-use crate::arrays::fixed_values;
+use crate::arrays::{self, fixed_values};
 use crate::dictionary::Dictionaries;
 use crate::error::{Error, SchemaError};
 
@@ -22,6 +22,9 @@ pub(crate) struct Binding {
     pub(crate) output_types: Vec<Ty>,
     /// What dictionaries have been turned into.
     pub(crate) dictionaries: Dictionaries,
+    /// The batch columns that the query reads, by the program or as payload, each once, ascending;
+    /// with the type of the values that the program reads.
+    inputs: Vec<(usize, Option<Ty>)>,
 }
 
 impl Binding {
@@ -39,35 +42,33 @@ impl Binding {
             .map(|output| types[output.value.index()].expect("an output is no trap"))
             .collect();
         let dictionaries = Dictionaries::new(&lowered);
+        let inputs = inputs(&lowered, &dictionaries);
         Binding {
             lowered,
             params,
             output_types,
             dictionaries,
+            inputs,
         }
     }
 
     /// The batch columns that the query reads, by the program or as payload, ascending.
     pub(crate) fn input_columns(&self) -> Vec<usize> {
-        let payload = self
-            .lowered
-            .outputs
-            .iter()
-            .filter_map(|output| match *output {
-                Destination::Payload { column } | Destination::Keys { column, .. } => Some(column),
-                Destination::Program { .. } => None,
-            });
-        let mut columns: Vec<usize> = self
-            .lowered
-            .columns
-            .iter()
-            .copied()
-            .chain(payload)
-            .collect();
-        columns.extend(self.dictionaries.columns());
-        columns.sort_unstable();
-        columns.dedup();
-        columns
+        self.inputs.iter().map(|(column, _)| *column).collect()
+    }
+
+    /// Bytes of the columns that the query reads. A column that the program reads and that is
+    /// payload, too, counts once.
+    pub(crate) fn bytes_in(&self, batch: &RecordBatch) -> u64 {
+        let rows = batch.num_rows() as u64;
+        let columns = self.inputs.iter().map(|(column, ty)| {
+            let array = batch.column(*column);
+            match ty {
+                Some(ty) => ty.bytes_for(rows) + arrays::validity_size(array.nulls()),
+                None => arrays::byte_size(array),
+            }
+        });
+        columns.sum()
     }
 
     /// The batch columns that the program reads, where they lie.
@@ -104,6 +105,23 @@ impl Binding {
         }
         Ok(columns)
     }
+}
+
+fn inputs(lowered: &Lowered, dictionaries: &Dictionaries) -> Vec<(usize, Option<Ty>)> {
+    let payload = lowered.outputs.iter().filter_map(|output| match *output {
+        Destination::Payload { column } | Destination::Keys { column, .. } => Some(column),
+        Destination::Program { .. } => None,
+    });
+    let unread = payload.chain(dictionaries.columns().iter().copied());
+    let read = lowered.columns.iter().zip(&lowered.program.columns);
+    let mut inputs: Vec<(usize, Option<Ty>)> = read
+        .map(|(column, read)| (*column, Some(read.ty)))
+        .chain(unread.map(|column| (column, None)))
+        .collect();
+    // Stable: of one column's entries the program's is the first and stays.
+    inputs.sort_by_key(|(column, _)| *column);
+    inputs.dedup_by_key(|(column, _)| *column);
+    inputs
 }
 
 /// Whether a batch is of the schema that a kernel was compiled for. Names and metadata may differ.

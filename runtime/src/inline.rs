@@ -184,12 +184,8 @@ pub(crate) fn assemble(
         outputs,
     } = results;
     let mut selection = None;
-    let mut bytes_in = 0;
     let mut bytes_out = 0;
     let mut bytes_copied = 0;
-    for column in &binding.lowered.columns {
-        bytes_in += arrays::byte_size(batch.column(*column));
-    }
     let mut columns = Vec::with_capacity(binding.lowered.outputs.len());
     for (position, destination) in binding.lowered.outputs.iter().enumerate() {
         let is_payload = matches!(checked.columns[position], OutputColumn::Payload(_));
@@ -205,7 +201,6 @@ pub(crate) fn assemble(
             }
             Destination::Payload { column } => {
                 let source = batch.column(column);
-                bytes_in += arrays::byte_size(source);
                 match (&mask, kept == rows) {
                     (Some(mask), false) => {
                         let selection =
@@ -235,7 +230,7 @@ pub(crate) fn assemble(
         columns,
         rows_out: kept,
         mask,
-        bytes_in,
+        bytes_in: binding.bytes_in(batch),
         bytes_out,
         bytes_copied,
     })
