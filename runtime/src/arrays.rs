@@ -66,9 +66,18 @@ pub(crate) fn from_fixed(
 ) -> Result<ArrayRef, Error> {
     macro_rules! primitive {
         ($native:ty) => {{
-            let values = ScalarBuffer::new(values, 0, rows);
+            let values = scalars(values, rows);
             let array = PrimitiveArray::<$native>::try_new(values, nulls).map_err(malformed)?;
-            Arc::new(array.with_data_type(data_type.clone())) as ArrayRef
+            // The rest of a type is told by the native one.
+            let array = match data_type {
+                DataType::Timestamp(_, Some(_))
+                | DataType::Decimal32(_, _)
+                | DataType::Decimal64(_, _)
+                | DataType::Decimal128(_, _)
+                | DataType::Decimal256(_, _) => array.with_data_type(data_type.clone()),
+                _ => array,
+            };
+            Arc::new(array) as ArrayRef
         }};
     }
     Ok(downcast_primitive! {
@@ -105,7 +114,7 @@ pub(crate) fn from_keys(
             match key_type.as_ref() {
                 $(DataType::$name => {
                     let keys = PrimitiveArray::<arrow_array::types::$native>::try_new(
-                        ScalarBuffer::new(keys, 0, rows),
+                        scalars(keys, rows),
                         nulls,
                     )
                     .map_err(malformed)?;
@@ -121,6 +130,15 @@ pub(crate) fn from_keys(
         Int8 => Int8Type, Int16 => Int16Type, Int32 => Int32Type, Int64 => Int64Type,
         UInt8 => UInt8Type, UInt16 => UInt16Type, UInt32 => UInt32Type, UInt64 => UInt64Type
     ))
+}
+
+/// The first `rows` values; the buffer itself where there are no others.
+fn scalars<T: ArrowNativeType>(values: Buffer, rows: usize) -> ScalarBuffer<T> {
+    if values.len() == rows * size_of::<T>() {
+        ScalarBuffer::from(values)
+    } else {
+        ScalarBuffer::new(values, 0, rows)
+    }
 }
 
 /// Bits as the validity of `rows` rows, or nothing where all are valid.

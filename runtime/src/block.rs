@@ -6,9 +6,12 @@ use unlade_hal::Lease;
 use crate::error::Error;
 use crate::pool::{Session, Use};
 
-/// Blocks up to this many bytes come from the allocator: its small size classes are faster than
-/// any pool, and a lease for each would waste what a lease costs beyond its bytes.
+/// Up to this many bytes come from the allocator: its small size classes are faster than any
+/// pool, and a lease for each block would waste what a lease costs beyond its bytes.
 const SMALL: usize = 4 << 10;
+
+/// What blocks that share memory begin at a multiple of: a cache line, as Arrow recommends.
+const ALIGNMENT: usize = 64;
 
 /// Where blocks come from.
 #[derive(Clone, Debug)]
@@ -26,14 +29,37 @@ impl Memory {
         &self.session
     }
 
-    /// Initialised memory of at least `len` bytes, aligned to 64.
+    /// Initialised memory of at least `len` bytes, aligned for every type of Arrow's.
     pub(crate) fn block(&self, len: usize) -> Result<Block, Error> {
         if len <= SMALL {
-            return Ok(Block::Small(MutableBuffer::from_len_zeroed(len)));
+            return Ok(Block::Small(small(len)));
         }
         let lease = self.session.lease(len as u64)?;
         Ok(Block::Leased(lease, self.session.clone()))
     }
+
+    /// A block of each of these sizes: pieces of one allocation where all are small together, which
+    /// then lives as long as the last of them.
+    pub(crate) fn blocks(
+        &self,
+        sizes: impl Iterator<Item = usize> + Clone,
+    ) -> Result<Blocks, Error> {
+        let total: usize = sizes
+            .clone()
+            .map(|size| size.next_multiple_of(ALIGNMENT))
+            .sum();
+        if total <= SMALL {
+            return Ok(Blocks::Shared(small(total)));
+        }
+        let own = sizes.map(|size| self.block(size));
+        Ok(Blocks::Own(own.collect::<Result<_, Error>>()?))
+    }
+}
+
+/// Zeros from the allocator, at least `len` bytes. Their alignment is that of the widest value:
+/// allocators take several times as long to align to more.
+fn small(len: usize) -> MutableBuffer {
+    MutableBuffer::from(vec![0i128; len.div_ceil(size_of::<i128>())])
 }
 
 /// Memory being filled.
@@ -72,6 +98,103 @@ impl Block {
                 lease
                     .freeze(len)
                     .expect("blocks are host memory of at least this length")
+            }
+        }
+    }
+}
+
+/// Several blocks being filled at once. They are walked in the order in which they were asked for,
+/// each with the size that was asked for.
+#[derive(Debug)]
+pub(crate) enum Blocks {
+    /// Pieces of one allocation, one behind the other.
+    Shared(MutableBuffer),
+    /// Each for itself.
+    Own(Vec<Block>),
+}
+
+impl Blocks {
+    /// The memory of one after the other, to be written.
+    pub(crate) fn pieces(&mut self) -> Pieces<'_> {
+        match self {
+            Blocks::Shared(all) => Pieces::Shared(all.as_slice_mut()),
+            Blocks::Own(blocks) => Pieces::Own(blocks.iter_mut()),
+        }
+    }
+
+    /// One after the other as a buffer.
+    pub(crate) fn freeze(self) -> Filled {
+        match self {
+            Blocks::Shared(all) => Filled::Shared {
+                all: all.into(),
+                at: 0,
+            },
+            Blocks::Own(blocks) => Filled::Own(blocks.into_iter()),
+        }
+    }
+}
+
+/// What is left of [`Blocks`] to be written.
+pub(crate) enum Pieces<'a> {
+    Shared(&'a mut [u8]),
+    Own(std::slice::IterMut<'a, Block>),
+}
+
+impl<'a> Pieces<'a> {
+    /// The next one, of at least `size` bytes.
+    pub(crate) fn next(&mut self, size: usize) -> &'a mut [u8] {
+        match self {
+            Pieces::Shared(rest) => {
+                let len = size.next_multiple_of(ALIGNMENT);
+                let (piece, behind) = std::mem::take(rest).split_at_mut(len);
+                *rest = behind;
+                piece
+            }
+            Pieces::Own(blocks) => blocks.next().expect("a block per size").bytes_mut(),
+        }
+    }
+}
+
+/// What is left of [`Blocks`] that have been written.
+pub(crate) enum Filled {
+    Shared { all: Buffer, at: usize },
+    Own(std::vec::IntoIter<Block>),
+}
+
+impl Filled {
+    /// The first `used` bytes of the next one, which is of `size` bytes.
+    pub(crate) fn next(&mut self, size: usize, used: usize) -> Buffer {
+        match self {
+            Filled::Shared { all, at } => {
+                let buffer = all.slice_with_length(*at, used);
+                *at += size.next_multiple_of(ALIGNMENT);
+                buffer
+            }
+            Filled::Own(blocks) => blocks.next().expect("a block per size").freeze(used),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{Pool, PoolOptions};
+
+    #[test]
+    fn blocks_are_apart_aligned_and_cut_to_what_was_written() {
+        let pool = Pool::new(&PoolOptions::default()).unwrap();
+        let memory = Memory::new(pool.session("test", u64::MAX));
+        for sizes in [[100, 1, 64], [5000, 10, 70_000]] {
+            let mut blocks = memory.blocks(sizes.into_iter()).unwrap();
+            let mut pieces = blocks.pieces();
+            for (fill, size) in (1..).zip(sizes) {
+                pieces.next(size)[..size].fill(fill);
+            }
+            let mut filled = blocks.freeze();
+            let buffers: Vec<Buffer> = sizes.map(|size| filled.next(size, size / 2)).to_vec();
+            for ((fill, size), buffer) in (1..).zip(sizes).zip(&buffers) {
+                assert_eq!(buffer.as_slice(), vec![fill; size / 2]);
+                assert_eq!(buffer.as_ptr().align_offset(align_of::<i128>()), 0);
             }
         }
     }

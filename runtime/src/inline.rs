@@ -11,7 +11,7 @@ use unlade_program::{Trap, Ty};
 
 use crate::arrays;
 use crate::bind::Binding;
-use crate::block::{Block, Memory};
+use crate::block::Memory;
 use crate::error::Error;
 use crate::gather::{Selection, gather};
 use crate::parts::{Arguments, ColumnArgument, PlannedPart};
@@ -106,27 +106,24 @@ fn execute(
     let rows = inputs.rows;
     let program = executable.program();
     let bitmap = rows.div_ceil(8) + SLACK;
-    let mut mask = program
-        .emit_mask
-        .then(|| memory.block(bitmap))
-        .transpose()?;
-    let mut blocks = Vec::with_capacity(program.outputs.len());
-    for (output, ty) in program.outputs.iter().zip(output_types) {
-        let values = memory.block(ty.bytes_for(rows as u64) as usize + SLACK)?;
-        let validity = output.valid.map(|_| memory.block(bitmap)).transpose()?;
-        blocks.push((values, validity));
-    }
+    let values_size = |ty: Ty| ty.bytes_for(rows as u64) as usize + SLACK;
+    let planned = || program.outputs.iter().zip(output_types);
+    let sizes = planned().flat_map(|(output, ty)| {
+        std::iter::once(values_size(*ty)).chain(output.valid.map(|_| bitmap))
+    });
+    let mut blocks = memory.blocks(program.emit_mask.then_some(bitmap).into_iter().chain(sizes))?;
     let kept = {
-        let mut outputs: Vec<OutputMut<'_>> = blocks
-            .iter_mut()
-            .map(|(values, validity)| OutputMut {
-                values: values.bytes_mut(),
-                validity: validity.as_mut().map(Block::bytes_mut),
+        let mut pieces = blocks.pieces();
+        let mask = program.emit_mask.then(|| pieces.next(bitmap));
+        let mut columns: Vec<OutputMut<'_>> = planned()
+            .map(|(output, ty)| OutputMut {
+                values: pieces.next(values_size(*ty)),
+                validity: output.valid.map(|_| pieces.next(bitmap)),
             })
             .collect();
         let mut outputs = Outputs {
-            mask: mask.as_mut().map(Block::bytes_mut),
-            columns: &mut outputs,
+            mask,
+            columns: &mut columns,
         };
         with_scratch(|scratch| unlade_eval::run(executable, inputs, &mut outputs, scratch))
             .map_err(|failure| match failure {
@@ -135,15 +132,19 @@ fn execute(
             })?
             .kept
     };
-    let outputs = blocks
-        .into_iter()
-        .zip(output_types)
-        .map(|((values, validity), ty)| ProgramOutput {
-            values: values.freeze(ty.bytes_for(kept as u64) as usize),
-            nulls: validity.and_then(|bits| arrays::nulls(bits.freeze(kept.div_ceil(8)), kept)),
+    let mut filled = blocks.freeze();
+    let mask = program
+        .emit_mask
+        .then(|| filled.next(bitmap, rows.div_ceil(8)));
+    let outputs = planned()
+        .map(|(output, ty)| ProgramOutput {
+            values: filled.next(values_size(*ty), ty.bytes_for(kept as u64) as usize),
+            nulls: output
+                .valid
+                .map(|_| filled.next(bitmap, kept.div_ceil(8)))
+                .and_then(|bits| arrays::nulls(bits, kept)),
         })
         .collect();
-    let mask = mask.map(|block| block.freeze(rows.div_ceil(8)));
     Ok(Results {
         kept,
         mask,
