@@ -13,15 +13,25 @@ const SMALL: usize = 4 << 10;
 /// What blocks that share memory begin at a multiple of: a cache line, as Arrow recommends.
 const ALIGNMENT: usize = 64;
 
+/// Which part of the reserve results may take before blocks are cut to what is used of them: an
+/// eighth.
+const WHOLE: u64 = 8;
+
 /// Where blocks come from.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     session: Session,
+    /// Bytes that may be out with the caller before blocks are cut.
+    keep_whole: u64,
 }
 
 impl Memory {
     pub(crate) fn new(session: Session) -> Self {
-        Memory { session }
+        let reserve = session.pool().reserve().map_or(0, |slab| slab.len());
+        Memory {
+            session,
+            keep_whole: reserve / WHOLE,
+        }
     }
 
     /// The pool's session.
@@ -30,12 +40,12 @@ impl Memory {
     }
 
     /// Initialised memory of at least `len` bytes, aligned for every type of Arrow's.
-    pub(crate) fn block(&self, len: usize) -> Result<Block, Error> {
+    pub(crate) fn block(&self, len: usize) -> Result<Block<'_>, Error> {
         if len <= SMALL {
             return Ok(Block::Small(small(len)));
         }
         let lease = self.session.lease(len as u64)?;
-        Ok(Block::Leased(lease, self.session.clone()))
+        Ok(Block::Leased(lease, self))
     }
 
     /// A block of each of these sizes: pieces of one allocation where all are small together, which
@@ -43,7 +53,7 @@ impl Memory {
     pub(crate) fn blocks(
         &self,
         sizes: impl Iterator<Item = usize> + Clone,
-    ) -> Result<Blocks, Error> {
+    ) -> Result<Blocks<'_>, Error> {
         let total: usize = sizes
             .clone()
             .map(|size| size.next_multiple_of(ALIGNMENT))
@@ -64,14 +74,14 @@ fn small(len: usize) -> MutableBuffer {
 
 /// Memory being filled.
 #[derive(Debug)]
-pub(crate) enum Block {
+pub(crate) enum Block<'m> {
     /// From the allocator.
     Small(MutableBuffer),
     /// From the pool.
-    Leased(Lease, Session),
+    Leased(Lease, &'m Memory),
 }
 
-impl Block {
+impl Block<'_> {
     /// All of it.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         match self {
@@ -80,7 +90,11 @@ impl Block {
         }
     }
 
-    /// The first `len` bytes as a buffer; the rest goes back.
+    /// The first `len` bytes as a buffer.
+    ///
+    /// The rest goes back at once only where it is most of the block and the caller has much memory
+    /// out, because it keeps results: cutting costs more than a small batch does, and a block that
+    /// soon comes back whole serves the next batch as it is.
     pub(crate) fn freeze(self, len: usize) -> Buffer {
         match self {
             Block::Small(mut buffer) => {
@@ -88,8 +102,9 @@ impl Block {
                 buffer.truncate(len);
                 buffer.into()
             }
-            Block::Leased(mut lease, session) => {
-                if (len as u64) < lease.len() / 2 {
+            Block::Leased(mut lease, memory) => {
+                let session = &memory.session;
+                if (len as u64) < lease.len() / 2 && session.exported() >= memory.keep_whole {
                     // Whole cache lines stay, so that what goes back begins aligned.
                     let kept = (len as u64).next_multiple_of(64).min(lease.len());
                     drop(lease.shrink_to(kept));
@@ -106,16 +121,16 @@ impl Block {
 /// Several blocks being filled at once. They are walked in the order in which they were asked for,
 /// each with the size that was asked for.
 #[derive(Debug)]
-pub(crate) enum Blocks {
+pub(crate) enum Blocks<'m> {
     /// Pieces of one allocation, one behind the other.
     Shared(MutableBuffer),
     /// Each for itself.
-    Own(Vec<Block>),
+    Own(Vec<Block<'m>>),
 }
 
-impl Blocks {
+impl<'m> Blocks<'m> {
     /// The memory of one after the other, to be written.
-    pub(crate) fn pieces(&mut self) -> Pieces<'_> {
+    pub(crate) fn pieces(&mut self) -> Pieces<'_, 'm> {
         match self {
             Blocks::Shared(all) => Pieces::Shared(all.as_slice_mut()),
             Blocks::Own(blocks) => Pieces::Own(blocks.iter_mut()),
@@ -123,7 +138,7 @@ impl Blocks {
     }
 
     /// One after the other as a buffer.
-    pub(crate) fn freeze(self) -> Filled {
+    pub(crate) fn freeze(self) -> Filled<'m> {
         match self {
             Blocks::Shared(all) => Filled::Shared {
                 all: all.into(),
@@ -135,12 +150,12 @@ impl Blocks {
 }
 
 /// What is left of [`Blocks`] to be written.
-pub(crate) enum Pieces<'a> {
+pub(crate) enum Pieces<'a, 'm> {
     Shared(&'a mut [u8]),
-    Own(std::slice::IterMut<'a, Block>),
+    Own(std::slice::IterMut<'a, Block<'m>>),
 }
 
-impl<'a> Pieces<'a> {
+impl<'a> Pieces<'a, '_> {
     /// The next one, of at least `size` bytes.
     pub(crate) fn next(&mut self, size: usize) -> &'a mut [u8] {
         match self {
@@ -156,12 +171,12 @@ impl<'a> Pieces<'a> {
 }
 
 /// What is left of [`Blocks`] that have been written.
-pub(crate) enum Filled {
+pub(crate) enum Filled<'m> {
     Shared { all: Buffer, at: usize },
-    Own(std::vec::IntoIter<Block>),
+    Own(std::vec::IntoIter<Block<'m>>),
 }
 
-impl Filled {
+impl Filled<'_> {
     /// The first `used` bytes of the next one, which is of `size` bytes.
     pub(crate) fn next(&mut self, size: usize, used: usize) -> Buffer {
         match self {
@@ -197,5 +212,24 @@ mod tests {
                 assert_eq!(buffer.as_ptr().align_offset(align_of::<i128>()), 0);
             }
         }
+    }
+
+    #[test]
+    fn blocks_are_cut_once_much_is_out() {
+        let reserve = 8 << 20;
+        let pool = Pool::new(&PoolOptions {
+            reserve,
+            ..PoolOptions::default()
+        });
+        let pool = pool.unwrap();
+        let memory = Memory::new(pool.session("test", u64::MAX));
+        let little = || memory.block(64 << 10).unwrap().freeze(100);
+        let mut kept = vec![little()];
+        assert_eq!(pool.status().leased, 64 << 10);
+        drop(kept.pop());
+        // Without an end to what is kept, all of it is a few bytes more than what must stay whole.
+        kept.extend((0..1000).map(|_| little()));
+        let whole = reserve / WHOLE;
+        assert!((whole..whole + (512 << 10)).contains(&pool.status().leased));
     }
 }

@@ -178,6 +178,12 @@ impl Session {
         }
     }
 
+    /// Bytes that are [exported](Use::Exported), of what came from threads' caches: known without
+    /// asking the pool.
+    pub(crate) fn exported(&self) -> u64 {
+        self.handle.core.counters.used(Use::Exported)
+    }
+
     #[inline]
     fn home(&self, source: Source) -> &Arc<UseHome> {
         &self.handle.homes[source as usize][Use::Staged.index()]
