@@ -18,7 +18,8 @@
 //! - `fault_sweep`: every fault at every operation of a device;
 //! - `imports`: the borders between crates;
 //! - `payload`: every Arrow type through a filter, against arrow-rs;
-//! - `program_differential`: the evaluator against the naive interpreter, every cell.
+//! - `program_differential`: the evaluator against the naive interpreter, every cell;
+//! - `spark`: Spark's own answers, recorded.
 #![forbid(unsafe_code)]
 
 pub mod any_array;

@@ -133,7 +133,8 @@ fn what_may_fail_does() {
             for (from, to) in pairs {
                 let applies = cast_row(&from, &to, *dialect)
                     .is_some_and(|found| found.computes == row.computes);
-                if !applies || !row.may_fail(&from, &to) {
+                let shows = row.modes.contains(&OnError::Trap);
+                if !applies || !shows || !row.may_fail(&from, &to) {
                     continue;
                 }
                 let fails = edge_values(&from)

@@ -97,8 +97,9 @@ pub const CASTS: &[CastRow] = &[
         dialects: SPARK,
         modes: ALL_MODES,
         computes: "truncates toward zero; fails on NaN and where the truncated value is out of \
-                   the target's range; wrap is Java's: NaN is 0, Int32 and Int64 saturate, Int8 \
-                   and Int16 saturate to Int32 first and then keep the low bits",
+                   the target's range, but 2^63, the greatest Int64 as a float, is that \
+                   greatest Int64; wrap is Java's: NaN is 0, Int32 and Int64 saturate, Int8 and \
+                   Int16 saturate to Int32 first and then keep the low bits",
         applies: |from, to| is_float(from) && is_integer(to),
         may_fail: always,
     },
@@ -157,8 +158,19 @@ pub const CASTS: &[CastRow] = &[
         modes: ALL_MODES,
         computes: "the unscaled value divided by 10^s, truncated toward zero; fails where the \
                    target's range lacks it; wrap keeps the low bits",
-        applies: |from, to| is_decimal(from) && is_integer(to),
+        applies: |from, to| is_decimal(from) && is_integer(to) && !spark_rounds_to_double(from, to),
         may_fail: decimal_may_exceed_integer,
+    },
+    CastRow {
+        from: "Decimal128(p, s), p at least 19",
+        to: "Int8 where s is at least 14, Int16 where at least 12, Int32 where at least 7",
+        dialects: SPARK,
+        modes: &[OnError::Wrap],
+        computes: "the unscaled value divided by 10^s, truncated toward zero, the low bits of \
+                   that. In its other modes Spark first rounds to a double, which this many \
+                   digits can carry to the next whole number",
+        applies: |from, to| is_decimal(from) && is_integer(to) && spark_rounds_to_double(from, to),
+        may_fail: always,
     },
     CastRow {
         from: "Decimal128(p, s)",
@@ -548,6 +560,22 @@ fn integer_may_exceed_decimal(from: &DataType, to: &DataType) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether what Spark does shows: decimals of more than 18 digits become integers other than `long`
+/// by way of a double, which tells `n - 10^-s` from `n` as long as `10^-s` is more than half the
+/// distance of doubles around the ends of the target's range.
+fn spark_rounds_to_double(from: &DataType, to: &DataType) -> bool {
+    let DataType::Decimal128(precision, scale) = from else {
+        return false;
+    };
+    let told_apart = match to {
+        DataType::Int8 => 13,
+        DataType::Int16 => 11,
+        DataType::Int32 => 6,
+        _ => return false,
+    };
+    *precision > 18 && *scale > told_apart
 }
 
 fn decimal_may_exceed_integer(from: &DataType, to: &DataType) -> bool {

@@ -21,6 +21,8 @@ use crate::typed::{Node, Typed};
 const WIDEST_DECIMAL: i16 = 38;
 const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
 const MICROSECONDS_PER_SECOND: i128 = 1_000_000;
+/// The greatest `i64` as the nearest float: one more than it, 2^63.
+const GREATEST_LONG: f64 = i64::MAX as f64;
 
 /// What a logical type is, to a cast.
 #[derive(Clone, Copy)]
@@ -81,7 +83,7 @@ impl Lowering<'_> {
             }
             (Some(Kind::Float), Some(Kind::Integer)) => Conversion {
                 value: self.float_to_integer(value, to, *on_error, *dialect),
-                fails: self.builder.push(Inst::CastFails { arg: value, to }),
+                fails: self.float_exceeds(value, from, to, *dialect),
                 ..exact(value)
             },
             (Some(from), Some(to)) => {
@@ -145,6 +147,22 @@ impl Lowering<'_> {
             to: Ty::I32,
         });
         self.wrapped(int, Ty::I32, to)
+    }
+
+    /// Where a float, truncated, is no value of an integer type. Spark compares with the greatest
+    /// `long` as a float, which is 2^63: that much passes, and saturates.
+    fn float_exceeds(&mut self, arg: Val, from: Ty, to: Ty, dialect: Dialect) -> Val {
+        let fails = self.builder.push(Inst::CastFails { arg, to });
+        if dialect != Dialect::Spark || to != Ty::I64 {
+            return fails;
+        }
+        let greatest = self.builder.constant(match from {
+            Ty::F32 => Imm::f32(GREATEST_LONG as f32),
+            _ => Imm::f64(GREATEST_LONG),
+        });
+        let (op, order) = (CompareOp::Ne, FloatOrder::Ieee);
+        let other = self.builder.compare(from, op, order, arg, greatest);
+        self.builder.and(fails, other)
     }
 
     /// The casts with a row of their own. `None` for pairs that have no row.

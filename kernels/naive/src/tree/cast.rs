@@ -161,7 +161,8 @@ fn integer_to_float(ty: Ty, value: i128) -> Imm {
     }
 }
 
-/// A float truncated toward zero. Out of range and NaN fail; under [`OnError::Wrap`] they become
+/// A float truncated toward zero. Out of range and NaN fail, though Spark lets 2^63 pass for the
+/// greatest `long`, which it is when both are compared as floats; under [`OnError::Wrap`] they become
 /// what Java makes of them: clamped to `int` or `long`, NaN to 0, and narrower types keep the low
 /// bits of that `int`.
 fn float_to_integer(dialect: Dialect, on_error: OnError, value: Imm, ty: Ty) -> Outcome {
@@ -170,6 +171,9 @@ fn float_to_integer(dialect: Dialect, on_error: OnError, value: Imm, ty: Ty) -> 
     let exact = (whole.abs() < 2f64.powi(127)).then_some(whole as i128);
     if let Some(fits) = exact.and_then(|whole| Imm::integer(ty, whole)) {
         return Ok(Some(fits));
+    }
+    if dialect == Dialect::Spark && ty == Ty::I64 && whole == i64::MAX as f64 {
+        return Ok(Imm::integer(ty, i64::MAX.into()));
     }
     let narrow = matches!(ty, Ty::I8 | Ty::I16);
     let java = match dialect {

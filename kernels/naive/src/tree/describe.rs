@@ -3,6 +3,7 @@
 use std::fmt;
 
 use arrow_array::RecordBatch;
+use arrow_schema::DataType;
 use unlade_expr::{ArithmeticOp, Checked, Literal, Node, Span, Typed};
 use unlade_program::TrapCode;
 
@@ -25,22 +26,42 @@ pub struct Description {
     pub operation: String,
     /// The failing value or values, as text.
     pub value: String,
-    /// The name of the type that has no room for the result.
-    pub data_type: String,
+    /// The type that has no room for the result.
+    pub data_type: DataType,
     /// Where in the query's text the operation stands, if the query came from text.
     pub span: Option<Span>,
+    spark_class: Option<&'static str>,
 }
 
 impl Description {
     /// The class under which Spark reports this error, `None` where Spark has none.
     pub fn spark_class(&self) -> Option<&'static str> {
-        match self.code {
-            TrapCode::Overflow => Some("ARITHMETIC_OVERFLOW"),
-            TrapCode::DivideByZero => Some("DIVIDE_BY_ZERO"),
-            TrapCode::CastOutOfRange => Some("CAST_OVERFLOW"),
-            TrapCode::DecimalPrecision => Some("NUMERIC_VALUE_OUT_OF_RANGE"),
-            TrapCode::InvalidKey => None,
+        self.spark_class
+    }
+}
+
+/// As Spark 4.3 has them.
+fn spark_class(node: &Typed, code: TrapCode) -> Option<&'static str> {
+    match (code, &node.data_type) {
+        // What is narrower than Java's `int` is checked apart, where two operands make it.
+        (TrapCode::Overflow, DataType::Int8 | DataType::Int16)
+            if matches!(node.node, Node::Arithmetic { .. }) =>
+        {
+            Some("BINARY_ARITHMETIC_OVERFLOW")
         }
+        (TrapCode::Overflow, _) => Some("ARITHMETIC_OVERFLOW"),
+        (TrapCode::DivideByZero, _) => match node.node {
+            Node::Arithmetic {
+                op: ArithmeticOp::Rem,
+                ..
+            } => Some("REMAINDER_BY_ZERO"),
+            _ => Some("DIVIDE_BY_ZERO"),
+        },
+        // Dates are multiplied to timestamps by Java's exact rules, whose error has no class.
+        (TrapCode::CastOutOfRange, DataType::Timestamp(..)) => None,
+        (TrapCode::CastOutOfRange, _) => Some("CAST_OVERFLOW"),
+        (TrapCode::DecimalPrecision, _) => Some("NUMERIC_VALUE_OUT_OF_RANGE"),
+        (TrapCode::InvalidKey, _) => None,
     }
 }
 
@@ -79,8 +100,9 @@ pub fn describe(query: &Checked, batch: &RecordBatch, row: u64) -> Option<Descri
         code: error.code,
         operation: text::expression(node, &query.input),
         value: operation_on_values(node, &error.operands),
-        data_type: node.data_type.to_string(),
+        data_type: node.data_type.clone(),
         span: node.span,
+        spark_class: spark_class(node, error.code),
     })
 }
 
