@@ -14,17 +14,23 @@ use crossbeam::atomic::AtomicCell;
 use unlade_hal::Lease;
 
 use super::class::Class;
-use super::ledger::{Source, Use};
-use super::session::{SessionCore, UseHome};
+use super::ledger::{Source, Tag, Use};
+use super::session::SessionCore;
 
-/// Most bytes of small blocks in one cache: what an idle thread can withhold from the others.
+/// Most bytes of small blocks in one cache: what an idle thread can withhold from the others ...
 const CAPACITY: u64 = 512 << 10;
+
+/// ... but no more than this part of the budget.
+const SHARE: u64 = 64;
 
 /// Slots for large blocks. Neighbouring classes have different ones.
 const SLOTS: usize = 8;
 
 /// Bytes to draw at once from the reserve.
 const DRAW: u64 = 32 << 10;
+
+/// The tag of what lies in a cache.
+pub(super) const IDLE: u8 = Tag::staged(Source::Cache).bits();
 
 thread_local! {
     static CACHES: RefCell<Vec<Cache>> = const { RefCell::new(Vec::new()) };
@@ -33,10 +39,11 @@ thread_local! {
 #[derive(Debug)]
 struct Cache {
     session: Arc<SessionCore>,
-    small: [Vec<Entry>; Class::CACHED],
+    /// Blocks by class. They have their home and tag already: leasing one moves one word.
+    small: [Vec<Lease>; Class::CACHED],
+    /// Most bytes of them.
+    capacity: u64,
     shared: Arc<Shared>,
-    /// An empty box for the next large block, so that keeping one allocates nothing.
-    spare: Option<Box<Option<Entry>>>,
 }
 
 /// What other threads see of a cache.
@@ -44,20 +51,41 @@ struct Cache {
 pub(super) struct Shared {
     /// Bytes of small blocks. Only the cache's thread writes it.
     bytes: AtomicU64,
-    large: [AtomicCell<Option<Box<Option<Entry>>>>; SLOTS],
+    /// By how many bytes the cache's thread, which alone writes this, changed what the session's
+    /// leases are used for, modulo 2^64: what one thread exports another may return.
+    uses: [AtomicU64; 4],
+    large: [AtomicCell<Option<Lease>>; SLOTS],
 }
 
 impl Shared {
     /// Bytes of small blocks, which nobody but the cache's thread can take.
+    #[inline]
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// The thread's part in the bytes used for something, modulo 2^64.
+    pub(super) fn used(&self, r#use: Use) -> u64 {
+        self.uses[r#use.index()].load(Ordering::Relaxed)
+    }
+
     /// Takes the large blocks.
     pub(super) fn take_large(&self) -> impl Iterator<Item = Lease> {
-        self.large
-            .iter()
-            .filter_map(|slot| Some(slot.take()?.take()?.lease))
+        self.large.iter().filter_map(AtomicCell::take)
+    }
+
+    /// Without a locked instruction: nobody else writes.
+    #[inline]
+    fn transfer(&self, from: Use, to: Use, len: u64) {
+        let [from, to] = [from, to].map(|each| &self.uses[each.index()]);
+        from.store(
+            from.load(Ordering::Relaxed).wrapping_sub(len),
+            Ordering::Relaxed,
+        );
+        to.store(
+            to.load(Ordering::Relaxed).wrapping_add(len),
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -69,18 +97,11 @@ impl fmt::Debug for Shared {
     }
 }
 
-#[derive(Debug)]
-struct Entry {
-    lease: Lease,
-    /// The home that it came from, kept so that leasing it again counts no reference.
-    home: Option<Arc<UseHome>>,
-}
-
 /// Takes a block of a class, drawing from the reserve when there is none. `None` where the reserve
 /// or a limit declines, or the thread is ending.
 #[inline]
-pub(super) fn pop(session: &Arc<SessionCore>, home: &Arc<UseHome>, class: Class) -> Option<Lease> {
-    let entry = CACHES.try_with(|caches| {
+pub(super) fn pop(session: &Arc<SessionCore>, class: Class) -> Option<Lease> {
+    let lease = CACHES.try_with(|caches| {
         let mut caches = caches.try_borrow_mut().ok()?;
         let cache = find(&mut caches, session);
         if class.is_cached() {
@@ -89,39 +110,60 @@ pub(super) fn pop(session: &Arc<SessionCore>, home: &Arc<UseHome>, class: Class)
             cache.pop_large(class)
         }
     });
-    let entry = entry.ok().flatten()?;
-    let home = entry.home.unwrap_or_else(|| home.clone());
-    Some(entry.lease.with_home(home))
+    lease.ok().flatten()
 }
 
 /// Keeps a block, or gives it back: pieces that were split off go to the reserve, to be joined
-/// there, and so does everything of a closed session or an ending thread.
+/// there, and so does everything of a closed session or an ending thread. The lease's tag is
+/// [`IDLE`].
 #[inline]
-pub(super) fn push(home: Arc<UseHome>, lease: Lease) -> Result<(), (Arc<UseHome>, Lease)> {
-    let start = lease.range().start;
-    let class = Class::exactly(lease.len())
-        .filter(|class| start.is_multiple_of(class.alignment()) && !home.session().is_closed());
-    let Some(class) = class else {
-        return Err((home, lease));
+pub(super) fn keep(session: Arc<SessionCore>, lease: Lease) {
+    debug_assert_eq!(lease.tag(), IDLE, "counted as not in use");
+    let class = Class::of_block(lease.range().start, lease.len());
+    let Some(class) = class.filter(|_| !session.is_closed()) else {
+        return give_back(&session, lease);
     };
-    let mut returned = Some((home, lease));
+    let mut returned = Some((session, lease));
     let _thread_is_ending = CACHES.try_with(|caches| {
         let Ok(mut caches) = caches.try_borrow_mut() else {
             return;
         };
-        let Some((home, lease)) = returned.take() else {
+        let Some((session, lease)) = returned.take() else {
             return;
         };
-        let cache = find(&mut caches, home.session());
-        let home = (home.r#use() == Use::Staged).then_some(home);
-        let entry = Entry { lease, home };
+        let cache = find(&mut caches, &session);
+        let lease = lease.with_home(session);
         if class.is_cached() {
-            cache.push_small(class, entry);
+            cache.push_small(class, lease);
         } else {
-            cache.push_large(class, entry);
+            cache.push_large(class, lease);
         }
     });
-    returned.map_or(Ok(()), Err)
+    if let Some((session, lease)) = returned {
+        give_back(&session, lease);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn give_back(session: &SessionCore, lease: Lease) {
+    let central = &session.pool().central;
+    central.put(session.id(), Source::Cache, Use::Staged, [lease]);
+}
+
+/// Counts that memory from a cache now serves another purpose.
+#[inline]
+pub(super) fn transfer(session: &SessionCore, from: Use, to: Use, len: u64) {
+    let counted = CACHES.try_with(|caches| {
+        let caches = caches.try_borrow().ok()?;
+        let mut caches = caches.iter();
+        let cache = caches.find(|cache| std::ptr::eq(&*cache.session, session))?;
+        cache.shared.transfer(from, to, len);
+        Some(())
+    });
+    if counted.ok().flatten().is_none() {
+        session.counters().transfer(from, to, len);
+    }
 }
 
 /// Gives all that this thread keeps back to the reserves.
@@ -160,61 +202,58 @@ impl Cache {
     fn new(session: Arc<SessionCore>) -> Self {
         let shared = Arc::<Shared>::default();
         session.counters().add_cache(shared.clone());
+        let budget = session.pool().central.state().ledger.budget();
         Cache {
             session,
             small: Default::default(),
+            capacity: CAPACITY.min(budget / SHARE),
             shared,
-            spare: None,
         }
     }
 
     #[inline]
-    fn pop_small(&mut self, class: Class) -> Option<Entry> {
-        let entry = match self.small[class.index()].pop() {
-            Some(entry) => entry,
+    fn pop_small(&mut self, class: Class) -> Option<Lease> {
+        let lease = match self.small[class.index()].pop() {
+            Some(lease) => lease,
             None => self.draw(class)?,
         };
-        self.count(|bytes| bytes - class.size());
-        Some(entry)
+        self.count(|bytes| bytes - lease.len());
+        Some(lease)
     }
 
     #[inline]
-    fn push_small(&mut self, class: Class, entry: Entry) {
-        if self.shared.bytes() + class.size() > CAPACITY {
+    fn push_small(&mut self, class: Class, lease: Lease) {
+        let len = lease.len();
+        if self.shared.bytes() + len > self.capacity {
             self.spill();
+            if len > self.capacity {
+                return self.put([lease]);
+            }
         }
-        self.count(|bytes| bytes + class.size());
-        self.small[class.index()].push(entry);
+        self.count(|bytes| bytes + len);
+        self.small[class.index()].push(lease);
     }
 
     #[inline]
-    fn pop_large(&mut self, class: Class) -> Option<Entry> {
+    fn pop_large(&mut self, class: Class) -> Option<Lease> {
         let slot = &self.shared.large[class.index() % SLOTS];
-        let Some(mut kept) = slot.take() else {
-            return self.draw(class);
-        };
-        if (*kept)
-            .as_ref()
-            .is_some_and(|entry| entry.lease.len() == class.size())
-        {
-            let entry = kept.take();
-            self.spare = Some(kept);
-            return entry;
+        match slot.take() {
+            Some(lease) if lease.len() == class.size() => Some(lease),
+            other => {
+                slot.store(other);
+                self.draw(class)
+            }
         }
-        slot.store(Some(kept));
-        self.draw(class)
     }
 
     #[inline]
-    fn push_large(&mut self, class: Class, entry: Entry) {
+    fn push_large(&mut self, class: Class, lease: Lease) {
         if self.session.pool().central.is_under_pressure() {
-            return self.put([entry.lease]);
+            return self.put([lease]);
         }
-        let mut kept = self.spare.take().unwrap_or_default();
-        *kept = Some(entry);
-        if let Some(mut replaced) = self.shared.large[class.index() % SLOTS].swap(Some(kept)) {
-            self.put(replaced.take().map(|entry| entry.lease));
-            self.spare = Some(replaced);
+        let slot = &self.shared.large[class.index() % SLOTS];
+        if let Some(replaced) = slot.swap(Some(lease)) {
+            self.put([replaced]);
         }
     }
 
@@ -227,9 +266,10 @@ impl Cache {
 
     /// Fills the list of a small class from the reserve and takes one; of a large class takes one.
     #[cold]
-    fn draw(&mut self, class: Class) -> Option<Entry> {
+    #[inline(never)]
+    fn draw(&mut self, class: Class) -> Option<Lease> {
         let size = class.size();
-        let room = CAPACITY.saturating_sub(self.shared.bytes()) / size;
+        let room = self.capacity.saturating_sub(self.shared.bytes()) / size;
         let count = (DRAW / size).min(room).max(1);
         let id = self.session.id();
         let drawn = self.session.pool().central.draw(id, class, count as usize);
@@ -237,37 +277,35 @@ impl Cache {
             if free.last.hides_from(id) {
                 free.block.zero();
             }
-            Entry {
-                lease: free.block,
-                home: None,
-            }
+            let home = self.session.clone();
+            free.block.with_home(home).with_tag(IDLE)
         });
         if !class.is_cached() {
             return drawn.next();
         }
         let list = &mut self.small[class.index()];
         list.extend(drawn);
-        let entry = list.pop();
-        let added = list.len() + usize::from(entry.is_some());
+        let lease = list.pop();
+        let added = list.len() + usize::from(lease.is_some());
         self.count(|bytes| bytes + size * added as u64);
-        entry
+        lease
     }
 
     /// Gives everything back to the reserve.
     #[cold]
+    #[inline(never)]
     fn spill(&mut self) {
-        let small = self
-            .small
-            .iter_mut()
-            .flat_map(|list| list.drain(..))
-            .map(|each| each.lease);
+        let small = self.small.iter_mut().flat_map(|list| list.drain(..));
         let all: Vec<Lease> = small.chain(self.shared.take_large()).collect();
         self.put(all);
         self.count(|_| 0);
     }
 
-    fn put(&self, blocks: impl IntoIterator<Item = Lease>) {
+    #[inline(never)]
+    fn put(&self, leases: impl IntoIterator<Item = Lease>) {
         let (id, central) = (self.session.id(), &self.session.pool().central);
+        // The cache's own reference keeps the session, so that none of these is the last.
+        let blocks = leases.into_iter().map(Lease::without_home);
         central.put(id, Source::Cache, Use::Staged, blocks);
     }
 }

@@ -47,8 +47,21 @@ impl Class {
         Some(Class(coarse as u8 + quarter as u8))
     }
 
+    /// The class of which a block of `len` bytes that begins at `start` is a whole one.
+    #[inline]
+    pub(super) fn of_block(start: u64, len: u64) -> Option<Class> {
+        // An alignment is a power of two, which a division would not know.
+        let is_aligned = start & (len.clamp(1, MAX_ALIGNMENT) - 1) == 0;
+        if len.is_power_of_two() && (1 << MIN_BITS..=1 << FINE_BITS).contains(&len) {
+            let class = Class((len.trailing_zeros() - MIN_BITS) as u8);
+            return is_aligned.then_some(class);
+        }
+        is_aligned.then(|| Class::exactly(len)).flatten()
+    }
+
     /// The class of exactly `len` bytes.
-    pub(super) fn exactly(len: u64) -> Option<Class> {
+    #[cold]
+    fn exactly(len: u64) -> Option<Class> {
         Class::of(len).filter(|class| class.size() == len)
     }
 
@@ -71,7 +84,8 @@ impl Class {
         (1 << bits) + u64::from(fine % 4 + 1) * (1 << (bits - 2))
     }
 
-    /// What the start of a block is a multiple of.
+    /// What the start of a block is a multiple of: a power of two.
+    #[inline]
     pub(super) fn alignment(self) -> u64 {
         self.size().min(MAX_ALIGNMENT)
     }
@@ -110,7 +124,9 @@ mod tests {
         assert_eq!(Class::of(0).unwrap().size(), 64);
         assert_eq!(Class::of((1 << 40) + 1), None);
         assert_eq!(Class::of(u64::MAX), None);
-        assert_eq!(Class::exactly(65), None);
+        assert_eq!(Class::of_block(0, 65), None);
+        assert_eq!(Class::of_block(64, 128), None);
+        assert_eq!(Class::of_block(256, 128), Class::of(128));
     }
 
     #[test]
@@ -124,6 +140,7 @@ mod tests {
     #[test]
     fn blocks_stay_aligned_when_they_lie_side_by_side() {
         for class in all() {
+            assert!(class.alignment().is_power_of_two(), "{class:?}");
             assert_eq!(class.size() % class.alignment(), 0, "{class:?}");
             assert!(class.blocks_per_run() * class.size() <= (64 << 10).max(class.size()));
         }

@@ -43,8 +43,37 @@ pub(super) enum Source {
     Extra,
 }
 
-impl Source {
-    pub(super) const ALL: [Source; 3] = [Source::Cache, Source::Central, Source::Extra];
+/// What a lease's [tag](unlade_hal::Lease::tag) says: where it came from and what it is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag {
+    pub(super) source: Source,
+    pub(super) r#use: Use,
+}
+
+impl Tag {
+    /// What every lease is used for at first.
+    pub(super) const fn staged(source: Source) -> Self {
+        Tag {
+            source,
+            r#use: Use::Staged,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn bits(self) -> u8 {
+        (self.source as u8) << 2 | self.r#use as u8
+    }
+
+    #[inline]
+    pub(super) fn of_bits(bits: u8) -> Self {
+        let source = match bits >> 2 {
+            0 => Source::Cache,
+            1 => Source::Central,
+            _ => Source::Extra,
+        };
+        let r#use = Use::ALL[usize::from(bits & 3)];
+        Tag { source, r#use }
+    }
 }
 
 /// A session's name in the ledger, never used again for another.

@@ -10,7 +10,7 @@ use unlade_hal::{Home, Lease};
 use super::cache::{self, Shared};
 use super::central::{Ask, Grant};
 use super::class::Class;
-use super::ledger::{SessionId, Source, Use};
+use super::ledger::{SessionId, Source, Tag, Use};
 use super::metrics;
 use super::{Core, Pool};
 use crate::error::Exhausted;
@@ -59,17 +59,8 @@ impl Session {
             counters,
             closed: AtomicBool::new(false),
         });
-        let homes = Source::ALL.map(|source| {
-            Use::ALL.map(|r#use| {
-                Arc::new(UseHome {
-                    session: core.clone(),
-                    source,
-                    r#use,
-                })
-            })
-        });
         Session {
-            handle: Arc::new(Handle { core, homes }),
+            handle: Arc::new(Handle { core }),
         }
     }
 
@@ -81,7 +72,7 @@ impl Session {
     pub fn lease(&self, len: u64) -> Result<Lease, Exhausted> {
         let core = &self.handle.core;
         if let Some(class) = Class::of(len)
-            && let Some(lease) = cache::pop(core, self.home(Source::Cache), class)
+            && let Some(lease) = cache::pop(core, class)
         {
             return Ok(lease);
         }
@@ -89,6 +80,7 @@ impl Session {
     }
 
     #[cold]
+    #[inline(never)]
     fn lease_slowly(&self, len: u64) -> Result<Lease, Exhausted> {
         let request = Request {
             sizes: &[len],
@@ -130,7 +122,7 @@ impl Session {
             match grant {
                 Grant::Block(free) => leases.push(self.arrive(free)),
                 Grant::Extra(len) => match core.pool.allocate(request.memory, len) {
-                    Some(lease) => leases.push(lease.with_home(self.home(Source::Extra).clone())),
+                    Some(lease) => leases.push(self.at_home(lease, Source::Extra)),
                     None => {
                         // The system has less than the budget promised. Undo the rest.
                         core.pool.central.forget_extra(core.id, Use::Staged, len);
@@ -184,16 +176,16 @@ impl Session {
         self.handle.core.counters.used(Use::Exported)
     }
 
-    #[inline]
-    fn home(&self, source: Source) -> &Arc<UseHome> {
-        &self.handle.homes[source as usize][Use::Staged.index()]
-    }
-
     fn arrive(&self, mut free: super::store::Free<Lease>) -> Lease {
         if free.last.hides_from(self.handle.core.id) {
             free.block.zero();
         }
-        free.block.with_home(self.home(Source::Central).clone())
+        self.at_home(free.block, Source::Central)
+    }
+
+    fn at_home(&self, lease: Lease, source: Source) -> Lease {
+        let home = self.handle.core.clone();
+        lease.with_home(home).with_tag(Tag::staged(source).bits())
     }
 
     /// Notes that a lease of this session now serves another purpose. Leases of other sessions or
@@ -201,22 +193,19 @@ impl Session {
     #[must_use]
     pub fn mark(&self, lease: Lease, to: Use) -> Lease {
         let core = &self.handle.core;
-        let Some(home) = UseHome::of(&lease).filter(|home| Arc::ptr_eq(&home.session, core)) else {
-            return lease;
-        };
-        let (source, from) = (home.source, home.r#use);
-        if from == to {
+        let is_own = SessionCore::of(&lease).is_some_and(|session| std::ptr::eq(session, &**core));
+        let Tag { source, r#use } = Tag::of_bits(lease.tag());
+        if !is_own || r#use == to {
             return lease;
         }
         match source {
-            Source::Cache => core.counters.transfer(from, to, lease.len()),
+            Source::Cache => cache::transfer(core, r#use, to, lease.len()),
             Source::Central | Source::Extra => {
-                core.pool
-                    .central
-                    .transfer(core.id, source, (from, to), lease.len());
+                let central = &core.pool.central;
+                central.transfer(core.id, source, (r#use, to), lease.len());
             }
         }
-        lease.with_home(self.handle.homes[source as usize][to.index()].clone())
+        lease.with_tag(Tag { source, r#use: to }.bits())
     }
 }
 
@@ -239,7 +228,6 @@ impl Drop for Room {
 #[derive(Debug)]
 struct Handle {
     core: Arc<SessionCore>,
-    homes: [[Arc<UseHome>; 4]; 3],
 }
 
 impl Drop for Handle {
@@ -258,19 +246,29 @@ pub(super) struct SessionCore {
 }
 
 impl SessionCore {
+    #[inline]
     pub(super) fn id(&self) -> SessionId {
         self.id
     }
 
+    #[inline]
     pub(super) fn pool(&self) -> &Core {
         &self.pool
     }
 
+    #[inline]
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
 
+    /// The session that a lease belongs to.
+    fn of(lease: &Lease) -> Option<&SessionCore> {
+        let home: &dyn Any = lease.home()?;
+        home.downcast_ref()
+    }
+
     /// Whether nobody will lease for it any more.
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
@@ -284,51 +282,32 @@ impl Drop for SessionCore {
     }
 }
 
-/// Where leases of one session, source and use go.
-#[derive(Debug)]
-pub(super) struct UseHome {
-    session: Arc<SessionCore>,
-    source: Source,
-    r#use: Use,
-}
-
-impl UseHome {
-    pub(super) fn session(&self) -> &Arc<SessionCore> {
-        &self.session
-    }
-
-    pub(super) fn r#use(&self) -> Use {
-        self.r#use
-    }
-
-    fn of(lease: &Lease) -> Option<&UseHome> {
-        let home: &dyn Any = lease.home()?;
-        home.downcast_ref()
-    }
-}
-
-impl Home for UseHome {
+impl Home for SessionCore {
     #[inline]
     fn take_back(self: Arc<Self>, lease: Lease) {
+        if lease.tag() == cache::IDLE {
+            cache::keep(self, lease);
+        } else {
+            self.take_back_used(lease);
+        }
+    }
+}
+
+impl SessionCore {
+    /// Takes back what is counted under another use, or was not from a cache.
+    #[cold]
+    fn take_back_used(self: Arc<Self>, lease: Lease) {
+        let Tag { source, r#use } = Tag::of_bits(lease.tag());
         let len = lease.len();
-        match self.source {
+        match source {
             Source::Cache => {
-                self.session.counters.transfer(self.r#use, Use::Staged, len);
-                if let Err((home, lease)) = cache::push(self, lease) {
-                    let central = &home.session.pool.central;
-                    central.put(home.session.id, Source::Cache, Use::Staged, [lease]);
-                }
+                cache::transfer(&self, r#use, Use::Staged, len);
+                cache::keep(self, lease.with_tag(cache::IDLE));
             }
-            Source::Central => {
-                let central = &self.session.pool.central;
-                central.put(self.session.id, Source::Central, self.r#use, [lease]);
-            }
+            Source::Central => self.pool.central.put(self.id, source, r#use, [lease]),
             Source::Extra => {
                 drop(lease);
-                self.session
-                    .pool
-                    .central
-                    .forget_extra(self.session.id, self.r#use, len);
+                self.pool.central.forget_extra(self.id, r#use, len);
             }
         }
     }
@@ -337,10 +316,12 @@ impl Home for UseHome {
 /// What is counted without the pool's lock: memory of threads' caches.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    /// Bytes leased from caches by use, except [`Use::Staged`], which is the remainder.
-    uses: [AtomicU64; 4],
-    /// Every thread's cache.
+    /// Every thread's cache, which counts what its thread does.
     caches: Mutex<Vec<Arc<Shared>>>,
+    /// What threads without a cache, and those that have ended, have counted: bytes leased from
+    /// caches by use, except [`Use::Staged`], which is the remainder. Modulo 2^64, as each thread's
+    /// part of it.
+    others: [AtomicU64; 4],
 }
 
 impl Counters {
@@ -351,15 +332,23 @@ impl Counters {
 
     /// Takes the large blocks out of all threads' caches.
     pub(super) fn take_large(&self) -> Vec<Lease> {
-        lock(&self.caches)
+        let leases: Vec<Lease> = lock(&self.caches)
             .iter()
             .flat_map(|cache| cache.take_large())
-            .collect()
+            .collect();
+        // A lease may be the last that keeps the session, whose end takes other locks.
+        leases.into_iter().map(Lease::without_home).collect()
     }
 
     /// Bytes leased from caches for this use, which is not [`Use::Staged`].
     pub(super) fn used(&self, r#use: Use) -> u64 {
-        self.uses[r#use.index()].load(Ordering::Relaxed)
+        let caches = lock(&self.caches);
+        let others = self.others[r#use.index()].load(Ordering::Relaxed);
+        let used = caches
+            .iter()
+            .fold(others, |sum, cache| sum.wrapping_add(cache.used(r#use)));
+        // Read while threads count, the parts may add up to a little less than nothing.
+        u64::try_from(used as i64).unwrap_or(0)
     }
 
     pub(super) fn add_cache(&self, cache: Arc<Shared>) {
@@ -367,16 +356,17 @@ impl Counters {
     }
 
     pub(super) fn remove_cache(&self, cache: &Arc<Shared>) {
-        lock(&self.caches).retain(|each| !Arc::ptr_eq(each, cache));
+        let mut caches = lock(&self.caches);
+        caches.retain(|each| !Arc::ptr_eq(each, cache));
+        for r#use in Use::ALL {
+            self.others[r#use.index()].fetch_add(cache.used(r#use), Ordering::Relaxed);
+        }
     }
 
-    #[inline]
-    fn transfer(&self, from: Use, to: Use, len: u64) {
-        if from != Use::Staged {
-            self.uses[from.index()].fetch_sub(len, Ordering::Relaxed);
-        }
-        if to != Use::Staged {
-            self.uses[to.index()].fetch_add(len, Ordering::Relaxed);
-        }
+    /// Counts for a thread that has no cache.
+    #[cold]
+    pub(super) fn transfer(&self, from: Use, to: Use, len: u64) {
+        self.others[from.index()].fetch_sub(len, Ordering::Relaxed);
+        self.others[to.index()].fetch_add(len, Ordering::Relaxed);
     }
 }

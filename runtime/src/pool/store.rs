@@ -103,11 +103,9 @@ impl<B: Block> Store<B> {
             return;
         }
         self.free += len;
-        match Class::exactly(len) {
-            Some(class) if start.is_multiple_of(class.alignment()) => {
-                self.lists[class.index()].push(free);
-            }
-            _ => self.add_extent(free),
+        match Class::of_block(start, len) {
+            Some(class) => self.lists[class.index()].push(free),
+            None => self.add_extent(free),
         }
     }
 

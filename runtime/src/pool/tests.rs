@@ -117,6 +117,38 @@ fn the_holders_are_named_by_what_they_do() {
 }
 
 #[test]
+fn what_is_held_is_known_whichever_threads_lease_export_and_return() {
+    let pool = pool(4 * MIB, 4 * MIB);
+    let session = pool.session("test", u64::MAX);
+    let on_a_thread = |act: &mut (dyn FnMut() + Send)| {
+        thread::scope(|scope| scope.spawn(act).join()).unwrap();
+    };
+    let mut leases = Vec::new();
+    on_a_thread(&mut || {
+        leases.push(session.lease(4096).unwrap());
+        leases.push(session.mark(session.lease(64).unwrap(), Use::Exported));
+    });
+    // The leases keep their uses when the threads that counted these are gone.
+    let exported = |bytes| {
+        let holders = pool.status().holders;
+        let what = "test: exported to the caller";
+        let held = holders.iter().find(|holder| holder.what == what);
+        assert_eq!(held.map_or(0, |holder| holder.bytes), bytes, "{holders:?}");
+    };
+    exported(64);
+    on_a_thread(&mut || {
+        let lease = leases.remove(0);
+        leases.push(session.mark(lease, Use::Exported));
+        exported(4096 + 64);
+        leases.remove(0);
+    });
+    exported(4096);
+    assert_eq!(pool.status().leased, 4096);
+    drop(leases);
+    assert_none_leaked(&pool);
+}
+
+#[test]
 fn a_batch_gets_all_or_nothing() {
     let pool = pool(2 * MIB, 2 * MIB);
     let session = pool.session("test", u64::MAX);

@@ -58,6 +58,7 @@ struct Parts {
     start: u64,
     len: u64,
     home: Option<Arc<dyn Home>>,
+    tag: u8,
 }
 
 impl Lease {
@@ -69,6 +70,7 @@ impl Lease {
             start: 0,
             len,
             home: None,
+            tag: 0,
         })
     }
 
@@ -107,6 +109,21 @@ impl Lease {
     #[inline]
     pub fn home(&self) -> Option<&dyn Home> {
         self.parts.home.as_deref()
+    }
+
+    /// The same lease, with another tag.
+    #[must_use]
+    #[inline]
+    pub fn with_tag(mut self, tag: u8) -> Self {
+        self.parts.tag = tag;
+        self
+    }
+
+    /// What its home has noted on it: where it came from, what it is used for. 0 until somebody
+    /// notes something. Pieces that are split off have the same.
+    #[inline]
+    pub fn tag(&self) -> u8 {
+        self.parts.tag
     }
 
     /// The slab that it is a range of.
@@ -174,7 +191,7 @@ impl Lease {
         Some(unsafe { slab.add(self.parts.start as usize) })
     }
 
-    /// Splits it in two: keeps `at` bytes and returns the rest, which has the same home.
+    /// Splits it in two: keeps `at` bytes and returns the rest, which has the same home and tag.
     ///
     /// # Panics
     /// Where `at` is more than the length.
@@ -187,6 +204,7 @@ impl Lease {
             start: parts.start + at,
             len: parts.len - at,
             home: parts.home.clone(),
+            tag: parts.tag,
         };
         parts.len = at;
         Lease::new(rest)
@@ -201,7 +219,7 @@ impl Lease {
         self.split_off(len)
     }
 
-    /// Makes one lease of two neighbours of one slab; the first one's home stays.
+    /// Makes one lease of two neighbours of one slab; the first one's home and tag stay.
     ///
     /// # Errors
     /// Both come back where `next` does not begin where `self` ends.
@@ -246,12 +264,19 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // SAFETY: Taken once: the lease is being dropped and this is the only place that does so.
         let mut parts = unsafe { ManuallyDrop::take(&mut self.parts) };
-        if let Some(home) = parts.home.take() {
-            home.take_back(Lease {
+        match parts.home.take() {
+            Some(home) => home.take_back(Lease {
                 parts: ManuallyDrop::new(parts),
-            });
+            }),
+            None => let_go(parts),
         }
     }
+}
+
+/// Apart, so that the way home is short.
+#[cold]
+fn let_go(parts: Box<Parts>) {
+    drop(parts);
 }
 
 impl fmt::Debug for Lease {
@@ -322,8 +347,9 @@ mod tests {
     #[test]
     fn pieces_do_not_overlap_and_grow_together() {
         let shelf = Arc::new(Shelf::default());
-        let mut front = pages(4096).with_home(shelf.clone());
+        let mut front = pages(4096).with_home(shelf.clone()).with_tag(7);
         let mut back = front.split_off(1000);
+        assert_eq!((front.tag(), back.tag()), (7, 7));
         front.bytes_mut().unwrap().fill(1);
         back.bytes_mut().unwrap().fill(2);
         assert_eq!(front.bytes().unwrap(), [1; 1000]);
