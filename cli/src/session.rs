@@ -130,10 +130,22 @@ pub(crate) fn threads(resources: &ResourceArgs) -> Result<usize, Failure> {
     }
 }
 
+/// What a runtime is to write down for a report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Recording {
+    /// What ran when.
+    pub(crate) trace: bool,
+    /// The CPU time of each batch.
+    pub(crate) host_cpu: bool,
+}
+
 /// A runtime as the arguments want it.
-pub(crate) fn runtime(resources: &ResourceArgs, trace: bool) -> Result<Runtime, Failure> {
+pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<Runtime, Failure> {
     let devices = unlade::discover();
-    let mut builder = Runtime::builder().threads(threads(resources)?).trace(trace);
+    let mut builder = Runtime::builder()
+        .threads(threads(resources)?)
+        .trace(recording.trace)
+        .host_cpu(recording.host_cpu);
     if let Some(memory) = &resources.memory {
         builder = builder.memory_budget(config::bytes(memory)?);
     } else if let Some(memory) = machine_memory() {

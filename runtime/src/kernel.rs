@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchReader};
 use arrow_schema::SchemaRef;
 use unlade_expr::{Checked, Query, Semantics};
+use unlade_hal::thread_cpu_time;
 use unlade_program::ShapeHash;
 
 use crate::bind::check_schema;
@@ -179,24 +180,30 @@ impl KernelCore {
     pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
         unlade_hal::fork::check()?;
         check_schema(&self.checked.input, batch)?;
-        let number = self.next_number();
-        let _span = tracing::trace_span!("batch", kernel = self.number, batch = number).entered();
-        let result = match (&self.route.device, &self.route.auto) {
+        self.observe(|number| match (&self.route.device, &self.route.auto) {
             (None, None) => {
                 let (reason, path) = self.route.inline.clone();
                 self.run_inline(batch, number, reason, path)
             }
             (Some(plan), _) => self.run_on_device(plan, batch, number, None, &mut Tally::default()),
             (None, Some(auto)) => self.run_where_fastest(auto, batch, number),
-        };
-        if result.is_err() {
-            self.metrics.error();
-        }
-        result
+        })
     }
 
-    /// The number of the batch that is being taken.
-    fn next_number(&self) -> u64 {
-        self.batches.fetch_add(1, Ordering::Relaxed)
+    /// Runs a batch under its number, within a span, and notes what is noted of every batch
+    /// wherever it runs.
+    fn observe(&self, run: impl FnOnce(u64) -> Result<Output, Error>) -> Result<Output, Error> {
+        let number = self.batches.fetch_add(1, Ordering::Relaxed);
+        let _span = tracing::trace_span!("batch", kernel = self.number, batch = number).entered();
+        let cpu = self.runtime.options.host_cpu.then(thread_cpu_time);
+        let mut result = run(number);
+        match &mut result {
+            Ok(output) => {
+                let used = |before| thread_cpu_time().saturating_sub(before);
+                output.receipt.host_cpu = cpu.map(used);
+            }
+            Err(_) => self.metrics.error(),
+        }
+        result
     }
 }

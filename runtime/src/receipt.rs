@@ -43,8 +43,10 @@ pub struct Receipt {
     /// The clock of `predicted` and `taken`. Times of different clocks are never added.
     #[serde(serialize_with = "clock_name")]
     pub clock: ClockKind,
-    /// CPU time of the host's threads, where it was measured: asking the kernel for it costs more
-    /// than a small batch does.
+    /// CPU time of the thread that ran the batch, from hand-over to result, where the runtime was
+    /// built to [measure it](crate::RuntimeBuilder::host_cpu). Waiting for a device costs none; what
+    /// the threads that drive devices use is not in it. It is real time whatever
+    /// [`clock`](Receipt::clock) says.
     #[serde(rename = "host_cpu_ns", serialize_with = "optional_nanos")]
     pub host_cpu: Option<Duration>,
     /// How often work was repeated after a device fault or for want of memory.

@@ -355,6 +355,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether receipts tell the [CPU time](crate::Receipt::host_cpu) that batches took. Off unless
+    /// told otherwise: two system calls a batch cost about as much as a small batch does.
+    pub fn host_cpu(mut self, measure: bool) -> Self {
+        self.options.host_cpu = measure;
+        self
+    }
+
     /// Whether a device's program is compiled while the CPU already runs the first batches.
     pub fn background_compile(mut self, background: bool) -> Self {
         self.options.background_compile = background;

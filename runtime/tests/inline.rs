@@ -153,6 +153,22 @@ fn receipts_say_what_ran_where() {
 }
 
 #[test]
+fn cpu_time_is_measured_where_asked_for() {
+    let input = numbers(10_000);
+    let query = query("b", "a > 41");
+    let receipt = |runtime: &unlade_runtime::Runtime| {
+        let kernel = compile(runtime, &query, &input.schema());
+        kernel.run(&input).unwrap().receipt
+    };
+    assert_eq!(receipt(&runtime()).host_cpu, None);
+    let measuring = builder().host_cpu(true).build().unwrap();
+    let start = unlade_hal::thread_cpu_time();
+    let used = receipt(&measuring).host_cpu.unwrap();
+    let whole = unlade_hal::thread_cpu_time() - start;
+    assert!(!used.is_zero() && used <= whole, "{used:?} of {whole:?}");
+}
+
+#[test]
 fn an_error_names_row_operation_and_value() {
     let mut values = vec![7; 5000];
     values[4321] = i32::MAX;

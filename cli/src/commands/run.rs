@@ -26,7 +26,11 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let destination = Destination::choose(&args)?;
     refuse_clashes(&args)?;
     let traced = args.trace.is_some() || args.timeline.is_some();
-    let runtime = session::runtime(&args.query.resources, traced)?;
+    let recording = session::Recording {
+        trace: traced,
+        host_cpu: args.receipts.is_some() || args.trace.is_some(),
+    };
+    let runtime = session::runtime(&args.query.resources, recording)?;
     let plan = Plan::make(&args.query, &runtime)?;
     if args.explain {
         report::say(format_args!("{}", plan.kernel.explain()));

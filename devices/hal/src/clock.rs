@@ -61,3 +61,24 @@ impl Clock for WallClock {
         Timestamp(self.start.elapsed())
     }
 }
+
+/// The CPU time that the calling thread has used so far: what it computed, and what the system
+/// did on its behalf. Unlike the
+/// time of day it takes a system call to learn.
+///
+/// ```
+/// let before = unlade_hal::thread_cpu_time();
+/// let sum: u64 = (0..1_000_000u64).map(|number| std::hint::black_box(number)).sum();
+/// assert!(unlade_hal::thread_cpu_time() > before, "{sum} was not had for nothing");
+/// ```
+pub fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: The call writes one `timespec` to where it is pointed, which is ours and lives on.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(status, 0, "every thread has a CPU clock of its own");
+    // A thread's clock begins at zero and is normalised: no part of it is negative.
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

@@ -45,7 +45,7 @@ mod memory;
 mod validate;
 mod views;
 
-pub use clock::{Clock, ClockKind, Timestamp, WallClock};
+pub use clock::{Clock, ClockKind, Timestamp, WallClock, thread_cpu_time};
 pub use command::{Arg, Command, CommandList, Slot, Span};
 pub use completion::{Completion, Leaked, Outcome, Quiesced, Rejected, Status, Timing, Wait};
 pub use device::{Capabilities, Device, DeviceInfo, DeviceKind, Health, Queue};

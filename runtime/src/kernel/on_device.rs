@@ -34,19 +34,16 @@ impl KernelCore {
         if plan.refuses(&self.runtime.devices[slot]).is_some() {
             return self.run(batch);
         }
-        let number = self.next_number();
-        // Brought back where it was evicted; without room the batch is staged as any other.
-        let there = resident.on_device(&self.runtime, position);
-        let mut tally = Tally::default();
-        if there.is_none() {
-            let device = Arc::clone(&self.runtime.devices[slot].name);
-            tally.reason = Some(Reason::Evicted { device });
-        }
-        let result = self.run_on_device(&plan, batch, number, there.as_deref(), &mut tally);
-        if result.is_err() {
-            self.metrics.error();
-        }
-        result
+        self.observe(|number| {
+            // Brought back where it was evicted; without room the batch is staged as any other.
+            let there = resident.on_device(&self.runtime, position);
+            let mut tally = Tally::default();
+            if there.is_none() {
+                let device = Arc::clone(&self.runtime.devices[slot].name);
+                tally.reason = Some(Reason::Evicted { device });
+            }
+            self.run_on_device(&plan, batch, number, there.as_deref(), &mut tally)
+        })
     }
 
     /// Runs a batch of the right schema on a device; on the CPU where the device cannot.
