@@ -51,7 +51,7 @@ pub struct Receipt {
     pub host_cpu: Option<Duration>,
     /// How often work was repeated after a device fault or for want of memory.
     pub retries: u32,
-    /// Whether the result is known to be what the CPU would have computed.
+    /// Whether the result is what the CPU computed, or a device's word for it.
     pub verified: Verified,
 }
 
@@ -155,15 +155,13 @@ pub enum Reason {
     },
 }
 
-/// Whether a result was checked.
+/// Who vouches for a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verified {
     /// The CPU computed it: it is the reference.
     Reference,
-    /// Rows of it were computed again on the CPU and were equal.
-    Sampled,
     /// Nothing but the device vouches for it.
     Unverified,
 }
