@@ -9,6 +9,7 @@ use arrow_array::{
 };
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
+use unlade_eval::{BitsRef, ColumnRef};
 
 use crate::error::Error;
 
@@ -19,6 +20,25 @@ pub(crate) struct FixedValues<'a> {
     pub(crate) buffer: &'a Buffer,
     /// Where the first row's bit is; zero unless these are booleans.
     pub(crate) bit_offset: usize,
+}
+
+impl<'a> FixedValues<'a> {
+    /// Bits as booleans.
+    pub(crate) fn of_bits(bits: &'a BooleanBuffer) -> Self {
+        FixedValues {
+            buffer: bits.inner(),
+            bit_offset: bits.offset(),
+        }
+    }
+
+    /// As the evaluator takes them.
+    pub(crate) fn column(self, validity: Option<BitsRef<'a>>) -> ColumnRef<'a> {
+        ColumnRef {
+            values: &self.buffer[self.bit_offset / 8..],
+            bit_offset: (self.bit_offset % 8) as u8,
+            validity,
+        }
+    }
 }
 
 /// The values of a column of fixed width, of a dictionary-encoded one its keys; `None` for a
@@ -138,6 +158,14 @@ fn scalars<T: ArrowNativeType>(values: Buffer, rows: usize) -> ScalarBuffer<T> {
         ScalarBuffer::from(values)
     } else {
         ScalarBuffer::new(values, 0, rows)
+    }
+}
+
+/// Which rows of an array of any type are not null, themselves and the values they refer to.
+pub(crate) fn validity(array: &dyn Array) -> BooleanBuffer {
+    match array.logical_nulls() {
+        Some(nulls) => nulls.into_inner(),
+        None => BooleanBuffer::new_set(array.len()),
     }
 }
 

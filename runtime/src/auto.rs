@@ -86,10 +86,7 @@ impl AutoRoute {
     pub(crate) fn work(&self, host: &Binding, batch: &RecordBatch) -> Work {
         let rows = batch.num_rows() as u64;
         let share = self.selectivity().share();
-        let columns = host.lowered.columns.iter();
-        let bytes_in = columns
-            .map(|column| arrays::byte_size(batch.column(*column)))
-            .sum();
+        let bytes_in = host.bytes_read(batch);
         let payload = host
             .lowered
             .outputs

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::SchemaRef;
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{DataType, SchemaRef};
 use unlade_eval::{BitsRef, ColumnRef};
 use unlade_expr::{Destination, Lowered};
 use unlade_program::Ty;
 
-use crate::arrays::{self, fixed_values};
+use crate::arrays::{self, FixedValues, fixed_values};
 use crate::dictionary::Dictionaries;
 use crate::error::{Error, SchemaError};
 
@@ -64,28 +65,65 @@ impl Binding {
         let columns = self.inputs.iter().map(|(column, ty)| {
             let array = batch.column(*column);
             match ty {
-                Some(ty) => ty.bytes_for(rows) + arrays::validity_size(array.nulls()),
+                Some(ty) => column_size(*ty, rows, array),
                 None => arrays::byte_size(array),
             }
         });
         columns.sum()
     }
 
-    /// The batch columns that the program reads, where they lie.
-    pub(crate) fn columns<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<ColumnRef<'a>>, Error> {
+    /// Bytes of what the program reads of its columns.
+    pub(crate) fn bytes_read(&self, batch: &RecordBatch) -> u64 {
+        let rows = batch.num_rows() as u64;
+        let columns = self
+            .lowered
+            .columns
+            .iter()
+            .zip(&self.lowered.program.columns);
+        columns
+            .map(|(index, column)| column_size(column.ty, rows, batch.column(*index)))
+            .sum()
+    }
+
+    /// The validity of those batch columns of which the program reads nothing else, each in its
+    /// place among the program's columns; empty where there is none.
+    pub(crate) fn validities(&self, batch: &RecordBatch) -> Vec<Option<BooleanBuffer>> {
+        let columns = || self.lowered.columns.iter().enumerate();
+        let of = |(column, index): (usize, &usize)| {
+            let array = batch.column(*index);
+            self.lowered
+                .reads_validity(column, array.data_type())
+                .then(|| arrays::validity(array))
+        };
+        match columns().any(|(column, index)| {
+            let of = batch.column(*index).data_type();
+            self.lowered.reads_validity(column, of)
+        }) {
+            true => columns().map(of).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// The batch columns that the program reads, where they lie. `validities` are those of
+    /// [`Binding::validities`].
+    pub(crate) fn columns<'a>(
+        &self,
+        batch: &'a RecordBatch,
+        validities: &'a [Option<BooleanBuffer>],
+    ) -> Result<Vec<ColumnRef<'a>>, Error> {
         let program = &self.lowered.program;
         let mut columns = Vec::with_capacity(program.columns.len());
-        for (column, index) in program.columns.iter().zip(&self.lowered.columns) {
+        for (position, index) in self.lowered.columns.iter().enumerate() {
+            if let Some(Some(bits)) = validities.get(position) {
+                let values = FixedValues::of_bits(bits);
+                columns.push(values.column(None));
+                continue;
+            }
             let array = batch.column(*index).as_ref();
-            let values = fixed_values(array).ok_or_else(|| {
-                Error::Malformed(format!(
-                    "column {index} ({}) has no flat values",
-                    array.data_type()
-                ))
-            })?;
+            let values = values_of(array, *index)?;
             let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
             if let Some(nulls) = nulls
-                && !column.nullable
+                && !program.columns[position].nullable
             {
                 return Err(SchemaError::Nulls {
                     index: *index,
@@ -94,17 +132,32 @@ impl Binding {
                 }
                 .into());
             }
-            columns.push(ColumnRef {
-                values: &values.buffer[values.bit_offset / 8..],
-                bit_offset: (values.bit_offset % 8) as u8,
-                validity: nulls.map(|nulls| BitsRef {
-                    bytes: nulls.validity(),
-                    offset: nulls.offset(),
-                }),
-            });
+            columns.push(values.column(nulls.map(|nulls| BitsRef {
+                bytes: nulls.validity(),
+                offset: nulls.offset(),
+            })));
         }
         Ok(columns)
     }
+}
+
+/// Bytes of a column as a program reads it: of one that it reads the validity of, a bit per row.
+fn column_size(ty: Ty, rows: u64, array: &dyn Array) -> u64 {
+    let validity = match ty == Ty::Mask && *array.data_type() != DataType::Boolean {
+        true => 0,
+        false => arrays::validity_size(array.nulls()),
+    };
+    ty.bytes_for(rows) + validity
+}
+
+/// The values of a column that a program computes with.
+pub(crate) fn values_of(array: &dyn Array, index: usize) -> Result<FixedValues<'_>, Error> {
+    fixed_values(array).ok_or_else(|| {
+        Error::Malformed(format!(
+            "column {index} ({}) has no flat values",
+            array.data_type()
+        ))
+    })
 }
 
 fn inputs(lowered: &Lowered, dictionaries: &Dictionaries) -> Vec<(usize, Option<Ty>)> {
@@ -118,8 +171,8 @@ fn inputs(lowered: &Lowered, dictionaries: &Dictionaries) -> Vec<(usize, Option<
         .map(|(column, read)| (*column, Some(read.ty)))
         .chain(unread.map(|column| (column, None)))
         .collect();
-    // Stable: of one column's entries the program's is the first and stays.
-    inputs.sort_by_key(|(column, _)| *column);
+    // Of one column's entries the first stays: the program's, unless that is of its validity alone.
+    inputs.sort_by_key(|(column, ty)| (*column, *ty == Some(Ty::Mask)));
     inputs.dedup_by_key(|(column, _)| *column);
     inputs
 }

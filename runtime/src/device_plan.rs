@@ -301,6 +301,7 @@ impl Run<'_> {
         } = self;
         let slot = &runtime.devices[plan.slot];
         let tables = plan.binding.dictionaries.tables(batch)?;
+        let validities = plan.binding.validities(batch);
         let mut collected = Collected::of(plan.binding.lowered.program.outputs.len());
         for part in *parts {
             let mask = collected.mask.clone();
@@ -308,6 +309,7 @@ impl Run<'_> {
                 part,
                 &plan.binding,
                 batch,
+                &validities,
                 &tables,
                 mask.as_ref(),
                 on_device.filter(|_| part.on == On::Device),

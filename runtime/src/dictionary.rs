@@ -244,16 +244,12 @@ impl Stage {
         let columns: Vec<ColumnRef<'_>> = program
             .columns
             .iter()
-            .map(|_the_values| ColumnRef {
-                values: &fixed.buffer[fixed.bit_offset / 8..],
-                bit_offset: (fixed.bit_offset % 8) as u8,
-                validity: values
-                    .nulls()
-                    .filter(|nulls| nulls.null_count() > 0)
-                    .map(|nulls| BitsRef {
-                        bytes: nulls.validity(),
-                        offset: nulls.offset(),
-                    }),
+            .map(|_the_values| {
+                let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0);
+                fixed.column(nulls.map(|nulls| BitsRef {
+                    bytes: nulls.validity(),
+                    offset: nulls.offset(),
+                }))
             })
             .collect();
         let sets: Vec<&[u8]> = self.sets.iter().map(Vec::as_slice).collect();

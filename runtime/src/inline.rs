@@ -55,7 +55,8 @@ pub(crate) fn evaluate(
     batch: &RecordBatch,
     memory: &Memory,
 ) -> Result<Evaluated, InlineFailure> {
-    let columns = binding.columns(batch)?;
+    let validities = binding.validities(batch);
+    let columns = binding.columns(batch, &validities)?;
     let tables = binding.dictionaries.tables(batch)?;
     let tables: Vec<&[u8]> = tables.iter().map(Buffer::as_slice).collect();
     let sets: Vec<&[u8]> = binding.lowered.sets.iter().map(Vec::as_slice).collect();

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_buffer::Buffer;
+use arrow_buffer::{BooleanBuffer, Buffer};
 use unlade_eval::{BitsRef, ColumnRef};
 use unlade_hal::{Executable, Lease};
 use unlade_program::{ColumnSource, On, Part, Program, ShapeHash, Split, Ty};
 
-use crate::arrays::{FixedValues, fixed_values};
-use crate::bind::Binding;
+use crate::arrays::FixedValues;
+use crate::bind::{Binding, values_of};
 use crate::error::Error;
 use crate::inline::ProgramOutput;
 use crate::resident::{OnDevice, ResidentColumn};
@@ -81,11 +81,12 @@ pub(crate) struct ColumnArgument<'a> {
     pub(crate) resident: Option<ResidentColumn>,
 }
 
-/// Gathers a part's arguments. `mask` is the keep mask of the part before.
+/// Gathers a part's arguments. `validities` are those of [`Binding::validities`], `mask` is the keep mask of the part before.
 pub(crate) fn arguments<'a>(
     part: &'a PlannedPart,
     binding: &'a Binding,
     batch: &'a RecordBatch,
+    validities: &'a [Option<BooleanBuffer>],
     tables: &[Buffer],
     mask: Option<&'a Buffer>,
     on_device: Option<&'a OnDevice>,
@@ -94,20 +95,20 @@ pub(crate) fn arguments<'a>(
     for source in &part.columns {
         columns.push(match *source {
             ColumnSource::Column(column) => {
-                let index = binding.lowered.columns[usize::from(column)];
-                ColumnArgument {
-                    resident: on_device.and_then(|there| there.columns[index]),
-                    ..column_argument(batch, index)?
+                let column = usize::from(column);
+                let index = binding.lowered.columns[column];
+                match validities.get(column) {
+                    Some(Some(bits)) => ColumnArgument::without_nulls(FixedValues::of_bits(bits)),
+                    _ => ColumnArgument {
+                        resident: on_device.and_then(|there| there.columns[index]),
+                        ..column_argument(batch, index)?
+                    },
                 }
             }
-            ColumnSource::Mask => ColumnArgument {
-                values: FixedValues {
-                    buffer: mask.expect("the part before emits its mask"),
-                    bit_offset: 0,
-                },
-                validity: None,
-                resident: None,
-            },
+            ColumnSource::Mask => ColumnArgument::without_nulls(FixedValues {
+                buffer: mask.expect("the part before emits its mask"),
+                bit_offset: 0,
+            }),
         });
     }
     Ok(Arguments {
@@ -130,12 +131,7 @@ pub(crate) fn arguments<'a>(
 
 fn column_argument(batch: &RecordBatch, index: usize) -> Result<ColumnArgument<'_>, Error> {
     let array = batch.column(index).as_ref();
-    let values = fixed_values(array).ok_or_else(|| {
-        Error::Malformed(format!(
-            "column {index} ({}) has no flat values",
-            array.data_type()
-        ))
-    })?;
+    let values = values_of(array, index)?;
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
     Ok(ColumnArgument {
         values,
@@ -145,17 +141,21 @@ fn column_argument(batch: &RecordBatch, index: usize) -> Result<ColumnArgument<'
 }
 
 impl<'a> ColumnArgument<'a> {
+    fn without_nulls(values: FixedValues<'a>) -> Self {
+        ColumnArgument {
+            values,
+            validity: None,
+            resident: None,
+        }
+    }
+
     /// As the evaluator takes it.
     pub(crate) fn as_ref(&self) -> ColumnRef<'a> {
-        let FixedValues { buffer, bit_offset } = self.values;
-        ColumnRef {
-            values: &buffer[bit_offset / 8..],
-            bit_offset: (bit_offset % 8) as u8,
-            validity: self.validity.map(|(bits, offset)| BitsRef {
+        self.values
+            .column(self.validity.map(|(bits, offset)| BitsRef {
                 bytes: bits.as_slice(),
                 offset,
-            }),
-        }
+            }))
     }
 }
 

@@ -7,11 +7,13 @@ use arrow_array::{ArrayRef, BooleanArray, DictionaryArray, PrimitiveArray, Recor
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use unlade_expr::physical_type;
 use unlade_naive::generate::{Rng, random_value};
 use unlade_program::{Imm, Ty};
 
-/// A batch of random values for a schema of types that expressions compute with, plain or
-/// dictionary-encoded.
+use crate::any_array::random_array;
+
+/// A batch of random values for a schema of any types.
 ///
 /// Every column is a slice of a longer array, starting at a bit offset of its own, so that nothing
 /// may take an array's first byte for its first row.
@@ -51,31 +53,9 @@ pub fn schema_of(fields: impl IntoIterator<Item = Field>) -> SchemaRef {
     Arc::new(Schema::new(fields.into_iter().collect::<Vec<_>>()))
 }
 
-/// The physical type that holds the values of a type that expressions compute with.
-///
-/// # Panics
-/// On other types.
-pub fn physical(data_type: &DataType) -> Ty {
-    match data_type {
-        DataType::Boolean => Ty::Mask,
-        DataType::Int8 => Ty::I8,
-        DataType::Int16 => Ty::I16,
-        DataType::Int32 | DataType::Date32 => Ty::I32,
-        DataType::Int64 | DataType::Date64 | DataType::Timestamp(..) => Ty::I64,
-        DataType::UInt8 => Ty::U8,
-        DataType::UInt16 => Ty::U16,
-        DataType::UInt32 => Ty::U32,
-        DataType::UInt64 => Ty::U64,
-        DataType::Float32 => Ty::F32,
-        DataType::Float64 => Ty::F64,
-        DataType::Decimal128(..) => Ty::I128,
-        other => panic!("expressions have no values of type {other}"),
-    }
-}
-
 /// A random scalar of a logical type: within the precision of a decimal, else any value at all.
 pub fn random_scalar(data_type: &DataType, rng: &mut Rng) -> Imm {
-    let value = random_value(physical(data_type), rng);
+    let value = random_value(ty_of(data_type), rng);
     match data_type {
         DataType::Decimal128(precision, _) => {
             let limit = 10i128.pow((*precision).into());
@@ -88,7 +68,7 @@ pub fn random_scalar(data_type: &DataType, rng: &mut Rng) -> Imm {
 /// A scalar on which hardly any operation fails: from 1 to 9, a little more for floats.
 pub fn tame_scalar(data_type: &DataType, rng: &mut Rng) -> Imm {
     let digit = 1 + rng.below(9) as i128;
-    match (data_type, physical(data_type)) {
+    match (data_type, ty_of(data_type)) {
         (_, Ty::Mask) => Imm::mask(digit % 2 == 0),
         (_, Ty::F32) => Imm::f32(digit as f32 + 0.25),
         (_, Ty::F64) => Imm::f64(digit as f64 + 0.25),
@@ -108,6 +88,9 @@ fn random_column(
     null_percent: usize,
     rng: &mut Rng,
 ) -> ArrayRef {
+    if physical_type(data_type).is_none() {
+        return random_array(data_type, rows, null_percent, rng);
+    }
     if let DataType::Dictionary(keys, values) = data_type {
         return random_dictionary(keys, values, rows, null_percent, rng);
     }
@@ -152,13 +135,17 @@ fn random_dictionary(
     }
 }
 
+fn ty_of(data_type: &DataType) -> Ty {
+    physical_type(data_type).unwrap_or_else(|| panic!("there are no scalars of type {data_type}"))
+}
+
 /// An array of scalars of a type that expressions compute with.
 pub fn array_of(data_type: &DataType, values: &[Imm], nulls: Option<NullBuffer>) -> ArrayRef {
     if *data_type == DataType::Boolean {
         let bits: BooleanBuffer = values.iter().map(|value| value.as_mask()).collect();
         return Arc::new(BooleanArray::new(bits, nulls));
     }
-    let width = physical(data_type).bits() as usize / 8;
+    let width = ty_of(data_type).bits() as usize / 8;
     let bytes: Vec<u8> = values
         .iter()
         .flat_map(|value| value.to_le_bytes().into_iter().take(width))

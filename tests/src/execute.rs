@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use arrow_arith::boolean::is_not_null;
 use arrow_array::{Array, RecordBatch};
 use arrow_buffer::NullBuffer;
 use arrow_data::ArrayData;
@@ -47,7 +48,14 @@ pub fn execute(backend: Backend, lowered: &Lowered, batch: &RecordBatch) -> Resu
     let columns: Vec<ArrayData> = lowered
         .columns
         .iter()
-        .map(|&column| batch.column(column).to_data())
+        .enumerate()
+        .map(|(position, &column)| {
+            let array = batch.column(column);
+            match lowered.reads_validity(position, array.data_type()) {
+                true => is_not_null(array).expect("any array").to_data(),
+                false => array.to_data(),
+            }
+        })
         .collect();
     let stages: Vec<Outputs> = lowered
         .stages

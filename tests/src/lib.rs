@@ -17,7 +17,7 @@
 //! - `end_to_end`: random queries through the runtime, against the oracle;
 //! - `fault_sweep`: every fault at every operation of a device;
 //! - `imports`: the borders between crates;
-//! - `payload`: every Arrow type through a filter, against arrow-rs;
+//! - `payload`: every Arrow type through a filter and asked for nulls, against arrow-rs;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell;
 //! - `spark`: Spark's own answers, recorded.
 #![forbid(unsafe_code)]

@@ -4,11 +4,12 @@
 use arrow_schema::{DataType, Field};
 use unlade_expr::{
     Expr, FloatZeroDivision, Literal, OnError, Query, Semantics, can_cast, coalesce,
-    computable_types, if_, lit, nullif, when,
+    computable_types, if_, lit, nullif, physical_type, when,
 };
 use unlade_naive::generate::Rng;
 use unlade_program::{CompareOp, FloatOrder};
 
+use crate::any_array::every_type;
 use crate::batches::{random_scalar, tame_scalar};
 
 /// The sets of rules that tests choose from: the named ones, and the modes that are on request.
@@ -150,6 +151,11 @@ pub fn targets(semantics: &Semantics) -> Vec<Target> {
             }
         }
     }
+    for data_type in every_type() {
+        if physical_type(&data_type).is_none() {
+            targets.extend([false, true].map(|negated| Target::IsNull(negated, data_type.clone())));
+        }
+    }
     targets
 }
 
@@ -272,7 +278,10 @@ impl<'a> Grower<'a> {
             }
             Target::Not => Expr::not(self.boolean(below)),
             Target::IsNull(negated, data_type) => {
-                let arg = self.computed(data_type, below);
+                let arg = match physical_type(data_type) {
+                    Some(_) => self.computed(data_type, below),
+                    None => self.column_of(data_type.clone()),
+                };
                 match negated {
                     true => arg.is_not_null(),
                     false => arg.is_null(),

@@ -8,7 +8,8 @@ use arrow_schema::{DataType, Field, Schema};
 use unlade_cpu::CpuDevice;
 use unlade_expr::{Query, Semantics, col};
 use unlade_naive::generate::Rng;
-use unlade_runtime::Runtime;
+use unlade_runtime::{Placement, Runtime};
+use unlade_sim_device::{Profile, SimDevice};
 use unlade_tests::any_array::{every_type, random_array};
 
 /// More than two tiles.
@@ -43,6 +44,50 @@ fn small_batches_of_every_type_pass_too() {
             check(&runtime, &data_type, &batch_of(keep, array).slice(2, rows));
         }
     }
+}
+
+#[test]
+fn every_type_is_asked_for_nulls_as_in_arrow_rs() {
+    let on_device = Runtime::builder()
+        .device(Arc::new(CpuDevice::new()))
+        .device(Arc::new(SimDevice::builder(Profile::gpu()).build()))
+        .placement(Placement::Device("sim".into()))
+        .build();
+    let runtimes = [runtime(), on_device.expect("a runtime on two devices")];
+    let mut rng = Rng::new(9);
+    for data_type in every_type() {
+        for nulls in [0, 20] {
+            let rows = 5_000;
+            let array = random_array(&data_type, rows + 9, nulls, &mut rng);
+            let keep = keep_column(rows + 9, 60, &mut rng);
+            let batch = batch_of(keep, array).slice(rng.pick(&[0, 1, 7]), rows);
+            for runtime in &runtimes {
+                check_nulls(runtime, &data_type, &batch);
+            }
+        }
+    }
+}
+
+/// `payload IS NULL` as an output and `IS NOT NULL` as a filter, beside the column itself.
+fn check_nulls(runtime: &Runtime, data_type: &DataType, batch: &RecordBatch) {
+    let query = Query::filter(col("keep").or(col("payload").is_not_null()))
+        .select([col("payload").is_null().alias("is_null"), col("payload")]);
+    let kernel = runtime
+        .compile(&query, &batch.schema(), &Semantics::arrow())
+        .unwrap_or_else(|error| panic!("{data_type}: {error}"));
+    let output = kernel
+        .run(batch)
+        .unwrap_or_else(|error| panic!("{data_type}: {error}"));
+
+    let is_null = arrow_arith::boolean::is_null(batch.column(1)).expect("nulls of any array");
+    let keep = arrow_arith::boolean::or_kleene(
+        batch.column(0).as_boolean(),
+        &arrow_arith::boolean::not(&is_null).expect("booleans"),
+    );
+    let keep = keep.expect("columns of one length");
+    let expected = arrow_select::filter::filter(&is_null, &keep).expect("arrow-rs filters");
+    assert_eq!(output.batch.column(0), &expected, "{data_type}");
+    assert_eq!(output.batch.column(1).len(), expected.len(), "{data_type}");
 }
 
 fn runtime() -> Runtime {

@@ -190,8 +190,11 @@ impl<'q> Checker<'q> {
         if !is_computable(data_type) {
             return Err(ExprError::new(
                 ExprErrorKind::Unsupported,
-                format!("{what} of type {data_type} can be put out but not computed with yet"),
-            ));
+                format!("{what} of type {data_type} is not computed with yet"),
+            )
+            .with_help(format!(
+                "columns of type {data_type} can be put out, and asked whether they are null"
+            )));
         }
         Ok(())
     }
@@ -204,7 +207,7 @@ fn is_computable(data_type: &DataType) -> bool {
         DataType::Decimal128(precision, scale) => {
             (1..=38).contains(precision) && (-38..=*precision as i8).contains(scale)
         }
-        other => crate::physical::physical(other).is_some(),
+        other => crate::physical::physical_type(other).is_some(),
     }
 }
 

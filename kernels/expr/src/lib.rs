@@ -68,7 +68,8 @@
 //! # What types there are
 //! Expressions compute with `Boolean`, `Int8` to `Int64`, `UInt8` to `UInt64`, `Float32`,
 //! `Float64`, `Date32`, `Date64`, `Timestamp` in every unit, `Decimal128` (compared and cast
-//! only), and dictionaries of these. Columns of every other type are put out as they are.
+//! only), and dictionaries of these. Columns of every other type are put out as they are, and can
+//! be asked whether they are null.
 //!
 //! Where operands differ in type, the check widens one if that keeps every value, and notes it;
 //! a constant takes the type of what stands beside it if that holds its value. All else needs a
@@ -105,6 +106,7 @@ pub use literal::Literal;
 pub use lower::lower;
 pub use lowered::{Destination, DictionaryStage, Lowered, Payload, Table};
 pub use parse::{parse_expr, parse_select_list};
+pub use physical::physical_type;
 pub use query::{Query, Select};
 pub use semantics::{Dialect, FloatZeroDivision, OnError, Semantics, UnknownSemantics};
 pub use tree::Expr;

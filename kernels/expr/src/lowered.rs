@@ -1,6 +1,7 @@
 //! What lowering makes of a checked query: a program, and where its arguments come from.
 
-use unlade_program::{Imm, Program};
+use arrow_schema::DataType;
+use unlade_program::{Imm, Program, Ty};
 
 /// What becomes of payload columns, those put out as they came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +21,8 @@ pub struct Lowered {
     /// The program: verified, optimised, its literals made parameters.
     pub program: Program,
     /// For each program column, the batch column it reads. Of a dictionary-encoded column the
-    /// program reads the keys; of a payload column of a type that programs do not know, the bits.
+    /// program reads the keys; of a payload column of a type that programs do not know, the bits;
+    /// and where [`Lowered::reads_validity`] says so, which rows are not null.
     pub columns: Vec<usize>,
     /// For each program parameter, its value.
     pub params: Vec<Imm>,
@@ -32,6 +34,32 @@ pub struct Lowered {
     pub stages: Vec<DictionaryStage>,
     /// For each field of the query's output, where it comes from.
     pub outputs: Vec<Destination>,
+}
+
+impl Lowered {
+    /// Whether a program column is no values but the validity of the batch column that it reads:
+    /// a bit per row, set where the row is not null. `of` is that column's type.
+    ///
+    /// Nulls are logical ones: those of a dictionary's or a run's values count.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use arrow_schema::{DataType, Field, Schema};
+    /// use unlade_expr::{Payload, Query, Semantics, check, lower, parse_expr};
+    ///
+    /// let schema = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
+    /// let query = Query::mask(parse_expr("name IS NOT NULL")?);
+    /// let lowered = lower(&check(&query, &schema, &Semantics::arrow())?, Payload::Late)?;
+    /// assert_eq!(lowered.columns, [0]);
+    /// assert!(lowered.reads_validity(0, &DataType::Utf8));
+    /// # Ok::<(), unlade_expr::ExprError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// Where the program has no such column.
+    pub fn reads_validity(&self, column: usize, of: &DataType) -> bool {
+        self.program.columns[column].ty == Ty::Mask && *of != DataType::Boolean
+    }
 }
 
 /// Where a table of the program comes from.

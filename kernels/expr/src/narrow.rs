@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use arrow_schema::DataType;
 use unlade_program::{Imm, Ty};
 
-use crate::physical::physical;
+use crate::physical::physical_type;
 use crate::typed::{Node, Typed};
 
 /// The operand inside of all integer casts around it that hold every one of its values.
@@ -59,7 +59,7 @@ pub(crate) fn holds_all(ty: Ty, other: Ty) -> bool {
 fn integer(data_type: &DataType) -> Option<Ty> {
     data_type
         .is_integer()
-        .then(|| physical(data_type))
+        .then(|| physical_type(data_type))
         .flatten()
 }
 

@@ -5,7 +5,16 @@ use unlade_program::Ty;
 
 /// The physical type that programs compute with for a logical type, `None` for types that they do
 /// not compute with. Of a dictionary type the values are meant.
-pub(crate) fn physical(data_type: &DataType) -> Option<Ty> {
+///
+/// ```
+/// use arrow_schema::{DataType, TimeUnit};
+/// use unlade_expr::physical_type;
+/// use unlade_program::Ty;
+///
+/// assert_eq!(physical_type(&DataType::Timestamp(TimeUnit::Second, None)), Some(Ty::I64));
+/// assert_eq!(physical_type(&DataType::Utf8), None);
+/// ```
+pub fn physical_type(data_type: &DataType) -> Option<Ty> {
     Some(match data_type {
         DataType::Boolean => Ty::Mask,
         DataType::Int8 => Ty::I8,
@@ -19,9 +28,21 @@ pub(crate) fn physical(data_type: &DataType) -> Option<Ty> {
         DataType::Float32 => Ty::F32,
         DataType::Float64 => Ty::F64,
         DataType::Decimal128(..) => Ty::I128,
-        DataType::Dictionary(_, values) => return physical(values),
+        DataType::Dictionary(_, values) => return physical_type(values),
         _ => return None,
     })
+}
+
+/// Whether a type's own validity bitmap tells which of its rows are null. Where it does not, nulls
+/// come from the values that rows refer to.
+pub(crate) fn has_bitmap(data_type: &DataType) -> bool {
+    !matches!(
+        data_type,
+        DataType::Null
+            | DataType::Union(..)
+            | DataType::RunEndEncoded(..)
+            | DataType::Dictionary(..)
+    )
 }
 
 /// The physical type that holds the bits of one value of a column without child or variable-width
@@ -39,7 +60,7 @@ pub(crate) fn raw(data_type: &DataType) -> Option<Ty> {
         DataType::FixedSizeBinary(4) => Ty::I32,
         DataType::FixedSizeBinary(8) => Ty::I64,
         DataType::FixedSizeBinary(16) => Ty::I128,
-        DataType::Dictionary(keys, _) => return physical(keys),
-        other => return physical(other),
+        DataType::Dictionary(keys, _) => return physical_type(keys),
+        other => return physical_type(other),
     })
 }

@@ -85,7 +85,8 @@ pub enum IsTest {
 /// An operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
-    /// An input column by position. Of a dictionary type only as the operand of [`Node::Decode`].
+    /// An input column by position. Of a dictionary type only as the operand of [`Node::Decode`];
+    /// of a type that expressions do not compute with only as that of [`IsTest::Null`].
     Column(usize),
     /// A scalar.
     Literal(Literal),

@@ -137,6 +137,10 @@ pub fn evaluate(tree: &Typed, batch: &RecordBatch, row: usize) -> Result<Option<
         Node::Or(args) => kleene(args, true, truth),
         Node::Not(arg) => Ok(truth(arg)?.map(|v| Imm::mask(!v))),
         Node::Is { test, negated, arg } => {
+            if let (IsTest::Null, Node::Column(index)) = (test, &arg.node) {
+                let is_null = column::is_null(batch.column(*index), row);
+                return Ok(Some(Imm::mask(is_null != *negated)));
+            }
             let v = value(arg)?;
             let holds = match test {
                 IsTest::Null => v.is_none(),

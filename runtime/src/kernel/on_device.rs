@@ -7,7 +7,6 @@ use unlade_hal::DeviceLost;
 
 use super::describe::describe;
 use super::{KernelCore, Output};
-use crate::arrays;
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
 use crate::error::Error;
 use crate::offload;
@@ -61,7 +60,8 @@ impl KernelCore {
         let start = runtime.clock.now();
         let predicted = tally.predicted;
         let mut tally = std::mem::take(tally);
-        let Some(permit) = runtime.enter(plan.slot, self.number, self.bytes_read(batch)) else {
+        let Some(permit) = runtime.enter(plan.slot, self.number, self.binding().bytes_read(batch))
+        else {
             let lost = offload::lost(slot, "it failed and is not trusted yet".to_owned());
             return self.instead(batch, number, tally, Reason::Quarantined { device }, lost);
         };
@@ -148,14 +148,6 @@ impl KernelCore {
         };
         plan.metrics.batch(&receipt);
         self.output(evaluated, receipt)
-    }
-
-    /// Bytes of the columns that the query reads.
-    fn bytes_read(&self, batch: &RecordBatch) -> u64 {
-        let columns = self.binding().lowered.columns.iter();
-        columns
-            .map(|column| arrays::byte_size(batch.column(*column)))
-            .sum()
     }
 
     /// Runs on the CPU what was meant for a device, if that is allowed.

@@ -6,7 +6,7 @@ use unlade_program::{Imm, Ty};
 use super::types::{integer_range, is_integer, is_utc, units_per_second};
 use crate::calendar;
 use crate::literal::Literal;
-use crate::physical::physical;
+use crate::physical::physical_type;
 use crate::semantics::Dialect;
 use crate::tree::Value;
 
@@ -160,7 +160,7 @@ fn fit_integer(value: i128, to: &DataType) -> Fit {
                 to,
             );
         }
-        to => match (integer_range(to), physical(to)) {
+        to => match (integer_range(to), physical_type(to)) {
             (Some((low, high)), Some(ty)) if (low..=high).contains(&value) => {
                 Imm::integer(ty, value)
             }

@@ -10,7 +10,7 @@ use super::{Checker, names};
 use crate::error::{ExprError, ExprErrorKind, Span};
 use crate::limits::{MAX_IN_LIST, list_too_long, too_deep};
 use crate::literal::Literal;
-use crate::physical::physical;
+use crate::physical::{has_bitmap, physical_type};
 use crate::tree::{BinaryOp, Expr, Kind, Value};
 use crate::typed::{IsTest, Node, Typed};
 
@@ -172,7 +172,7 @@ impl<'q> Checker<'q> {
     fn typed_literal(&mut self, literal: &Literal) -> Result<Typed, ExprError> {
         self.count()?;
         self.require_computable(&literal.data_type, "a literal")?;
-        let expected = physical(&literal.data_type);
+        let expected = physical_type(&literal.data_type);
         if literal.value.is_some_and(|imm| Some(imm.ty()) != expected) {
             return Err(ExprError::new(
                 ExprErrorKind::Type,
@@ -205,6 +205,9 @@ impl<'q> Checker<'q> {
                 let value = (!is_null).then(|| Imm::mask(true));
                 constant(DataType::Boolean, value, arg.span)
             }
+            (IsTest::Null, Kind::Column { name, exact }) => {
+                self.nullness_of_column(name, *exact, arg)?
+            }
             (IsTest::Null, _) => self.typed(arg)?,
             _ => self.boolean(arg, "the operand of IS TRUE and IS FALSE")?,
         };
@@ -218,6 +221,30 @@ impl<'q> Checker<'q> {
             nullable: false,
             ordinal: 0,
             span: None,
+        })
+    }
+
+    /// The operand of `IS [NOT] NULL`: also a column that expressions do not compute with, of which
+    /// that is all they ask.
+    fn nullness_of_column(
+        &mut self,
+        name: &str,
+        exact: bool,
+        source: &'q Expr,
+    ) -> Result<Typed, ExprError> {
+        let position =
+            names::resolve(self.schema, name, exact).map_err(|error| error.at(source.span))?;
+        let field = self.schema.field(position);
+        if physical_type(field.data_type()).is_some() {
+            return self.typed(source);
+        }
+        self.count()?;
+        Ok(Typed {
+            node: Node::Column(position),
+            data_type: field.data_type().clone(),
+            nullable: field.is_nullable() || !has_bitmap(field.data_type()),
+            ordinal: 0,
+            span: source.span,
         })
     }
 

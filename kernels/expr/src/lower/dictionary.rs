@@ -15,7 +15,7 @@ use super::sweep::sweep;
 use super::{Failure, Failures, Lowering, Value, ty_of, unsupported};
 use crate::error::ExprError;
 use crate::lowered::{DictionaryStage, Table};
-use crate::physical::physical;
+use crate::physical::physical_type;
 use crate::typed::{Checked, Node, Typed};
 
 /// What reading a dictionary-encoded column means at the moment.
@@ -241,7 +241,7 @@ impl<'q> Lowering<'q> {
     ) -> Result<Value, ExprError> {
         let field = self.input.field(column);
         let ty = match field.data_type() {
-            DataType::Dictionary(keys, _) => physical(keys),
+            DataType::Dictionary(keys, _) => physical_type(keys),
             _ => None,
         };
         let ty = ty.ok_or_else(|| unsupported(tree, "keys of a column without a dictionary"))?;
@@ -379,7 +379,7 @@ pub(super) fn finish(
             continue;
         }
         let built = stage.lowering.builder.finish(None, false, &outputs)?;
-        let built = sweep(built);
+        let built = sweep(built)?;
         finished.push(DictionaryStage {
             column: stage.column,
             program: built.program,

@@ -13,7 +13,8 @@ use super::bounds::{self, Bound};
 use super::builder::{Builder, FALSE, TRUE};
 use super::{Lowering, Value, ty_of};
 use crate::error::ExprError;
-use crate::typed::{IsTest, Typed};
+use crate::physical::physical_type;
+use crate::typed::{IsTest, Node, Typed};
 
 /// A boolean of three values, of which masks are made on demand.
 #[derive(Debug)]
@@ -283,8 +284,13 @@ impl Lowering<'_> {
     ) -> Result<Truth, ExprError> {
         let met = match test {
             IsTest::Null => {
-                let value = self.value(arg, scope)?;
-                self.builder.not(value.valid)
+                let valid = match arg.node {
+                    Node::Column(column) if physical_type(&arg.data_type).is_none() => {
+                        self.validity_alone(column, arg.nullable)
+                    }
+                    _ => self.value(arg, scope)?.valid,
+                };
+                self.builder.not(valid)
             }
             IsTest::True => self.truth(arg, scope)?.is_true(&mut self.builder),
             IsTest::False => self.truth(arg, scope)?.is_false(&mut self.builder),

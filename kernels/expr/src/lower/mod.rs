@@ -34,7 +34,7 @@ use self::dictionary::{Reading, Reads, Stage};
 use self::logic::{Scope, Truth};
 use crate::error::{ExprError, ExprErrorKind};
 use crate::lowered::{Destination, Lowered, Payload};
-use crate::physical::physical;
+use crate::physical::physical_type;
 use crate::semantics::OnError;
 use crate::typed::{Checked, Node, OutputColumn, Typed};
 
@@ -122,7 +122,7 @@ pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> 
     }
 
     let keep = (keep != TRUE || emit_mask).then_some(keep);
-    let mut built = sweep::sweep(lowering.builder.finish(keep, emit_mask, &outputs)?);
+    let mut built = sweep::sweep(lowering.builder.finish(keep, emit_mask, &outputs)?)?;
     let stages = dictionary::finish(lowering.stages, &mut built.tables)?;
     Ok(Lowered {
         program: built.program,
@@ -243,6 +243,19 @@ impl Lowering<'_> {
         }
     }
 
+    /// Which rows of a batch column are not null, of a column whose values programs do not know:
+    /// it enters the program as its validity and nothing else.
+    fn validity_alone(&mut self, source: usize, nullable: bool) -> Val {
+        let bits = Column {
+            ty: Ty::Mask,
+            nullable: false,
+        };
+        match nullable {
+            true => self.builder.load(source, bits),
+            false => TRUE,
+        }
+    }
+
     fn null(&mut self, ty: Ty) -> Value {
         Value {
             value: self.builder.constant(Imm::zero(ty)),
@@ -329,7 +342,7 @@ struct Failure {
 }
 
 fn ty_of(tree: &Typed) -> Result<Ty, ExprError> {
-    physical(&tree.data_type).ok_or_else(|| {
+    physical_type(&tree.data_type).ok_or_else(|| {
         let what = format!("a value of type {}", tree.data_type);
         unsupported(tree, &what)
     })

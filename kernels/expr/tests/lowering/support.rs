@@ -7,27 +7,13 @@ use arrow_array::{Array, ArrayRef, RecordBatch, make_array};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::DataType;
-use unlade_expr::{Destination, Lowered, Table};
+use unlade_expr::{Destination, Lowered, Table, physical_type};
 use unlade_naive::{Bits, ColumnInput, Inputs, Outputs, RunError, run};
 use unlade_program::{Imm, Program, Ty};
 
 /// The physical type of a logical type that expressions compute with.
 pub(crate) fn ty_of(data_type: &DataType) -> Ty {
-    match data_type {
-        DataType::Boolean => Ty::Mask,
-        DataType::Int8 => Ty::I8,
-        DataType::Int16 => Ty::I16,
-        DataType::Int32 | DataType::Date32 => Ty::I32,
-        DataType::Int64 | DataType::Date64 | DataType::Timestamp(..) => Ty::I64,
-        DataType::UInt8 => Ty::U8,
-        DataType::UInt16 => Ty::U16,
-        DataType::UInt32 => Ty::U32,
-        DataType::UInt64 => Ty::U64,
-        DataType::Float32 => Ty::F32,
-        DataType::Float64 => Ty::F64,
-        DataType::Decimal128(..) => Ty::I128,
-        other => panic!("no physical type for {other}"),
-    }
+    physical_type(data_type).unwrap_or_else(|| panic!("no physical type for {data_type}"))
 }
 
 /// An array of a fixed-width type. Null rows hold the bits of `garbage`.

@@ -46,6 +46,15 @@ pub fn value_at(array: &ArrayRef, row: usize) -> Option<Imm> {
     }
 }
 
+/// Whether a row of a column of any type is null: itself, or the value that it refers to.
+///
+/// # Panics
+/// On rows outside the array.
+pub(crate) fn is_null(array: &ArrayRef, row: usize) -> bool {
+    let nulls = array.slice(row, 1).logical_nulls();
+    nulls.is_some_and(|nulls| nulls.is_null(0))
+}
+
 /// The value that a row of a dictionary-encoded column refers to, `None` where key or value is
 /// null.
 ///
