@@ -486,3 +486,19 @@ fn no_text_panics() {
     assert!(read > 600, "only {read} texts were read");
     assert!(checked > 30, "only {checked} texts passed the check");
 }
+
+#[test]
+fn numbers_beyond_floats_are_refused() {
+    for text in ["1e309", "-1e309", "1.8e308", "0.1e-400", "-1e-324"] {
+        let error = parse_expr(text).expect_err(text);
+        let digits = text.trim_start_matches('-');
+        let at = error
+            .span()
+            .map(|span| &text[span.start as usize..span.end as usize]);
+        assert_eq!(at, Some(digits), "{text}");
+        assert!(error.to_string().contains("beyond the range"), "{error}");
+    }
+    for text in ["1.7e308", "0e400", "0.0e-400", "5e-324"] {
+        assert!(parse_expr(text).is_ok(), "{text}");
+    }
+}

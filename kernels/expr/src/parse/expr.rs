@@ -445,7 +445,15 @@ fn literal(value: Value) -> Expr {
 /// A number as it is written; with Spark's suffix `L` it is a bigint.
 fn number(digits: &str, long: bool, span: Span) -> Result<Expr, ExprError> {
     if digits.contains(['.', 'e', 'E']) {
-        return Ok(literal(Value::Number(digits.into())));
+        return match beyond_floats(digits) {
+            None => Ok(literal(Value::Number(digits.into()))),
+            Some(help) => Err(ExprError::new(
+                ExprErrorKind::Limit,
+                format!("{digits} is beyond the range of Float64, the widest type"),
+            )
+            .with_help(help)
+            .at(Some(span))),
+        };
     }
     let value = digits.parse().map_err(|_| {
         ExprError::new(
@@ -460,6 +468,19 @@ fn number(digits: &str, long: bool, span: Span) -> Result<Expr, ExprError> {
     } else {
         value
     })
+}
+
+/// What to write in place of a number that is nearer to infinity or to zero than any other float,
+/// but is neither.
+fn beyond_floats(digits: &str) -> Option<&'static str> {
+    let mantissa = digits.split(['e', 'E']).next().unwrap_or(digits);
+    let is_zero = !mantissa.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
+    match digits.parse::<f64>() {
+        Ok(f64::INFINITY) => Some("infinity is written CAST('Infinity' AS double)"),
+        Ok(f64::NEG_INFINITY) => Some("infinity is written CAST('-Infinity' AS double)"),
+        Ok(float) if float == 0.0 && !is_zero => Some("zero is written 0.0"),
+        _ => None,
+    }
 }
 
 fn unknown_function(name: &str) -> ExprError {
