@@ -93,7 +93,12 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
         .auto
         .as_ref()
         .zip(core.host.as_ref())
-        .map(|(auto, host)| auto.predict(runtime, &auto.typical_work(&host.binding, TYPICAL_ROWS)));
+        .map(|(auto, host)| {
+            auto.predict(
+                runtime,
+                &auto.forecast.typical_work(&host.binding, TYPICAL_ROWS),
+            )
+        });
     let candidates = runtime.devices.iter().enumerate().map(|(position, slot)| {
         let against = core
             .route

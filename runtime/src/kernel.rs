@@ -1,13 +1,15 @@
 //! Kernels: compiled queries, and what they make of batches.
 //!
-//! What is compiled is in [`plan`]; a batch runs [`on_cpu`], [`on_device`] (with the CPU in its
-//! place where that fails) or wherever it is [`fastest`]; [`describe`] words a row's error.
+//! What is compiled is in [`plan`]; a batch runs where it was [`told`] to or wherever it is
+//! [`fastest`]: [`on_cpu`] or [`on_device`], with the CPU in its place where that fails;
+//! [`describe`] words a row's error.
 
 mod describe;
 mod fastest;
 mod on_cpu;
 mod on_device;
 mod plan;
+mod told;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,7 +22,6 @@ use unlade_hal::thread_cpu_time;
 use unlade_program::ShapeHash;
 
 use crate::bind::check_schema;
-use crate::device_plan::Tally;
 use crate::error::Error;
 use crate::explain::{self, Explain};
 use crate::receipt::Receipt;
@@ -180,13 +181,10 @@ impl KernelCore {
     pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
         unlade_hal::fork::check()?;
         check_schema(&self.checked.input, batch)?;
-        self.observe(|number| match (&self.route.device, &self.route.auto) {
-            (None, None) => {
-                let (reason, path) = self.route.inline.clone();
-                self.run_inline(batch, number, reason, path)
-            }
-            (Some(plan), _) => self.run_on_device(plan, batch, number, None, &mut Tally::default()),
-            (None, Some(auto)) => self.run_where_fastest(auto, batch, number),
+        self.observe(|number| match (&self.route.auto, &self.route.forecast) {
+            (Some(auto), _) => self.run_where_fastest(auto, batch, number),
+            (None, Some(forecast)) => self.run_predicted(forecast, batch, number),
+            (None, None) => self.run_where_told(batch, number),
         })
     }
 

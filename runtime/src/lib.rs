@@ -51,6 +51,7 @@ mod driver;
 mod error;
 mod executables;
 mod explain;
+mod forecast;
 mod gather;
 mod heap;
 mod inline;

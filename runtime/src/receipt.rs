@@ -34,13 +34,14 @@ pub struct Receipt {
     pub bytes_to_device: u64,
     /// Bytes copied from devices.
     pub bytes_from_device: u64,
-    /// What placement expected the batch to take, where it had a choice to make.
+    /// What the batch was expected to take on the device that ran it, by that device's clock;
+    /// where there was a choice to make, or predictions were asked for.
     #[serde(rename = "predicted_ns", serialize_with = "optional_nanos")]
     pub predicted: Option<Duration>,
     /// What it took from hand-over to result, by [`clock`](Receipt::clock).
     #[serde(rename = "taken_ns", serialize_with = "nanos")]
     pub taken: Duration,
-    /// The clock of `predicted` and `taken`. Times of different clocks are never added.
+    /// The clock of `taken`. Times of different clocks are never added.
     #[serde(serialize_with = "clock_name")]
     pub clock: ClockKind,
     /// CPU time of the thread that ran the batch, from hand-over to result, where the runtime was

@@ -10,6 +10,7 @@ use crate::auto::AutoRoute;
 use crate::bind::Binding;
 use crate::device_plan::DevicePlan;
 use crate::error::{Error, Unplaceable};
+use crate::forecast::Forecast;
 use crate::options::{Fallback, Placement};
 use crate::placement::Ineligible;
 use crate::receipt::{Path, Reason};
@@ -32,6 +33,8 @@ pub(crate) struct Route {
     pub(crate) inline: (Reason, Path),
     /// What placement chooses by, where it chooses batch by batch.
     pub(crate) auto: Option<AutoRoute>,
+    /// What predicts its time where there is nothing to choose, if predictions are wanted.
+    pub(crate) forecast: Option<Forecast>,
     /// Devices that do not run it, and why not.
     pub(crate) against: Vec<(Arc<str>, String)>,
 }
@@ -73,10 +76,14 @@ impl Route {
         checked: &Checked,
         host: Option<&HostPlan>,
     ) -> Result<Self, Error> {
-        match &runtime.options.placement {
+        let mut route = match &runtime.options.placement {
             Placement::Auto => Route::automatic(runtime, checked, host),
             Placement::Device(name) => Route::forced(runtime, checked, name),
+        }?;
+        if runtime.options.predictions && route.auto.is_none() {
+            route.forecast = host.map(|host| Forecast::new(checked, &host.binding));
         }
+        Ok(route)
     }
 
     /// The CPU, unless there are others that may be faster: never a simulator.
@@ -108,13 +115,15 @@ impl Route {
             ineligible.push(why_not);
         }
         let has_choice = plans.iter().any(Option::is_some);
-        let auto = host
-            .filter(|_| has_choice)
-            .map(|host| AutoRoute::new(plans, ineligible, checked, &host.binding));
+        let auto = host.filter(|_| has_choice).map(|host| {
+            let forecast = Forecast::new(checked, &host.binding);
+            AutoRoute::new(plans, ineligible, forecast)
+        });
         Ok(Route {
             device: None,
             inline: (Reason::OnlyCandidate, Path::Inline),
             auto,
+            forecast: None,
             against,
         })
     }
@@ -138,6 +147,7 @@ impl Route {
                 device: None,
                 inline,
                 auto: None,
+                forecast: None,
                 against,
             });
         }
@@ -156,6 +166,7 @@ impl Route {
                 device: Some(Arc::new(plan)),
                 inline,
                 auto: None,
+                forecast: None,
                 against,
             });
         };
@@ -165,6 +176,7 @@ impl Route {
             device: None,
             inline,
             auto: None,
+            forecast: None,
             against,
         })
     }

@@ -1,7 +1,7 @@
 //! The runtime: devices, memory and threads, and the way to kernels.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -24,6 +24,7 @@ use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
 use crate::residency::Residency;
 use crate::resident::{OnDevice, Resident};
 use crate::scheduler::{Dispatcher, Job, Limits, Permit, SessionKey, Settings};
+use crate::sync::lock_unmodelled;
 use crate::trace::{Trace, TraceEvent};
 use crate::workers::Workers;
 
@@ -229,9 +230,9 @@ impl DeviceSlot {
     /// Whether the device works, after bringing it back if it was lost.
     pub(crate) fn bring_back(&self, runtime: &Core) -> bool {
         // One thread brings it back while the others wait here, which is shorter than a fallback.
-        let _one_thread = lock(&self.reviving);
+        let _one_thread = lock_unmodelled(&self.reviving);
         if self.device.health() != Health::Ready {
-            lock(&self.residency).clear();
+            lock_unmodelled(&self.residency).clear();
             self.heap.clear();
             runtime.executables.forget_architecture(&self.architecture);
             if self.device.reset().is_err() || self.device.health() != Health::Ready {
@@ -258,7 +259,7 @@ impl DeviceSlot {
     /// Ends what the device was working on: it failed.
     pub(crate) fn fault(&self, lost: &DeviceLost) {
         self.driver.close(lost.clone());
-        lock(&self.residency).clear();
+        lock_unmodelled(&self.residency).clear();
         self.heap.clear();
         tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
     }
@@ -362,6 +363,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether to predict what a batch takes even where there is no device to choose, so that
+    /// every receipt has a prediction beside the time taken. Off by default: it costs a small batch
+    /// about as much as running it.
+    pub fn predictions(mut self, predictions: bool) -> Self {
+        self.options.predictions = predictions;
+        self
+    }
+
     /// Whether a device's program is compiled while the CPU already runs the first batches.
     pub fn background_compile(mut self, background: bool) -> Self {
         self.options.background_compile = background;
@@ -433,11 +442,6 @@ fn dispatcher(options: &Options, devices: &[DeviceSlot]) -> Dispatcher {
         Settings::default(),
         Arc::clone(&options.clock),
     )
-}
-
-/// What a panic left behind is as good as anything.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The pool, made known to every device that is not the CPU.

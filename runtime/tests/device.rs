@@ -184,6 +184,34 @@ fn receipts_count_what_crosses_the_bus() {
 }
 
 #[test]
+fn predictions_learn_what_a_named_device_takes() {
+    let input = input(4096);
+    let wanted = query("a, b + 1", "a > 3");
+    let device = on(sim(Profile::gpu())).predictions(true).build().unwrap();
+    let kernel = compile(&device, &wanted, &input.schema());
+    let runs: Vec<_> = (0..40)
+        .map(|_| kernel.run(&input).unwrap().receipt)
+        .collect();
+    let last = runs.last().unwrap();
+    let part = &last.parts[0];
+    assert_eq!(part.clock, ClockKind::Virtual);
+    // By the device's clock, though the runtime's is another.
+    let taken = (part.copy_in + part.compute + part.copy_out).as_secs_f64();
+    let predicted = last.predicted.unwrap().as_secs_f64();
+    assert!(
+        (predicted / taken - 1.0).abs() < 0.2,
+        "{predicted} predicted, {taken} taken"
+    );
+
+    let cpu = builder().predictions(true).build().unwrap();
+    let receipt = compile(&cpu, &wanted, &input.schema()).run(&input).unwrap();
+    assert!(receipt.receipt.predicted.is_some());
+    // Not asked for, not predicted.
+    let receipt = compile(&runtime(), &wanted, &input.schema()).run(&input);
+    assert_eq!(receipt.unwrap().receipt.predicted, None);
+}
+
+#[test]
 fn errors_are_the_cpus_too() {
     let mut values = vec![7; 5000];
     values[4321] = i32::MAX;

@@ -186,7 +186,9 @@ fn on_device(
     batches: &[RecordBatch],
 ) -> Result<Ran, Failure> {
     let name = device.info().name.clone();
-    let mut builder = Runtime::builder().placement(Placement::Device(name.as_str().into()));
+    let mut builder = Runtime::builder()
+        .placement(Placement::Device(name.as_str().into()))
+        .predictions(true);
     for device in unlade::discover() {
         // Beside the device itself only the CPU, for what the device lacks.
         if device.info().kind == DeviceKind::Cpu || device.info().name == name {

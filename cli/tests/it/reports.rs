@@ -198,5 +198,6 @@ fn a_small_demonstration() {
     for word in ["cpu", "sim", "filter", "tpc-h q6", "projection"] {
         assert!(table.contains(word), "`{word}` is missing in: {table}");
     }
+    assert!(!table.contains(" - "), "a number is missing in: {table}");
     assert!(place.path("kept/lineitem.parquet").is_file());
 }

@@ -19,7 +19,7 @@ impl KernelCore {
         number: u64,
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
-        let work = auto.work(self.binding(), batch);
+        let work = auto.forecast.work(self.binding(), batch);
         let Some(choice) = auto.choose(runtime, &work) else {
             return self.run_inline(batch, number, Reason::OnlyCandidate, Path::Inline);
         };
@@ -35,13 +35,11 @@ impl KernelCore {
                 };
                 let output = self.run_on_device(plan, batch, number, None, &mut tally)?;
                 if output.receipt.parts.iter().all(|part| part.completed) {
-                    let measured = Tally {
-                        parts: output.receipt.parts.clone(),
-                        ..Tally::default()
-                    };
-                    auto.ran_on_device(runtime, choice.device, &work, &measured);
+                    let parts = &output.receipt.parts;
+                    auto.forecast
+                        .ran_on_device(runtime, choice.device, &work, parts);
                 }
-                auto.selected(output.receipt.rows_out, work.rows);
+                auto.forecast.selected(output.receipt.rows_out, work.rows);
                 output
             }
             None => {
@@ -49,7 +47,8 @@ impl KernelCore {
                 let Receipt {
                     taken, rows_out, ..
                 } = output.receipt;
-                auto.ran_inline(runtime, choice.device, &work, taken, rows_out);
+                auto.forecast
+                    .ran_inline(runtime, choice.device, &work, taken, rows_out);
                 output
             }
         };
@@ -86,7 +85,8 @@ impl KernelCore {
                     inline::evaluate(executable, &host.binding, &self.checked, &slice, memory);
                 if let Ok(done) = done {
                     let taken = runtime.clock.now().since(start);
-                    auto.ran_inline(runtime, device, &work, taken, done.rows_out as u64);
+                    auto.forecast
+                        .ran_inline(runtime, device, &work, taken, done.rows_out as u64);
                 }
             }
             return;
@@ -104,7 +104,8 @@ impl KernelCore {
         match plan.run(runtime, &parts, &self.checked, &slice, None, &mut tally) {
             Ok(_) => {
                 permit.done();
-                auto.ran_on_device(runtime, device, &work, &tally);
+                auto.forecast
+                    .ran_on_device(runtime, device, &work, &tally.parts);
             }
             Err(DeviceFailure::Fault(lost)) => {
                 slot.fault(&lost);

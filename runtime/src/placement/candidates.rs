@@ -40,6 +40,11 @@ impl Terms {
         self.queue_wait + self.link_wait + self.compile + self.stages().iter().sum::<Duration>()
     }
 
+    /// What of that the device's own clock sees: all but the host's part and waiting.
+    pub fn on_device(&self) -> Duration {
+        self.launch + self.copy_in + self.compute + self.copy_out
+    }
+
     /// Time per batch of a long stream: its slowest stage, the others overlapping with it.
     pub fn per_batch(&self) -> Duration {
         self.compile + self.stages().into_iter().max().unwrap_or_default()

@@ -1,0 +1,53 @@
+//! Batches whose device is known from the start.
+
+use arrow_array::RecordBatch;
+
+use super::{KernelCore, Output};
+use crate::device_plan::Tally;
+use crate::error::Error;
+use crate::forecast::Forecast;
+use crate::placement::DeviceIndex;
+
+impl KernelCore {
+    /// Runs a batch of the right schema on the device that was named, or the only one.
+    pub(super) fn run_where_told(&self, batch: &RecordBatch, number: u64) -> Result<Output, Error> {
+        match &self.route.device {
+            Some(plan) => self.run_on_device(plan, batch, number, None, &mut Tally::default()),
+            None => {
+                let (reason, path) = self.route.inline.clone();
+                self.run_inline(batch, number, reason, path)
+            }
+        }
+    }
+
+    /// As [`run_where_told`](Self::run_where_told), with a prediction, which learns from the batch.
+    pub(super) fn run_predicted(
+        &self,
+        forecast: &Forecast,
+        batch: &RecordBatch,
+        number: u64,
+    ) -> Result<Output, Error> {
+        let runtime = &self.runtime;
+        let device = match (&self.route.device, &self.host) {
+            (Some(plan), _) => Some(plan.slot),
+            (None, Some(host)) => runtime
+                .devices
+                .iter()
+                .position(|slot| slot.name == host.device),
+            (None, None) => None,
+        };
+        let device = DeviceIndex(device.expect("a kernel runs somewhere"));
+        let work = forecast.work(self.binding(), batch);
+        let predicted = forecast.of(runtime, device, &work);
+        let mut output = self.run_where_told(batch, number)?;
+        let receipt = &mut output.receipt;
+        receipt.predicted = Some(predicted);
+        if self.route.device.is_none() {
+            forecast.ran_inline(runtime, device, &work, receipt.taken, receipt.rows_out);
+        } else if receipt.parts.iter().all(|part| part.completed) {
+            forecast.ran_on_device(runtime, device, &work, &receipt.parts);
+            forecast.selected(receipt.rows_out, work.rows);
+        }
+        Ok(output)
+    }
+}
