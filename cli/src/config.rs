@@ -78,28 +78,14 @@ fn usual_places() -> Vec<PathBuf> {
     places
 }
 
-/// A number of bytes with an optional unit: `512MB`, `2GiB`, `1000000`.
+/// A number of bytes with an optional unit: `512MB`, `1.5GiB`, `1000000`.
 pub(crate) fn bytes(text: &str) -> Result<u64, Failure> {
     let wrong = || {
         Failure::usage(format!(
-            "`{text}` is no size; write a number of bytes, or one with a unit: 512MB, 2GiB"
+            "`{text}` is no size; write a number of bytes, or one with a unit: 512MB, 1.5GiB"
         ))
     };
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-    let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1_000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(unit).ok_or_else(wrong)
+    parse_size::parse_size(text).map_err(|_| wrong())
 }
 
 #[cfg(test)]
@@ -111,7 +97,8 @@ mod tests {
         assert_eq!(bytes("512MB").unwrap(), 512_000_000);
         assert_eq!(bytes("2 GiB").unwrap(), 2 << 30);
         assert_eq!(bytes("17").unwrap(), 17);
-        for wrong in ["", "GB", "1TBx", "-1", "99999999999GiB", "1.5GB"] {
+        assert_eq!(bytes("1.5kB").unwrap(), 1500);
+        for wrong in ["", "GB", "1TBx", "-1", "99999999999GiB", "1.5.5GB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }

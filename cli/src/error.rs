@@ -38,6 +38,17 @@ impl Failure {
         Failure::File(message.into())
     }
 
+    /// The failure, with something to know before it.
+    pub(crate) fn after(self, words: &str) -> Self {
+        match self {
+            Failure::Data(message) => Failure::Data(format!("{words}{message}")),
+            Failure::Usage(message) => Failure::Usage(format!("{words}{message}")),
+            Failure::File(message) => Failure::File(format!("{words}{message}")),
+            Failure::Resource(message) => Failure::Resource(format!("{words}{message}")),
+            other => other,
+        }
+    }
+
     /// Prints the error and gives its exit code.
     pub(crate) fn report(self) -> ExitCode {
         let code = match &self {
@@ -50,7 +61,12 @@ impl Failure {
         };
         match &self {
             Failure::Closed => {}
-            other => report::say(format_args!("{}: {other}", style::red("error"))),
+            // Names and values come from files, which nobody has looked through for escapes.
+            other => report::say(format_args!(
+                "{}: {}",
+                style::red("error"),
+                style::printable(&other.to_string())
+            )),
         }
         ExitCode::from(code)
     }

@@ -3,10 +3,12 @@
 mod input;
 mod output;
 
+use std::mem::discriminant;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use unlade::{Output, Receipt, TraceEvent};
+use unlade::{ClockKind, Output, PartReceipt, Reason, Receipt, Runtime, TraceEvent};
 use unlade_ingest::ScanStats;
 
 use self::input::Located;
@@ -47,22 +49,33 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let summary = streamed?;
     sink.finish()?;
 
-    if let Some(path) = &args.receipts {
-        receipts.write(path)?;
-    }
-    if traced {
-        let events: Vec<TraceEvent> = runtime.take_trace();
-        if let Some(path) = &args.trace {
-            report::trace::write(path, &events)?;
-        }
-        if let Some(path) = &args.timeline {
-            report::timeline::write(path, &events)?;
-        }
-    }
+    write_reports(&args, &runtime, receipts)
+        .map_err(|failure| failure.after("the result is written, but not every report: "))?;
     if verbosity > Verbosity::Quiet {
         // With a limit the rest of the inputs was not looked at.
         let rows_in = total.filter(|_| args.limit.is_none());
         summary.say(rows_in.unwrap_or(summary.rows_in), started.elapsed());
+    }
+    if verbosity > Verbosity::Normal {
+        summary.say_devices();
+    }
+    Ok(())
+}
+
+fn write_reports(
+    args: &RunArgs,
+    runtime: &Runtime,
+    mut receipts: ReceiptsFile,
+) -> Result<(), Failure> {
+    if let Some(path) = &args.receipts {
+        receipts.write(path)?;
+    }
+    let events: Vec<TraceEvent> = runtime.take_trace();
+    if let Some(path) = &args.trace {
+        report::trace::write(path, &events)?;
+    }
+    if let Some(path) = &args.timeline {
+        report::timeline::write(path, &events)?;
     }
     Ok(())
 }
@@ -72,8 +85,20 @@ struct Summary {
     rows_in: u64,
     rows_out: u64,
     bytes_in: u64,
-    devices: Vec<String>,
+    devices: Vec<DeviceShare>,
     stats: ScanStats,
+}
+
+/// What one device did of a run, for one kind of reason.
+struct DeviceShare {
+    device: Arc<str>,
+    /// The first of its kind.
+    reason: Reason,
+    batches: u64,
+    rows: u64,
+    computed: Duration,
+    copied: Duration,
+    clock: ClockKind,
 }
 
 fn stream(
@@ -130,9 +155,19 @@ impl Summary {
         self.rows_out += batch.num_rows() as u64;
         self.bytes_in += receipt.bytes_in;
         for part in receipt.parts.iter().filter(|part| part.completed) {
-            if !self.devices.iter().any(|name| **name == *part.device) {
-                self.devices.push(part.device.to_string());
-            }
+            let known = |share: &DeviceShare| {
+                share.device == part.device
+                    && discriminant(&share.reason) == discriminant(&part.reason)
+            };
+            let index = self.devices.iter().position(known).unwrap_or_else(|| {
+                self.devices.push(DeviceShare::new(part));
+                self.devices.len() - 1
+            });
+            let share = &mut self.devices[index];
+            share.batches += 1;
+            share.rows += part.rows;
+            share.computed += part.compute;
+            share.copied += part.copy_in + part.copy_out;
         }
     }
 
@@ -143,7 +178,10 @@ impl Summary {
             1 => ", a row group skipped by its statistics".to_owned(),
             pruned => format!(", {pruned} row groups skipped by their statistics"),
         };
-        let devices = match self.devices.as_slice() {
+        let mut devices: Vec<&str> = self.devices.iter().map(|share| &*share.device).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        let devices = match devices.as_slice() {
             [] => String::new(),
             devices => format!(" on {}", devices.join(", ")),
         };
@@ -155,5 +193,38 @@ impl Summary {
             rate(self.rows_in as f64 / elapsed.as_secs_f64().max(1e-9)),
             bytes(self.bytes_in),
         ));
+    }
+
+    /// A line for each device and each reason for which it ran something.
+    fn say_devices(&self) {
+        for share in &self.devices {
+            let clock = match share.clock {
+                ClockKind::Wall => "",
+                ClockKind::Virtual => " by its own clock",
+            };
+            report::say(format_args!(
+                "{}: {} rows in {} batches, computing {}, copying {}{clock}; {}",
+                share.device,
+                grouped(share.rows),
+                grouped(share.batches),
+                duration(share.computed),
+                duration(share.copied),
+                share.reason,
+            ));
+        }
+    }
+}
+
+impl DeviceShare {
+    fn new(part: &PartReceipt) -> Self {
+        DeviceShare {
+            device: Arc::clone(&part.device),
+            reason: part.reason.clone(),
+            batches: 0,
+            rows: 0,
+            computed: Duration::ZERO,
+            copied: Duration::ZERO,
+            clock: part.clock,
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! Colours, where the terminal shows them and nobody forbids them.
+//! Colours, where the terminal shows them and nobody forbids them; and none from elsewhere.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,10 +38,35 @@ pub(crate) fn yellow(text: &str) -> String {
     wrapped(text, "33")
 }
 
+/// Text without characters that control a terminal, each replaced by one of its width; lines and
+/// tabs stay.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let controls = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(controls) {
+        Cow::Owned(text.replace(controls, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 fn wrapped(text: &str, code: &str) -> String {
     if is_coloured() {
         format!("\x1b[{code}m{text}\x1b[0m")
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_a_file_controls_the_terminal() {
+        assert_eq!(
+            printable("a\x1b[2Jb\r\u{9b}c"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
+        );
+        assert!(matches!(printable("two\n\tlines, é"), Cow::Borrowed(_)));
     }
 }

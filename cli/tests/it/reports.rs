@@ -50,6 +50,45 @@ fn receipts_add_up() {
 }
 
 #[test]
+fn more_is_said_when_asked() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 1000);
+    let query = ["run", "in.parquet", "--where", "n < 10", "--device", "sim"];
+    let little = place.run(&[&query[..], &["-o", "a.arrow"]].concat());
+    assert!(!little.err.contains("asked for by name"), "{}", little.err);
+    let more = place.run(&[&query[..], &["-o", "b.arrow", "-v"]].concat());
+    let line = "sim: 1,000 rows in 1 batches, computing";
+    assert!(more.err.contains(line), "{}", more.err);
+    assert!(
+        more.err.contains("by its own clock; asked for by name"),
+        "{}",
+        more.err
+    );
+}
+
+#[test]
+fn a_report_that_fails_does_not_hide_that_the_result_is_there() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    let ran = place.run(&[
+        "run",
+        "in.parquet",
+        "-o",
+        "out.arrow",
+        "--receipts",
+        "/dev/full",
+    ]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("the result is written, but not every report"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(place.read("out.arrow")[0].num_rows(), 10);
+}
+
+#[test]
 fn a_trace_is_whole_and_agrees_with_the_receipts() {
     let place = Place::new();
     place.table("in.parquet", 0, 1000);

@@ -10,7 +10,7 @@ use unlade_ingest::{Format, Input, Sink, Target};
 use crate::args::{FormatChoice, RunArgs};
 use crate::error::Failure;
 use crate::report::table::grouped;
-use crate::report::{self, zones};
+use crate::report::{self, style, zones};
 use crate::session;
 
 /// Rows of a table on the terminal, unless `--limit` says otherwise.
@@ -202,7 +202,8 @@ impl Out {
                     .collect::<Result<Vec<_>, _>>()
                     .and_then(|batches| arrow_cast::pretty::pretty_format_batches(&batches))
                     .map_err(|error| Failure::usage(format!("cannot show the rows: {error}")))?;
-                report::print(format!("{table}\n").as_bytes())?;
+                let table = table.to_string();
+                report::print(format!("{}\n", style::printable(&table)).as_bytes())?;
                 if rows > wanted {
                     report::say(format_args!(
                         "{} more rows; --limit shows more, -o FILE writes all",
