@@ -6,6 +6,7 @@
 //! sides. The ratio reported is the median over the rounds, its spread the least and the greatest.
 
 mod figures;
+mod python;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use clap::Args;
 
 use crate::step::command;
 use figures::Rounds;
+use python::Python;
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -31,13 +33,10 @@ pub(crate) struct Options {
     /// Write every figure here
     #[arg(long, default_value = "target/bench/figures.json")]
     json: PathBuf,
-    /// Leave out Polars and DuckDB
+    /// Leave out what needs Python: Polars, DuckDB, the memory of a long stream
     #[arg(long)]
     no_python: bool,
 }
-
-/// Versions of the Python peers.
-const PYTHON_PEERS: [&str; 4] = ["polars==2.1.*", "duckdb==2.0.*", "pyarrow==26.*", "numpy"];
 
 pub(crate) fn run(options: &Options) -> bool {
     match measure(options) {
@@ -52,7 +51,11 @@ pub(crate) fn run(options: &Options) -> bool {
 fn measure(options: &Options) -> Result<Rounds, String> {
     let portable = build("portable", None)?;
     let native = build("native", Some("-C target-cpu=native"))?;
-    let python = if options.no_python { None } else { python() };
+    let python = match options.no_python {
+        true => None,
+        false => Python::set_up(),
+    };
+    let unlade = python.as_ref().map(|_| build_command()).transpose()?;
     let mut rounds = Rounds::default();
     for round in 0..options.rounds {
         println!("round {} of {}", round + 1, options.rounds);
@@ -66,8 +69,9 @@ fn measure(options: &Options) -> Result<Rounds, String> {
             criterion(binary, "native", &home, Some("arrow-native"))?;
         }
         let mut figures = figures::read(&home)?;
-        if let Some(python) = &python {
-            figures.extend(peers(python)?);
+        if let (Some(python), Some(unlade)) = (&python, &unlade) {
+            figures.extend(python.peers()?);
+            figures.extend(python.stream(unlade)?);
         }
         rounds.push(figures);
     }
@@ -102,6 +106,8 @@ fn build(name: &str, flags: Option<&str>) -> Result<Vec<PathBuf>, String> {
             "bench",
             "-p",
             "unlade-benches",
+            "-p",
+            "unlade-runtime",
             "--no-run",
             "--quiet",
             "--message-format=json-render-diagnostics",
@@ -130,6 +136,24 @@ fn build(name: &str, flags: Option<&str>) -> Result<Vec<PathBuf>, String> {
         Err("no benchmark was built".to_owned())
     } else {
         Ok(binaries)
+    }
+}
+
+/// Builds the command for the long stream.
+fn build_command() -> Result<PathBuf, String> {
+    println!("building the command");
+    let target = crate::root().join("target/bench-portable");
+    let mut cargo = command(
+        "cargo",
+        &["build", "--release", "--quiet", "-p", "unlade-cli"],
+    );
+    cargo.env("CARGO_TARGET_DIR", &target);
+    let status = cargo
+        .status()
+        .map_err(|error| format!("{cargo:?}: {error}"))?;
+    match status.success() {
+        true => Ok(target.join("release/unlade")),
+        false => Err(format!("{cargo:?} failed")),
     }
 }
 
@@ -173,79 +197,4 @@ fn criterion(binary: &Path, build: &str, home: &Path, filter: Option<&str>) -> R
     } else {
         Err(format!("{bench:?} failed; see {}", log.display()))
     }
-}
-
-/// A Python with the peers, in a virtual environment of the target folder; `None` prints why.
-fn python() -> Option<PathBuf> {
-    let folder = crate::root().join("target/bench/python");
-    let python = folder.join("bin/python");
-    let attempt = |mut command: Command| -> Result<(), String> {
-        let out = command
-            .output()
-            .map_err(|error| format!("{command:?}: {error}"))?;
-        if out.status.success() {
-            return Ok(());
-        }
-        Err(format!(
-            "{command:?}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        ))
-    };
-    let set_up = || -> Result<(), String> {
-        if !python.exists() {
-            let mut venv = Command::new("python3");
-            venv.args(["-m", "venv"]).arg(&folder);
-            attempt(venv)?;
-        }
-        let mut install = Command::new(&python);
-        install.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]);
-        install.args(PYTHON_PEERS);
-        attempt(install)
-    };
-    match set_up() {
-        Ok(()) => Some(python),
-        Err(error) => {
-            println!("absent: Polars and DuckDB: {error}");
-            None
-        }
-    }
-}
-
-/// One round of the Python peers: nanoseconds by name.
-fn peers(python: &Path) -> Result<Vec<(String, f64)>, String> {
-    let mut script = Command::new(python);
-    script.arg(crate::root().join("benches/peers.py")).arg("7");
-    let out = script
-        .output()
-        .map_err(|error| format!("{script:?}: {error}"))?;
-    if !out.status.success() {
-        return Err(format!(
-            "{script:?} failed: {}",
-            String::from_utf8_lossy(&out.stderr)
-        ));
-    }
-    let document: serde_json::Value =
-        serde_json::from_slice(&out.stdout).map_err(|error| format!("{script:?}: {error}"))?;
-    for absent in document["absent"].as_array().into_iter().flatten() {
-        println!("absent: {absent}");
-    }
-    let mut figures = Vec::new();
-    for (workload, engines) in document["results"].as_object().into_iter().flatten() {
-        for (engine, seconds) in engines.as_object().into_iter().flatten() {
-            let nanos: Vec<f64> = seconds
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|seconds| Some(seconds.as_f64()? * 1e9))
-                .collect();
-            figures.push((format!("{workload}/{engine}"), figures::median(nanos)));
-        }
-    }
-    Ok(figures)
 }

@@ -18,7 +18,7 @@ pub(crate) struct Ratio {
 }
 
 impl Rounds {
-    /// Adds a round: nanoseconds by `workload/who`.
+    /// Adds a round: figures by `workload/who`, nanoseconds where the name says nothing else.
     pub(crate) fn push(&mut self, figures: Vec<(String, f64)>) {
         self.0.push(figures.into_iter().collect());
     }
@@ -87,8 +87,7 @@ impl Rounds {
                 })
             })
             .collect();
-        let document =
-            serde_json::json!({ "version": 1, "nanoseconds": self.0, "verdicts": verdicts });
+        let document = serde_json::json!({ "version": 1, "figures": self.0, "verdicts": verdicts });
         format!("{document:#}\n")
     }
 }

@@ -43,6 +43,15 @@ pub(crate) fn judge(rounds: &Rounds) -> Vec<Verdict> {
             unit: "x",
         });
         verdicts.push(Verdict {
+            what: format!("{workload}: the same in batches of 8,192 rows"),
+            target: Target::Shown,
+            seen: rounds.ratio(
+                |name| who(workload, "arrow")(name) && name.ends_with("-8192"),
+                |name| who(workload, "unlade")(name) && name.ends_with("-8192"),
+            ),
+            unit: "x",
+        });
+        verdicts.push(Verdict {
             what: format!("{workload}: polars / unlade"),
             target: Target::AtLeast(1.0),
             seen: rounds.ratio(who(workload, "polars"), who(workload, "unlade")),
@@ -127,6 +136,12 @@ fn fixed(rounds: &Rounds) -> Vec<Verdict> {
             unit: " ns",
         },
     ];
+    verdicts.push(Verdict {
+        what: "10 GB stream: memory beyond --memory".to_owned(),
+        target: Target::AtMost(200.0),
+        seen: rounds.figure("stream/megabytes beyond the budget"),
+        unit: " MB",
+    });
     let mut sizes: Vec<u64> = rounds
         .names()
         .filter_map(|name| name.strip_prefix("pool/lease/")?.parse().ok())
@@ -153,7 +168,7 @@ fn who(workload: &str, who: &str) -> impl Fn(&str) -> bool {
 /// Prints the verdicts; whether none was missed.
 pub(crate) fn print(verdicts: &[Verdict]) -> bool {
     println!(
-        "\n{:<46} {:>10} {:>21} {:>12}",
+        "\n{:<50} {:>10} {:>21} {:>12}",
         "", "median", "spread", "target"
     );
     for verdict in verdicts {
@@ -170,7 +185,7 @@ pub(crate) fn print(verdicts: &[Verdict]) -> bool {
             None => "",
         };
         println!(
-            "{:<46} {median:>10} {spread:>21} {:>12} {outcome}",
+            "{:<50} {median:>10} {spread:>21} {:>12} {outcome}",
             verdict.what,
             verdict.target.to_string()
         );
