@@ -1,5 +1,6 @@
 //! A lowered query's arguments: where a batch's columns, the literals, sets and dictionaries go.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
@@ -21,6 +22,8 @@ pub(crate) struct Binding {
     pub(crate) params: Vec<[u8; 16]>,
     /// For each program output, the type of its values.
     pub(crate) output_types: Vec<Ty>,
+    /// For each column of the result, whether no later one is made of the same program output.
+    pub(crate) last_uses: Vec<bool>,
     /// What dictionaries have been turned into.
     pub(crate) dictionaries: Dictionaries,
     /// The batch columns that the query reads, by the program or as payload, each once, ascending;
@@ -45,6 +48,7 @@ impl Binding {
         let dictionaries = Dictionaries::new(&lowered);
         let inputs = inputs(&lowered, &dictionaries);
         Binding {
+            last_uses: last_uses(&lowered.outputs),
             lowered,
             params,
             output_types,
@@ -158,6 +162,22 @@ pub(crate) fn values_of(array: &dyn Array, index: usize) -> Result<FixedValues<'
             array.data_type()
         ))
     })
+}
+
+fn last_uses(outputs: &[Destination]) -> Vec<bool> {
+    let mut used_later = HashSet::new();
+    let mut last_uses: Vec<bool> = outputs
+        .iter()
+        .rev()
+        .map(|destination| match *destination {
+            Destination::Program { output } | Destination::Keys { output, .. } => {
+                used_later.insert(output)
+            }
+            Destination::Payload { .. } => false,
+        })
+        .collect();
+    last_uses.reverse();
+    last_uses
 }
 
 fn inputs(lowered: &Lowered, dictionaries: &Dictionaries) -> Vec<(usize, Option<Ty>)> {

@@ -165,7 +165,7 @@ pub(crate) struct Results {
 }
 
 /// One output of a program, cut to the rows kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ProgramOutput {
     pub(crate) values: Buffer,
     pub(crate) nulls: Option<NullBuffer>,
@@ -185,25 +185,39 @@ pub(crate) fn assemble(
         mask,
         outputs,
     } = results;
+    let mut outputs: Vec<Option<ProgramOutput>> = outputs.into_iter().map(Some).collect();
     let mut selection = None;
     let mut bytes_out = 0;
     let mut bytes_copied = 0;
     let mut columns = Vec::with_capacity(binding.lowered.outputs.len());
     for (position, destination) in binding.lowered.outputs.iter().enumerate() {
-        let is_payload = matches!(checked.columns[position], OutputColumn::Payload(_));
         let array = match *destination {
-            Destination::Program { output } => {
-                let ProgramOutput { values, nulls } = &outputs[output];
-                let data_type = checked.output.field(position).data_type();
-                arrays::from_fixed(data_type, kept, values.clone(), nulls.clone())?
-            }
-            Destination::Keys { output, column } => {
-                let ProgramOutput { values, nulls } = &outputs[output];
-                arrays::from_keys(batch.column(column), kept, values.clone(), nulls.clone())?
+            Destination::Program { output } | Destination::Keys { output, .. } => {
+                let place = &mut outputs[output];
+                let written = match binding.last_uses[position] {
+                    true => place.take(),
+                    false => place.clone(),
+                };
+                let ProgramOutput { values, nulls } = written.expect("taken at its last use");
+                let size = binding.output_types[output].bytes_for(kept as u64)
+                    + arrays::validity_size(nulls.as_ref());
+                bytes_out += size;
+                if matches!(checked.columns[position], OutputColumn::Payload(_)) {
+                    bytes_copied += size;
+                }
+                match *destination {
+                    Destination::Keys { column, .. } => {
+                        arrays::from_keys(batch.column(column), kept, values, nulls)?
+                    }
+                    _ => {
+                        let data_type = checked.output.field(position).data_type();
+                        arrays::from_fixed(data_type, kept, values, nulls)?
+                    }
+                }
             }
             Destination::Payload { column } => {
                 let source = batch.column(column);
-                match (&mask, kept == rows) {
+                let array = match (&mask, kept == rows) {
                     (Some(mask), false) => {
                         let selection =
                             selection.get_or_insert_with(|| Selection::new(mask.as_slice(), rows));
@@ -211,14 +225,11 @@ pub(crate) fn assemble(
                     }
                     (_, true) => Arc::clone(source),
                     (None, false) => unreachable!("lowering emits the mask that payload needs"),
-                }
+                };
+                bytes_out += arrays::byte_size(&array);
+                array
             }
         };
-        let size = arrays::byte_size(&array);
-        bytes_out += size;
-        if is_payload && !matches!(destination, Destination::Payload { .. }) {
-            bytes_copied += size;
-        }
         columns.push(array);
     }
     let mask = checked.emit_mask.then(|| {
