@@ -21,7 +21,7 @@ use crate::limits::{MAX_NODES, MAX_OUTPUTS, too_many_nodes};
 use crate::query::{Query, Select};
 use crate::semantics::{Dialect, Semantics};
 use crate::tree::{Expr, Kind};
-use crate::typed::{Checked, Node, OutputColumn, Typed};
+use crate::typed::{Checked, OutputColumn, Typed};
 
 /// Checks a query against the schema of the batches it is to run on.
 ///
@@ -238,40 +238,7 @@ fn refuse_equal_names(fields: &[Arc<Field>], items: &[Expr]) -> Result<(), ExprE
 fn number(tree: &mut Typed, place: Option<Span>, next: &mut u32) {
     let place = tree.span.or(place);
     tree.span = place;
-    match &mut tree.node {
-        Node::Column(_) | Node::Literal(_) => {}
-        Node::Decode(arg)
-        | Node::Negate { arg, .. }
-        | Node::Abs { arg, .. }
-        | Node::Cast { arg, .. }
-        | Node::Not(arg)
-        | Node::Is { arg, .. }
-        | Node::In { arg, .. }
-        | Node::Try(arg) => number(arg, place, next),
-        Node::Arithmetic { lhs, rhs, .. }
-        | Node::Compare { lhs, rhs, .. }
-        | Node::Distinct { lhs, rhs, .. } => {
-            number(lhs, place, next);
-            number(rhs, place, next);
-        }
-        Node::And(args) | Node::Or(args) | Node::Coalesce(args) => {
-            for arg in args {
-                number(arg, place, next);
-            }
-        }
-        Node::Case {
-            branches,
-            otherwise,
-        } => {
-            for (condition, value) in branches {
-                number(condition, place, next);
-                number(value, place, next);
-            }
-            if let Some(otherwise) = otherwise {
-                number(otherwise, place, next);
-            }
-        }
-    }
+    tree.for_each_child_mut(|child| number(child, place, next));
     tree.ordinal = *next;
     *next += 1;
 }

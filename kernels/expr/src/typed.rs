@@ -268,6 +268,42 @@ impl Typed {
         }
     }
 
+    /// As [`for_each_child`](Self::for_each_child), to change them.
+    pub fn for_each_child_mut(&mut self, mut visit: impl FnMut(&mut Typed)) {
+        match &mut self.node {
+            Node::Column(_) | Node::Literal(_) => {}
+            Node::Decode(arg)
+            | Node::Negate { arg, .. }
+            | Node::Abs { arg, .. }
+            | Node::Cast { arg, .. }
+            | Node::Not(arg)
+            | Node::Is { arg, .. }
+            | Node::In { arg, .. }
+            | Node::Try(arg) => visit(arg),
+            Node::Arithmetic { lhs, rhs, .. }
+            | Node::Compare { lhs, rhs, .. }
+            | Node::Distinct { lhs, rhs, .. } => {
+                visit(lhs);
+                visit(rhs);
+            }
+            Node::And(args) | Node::Or(args) | Node::Coalesce(args) => {
+                args.iter_mut().for_each(visit)
+            }
+            Node::Case {
+                branches,
+                otherwise,
+            } => {
+                for (condition, value) in branches {
+                    visit(condition);
+                    visit(value);
+                }
+                if let Some(otherwise) = otherwise {
+                    visit(otherwise);
+                }
+            }
+        }
+    }
+
     /// The node with this ordinal, for the words of an error.
     pub fn find(&self, ordinal: u32) -> Option<&Typed> {
         if self.ordinal == ordinal {

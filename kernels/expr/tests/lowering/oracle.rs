@@ -678,38 +678,7 @@ fn typed(node: Node, data_type: DataType) -> Typed {
 
 /// Numbers a tree in order of evaluation.
 fn number(tree: &mut Typed, next: &mut u32) {
-    match &mut tree.node {
-        Node::Column(_) | Node::Literal(_) => {}
-        Node::Decode(arg)
-        | Node::Negate { arg, .. }
-        | Node::Abs { arg, .. }
-        | Node::Cast { arg, .. }
-        | Node::Not(arg)
-        | Node::Is { arg, .. }
-        | Node::In { arg, .. }
-        | Node::Try(arg) => number(arg, next),
-        Node::Arithmetic { lhs, rhs, .. }
-        | Node::Compare { lhs, rhs, .. }
-        | Node::Distinct { lhs, rhs, .. } => {
-            number(lhs, next);
-            number(rhs, next);
-        }
-        Node::And(args) | Node::Or(args) | Node::Coalesce(args) => {
-            args.iter_mut().for_each(|arg| number(arg, next));
-        }
-        Node::Case {
-            branches,
-            otherwise,
-        } => {
-            for (condition, value) in branches {
-                number(condition, next);
-                number(value, next);
-            }
-            if let Some(otherwise) = otherwise {
-                number(otherwise, next);
-            }
-        }
-    }
+    tree.for_each_child_mut(|child| number(child, next));
     tree.ordinal = *next;
     *next += 1;
 }
