@@ -104,7 +104,7 @@ pub(crate) fn from_fixed(
         data_type => (primitive),
         DataType::Boolean => Arc::new(BooleanArray::new(BooleanBuffer::new(values, 0, rows), nulls)),
         DataType::FixedSizeBinary(width) => {
-            Arc::new(FixedSizeBinaryArray::try_new(*width, values, nulls).map_err(malformed)?)
+            Arc::new(FixedSizeBinaryArray::try_new_with_len(*width, values, nulls, rows).map_err(malformed)?)
         }
         other => {
             return Err(Error::Malformed(format!("{other} is not a type of fixed width")));

@@ -310,3 +310,15 @@ fn a_key_outside_its_dictionary_is_an_error() {
     let error = crate::arrays::from_keys(&shorter, 3, bad, None).unwrap_err();
     assert!(error.to_string().contains("malformed data"), "{error}");
 }
+
+#[test]
+fn values_without_a_byte_keep_their_rows() {
+    let values = arrow_buffer::Buffer::default();
+    let empty = arrow_array::FixedSizeBinaryArray::try_new_with_len(0, values, None, 10).unwrap();
+    let mask: BooleanArray = (0..10).map(|row| Some(row % 3 == 0)).collect();
+    let (kept, copied) = gathered(&(Arc::new(empty) as ArrayRef), &mask);
+    assert_eq!(
+        (kept.len(), kept.data_type(), copied),
+        (4, &DataType::FixedSizeBinary(0), 0)
+    );
+}
