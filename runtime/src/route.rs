@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use unlade_expr::{Checked, Payload};
 use unlade_hal::{DeviceKind, Executable};
 use unlade_program::ShapeHash;
@@ -11,6 +12,7 @@ use crate::bind::Binding;
 use crate::device_plan::DevicePlan;
 use crate::error::{Error, Unplaceable};
 use crate::forecast::Forecast;
+use crate::inline::{self, Evaluated, InlineFailure};
 use crate::options::{Fallback, Placement};
 use crate::placement::Ineligible;
 use crate::receipt::{Path, Reason};
@@ -63,6 +65,19 @@ impl HostPlan {
             binding: Binding::new(lowered),
         };
         Ok((host, shape))
+    }
+
+    /// Evaluates a batch of the right schema on this thread.
+    pub(crate) fn evaluate(
+        &self,
+        runtime: &Core,
+        checked: &Checked,
+        batch: &RecordBatch,
+    ) -> Result<Evaluated, InlineFailure> {
+        let executable = self.executable.code().ok_or_else(|| {
+            Error::Config(format!("`{}` is no CPU that can run inline", self.device))
+        })?;
+        inline::evaluate(executable, &self.binding, checked, batch, &runtime.memory)
     }
 }
 

@@ -7,25 +7,19 @@ use unlade_program::Trap;
 
 use crate::error::DataError;
 
-/// The words of a trap: the row is evaluated once more, as a tree. `first_row` is where the batch
-/// begins in the one that the caller handed over.
+/// The words of a trap: the row is evaluated once more, as a tree.
 pub(super) fn describe(
     checked: &Checked,
     dialect: Dialect,
     batch: &RecordBatch,
     trap: Trap,
-    first_row: u64,
 ) -> DataError {
     let description = (trap.row < batch.num_rows() as u64)
         .then(|| unlade_naive::describe(checked, batch, trap.row))
-        .flatten()
-        .map(|mut description| {
-            description.row += first_row;
-            description
-        });
+        .flatten();
     let spark = dialect == Dialect::Spark;
     DataError {
-        row: trap.row + first_row,
+        row: trap.row,
         ordinal: description
             .as_ref()
             .map_or(trap.ordinal, |description| description.ordinal),

@@ -6,7 +6,6 @@ use super::{KernelCore, Output};
 use crate::auto::{self, AutoRoute};
 use crate::device_plan::{DeviceFailure, Parts, Tally};
 use crate::error::Error;
-use crate::inline;
 use crate::placement::{DeviceIndex, Work};
 use crate::receipt::{Path, Reason, Receipt};
 
@@ -78,16 +77,12 @@ impl KernelCore {
         let Some(plan) = &auto.plans[device.0] else {
             let start = runtime.clock.now();
             if let Some(host) = &self.host
-                && let Some(executable) = host.executable.code()
+                && let Ok(done) = host.evaluate(runtime, &self.checked, &slice)
             {
-                let memory = &runtime.memory;
-                let done =
-                    inline::evaluate(executable, &host.binding, &self.checked, &slice, memory);
-                if let Ok(done) = done {
-                    let taken = runtime.clock.now().since(start);
-                    auto.forecast
-                        .ran_inline(runtime, device, &work, taken, done.rows_out as u64);
-                }
+                let taken = runtime.clock.now().since(start);
+                let rows_out = done.rows_out as u64;
+                auto.forecast
+                    .ran_inline(runtime, device, &work, taken, rows_out);
             }
             return;
         };

@@ -10,7 +10,7 @@ use super::describe::describe;
 use super::{KernelCore, Output};
 use crate::arrays::malformed;
 use crate::error::{DataError, Error};
-use crate::inline::{self, Evaluated, InlineFailure};
+use crate::inline::{Evaluated, InlineFailure};
 use crate::receipt::{PartReceipt, Path, Reason, Receipt, Verified};
 use crate::trace::{self, TraceEvent};
 
@@ -29,16 +29,10 @@ impl KernelCore {
             .host
             .as_ref()
             .expect("a route without a device has a CPU");
-        let executable = host.executable.code().ok_or_else(|| {
-            Error::Config(format!("`{}` is no CPU that can run inline", host.device))
-        })?;
-        let memory = &self.runtime.memory;
-        let evaluated = inline::evaluate(executable, &host.binding, &self.checked, batch, memory)
-            .map_err(|failure| match failure {
+        let evaluated = host.evaluate(&self.runtime, &self.checked, batch);
+        let evaluated = evaluated.map_err(|failure| match failure {
             InlineFailure::Error(error) => error,
-            InlineFailure::Trap(trap) => {
-                describe(&self.checked, self.dialect, batch, trap, 0).into()
-            }
+            InlineFailure::Trap(trap) => describe(&self.checked, self.dialect, batch, trap).into(),
         })?;
         let taken = clock.now().since(start);
         self.record(number, start, taken);
@@ -78,11 +72,9 @@ impl KernelCore {
     /// The error of a batch of which some part trapped: the whole is run on the CPU to find it.
     pub(super) fn first_error(&self, batch: &RecordBatch) -> Option<DataError> {
         let host = self.host.as_ref()?;
-        let executable = host.executable.code()?;
-        let memory = &self.runtime.memory;
-        match inline::evaluate(executable, &host.binding, &self.checked, batch, memory) {
+        match host.evaluate(&self.runtime, &self.checked, batch) {
             Err(InlineFailure::Trap(trap)) => {
-                Some(describe(&self.checked, self.dialect, batch, trap, 0))
+                Some(describe(&self.checked, self.dialect, batch, trap))
             }
             _ => None,
         }

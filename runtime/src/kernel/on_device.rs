@@ -110,7 +110,7 @@ impl KernelCore {
             }
             Err(DeviceFailure::Trap(trap)) => {
                 let error = match trap {
-                    Some(trap) => Some(describe(&self.checked, self.dialect, batch, trap, 0)),
+                    Some(trap) => Some(describe(&self.checked, self.dialect, batch, trap)),
                     None => self.first_error(batch),
                 };
                 return match error.filter(|error| error.description.is_some()) {
