@@ -63,7 +63,8 @@ pub struct Candidate {
 /// One term of a prediction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CostTerm {
-    /// Its name in the formula: `launch`, `in`, `compute`, `out`, `gather`, `total`.
+    /// Its name in the formula: `queue`, `launch`, `stage`, `in`, `compute`, `out`, `gather`, and
+    /// their sum as `total`.
     pub term: &'static str,
     /// Nanoseconds.
     pub nanos: u64,
@@ -202,33 +203,5 @@ fn list(names: &[String]) -> String {
         "no column".to_owned()
     } else {
         names.join(", ")
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Reason::OnlyCandidate => f.write_str("nothing else could run it"),
-            Reason::Cheapest {
-                next: Some(next),
-                next_predicted: Some(time),
-            } => {
-                write!(
-                    f,
-                    "the fastest; {next} would take {:.1} us",
-                    time.as_secs_f64() * 1e6
-                )
-            }
-            Reason::Cheapest { .. } => f.write_str("the fastest"),
-            Reason::Probe => f.write_str("to measure it again"),
-            Reason::Forced => f.write_str("asked for by name"),
-            Reason::Resident => f.write_str("the data is there"),
-            Reason::Evicted { device } => write!(f, "the data was on {device} and made room"),
-            Reason::Unsupported { device, lacks } => write!(f, "{device} lacks {lacks}"),
-            Reason::DeviceFault { device, reason } => write!(f, "{device} failed: {reason}"),
-            Reason::OutOfMemory { device } => write!(f, "{device} is out of memory"),
-            Reason::Compiling { device } => write!(f, "{device} is still compiling"),
-            Reason::Quarantined { device } => write!(f, "{device} is in quarantine"),
-        }
     }
 }

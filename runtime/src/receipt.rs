@@ -1,5 +1,6 @@
 //! Receipts: what ran where, why, and what it cost.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub struct Receipt {
     pub rows_out: u64,
     /// Which device ran what; one entry unless the query was split or retried.
     pub parts: Vec<PartReceipt>,
-    /// Bytes of the columns that were read.
+    /// Bytes of the columns that were read, by the program or as payload, each column once.
     pub bytes_in: u64,
     /// Bytes of the output columns: values, offsets and validity of the rows given back.
     pub bytes_out: u64,
@@ -154,6 +155,34 @@ pub enum Reason {
         /// The device in quarantine.
         device: Arc<str>,
     },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::OnlyCandidate => f.write_str("nothing else could run it"),
+            Reason::Cheapest {
+                next: Some(next),
+                next_predicted: Some(time),
+            } => {
+                write!(
+                    f,
+                    "the fastest; {next} would take {:.1} us",
+                    time.as_secs_f64() * 1e6
+                )
+            }
+            Reason::Cheapest { .. } => f.write_str("the fastest"),
+            Reason::Probe => f.write_str("to measure it again"),
+            Reason::Forced => f.write_str("asked for by name"),
+            Reason::Resident => f.write_str("the data is there"),
+            Reason::Evicted { device } => write!(f, "the data was on {device} and made room"),
+            Reason::Unsupported { device, lacks } => write!(f, "{device} lacks {lacks}"),
+            Reason::DeviceFault { device, reason } => write!(f, "{device} failed: {reason}"),
+            Reason::OutOfMemory { device } => write!(f, "{device} is out of memory"),
+            Reason::Compiling { device } => write!(f, "{device} is still compiling"),
+            Reason::Quarantined { device } => write!(f, "{device} is in quarantine"),
+        }
+    }
 }
 
 /// Who vouches for a result.

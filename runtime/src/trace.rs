@@ -13,9 +13,9 @@ const CAPACITY: usize = 1 << 20;
 /// A span of time in which one track did one thing. Events of one track and clock do not overlap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TraceEvent {
-    /// Who: `cpu thread 2`, `sim`, `sim copy in`.
+    /// Who: a thread of the host's (`cpu main`, `cpu ThreadId(2)`) or a device (`sim`).
     pub track: Arc<str>,
-    /// What: `compute`, `copy in`, `copy out`, `gather`.
+    /// What: `compute`, `copy in`, `copy out`.
     pub name: &'static str,
     /// Which batch of which kernel.
     pub batch: u64,
