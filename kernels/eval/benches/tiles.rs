@@ -122,7 +122,7 @@ fn overhead() {
 struct Workload {
     name: String,
     program: String,
-    /// Constants for the program's parameters.
+    /// Constants for the program's parameters; where it has a set, how many members that has.
     params: Vec<i64>,
     /// Columns of `Data` that the program's columns are.
     columns: Vec<&'static str>,
@@ -193,6 +193,32 @@ fn workloads() -> Vec<Workload> {
             );
         }
     }
+    for order in ["total", "spark"] {
+        let with_scalar = format!(
+            "columns c0: f64\nparams p0: f64\n%0 = load c0\n%1 = param p0\n\
+             %2 = cmp.lt.{order} %0, %1\nkeep %2\nemit mask\n"
+        );
+        for bound in [10, -10] {
+            let name = format!("f64 < {bound}, {order}, mask only");
+            add(name, &with_scalar, &[bound], &["real"], false);
+        }
+        let with_column = format!(
+            "columns c0: f64, c1: f64\n%0 = load c0\n%1 = load c1\n\
+             %2 = cmp.lt.{order} %0, %1\nkeep %2\nemit mask\n"
+        );
+        let name = format!("f64 < f64, {order}, mask only");
+        add(name, &with_column, &[], &["real", "real2"], false);
+    }
+    for (ty, column) in [("i32", "a"), ("i64", "wide")] {
+        let program = format!(
+            "columns c0: {ty}\nsets s0: {ty}\n%0 = load c0\n%1 = in_set s0, %0\nkeep %1\n\
+             emit mask\n"
+        );
+        for members in [9, 16, 32, 64, 128, 256, 1000] {
+            let name = format!("{ty} IN {members}, mask only");
+            add(name, &program, &[members], &[column], false);
+        }
+    }
     let three = "columns c0: i32, c1: i32, c2: i32\nparams p0: i32, p1: i32, p2: i32\n\
         %0 = load c0\n%1 = load c1\n%2 = load c2\n%3 = param p0\n%4 = param p1\n%5 = param p2\n\
         %6 = cmp.gt %0, %3\n%7 = cmp.lt %1, %4\n%8 = and %6, %7\n%9 = cmp.le %2, %5\n\
@@ -255,6 +281,7 @@ impl Data {
             ("wide", 8),
             ("wide2", 8),
             ("real", 8),
+            ("real2", 8),
             ("short", 2),
             ("byte", 1),
         ] {
@@ -266,7 +293,7 @@ impl Data {
             {
                 let _ = row;
                 let number = next();
-                let bits = if name == "real" {
+                let bits = if name.starts_with("real") {
                     (number as f64).to_bits()
                 } else {
                     number
@@ -314,12 +341,23 @@ fn measure(workload: &Workload, data: &Data) {
                 .to_le_bytes(),
         })
         .collect();
+    // Every number of the columns is below 1000: members that are and members that are not.
+    let sets: Vec<Vec<u8>> = program
+        .sets
+        .iter()
+        .map(|ty| {
+            let members = (0..workload.params[0]).map(|member| 7 * member);
+            let bytes = members.flat_map(|member| member.to_le_bytes()[..width(*ty)].to_vec());
+            bytes.collect()
+        })
+        .collect();
+    let sets: Vec<&[u8]> = sets.iter().map(Vec::as_slice).collect();
     let inputs = Inputs {
         rows: ROWS,
         columns: &columns,
         params: &params,
         tables: &[],
-        sets: &[],
+        sets: &sets,
     };
 
     let types = program.types();
@@ -333,6 +371,7 @@ fn measure(workload: &Workload, data: &Data) {
             (vec![1u128; length.div_ceil(16)], validity)
         })
         .collect();
+    let mut mask = program.emit_mask.then(|| vec![0; ROWS / 8 + 1 + SLACK]);
     let mut scratch = Scratch::new();
 
     // Every level with the tiles that the plan chooses; the best one with others beside them.
@@ -363,7 +402,7 @@ fn measure(workload: &Workload, data: &Data) {
                 })
                 .collect();
             let mut outputs = Outputs {
-                mask: None,
+                mask: mask.as_deref_mut(),
                 columns: &mut columns,
             };
             let start = cpu_seconds();
@@ -386,6 +425,10 @@ fn measure(workload: &Workload, data: &Data) {
             median / floor
         );
     }
+}
+
+fn width(ty: Ty) -> usize {
+    ty.bits() as usize / 8
 }
 
 /// What reading a column costs at least.

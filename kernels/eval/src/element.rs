@@ -216,7 +216,7 @@ integers!(
 pub(crate) trait Float: Element {
     /// The quiet NaN that arithmetic yields.
     const CANONICAL_NAN: Self;
-    /// A signed integer of the same width, ordered as `totalOrder` orders the floats.
+    /// The signed integer of the same size and alignment.
     type Key: Integer;
 
     fn is_nan(self) -> bool;
@@ -229,8 +229,8 @@ pub(crate) trait Float: Element {
     fn abs(self) -> Self;
     fn round(self) -> Self;
     fn trunc(self) -> Self;
-    fn total_key(self) -> Self::Key;
-    fn spark_key(self) -> Self::Key;
+    /// The bits as a signed integer.
+    fn signed_bits(self) -> Self::Key;
     /// The number, which must be a power of two or one less than it, negated or not; exact.
     fn from_bound(value: f64) -> Self;
 
@@ -302,16 +302,8 @@ macro_rules! floats {
             }
 
             #[inline(always)]
-            fn total_key(self) -> $key {
-                let bits = self.to_bits() as $key;
-                // Magnitudes below the sign bit grow away from zero: turn the negative ones round.
-                bits ^ (((bits >> ($bits::BITS - 1)) as $bits) >> 1) as $key
-            }
-
-            #[inline(always)]
-            fn spark_key(self) -> $key {
-                // Adding +0 turns -0 into +0 and keeps everything else.
-                (self + 0.0).canonical().total_key()
+            fn signed_bits(self) -> $key {
+                self.to_bits() as $key
             }
 
             #[inline(always)]

@@ -1,7 +1,6 @@
 //! Comparisons, in each order of the floats, and ranges.
 
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 
 use unlade_program::{CompareOp, FloatOrder, Ty};
 
@@ -85,6 +84,10 @@ trait Relate {
     const SYMMETRIC: bool;
 
     fn relate<I: Isa, T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64;
+
+    fn in_total_order<I: Isa, T: Float>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64;
+
+    fn in_sparks_order<I: Isa, T: Float>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64;
 }
 
 struct Equal;
@@ -98,6 +101,16 @@ impl Relate for Equal {
     fn relate<I: Isa, T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
         I::equal(lhs, rhs)
     }
+
+    #[inline(always)]
+    fn in_total_order<I: Isa, T: Float>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        I::equal(bits(lhs), bits(rhs))
+    }
+
+    #[inline(always)]
+    fn in_sparks_order<I: Isa, T: Float>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        I::equal(lhs, rhs) | (nan::<I, T>(lhs) & nan::<I, T>(rhs))
+    }
 }
 
 impl Relate for Less {
@@ -107,6 +120,22 @@ impl Relate for Less {
     fn relate<I: Isa, T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
         I::less(lhs, rhs)
     }
+
+    #[inline(always)]
+    fn in_total_order<I: Isa, T: Float>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        let (lhs, rhs) = (bits(lhs), bits(rhs));
+        // Below zero the bits of floats grow away from zero: there the greater integer is less.
+        let reversed = both_negative::<I, T::Key>(lhs, rhs);
+        match reversed {
+            0 => I::less(lhs, rhs),
+            _ => (I::less(lhs, rhs) & !reversed) | (I::less(rhs, lhs) & reversed),
+        }
+    }
+
+    #[inline(always)]
+    fn in_sparks_order<I: Isa, T: Float>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        I::less(lhs, rhs) | (!nan::<I, T>(lhs) & nan::<I, T>(rhs))
+    }
 }
 
 impl Relate for LessOrEqual {
@@ -115,6 +144,16 @@ impl Relate for LessOrEqual {
     #[inline(always)]
     fn relate<I: Isa, T: Element>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
         I::less_or_equal(lhs, rhs)
+    }
+
+    #[inline(always)]
+    fn in_total_order<I: Isa, T: Float>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        !Less::in_total_order::<I, T>(rhs, lhs)
+    }
+
+    #[inline(always)]
+    fn in_sparks_order<I: Isa, T: Float>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+        !Less::in_sparks_order::<I, T>(rhs, lhs)
     }
 }
 
@@ -143,11 +182,7 @@ impl<T: Float> Order for Total<T> {
 
     #[inline(always)]
     fn relate<I: Isa, R: Relate>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
-        let (mut lhs_keys, mut rhs_keys) = (unset(), unset());
-        R::relate::<I, T::Key>(
-            keys(lhs, T::total_key, &mut lhs_keys),
-            keys(rhs, T::total_key, &mut rhs_keys),
-        )
+        R::in_total_order::<I, T>(lhs, rhs)
     }
 }
 
@@ -156,37 +191,42 @@ impl<T: Float> Order for Spark<T> {
 
     #[inline(always)]
     fn relate<I: Isa, R: Relate>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
-        let (mut lhs_keys, mut rhs_keys) = (unset(), unset());
-        R::relate::<I, T::Key>(
-            keys(lhs, T::spark_key, &mut lhs_keys),
-            keys(rhs, T::spark_key, &mut rhs_keys),
-        )
+        R::in_sparks_order::<I, T>(lhs, rhs)
     }
 }
 
+/// Floats as the integers of their bits.
 #[inline(always)]
-fn keys<'k, T: Element, K: Element>(
-    chunk: Chunk<'_, T>,
-    key: impl Fn(T) -> K,
-    room: &'k mut [MaybeUninit<K>; WORD],
-) -> Chunk<'k, K> {
+fn bits<T: Float>(chunk: Chunk<'_, T>) -> Chunk<'_, T::Key> {
     match chunk {
-        Chunk::Splat(value) => Chunk::Splat(key(value)),
-        Chunk::Rows(values) => {
-            for (key_out, value) in room.iter_mut().zip(values) {
-                key_out.write(key(*value));
-            }
-            // SAFETY: as many keys as there is room for have just been written. Setting the room
-            // to zeros first, to do without this, was a call of `memset` for every 64 rows.
-            Chunk::Rows(unsafe { &*room.as_ptr().cast::<[K; WORD]>() })
-        }
+        Chunk::Splat(value) => Chunk::Splat(value.signed_bits()),
+        // SAFETY: a key is an integer of its float's size and alignment, of which any bits are one.
+        Chunk::Rows(rows) => Chunk::Rows(unsafe { &*rows.as_ptr().cast::<[T::Key; WORD]>() }),
     }
 }
 
-/// Room for keys.
+/// Where both are below zero as integers, which floats are that have their sign bit set.
 #[inline(always)]
-fn unset<K: Copy>() -> [MaybeUninit<K>; WORD] {
-    [const { MaybeUninit::uninit() }; WORD]
+fn both_negative<I: Isa, T: Integer>(lhs: Chunk<'_, T>, rhs: Chunk<'_, T>) -> u64 {
+    let zero = T::default();
+    let negative = |chunk| match chunk {
+        Chunk::Splat(_) => u64::MAX,
+        rows => I::less(rows, Chunk::Splat(zero)),
+    };
+    match (lhs, rhs) {
+        (Chunk::Splat(scalar), _) | (_, Chunk::Splat(scalar)) if scalar >= zero => 0,
+        _ => negative(lhs) & negative(rhs),
+    }
+}
+
+/// Which rows are no number.
+#[inline(always)]
+fn nan<I: Isa, T: Float>(chunk: Chunk<'_, T>) -> u64 {
+    match chunk {
+        Chunk::Splat(value) if value.is_nan() => u64::MAX,
+        Chunk::Splat(_) => 0,
+        rows => !I::equal(rows, rows),
+    }
 }
 
 struct Compare<R, O>(PhantomData<(R, O)>);

@@ -1,5 +1,6 @@
 //! Tables and sets.
 
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 
 use unlade_program::{Inst, Ty};
@@ -118,7 +119,7 @@ impl<T: Integer> Kernel for InBounds<T> {
 }
 
 /// Sets up to this size are compared with entry by entry.
-const SMALL_SET: usize = 8;
+const SMALL_SET: usize = 32;
 
 struct InSet<T>(PhantomData<T>);
 
@@ -171,7 +172,8 @@ impl<T: Integer> Test1<T> for LargeSet<'_> {
     }
 }
 
-/// Binary search whose only branch is the loop's, which depends on the size of the set alone.
+/// Binary search whose only branch is the loop's, which depends on the size of the set alone. Left
+/// to itself the compiler makes a branch of the choice, which is mispredicted at every other step.
 #[inline(always)]
 fn contains<T: Integer>(set: &[u8], entries: usize, value: T) -> bool {
     let at = |index: usize| T::from_bytes(&set[index * size_of::<T>()..][..size_of::<T>()]);
@@ -179,11 +181,7 @@ fn contains<T: Integer>(set: &[u8], entries: usize, value: T) -> bool {
     let mut left = entries;
     while left > 1 {
         let half = left / 2;
-        first = if at(first + half) <= value {
-            first + half
-        } else {
-            first
-        };
+        first = select_unpredictable(at(first + half) <= value, first + half, first);
         left -= half;
     }
     at(first) == value
