@@ -1,13 +1,16 @@
 //! Typed trees evaluated by arrow-rs, one kernel per operation over whole columns.
 //!
-//! arrow-rs knows no laziness: an operand fails on any row, whether it is needed there or not. A
-//! caller therefore compares values where it has them, and learns nothing from an error.
+//! arrow-rs knows no laziness: an operand fails on any row, whether it is needed there or not. So
+//! it fails exactly where some operation of the tree fails on some row when it is evaluated there
+//! by itself, and that is what a caller compares an error with.
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Date64Type, Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, Datum, RecordBatch, Scalar, new_null_array};
+use arrow_array::types::{Date32Type, Date64Type, Float32Type, Float64Type, Int64Type};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Datum, RecordBatch, Scalar, make_array, new_null_array,
+};
 use arrow_cast::CastOptions;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use unlade_expr::{
@@ -20,15 +23,28 @@ use crate::batches::array_of;
 /// Why arrow-rs gives no column.
 #[derive(Debug)]
 pub enum NoColumn {
-    /// arrow-rs has no kernel for the operation in this mode.
+    /// arrow-rs has no kernel for the operation in this mode, or is no model for it.
     NoKernel,
-    /// A kernel failed, perhaps on a row on which its value is not needed.
-    Error(ArrowError),
+    /// A kernel failed on a value, perhaps of a row on which none is needed.
+    Data(ArrowError),
+    /// A kernel refused its operands although the operation is one that it is asked for: a fault
+    /// of this module, or of what the check admits.
+    Refused(ArrowError),
 }
 
 impl From<ArrowError> for NoColumn {
     fn from(error: ArrowError) -> Self {
-        NoColumn::Error(error)
+        let words = error.to_string();
+        match error {
+            ArrowError::DivideByZero | ArrowError::ArithmeticOverflow(_) => NoColumn::Data(error),
+            ArrowError::CastError(_) if words.contains("not supported") => NoColumn::Refused(error),
+            // Of a value without a counterpart, and of a decimal with too many digits.
+            ArrowError::CastError(_) | ArrowError::ComputeError(_) => NoColumn::Data(error),
+            ArrowError::InvalidArgumentError(_) if words.contains("precision") => {
+                NoColumn::Data(error)
+            }
+            _ => NoColumn::Refused(error),
+        }
     }
 }
 
@@ -97,10 +113,13 @@ pub fn evaluate(tree: &Typed, batch: &RecordBatch) -> Result<ArrayRef, NoColumn>
                 ..CastOptions::default()
             };
             let column = column(arg)?;
-            if unlike(&column, &tree.data_type, options.safe) {
+            if unlike(&column, &tree.data_type) {
                 return Err(NoColumn::NoKernel);
             }
-            let cast = arrow_cast::cast_with_options(&column, &tree.data_type, &options)?;
+            let column = labelled(&column, &offset_for_utc(column.data_type()));
+            let target = offset_for_utc(&tree.data_type);
+            let cast = arrow_cast::cast_with_options(&column, &target, &options)?;
+            let cast = labelled(&cast, &tree.data_type);
             match arg.data_type == tree.data_type {
                 true => cast,
                 false => canonical(cast),
@@ -210,22 +229,70 @@ pub fn evaluate(tree: &Typed, batch: &RecordBatch) -> Result<ArrayRef, NoColumn>
     })
 }
 
-/// Casts in which arrow-rs is no model: it multiplies dates unchecked, and into a zone it goes
-/// through a calendar that ends 262,143 years from here and gives null beyond.
-fn unlike(column: &ArrayRef, to: &DataType, safe: bool) -> bool {
-    let DataType::Timestamp(unit, zone) = to else {
-        return false;
+/// UTC as an offset: arrow-rs knows the names of zones by a feature that nobody here needs.
+fn offset_for_utc(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Timestamp(unit, Some(zone)) if zone.as_ref() == "UTC" => {
+            DataType::Timestamp(*unit, Some("+00:00".into()))
+        }
+        other => other.clone(),
+    }
+}
+
+/// The same values as a type that differs in its zone at most.
+fn labelled(column: &ArrayRef, data_type: &DataType) -> ArrayRef {
+    let data = column.to_data().into_builder().data_type(data_type.clone());
+    make_array(data.build().expect("values of the same width"))
+}
+
+/// Whether a row is beyond arrow-rs's calendar, 262,143 years from here, or near its end.
+fn beyond_calendar(column: &ArrayRef) -> bool {
+    const SECONDS: i64 = 262_000 * 31_556_952;
+    let far = |per_second: i64| {
+        let values = arrow_cast::cast(column, &DataType::Int64).expect("the count of units");
+        let values = values.as_primitive::<Int64Type>().clone();
+        values
+            .iter()
+            .flatten()
+            .any(|value| (value / per_second).unsigned_abs() > SECONDS as u64)
     };
     match column.data_type() {
-        DataType::Date64 => {
-            let finer = matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond);
-            let values = column.as_primitive::<Date64Type>().values();
-            let far = values
-                .iter()
-                .any(|value| value.unsigned_abs() > i64::MAX as u64 / 1_000_000);
-            (finer && far) || (zone.is_some() && safe)
+        DataType::Date32 => column
+            .as_primitive::<Date32Type>()
+            .iter()
+            .flatten()
+            .any(|days| (i64::from(days) * 86_400).abs() > SECONDS),
+        DataType::Date64 | DataType::Timestamp(TimeUnit::Millisecond, _) => far(1_000),
+        DataType::Timestamp(TimeUnit::Second, _) => far(1),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => far(1_000_000),
+        _ => false,
+    }
+}
+
+/// Casts in which arrow-rs is no model: it multiplies dates unchecked; and into a zone, and from a
+/// timestamp to a date, it goes through a calendar that ends 262,143 years from here.
+fn unlike(column: &ArrayRef, to: &DataType) -> bool {
+    let finer = |unit: &TimeUnit| matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond);
+    // Days and milliseconds whose product with the units of the finest timestamp is too great.
+    let overflows = |values: &[i64], most: i64| {
+        values
+            .iter()
+            .any(|value| value.unsigned_abs() > most as u64)
+    };
+    match (column.data_type(), to) {
+        (DataType::Date32, DataType::Timestamp(unit, zone)) => {
+            let days = column.as_primitive::<Date32Type>().values();
+            let days: Vec<i64> = days.iter().map(|day| i64::from(*day)).collect();
+            (finer(unit) && overflows(&days, i64::MAX / 86_400_000_000_000))
+                || (zone.is_some() && beyond_calendar(column))
         }
-        DataType::Date32 | DataType::Timestamp(_, None) => zone.is_some() && safe,
+        (DataType::Date64, DataType::Timestamp(unit, zone)) => {
+            let values = column.as_primitive::<Date64Type>().values();
+            (finer(unit) && overflows(values, i64::MAX / 1_000_000))
+                || (zone.is_some() && beyond_calendar(column))
+        }
+        (DataType::Timestamp(_, None), DataType::Timestamp(_, Some(_)))
+        | (DataType::Timestamp(..), DataType::Date32) => beyond_calendar(column),
         _ => false,
     }
 }

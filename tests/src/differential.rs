@@ -2,15 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
 use unlade_eval::Level;
 use unlade_expr::{
-    Checked, Destination, Dialect, Lowered, OutputColumn, Payload, Query, Select, Semantics, Typed,
-    check, lower,
+    Checked, Destination, Dialect, Lowered, Node, OutputColumn, Payload, Query, Select, Semantics,
+    Typed, check, lower,
 };
 use unlade_naive::generate::Rng;
-use unlade_naive::{Kept, Outputs, RowError, evaluate_row, value_at};
+use unlade_naive::{Kept, Outputs, RowError, evaluate, evaluate_row, value_at};
 use unlade_program::{Imm, Trap};
 
 use crate::arrow_rs::{self, NoColumn};
@@ -30,8 +30,11 @@ pub struct Tally {
     pub trapping: usize,
     /// Columns compared with arrow-rs on every row.
     pub columns_of_arrow_rs: usize,
-    /// Columns that arrow-rs could not compute because a row fails on which nobody needs it.
+    /// Columns for which arrow-rs reports an error on a row that needs no value, as the oracle does
+    /// when it is made to compute one.
     pub eager_errors: usize,
+    /// Trees that trap and for which arrow-rs reports an error, too.
+    pub errors_of_arrow_rs: usize,
 }
 
 impl Tally {
@@ -42,6 +45,7 @@ impl Tally {
         self.trapping += other.trapping;
         self.columns_of_arrow_rs += other.columns_of_arrow_rs;
         self.eager_errors += other.eager_errors;
+        self.errors_of_arrow_rs += other.errors_of_arrow_rs;
     }
 }
 
@@ -190,7 +194,7 @@ impl Case {
         for tree in self.checked.trees() {
             tally.coverage.count(tree, |hits| hits.trapping += 1);
         }
-        Ok(())
+        self.trap_by_arrow_rs(error, batch, tally)
     }
 
     /// Compares the results on a batch on which no row traps.
@@ -320,7 +324,7 @@ impl Case {
             return Ok(());
         }
         if let Some(filter) = &self.checked.filter
-            && let Some(column) = self.by_arrow_rs(filter, batch, tally)
+            && let Some(column) = self.by_arrow_rs(filter, batch, tally)?
         {
             let keeps = |&row: &usize| value_at(&column, row) == Some(Imm::mask(true));
             let rows = (0..batch.num_rows()).filter(keeps);
@@ -337,7 +341,7 @@ impl Case {
                 OutputColumn::Payload(_) => None,
             });
         for (position, tree) in computed.enumerate() {
-            let Some(column) = self.by_arrow_rs(tree, batch, tally) else {
+            let Some(column) = self.by_arrow_rs(tree, batch, tally)? else {
                 continue;
             };
             for row in kept {
@@ -354,22 +358,51 @@ impl Case {
         Ok(())
     }
 
+    /// A tree's column by arrow-rs on a batch on which no row traps; none where it has no kernel
+    /// or fails where an operation of the tree fails that no row needs.
     fn by_arrow_rs(
         &self,
         tree: &Typed,
         batch: &RecordBatch,
         tally: &mut Tally,
-    ) -> Option<arrow_array::ArrayRef> {
+    ) -> Result<Option<ArrayRef>, String> {
         match arrow_rs::evaluate(tree, batch) {
             Ok(column) => {
                 tally.columns_of_arrow_rs += 1;
                 tally.coverage.count(tree, |hits| hits.arrow_rs += 1);
-                Some(column)
+                Ok(Some(column))
             }
-            Err(NoColumn::NoKernel) => None,
-            Err(NoColumn::Error(_)) => {
+            Err(NoColumn::NoKernel) => Ok(None),
+            Err(NoColumn::Refused(error)) => Err(format!("arrow-rs refuses: {error}")),
+            Err(NoColumn::Data(error)) if !fails_somewhere(tree, batch) => Err(format!(
+                "arrow-rs reports `{error}`, the oracle no error of any operation on any row"
+            )),
+            Err(NoColumn::Data(_)) => {
                 tally.eager_errors += 1;
-                None
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether arrow-rs, which computes more rows than are needed, fails on a tree that traps.
+    fn trap_by_arrow_rs(
+        &self,
+        error: &RowError,
+        batch: &RecordBatch,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        if self.dialect != Dialect::Arrow {
+            return Ok(());
+        }
+        let mut trees = self.checked.trees();
+        let tree = trees.find(|tree| tree.find(error.ordinal).is_some());
+        match arrow_rs::evaluate(tree.ok_or("no tree has the trap's ordinal")?, batch) {
+            Ok(_) => Err(format!("arrow-rs reports nothing, the oracle {error:?}")),
+            Err(NoColumn::NoKernel) => Ok(()),
+            Err(NoColumn::Refused(refused)) => Err(format!("arrow-rs refuses: {refused}")),
+            Err(NoColumn::Data(_)) => {
+                tally.errors_of_arrow_rs += 1;
+                Ok(())
             }
         }
     }
@@ -378,6 +411,17 @@ impl Case {
         let words = query_in_words(&self.query);
         format!("{words}over {}\n{what}", in_words(&self.checked.input))
     }
+}
+
+/// Whether the oracle finds an error in a tree or one of its subtrees, evaluated on every row.
+fn fails_somewhere(tree: &Typed, batch: &RecordBatch) -> bool {
+    let mut fails = false;
+    // A dictionary's column by itself has no value.
+    if !matches!(tree.node, Node::Column(_)) {
+        tree.for_each_child(|child| fails = fails || fails_somewhere(child, batch));
+        fails = fails || (0..batch.num_rows()).any(|row| evaluate(tree, batch, row).is_err());
+    }
+    fails
 }
 
 /// A query as text, a line per clause.
