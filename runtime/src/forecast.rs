@@ -127,7 +127,8 @@ impl Forecast {
         lock_unmodelled(&runtime.placer).observe(device, work, &measured);
     }
 
-    /// Learns from a batch, or a probe, that ran on a device.
+    /// Learns from a batch, or a probe, that was meant for a device; nothing where the device failed
+    /// or did not come to run any of it.
     pub(crate) fn ran_on_device(
         &self,
         runtime: &Core,
@@ -135,7 +136,11 @@ impl Forecast {
         work: &Work,
         parts: &[PartReceipt],
     ) {
+        let all_completed = parts.iter().all(|part| part.completed);
         let parts = || parts.iter().filter(|part| part.path == Path::Queued);
+        if !all_completed || parts().next().is_none() {
+            return;
+        }
         let measured = Measured {
             copy_in: Some(parts().map(|part| part.copy_in).sum()),
             compute: Some(parts().map(|part| part.compute).sum()),

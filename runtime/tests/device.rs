@@ -453,6 +453,23 @@ fn the_cpu_helps_out_while_a_program_is_compiled() {
 }
 
 #[test]
+fn nothing_is_learnt_of_a_device_that_ran_nothing() {
+    let whole = input(4096);
+    let runtime = on(sim(Profile::gpu()))
+        .background_compile(true)
+        .predictions(true)
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("a", "a > 41"), &whole.schema());
+    let first = kernel.run(&whole).unwrap().receipt;
+    assert_eq!(first.parts[0].path, Path::Fallback);
+    let second = kernel.run(&whole).unwrap().receipt;
+    // How many rows are kept is learnt wherever they are filtered.
+    let (first, second) = (first.predicted.unwrap(), second.predicted.unwrap());
+    assert!(second > first.mul_f64(0.9), "{first:?}, then {second:?}");
+}
+
+#[test]
 fn streams_and_traces_run_on_devices() {
     let whole = input(200);
     let runtime = on(sim(Profile::gpu()))

@@ -33,11 +33,9 @@ impl KernelCore {
                     ..Tally::default()
                 };
                 let output = self.run_on_device(plan, batch, number, None, &mut tally)?;
-                if output.receipt.parts.iter().all(|part| part.completed) {
-                    let parts = &output.receipt.parts;
-                    auto.forecast
-                        .ran_on_device(runtime, choice.device, &work, parts);
-                }
+                let parts = &output.receipt.parts;
+                auto.forecast
+                    .ran_on_device(runtime, choice.device, &work, parts);
                 auto.forecast.selected(output.receipt.rows_out, work.rows);
                 output
             }

@@ -44,7 +44,7 @@ impl KernelCore {
         receipt.predicted = Some(predicted);
         if self.route.device.is_none() {
             forecast.ran_inline(runtime, device, &work, receipt.taken, receipt.rows_out);
-        } else if receipt.parts.iter().all(|part| part.completed) {
+        } else {
             forecast.ran_on_device(runtime, device, &work, &receipt.parts);
             forecast.selected(receipt.rows_out, work.rows);
         }
