@@ -2,10 +2,11 @@
 //!
 //! What is compiled is in [`plan`]; a batch runs where it was [`told`] to or wherever it is
 //! [`fastest`]: [`on_cpu`] or [`on_device`], with the CPU in its place where that fails;
-//! [`describe`] words a row's error.
+//! [`finish`] makes the output of it, and [`describe`] words a row's error.
 
 mod describe;
 mod fastest;
+mod finish;
 mod on_cpu;
 mod on_device;
 mod plan;

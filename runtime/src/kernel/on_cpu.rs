@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::RecordBatch;
 use unlade_hal::Timestamp;
 
 use super::describe::describe;
 use super::{KernelCore, Output};
-use crate::arrays::malformed;
+use crate::device_plan::Tally;
 use crate::error::{DataError, Error};
 use crate::inline::{Evaluated, InlineFailure};
-use crate::receipt::{PartReceipt, Path, Reason, Receipt, Verified};
+use crate::receipt::{PartReceipt, Path, Reason};
 use crate::trace::{self, TraceEvent};
 
 impl KernelCore {
@@ -23,6 +23,23 @@ impl KernelCore {
         reason: Reason,
         path: Path,
     ) -> Result<Output, Error> {
+        let (evaluated, part) = self.evaluate_inline(batch, number, reason, path)?;
+        let taken = part.compute;
+        let tally = Tally {
+            parts: vec![part],
+            ..Tally::default()
+        };
+        self.finish(batch, number, evaluated, tally, taken, None)
+    }
+
+    /// Evaluates a batch on this thread, and says what that took.
+    pub(super) fn evaluate_inline(
+        &self,
+        batch: &RecordBatch,
+        number: u64,
+        reason: Reason,
+        path: Path,
+    ) -> Result<(Evaluated, PartReceipt), Error> {
         let clock = &self.runtime.clock;
         let start = clock.now();
         let host = self
@@ -48,25 +65,7 @@ impl KernelCore {
             copy_out: Duration::ZERO,
             clock: clock.kind(),
         };
-        let receipt = Receipt {
-            batch: number,
-            rows_in: batch.num_rows() as u64,
-            rows_out: evaluated.rows_out as u64,
-            parts: vec![part],
-            bytes_in: evaluated.bytes_in,
-            bytes_out: evaluated.bytes_out,
-            bytes_copied: evaluated.bytes_copied,
-            bytes_to_device: 0,
-            bytes_from_device: 0,
-            predicted: None,
-            taken,
-            clock: clock.kind(),
-            host_cpu: None,
-            retries: 0,
-            verified: Verified::Reference,
-        };
-        self.metrics.batch(&receipt);
-        self.output(evaluated, receipt)
+        Ok((evaluated, part))
     }
 
     /// The error of a batch of which some part trapped: the whole is run on the CPU to find it.
@@ -78,19 +77,6 @@ impl KernelCore {
             }
             _ => None,
         }
-    }
-
-    /// Columns and a receipt as an output.
-    pub(super) fn output(&self, evaluated: Evaluated, receipt: Receipt) -> Result<Output, Error> {
-        let options = RecordBatchOptions::new().with_row_count(Some(evaluated.rows_out));
-        let schema = Arc::clone(&self.checked.output);
-        let batch = RecordBatch::try_new_with_options(schema, evaluated.columns, &options)
-            .map_err(malformed)?;
-        Ok(Output {
-            batch,
-            mask: evaluated.mask,
-            receipt,
-        })
     }
 
     fn record(&self, batch: u64, start: Timestamp, taken: Duration) {

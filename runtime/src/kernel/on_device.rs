@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use arrow_array::RecordBatch;
-use unlade_hal::DeviceLost;
+use unlade_hal::{DeviceLost, Timestamp};
 
 use super::describe::describe;
 use super::{KernelCore, Output};
@@ -11,7 +11,7 @@ use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt
 use crate::error::Error;
 use crate::offload;
 use crate::options::Fallback;
-use crate::receipt::{Path, Reason, Receipt, Verified};
+use crate::receipt::{Path, Reason};
 use crate::resident::{OnDevice, ResidentCore};
 use crate::runtime::DeviceSlot;
 use crate::scheduler::Permit;
@@ -58,19 +58,32 @@ impl KernelCore {
         let slot = &runtime.devices[plan.slot];
         let device = Arc::clone(&slot.name);
         let start = runtime.clock.now();
-        let predicted = tally.predicted;
         let mut tally = std::mem::take(tally);
         let Some(permit) = runtime.enter(plan.slot, self.number, self.binding().bytes_read(batch))
         else {
             let lost = offload::lost(slot, "it failed and is not trusted yet".to_owned());
-            return self.instead(batch, number, tally, Reason::Quarantined { device }, lost);
+            return self.instead(
+                batch,
+                number,
+                start,
+                tally,
+                Reason::Quarantined { device },
+                lost,
+            );
         };
         let parts = match plan.parts(runtime) {
             Parts::Ready(parts) => parts,
             Parts::Compiling => {
                 drop(permit);
                 let lost = offload::lost(slot, "its program is still being compiled".to_owned());
-                return self.instead(batch, number, tally, Reason::Compiling { device }, lost);
+                return self.instead(
+                    batch,
+                    number,
+                    start,
+                    tally,
+                    Reason::Compiling { device },
+                    lost,
+                );
             }
             Parts::Failed(error) => {
                 drop(permit);
@@ -80,7 +93,7 @@ impl KernelCore {
                     reason: error.to_string().into(),
                 };
                 tally.retries += 1;
-                return self.instead(batch, number, tally, reason, lost);
+                return self.instead(batch, number, start, tally, reason, lost);
             }
         };
         let fault = |permit: Permit<'_>, mut tally: Tally, lost: DeviceLost| {
@@ -95,7 +108,7 @@ impl KernelCore {
                 device,
                 reason: lost.reason.as_str().into(),
             };
-            self.instead(batch, number, tally, reason, lost)
+            self.instead(batch, number, start, tally, reason, lost)
         };
         let evaluated = match plan.run(runtime, &parts, &self.checked, batch, on_device, &mut tally)
         {
@@ -106,7 +119,14 @@ impl KernelCore {
                 drop(permit);
                 let lost = offload::lost(slot, "one row does not fit into its memory".to_owned());
                 tally.retries += 1;
-                return self.instead(batch, number, tally, Reason::OutOfMemory { device }, lost);
+                return self.instead(
+                    batch,
+                    number,
+                    start,
+                    tally,
+                    Reason::OutOfMemory { device },
+                    lost,
+                );
             }
             Err(DeviceFailure::Trap(trap)) => {
                 let error = match trap {
@@ -129,25 +149,7 @@ impl KernelCore {
         permit.done();
         self.record_device(slot, number, &tally);
         let taken = runtime.clock.now().since(start);
-        let receipt = Receipt {
-            batch: number,
-            rows_in: batch.num_rows() as u64,
-            rows_out: evaluated.rows_out as u64,
-            parts: tally.parts,
-            bytes_in: evaluated.bytes_in,
-            bytes_out: evaluated.bytes_out,
-            bytes_copied: evaluated.bytes_copied,
-            bytes_to_device: tally.bytes_to_device,
-            bytes_from_device: tally.bytes_from_device,
-            predicted,
-            taken,
-            clock: runtime.clock.kind(),
-            host_cpu: None,
-            retries: tally.retries,
-            verified: Verified::Unverified,
-        };
-        plan.metrics.batch(&receipt);
-        self.output(evaluated, receipt)
+        self.finish(batch, number, evaluated, tally, taken, Some(plan))
     }
 
     /// Runs on the CPU what was meant for a device, if that is allowed.
@@ -155,19 +157,18 @@ impl KernelCore {
         &self,
         batch: &RecordBatch,
         number: u64,
-        tally: Tally,
+        start: Timestamp,
+        mut tally: Tally,
         reason: Reason,
         lost: DeviceLost,
     ) -> Result<Output, Error> {
         if self.runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
             return Err(Error::DeviceFault(lost));
         }
-        let mut output = self.run_inline(batch, number, reason, Path::Fallback)?;
-        output.receipt.retries += tally.retries;
-        output.receipt.bytes_to_device += tally.bytes_to_device;
-        output.receipt.bytes_from_device += tally.bytes_from_device;
-        output.receipt.parts.splice(0..0, tally.parts);
-        Ok(output)
+        let (evaluated, part) = self.evaluate_inline(batch, number, reason, Path::Fallback)?;
+        tally.parts.push(part);
+        let taken = self.runtime.clock.now().since(start);
+        self.finish(batch, number, evaluated, tally, taken, None)
     }
 
     /// A device says how long things took, not when: they are laid end to end on its track.
