@@ -12,6 +12,7 @@ use unlade_naive::generate::{Rng, random_value};
 use unlade_program::{Imm, Ty};
 
 use crate::any_array::random_array;
+use crate::special_values::special_values;
 
 /// A batch of random values for a schema of any types.
 ///
@@ -65,6 +66,27 @@ pub fn random_scalar(data_type: &DataType, rng: &mut Rng) -> Imm {
     }
 }
 
+/// The values of a logical type at which operations differ: borders of types and their neighbours,
+/// zeros and NaNs of both signs, exact halves; few enough that those of two columns meet in a row.
+pub fn special_scalars(data_type: &DataType) -> Vec<Imm> {
+    let DataType::Decimal128(precision, _) = data_type else {
+        return special_values(ty_of(data_type));
+    };
+    let limit = 10i128.pow((*precision).into());
+    // Halves of the last digit kept, whichever that is, and what lies next to them.
+    let halves = (0..*precision).flat_map(|digit| {
+        let half = 5 * 10i128.pow(digit.into());
+        [half - 1, half, half + 1, 3 * half]
+    });
+    let values = halves
+        .chain([0, 1, limit - 1])
+        .filter(|value| *value < limit);
+    let values = values.flat_map(|value| [value, -value]);
+    values
+        .map(|value| Imm::integer(Ty::I128, value).expect("an i128"))
+        .collect()
+}
+
 /// A scalar on which hardly any operation fails: from 1 to 9, a little more for floats.
 pub fn tame_scalar(data_type: &DataType, rng: &mut Rng) -> Imm {
     let digit = 1 + rng.below(9) as i128;
@@ -95,8 +117,10 @@ fn random_column(
         return random_dictionary(keys, values, rows, null_percent, rng);
     }
     let wild_percent = rng.pick(&[100, 6, 6]);
+    let special = special_scalars(data_type);
     let values: Vec<Imm> = (0..rows)
         .map(|_| match rng.chance(wild_percent) {
+            true if rng.chance(50) => special[rng.below(special.len())],
             true => random_scalar(data_type, rng),
             false => tame_scalar(data_type, rng),
         })
