@@ -48,6 +48,13 @@ impl Memory {
         Ok(Block::Leased(lease, self))
     }
 
+    /// The same bytes in a block.
+    pub(crate) fn copy(&self, bytes: &[u8]) -> Result<Buffer, Error> {
+        let mut block = self.block(bytes.len())?;
+        block.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        Ok(block.freeze(bytes.len()))
+    }
+
     /// A block of each of these sizes: pieces of one allocation where all are small together, which
     /// then lives as long as the last of them.
     pub(crate) fn blocks(

@@ -4,15 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_select::concat::concat;
+use arrow_array::RecordBatch;
 use unlade_expr::{Checked, Payload};
 use unlade_hal::{ClockKind, CompileError, DeviceLost, Timing};
 use unlade_program::{On, Program, Split, Trap, split};
 
-use crate::arrays::malformed;
 use crate::bind::Binding;
 use crate::error::Error;
+use crate::halving::in_halves;
 use crate::inline::{self, Evaluated, InlineFailure};
 use crate::metrics::KernelMetrics;
 use crate::offload::{self, OffloadFailure, Offloaded};
@@ -193,7 +192,8 @@ impl DevicePlan {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a batch. One that is too large for the device is halved, as often as it takes.
+    /// Runs a batch. One that is too large for the device, or for what the host has left, is halved,
+    /// as often as it takes.
     pub(crate) fn run(
         &self,
         runtime: &Core,
@@ -210,14 +210,27 @@ impl DevicePlan {
             parts,
             checked,
             tally,
-            pieces: Vec::new(),
         };
-        run.rows(batch, 0, on_device)?;
-        let mut pieces = run.pieces;
-        if pieces.len() == 1 {
-            return Ok(pieces.remove(0));
-        }
-        join(pieces).map_err(DeviceFailure::Error)
+        let is_too_large = |failure: &DeviceFailure| {
+            matches!(
+                failure,
+                DeviceFailure::OutOfMemory | DeviceFailure::Error(Error::Exhausted(_))
+            )
+        };
+        in_halves(batch, &runtime.memory, is_too_large, |piece, first_row| {
+            // What is resident are all rows of the batch.
+            let on_device = on_device.filter(|_| piece.num_rows() == batch.num_rows());
+            run.piece(piece, on_device).map_err(|failure| {
+                run.tally.retries += u32::from(is_too_large(&failure) && piece.num_rows() > 1);
+                match failure {
+                    DeviceFailure::Trap(Some(trap)) => {
+                        let row = trap.row + first_row as u64;
+                        DeviceFailure::Trap(Some(Trap { row, ..trap }))
+                    }
+                    other => other,
+                }
+            })
+        })
     }
 
     fn cpu_receipt(
@@ -254,38 +267,9 @@ struct Run<'a> {
     parts: &'a [PlannedPart],
     checked: &'a Checked,
     tally: &'a mut Tally,
-    pieces: Vec<Evaluated>,
 }
 
 impl Run<'_> {
-    /// Runs rows of the batch, the first of which is `first_row`; in halves where they are too
-    /// many. What is resident are all rows of it.
-    fn rows(
-        &mut self,
-        batch: &RecordBatch,
-        first_row: usize,
-        on_device: Option<&OnDevice>,
-    ) -> Result<(), DeviceFailure> {
-        match self.piece(batch, on_device) {
-            Ok(evaluated) => {
-                self.pieces.push(evaluated);
-                Ok(())
-            }
-            Err(DeviceFailure::OutOfMemory) if batch.num_rows() > 1 => {
-                self.tally.retries += 1;
-                let half = batch.num_rows() / 2;
-                self.rows(&batch.slice(0, half), first_row, None)?;
-                let tail = batch.slice(half, batch.num_rows() - half);
-                self.rows(&tail, first_row + half, None)
-            }
-            Err(DeviceFailure::Trap(Some(trap))) => {
-                let row = trap.row + first_row as u64;
-                Err(DeviceFailure::Trap(Some(Trap { row, ..trap })))
-            }
-            Err(other) => Err(other),
-        }
-    }
-
     fn piece(
         &mut self,
         batch: &RecordBatch,
@@ -404,36 +388,4 @@ pub(crate) fn failed_receipt(slot: &DeviceSlot, reason: Reason, rows: usize) -> 
         copy_out: Duration::ZERO,
         clock,
     }
-}
-
-/// One result of several pieces, in order. The bytes that joining copies are counted.
-fn join(pieces: Vec<Evaluated>) -> Result<Evaluated, Error> {
-    let columns = pieces.first().map_or(0, |piece| piece.columns.len());
-    let mut joined = Evaluated {
-        columns: Vec::with_capacity(columns),
-        rows_out: 0,
-        mask: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        bytes_copied: 0,
-    };
-    for column in 0..columns {
-        let arrays: Vec<_> = pieces
-            .iter()
-            .map(|piece| piece.columns[column].as_ref())
-            .collect();
-        joined.columns.push(concat(&arrays).map_err(malformed)?);
-    }
-    let masks: Option<Vec<&BooleanArray>> =
-        pieces.iter().map(|piece| piece.mask.as_ref()).collect();
-    if let Some(masks) = masks {
-        joined.mask = Some(masks.into_iter().flatten().collect());
-    }
-    for piece in &pieces {
-        joined.rows_out += piece.rows_out;
-        joined.bytes_in += piece.bytes_in;
-        joined.bytes_out += piece.bytes_out;
-        joined.bytes_copied += piece.bytes_copied + piece.bytes_out;
-    }
-    Ok(joined)
 }

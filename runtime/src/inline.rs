@@ -36,6 +36,19 @@ pub(crate) enum InlineFailure {
     Error(Error),
 }
 
+impl InlineFailure {
+    /// The same of a batch in which this one begins at a row.
+    pub(crate) fn moved_by(self, first_row: usize) -> Self {
+        match self {
+            InlineFailure::Trap(trap) => InlineFailure::Trap(Trap {
+                row: trap.row + first_row as u64,
+                ..trap
+            }),
+            other => other,
+        }
+    }
+}
+
 impl From<Error> for InlineFailure {
     fn from(error: Error) -> Self {
         InlineFailure::Error(error)

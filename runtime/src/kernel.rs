@@ -10,6 +10,7 @@ mod finish;
 mod on_cpu;
 mod on_device;
 mod plan;
+mod room;
 mod told;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -53,6 +53,7 @@ mod executables;
 mod explain;
 mod forecast;
 mod gather;
+mod halving;
 mod heap;
 mod inline;
 mod kernel;

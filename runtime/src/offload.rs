@@ -265,7 +265,11 @@ impl Plan {
             wait: Some(MEMORY_WAIT),
             oldest: false,
         };
-        let mut leases = memory.session().acquire(&request).map_err(Error::from)?;
+        let session = memory.session();
+        let leases = session.acquire(&request).map_err(Error::from)?.into_iter();
+        let mut leases: Vec<Lease> = leases
+            .map(|lease| session.mark(lease, pool::Use::InFlight))
+            .collect();
         let readback = leases.pop().expect("one lease for each size");
         let back_base = self.base(&readback);
         let mut list = CommandList::new();
@@ -428,12 +432,7 @@ impl Plan {
                 let lease = memory.session().mark(lease, pool::Use::Exported);
                 lease.freeze(len).expect("the host's own memory")
             }
-            Trust::Untrusted => {
-                let bytes = lease.bytes().expect("the host's own memory");
-                let mut block = memory.block(bytes.len())?;
-                block.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
-                block.freeze(bytes.len())
-            }
+            Trust::Untrusted => memory.copy(lease.bytes().expect("the host's own memory"))?,
         };
         let take = |placed: &Placed, ty: Ty, rows: usize| -> Buffer {
             let start = if self.in_place {

@@ -40,6 +40,7 @@ mod status;
 mod store;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use unlade_hal::{AllocError, Device, Lease, MemoryKind, PageSize, Slab};
 
@@ -126,6 +127,28 @@ impl Pool {
     /// Opens a session: one who leases memory, with a label for messages and a budget in bytes.
     pub fn session(&self, label: impl Into<Arc<str>>, budget: u64) -> Session {
         Session::open(self.core.clone(), label.into(), budget)
+    }
+
+    /// Waits until memory that comes back by itself does so, to try again what found none. The
+    /// caller holds nothing. False where no such memory is out, or the deadline comes first.
+    pub(crate) fn await_return(&self, deadline: Instant) -> bool {
+        let mut watch = self.core.central.watch();
+        // What the caller's own attempt has left in its thread's cache is no news.
+        self.core.reclaim();
+        watch.restart();
+        loop {
+            if let Some(came) = watch.look(deadline) {
+                return came;
+            }
+            self.core.reclaim(); // what was kept for later as the watch began
+        }
+    }
+
+    /// Whether results that are not yet dropped leave so much of the budget that others may be made
+    /// before they are asked for: half of it.
+    pub(crate) fn has_room_ahead(&self) -> bool {
+        let ledger = &self.core.central.state().ledger;
+        ledger.exported() <= ledger.budget() / 2
     }
 
     /// The reserved slab.

@@ -1,7 +1,7 @@
 //! The runtime: devices, memory and threads, and the way to kernels.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -45,6 +45,11 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) memory: Memory,
     pub(crate) pool: Pool,
+    /// Held by the batch whose turn it is to take what memory comes back.
+    pub(crate) shortage: Mutex<()>,
+    /// Read while a stream makes a result ahead of time: until it is known whether that is kept,
+    /// it counts for nobody. Written by who must not run short because of that.
+    pub(crate) ahead: RwLock<()>,
     pub(crate) executables: Executables,
     pub(crate) plans: Plans,
     /// Chooses between devices where there is a choice.
@@ -412,6 +417,8 @@ impl RuntimeBuilder {
                 clock: Arc::clone(&options.clock),
                 memory: Memory::new(session),
                 pool,
+                shortage: Mutex::default(),
+                ahead: RwLock::default(),
                 executables: Executables::default(),
                 plans: Plans::default(),
                 placer: auto::placer(&devices),

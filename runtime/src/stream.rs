@@ -2,7 +2,8 @@
 //!
 //! Whoever asks for a result works: it reads and computes the next batch itself where no thread is
 //! ahead of it. Further threads of the runtime read ahead, one at a time, and compute side by
-//! side, at most a few batches before the oldest that was not yet taken.
+//! side, at most a few batches before the oldest that was not yet taken, and only while results
+//! leave half of the memory free.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -42,8 +43,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Window {
-    /// The batches read and not yet taken, oldest first; `None` while in the making.
-    results: VecDeque<Option<Result<Output, Error>>>,
+    /// The batches read and not yet taken, oldest first.
+    results: VecDeque<Slot>,
     /// Batches taken.
     taken: u64,
     /// Whether somebody reads.
@@ -52,6 +53,21 @@ struct Window {
     helping: usize,
     /// Whether there is nothing more to read.
     ended: bool,
+}
+
+/// A batch that was read and not yet taken.
+enum Slot {
+    /// Its result is in the making.
+    Making,
+    /// There was no memory for its result ahead of time: it is made when it is asked for.
+    Held(RecordBatch),
+    Done(Box<Result<Output, Error>>),
+}
+
+impl Slot {
+    fn done(result: Result<Output, Error>) -> Self {
+        Slot::Done(Box::new(result))
+    }
 }
 
 impl KernelStream {
@@ -88,9 +104,8 @@ impl Iterator for KernelStream {
         let shared = &self.shared;
         let mut window = shared.lock();
         loop {
-            match window.results.front() {
-                Some(Some(_)) => {
-                    let result = window.results.pop_front().flatten()?;
+            match window.results.pop_front() {
+                Some(Slot::Done(result)) => {
                     window.taken += 1;
                     if result.is_err() {
                         window.ended = true;
@@ -99,21 +114,31 @@ impl Iterator for KernelStream {
                     let helper = Shared::helper(shared, &mut window);
                     drop(window);
                     Helper::call(helper);
-                    return Some(result);
+                    return Some(*result);
                 }
-                None if window.ended && !window.reading => return None,
-                _ if shared.may_read(&window) => {
-                    window.reading = true;
+                Some(Slot::Held(batch)) => {
+                    window.results.push_front(Slot::Making);
                     drop(window);
-                    Shared::step(shared);
+                    let made = shared.run_asked(&batch);
+                    drop(batch);
                     window = shared.lock();
+                    window.results[0] = made;
+                    continue;
                 }
-                _ => {
-                    window = shared
-                        .changed
-                        .wait(window)
-                        .unwrap_or_else(PoisonError::into_inner)
-                }
+                Some(making) => window.results.push_front(making),
+                None if window.ended && !window.reading => return None,
+                None => {}
+            }
+            if shared.may_read(&window) {
+                window.reading = true;
+                drop(window);
+                Shared::step(shared, true);
+                window = shared.lock();
+            } else {
+                window = shared
+                    .changed
+                    .wait(window)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
@@ -125,7 +150,9 @@ impl Shared {
     }
 
     fn may_read(&self, window: &Window) -> bool {
-        !window.reading && !window.ended && window.results.len() < self.limit
+        let held = |slot: &Slot| matches!(slot, Slot::Held(_));
+        let has_room = window.results.len() < self.limit && !window.results.iter().any(held);
+        !window.reading && !window.ended && has_room
     }
 
     /// One more thread to read the next batch, where there is one left and room for the batch. To
@@ -142,8 +169,48 @@ impl Shared {
         })
     }
 
-    /// Reads and computes one batch. The caller has set [`Window::reading`].
-    fn step(shared: &Arc<Shared>) {
+    fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
+        catch_unwind(AssertUnwindSafe(|| self.kernel.core.run(batch)))
+            .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))))
+    }
+
+    /// Makes the result that is asked for. Short of memory, it waits for those that are being made
+    /// ahead of time: what of them is kept leaves half of the memory.
+    fn run_asked(&self, batch: &RecordBatch) -> Slot {
+        let mut result = self.run(batch);
+        if matches!(result, Err(Error::Exhausted(_))) {
+            let ahead = &self.kernel.core.runtime.ahead;
+            let _none_ahead = ahead.write().unwrap_or_else(PoisonError::into_inner);
+            result = self.run(batch);
+        }
+        Slot::done(result)
+    }
+
+    /// Makes a result before it is asked for. All such results together leave half of the memory to
+    /// those that are asked for, or are not kept: so a stream never waits for what was made ahead
+    /// of it, be it by another stream. The same goes for a batch that finds no memory: when it is
+    /// asked for, the caller has dropped what it will.
+    fn run_ahead(&self, batch: RecordBatch) -> Slot {
+        let runtime = &self.kernel.core.runtime;
+        let Ok(_ahead) = runtime.ahead.try_read() else {
+            return Slot::Held(batch); // somebody is short of memory
+        };
+        if !runtime.pool.has_room_ahead() {
+            return Slot::Held(batch);
+        }
+        match self.run(&batch) {
+            Err(Error::Exhausted(_)) => Slot::Held(batch),
+            Ok(output) if !runtime.pool.has_room_ahead() => {
+                drop(output); // while others wait for it
+                Slot::Held(batch)
+            }
+            result => Slot::done(result),
+        }
+    }
+
+    /// Reads and computes one batch. The caller has set [`Window::reading`], and says whether it is
+    /// the one that asks for results.
+    fn step(shared: &Arc<Shared>, asks: bool) {
         let read = catch_unwind(AssertUnwindSafe(|| {
             shared
                 .reader
@@ -167,26 +234,29 @@ impl Shared {
                 window.ended = true;
                 window
                     .results
-                    .push_back(Some(Err(Error::Input(Arc::new(error)))));
+                    .push_back(Slot::done(Err(Error::Input(Arc::new(error)))));
                 return shared.changed.notify_all();
             }
             Err(panic) => {
                 window.ended = true;
                 window
                     .results
-                    .push_back(Some(Err(Error::Panicked(panic_message(panic)))));
+                    .push_back(Slot::done(Err(Error::Panicked(panic_message(panic)))));
                 return shared.changed.notify_all();
             }
         };
         let number = window.taken + window.results.len() as u64;
-        window.results.push_back(None);
+        let is_asked_for = asks && window.results.is_empty();
+        window.results.push_back(Slot::Making);
         let helper = Shared::helper(shared, &mut window);
         drop(window);
         Helper::call(helper);
 
-        let result = catch_unwind(AssertUnwindSafe(|| shared.kernel.core.run(&batch)))
-            .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))));
-        drop(batch);
+        let made = if is_asked_for {
+            shared.run_asked(&batch)
+        } else {
+            shared.run_ahead(batch)
+        };
 
         let mut window = shared.lock();
         // Cleared where an earlier batch's error was taken or the stream was dropped.
@@ -194,10 +264,10 @@ impl Shared {
             .checked_sub(window.taken)
             .map(|position| position as usize);
         match position.and_then(|position| window.results.get_mut(position)) {
-            Some(slot) if slot.is_none() => *slot = Some(result),
+            Some(slot @ Slot::Making) => *slot = made,
             _ => {
                 drop(window);
-                drop(result);
+                drop(made);
             }
         }
         shared.changed.notify_all();
@@ -223,7 +293,7 @@ impl Helper {
     fn help(mut self) {
         self.begun = true;
         loop {
-            Shared::step(&self.shared);
+            Shared::step(&self.shared, false);
             let mut window = self.shared.lock();
             if !self.shared.may_read(&window) {
                 window.helping -= 1;

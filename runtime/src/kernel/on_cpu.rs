@@ -7,6 +7,7 @@ use arrow_array::RecordBatch;
 use unlade_hal::Timestamp;
 
 use super::describe::describe;
+use super::room::is_exhausted;
 use super::{KernelCore, Output};
 use crate::device_plan::Tally;
 use crate::error::{DataError, Error};
@@ -23,30 +24,45 @@ impl KernelCore {
         reason: Reason,
         path: Path,
     ) -> Result<Output, Error> {
-        let (evaluated, part) = self.evaluate_inline(batch, number, reason, path)?;
+        let (evaluated, part, retries) = self.evaluate_inline(batch, number, reason, path)?;
         let taken = part.compute;
         let tally = Tally {
             parts: vec![part],
+            retries,
             ..Tally::default()
         };
         self.finish(batch, number, evaluated, tally, taken, None)
     }
 
-    /// Evaluates a batch on this thread, and says what that took.
+    /// Evaluates a batch on this thread, and says what that took and how often it was in vain.
     pub(super) fn evaluate_inline(
         &self,
         batch: &RecordBatch,
         number: u64,
         reason: Reason,
         path: Path,
-    ) -> Result<(Evaluated, PartReceipt), Error> {
+    ) -> Result<(Evaluated, PartReceipt, u32), Error> {
         let clock = &self.runtime.clock;
         let start = clock.now();
         let host = self
             .host
             .as_ref()
             .expect("a route without a device has a CPU");
-        let evaluated = host.evaluate(&self.runtime, &self.checked, batch);
+        let evaluate = |batch: &RecordBatch, first_row: usize| {
+            host.evaluate(&self.runtime, &self.checked, batch)
+                .map_err(|failure| failure.moved_by(first_row))
+        };
+        let mut retries = 0;
+        let evaluated = match evaluate(batch, 0) {
+            Err(failure) if is_exhausted(&failure) => {
+                let found = self.evaluate_when_there_is_room(batch, evaluate);
+                found.map(|(evaluated, failed)| {
+                    retries = failed;
+                    evaluated
+                })
+            }
+            other => other,
+        };
         let evaluated = evaluated.map_err(|failure| match failure {
             InlineFailure::Error(error) => error,
             InlineFailure::Trap(trap) => describe(&self.checked, self.dialect, batch, trap).into(),
@@ -65,7 +81,7 @@ impl KernelCore {
             copy_out: Duration::ZERO,
             clock: clock.kind(),
         };
-        Ok((evaluated, part))
+        Ok((evaluated, part, retries))
     }
 
     /// The error of a batch of which some part trapped: the whole is run on the CPU to find it.

@@ -165,7 +165,9 @@ impl KernelCore {
         if self.runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
             return Err(Error::DeviceFault(lost));
         }
-        let (evaluated, part) = self.evaluate_inline(batch, number, reason, Path::Fallback)?;
+        let (evaluated, part, retries) =
+            self.evaluate_inline(batch, number, reason, Path::Fallback)?;
+        tally.retries += retries;
         tally.parts.push(part);
         let taken = self.runtime.clock.now().since(start);
         self.finish(batch, number, evaluated, tally, taken, None)

@@ -13,6 +13,10 @@ use super::ledger::{Ledger, SessionId, Source, Use};
 use super::store::{Free, LastUser, Store};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
+/// How often who watches looks whether there still is something to wait for: small blocks that
+/// return to a thread's cache tell nobody.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// What one batch asks for, all at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask<'a> {
@@ -49,6 +53,10 @@ pub(super) struct State<B> {
     pub(super) ledger: Ledger,
     waiters: VecDeque<Waiter>,
     next_waiter: u64,
+    /// Threads that wait for anything to come back.
+    watchers: usize,
+    /// How often something came back.
+    returns: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +71,8 @@ impl<B: Block> Central<B> {
             ledger,
             waiters: VecDeque::new(),
             next_waiter: 0,
+            watchers: 0,
+            returns: 0,
         };
         Central {
             state: Mutex::new(state),
@@ -130,13 +140,21 @@ impl<B: Block> Central<B> {
                 .0;
         };
         state.waiters.retain(|each| *each != waiter);
-        let others = !state.waiters.is_empty();
-        self.pressure.store(others, Ordering::Relaxed);
-        drop(state);
-        if others {
-            self.changed.notify_all(); // the next in line has its turn
-        }
+        self.pressure.store(state.is_awaited(), Ordering::Relaxed);
+        self.wake(state); // the next in line has its turn
         result
+    }
+
+    /// Watches for anything that comes back to the reserve from now on. As long as this lives,
+    /// threads keep no large blocks for later.
+    pub(super) fn watch(&self) -> Watch<'_, B> {
+        let mut state = self.state();
+        state.watchers += 1;
+        self.pressure.store(true, Ordering::Relaxed);
+        Watch {
+            central: self,
+            before: state.returns,
+        }
     }
 
     /// Up to `count` blocks of a class for a thread's cache; none while somebody waits.
@@ -170,6 +188,7 @@ impl<B: Block> Central<B> {
     ) {
         let mut state = self.state();
         for block in blocks {
+            state.returns += 1;
             state.ledger.unbook(session, source, r#use, block.len());
             state.store.put(Free {
                 block,
@@ -182,6 +201,7 @@ impl<B: Block> Central<B> {
     /// Notes that memory beyond the reserve is gone, or was never had.
     pub(super) fn forget_extra(&self, session: SessionId, r#use: Use, len: u64) {
         let mut state = self.state();
+        state.returns += 1;
         state.ledger.unbook(session, Source::Extra, r#use, len);
         self.wake(state);
     }
@@ -203,11 +223,58 @@ impl<B: Block> Central<B> {
     }
 
     fn wake(&self, state: MutexGuard<'_, State<B>>) {
-        let waiting = !state.waiters.is_empty();
+        let is_awaited = state.is_awaited();
         drop(state);
-        if waiting {
+        if is_awaited {
             self.changed.notify_all();
         }
+    }
+}
+
+/// Somebody who waits for anything to come back, and holds nothing meanwhile.
+#[derive(Debug)]
+pub(super) struct Watch<'a, B> {
+    central: &'a Central<B>,
+    before: u64,
+}
+
+impl<B: Block> Watch<'_, B> {
+    /// Takes no note of what has come back so far.
+    pub(super) fn restart(&mut self) {
+        self.before = self.central.state().returns;
+    }
+
+    /// Whether something has come back, or nothing will before the deadline; `None` to look again,
+    /// after a short wait.
+    pub(super) fn look(&self, deadline: Instant) -> Option<bool> {
+        let state = self.central.state();
+        if state.returns != self.before {
+            return Some(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || !state.ledger.anything_comes() {
+            return Some(false);
+        }
+        let changed = &self.central.changed;
+        drop(changed.wait_timeout(state, left.min(LOOK)));
+        None
+    }
+}
+
+impl<B> Drop for Watch<'_, B> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.central.state);
+        state.watchers -= 1;
+        self.central
+            .pressure
+            .store(state.is_awaited(), Ordering::Relaxed);
+    }
+}
+
+impl<B> State<B> {
+    /// Whether any thread waits for what comes back.
+    fn is_awaited(&self) -> bool {
+        !self.waiters.is_empty() || self.watchers > 0
     }
 }
 

@@ -291,6 +291,21 @@ impl Ledger {
                 || sum(&[self.extra_held() - coming_extra, extra, extra_room]) <= self.extra_limit)
     }
 
+    /// Whether any memory is out that comes back by itself, that of threads' caches included.
+    pub(super) fn anything_comes(&self) -> bool {
+        let comes = |account: &Account| {
+            let uses = Use::ALL.into_iter().filter(|each| each.comes_back());
+            { uses }.any(|each| account.used(each) > 0)
+        };
+        self.accounts().any(comes)
+    }
+
+    /// Bytes that the caller has as parts of results.
+    pub(super) fn exported(&self) -> u64 {
+        let accounts = self.accounts();
+        accounts.map(|account| account.used(Use::Exported)).sum()
+    }
+
     pub(super) fn book(&mut self, session: SessionId, source: Source, r#use: Use, bytes: u64) {
         let account = self.account_mut(session);
         match source {

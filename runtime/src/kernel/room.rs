@@ -1,0 +1,58 @@
+//! What becomes of a batch on the CPU that finds too little memory.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+
+use super::KernelCore;
+use crate::error::Error;
+use crate::halving::in_halves;
+use crate::inline::{Evaluated, InlineFailure};
+
+/// How long, once it has its turn, it waits for what other batches will give back.
+const MEMORY_WAIT: Duration = Duration::from_secs(10);
+
+impl KernelCore {
+    /// Evaluates a batch that has just failed for want of memory: once more whenever other batches
+    /// give some back, and when none will, in halves. `evaluate` is told at which row its batch
+    /// begins; the result comes with how many attempts failed.
+    ///
+    /// Whoever waits here holds no memory, and but one batch at a time takes what comes back: so
+    /// those that run end, and those that wait have all that there is, one after another.
+    ///
+    /// # Errors
+    /// As `evaluate`; [`Error::Exhausted`] where one row does not find room.
+    pub(super) fn evaluate_when_there_is_room(
+        &self,
+        batch: &RecordBatch,
+        evaluate: impl Fn(&RecordBatch, usize) -> Result<Evaluated, InlineFailure>,
+    ) -> Result<(Evaluated, u32), InlineFailure> {
+        let runtime = &self.runtime;
+        let _turn = runtime
+            .shortage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let deadline = Instant::now() + MEMORY_WAIT;
+        let mut failed = 1;
+        loop {
+            match evaluate(batch, 0) {
+                Err(failure) if is_exhausted(&failure) => failed += 1,
+                other => return Ok((other?, failed)),
+            }
+            if !runtime.pool.await_return(deadline) {
+                break;
+            }
+        }
+        let evaluated = in_halves(batch, &runtime.memory, is_exhausted, |piece, first_row| {
+            evaluate(piece, first_row)
+                .inspect_err(|failure| failed += u32::from(is_exhausted(failure)))
+        })?;
+        Ok((evaluated, failed))
+    }
+}
+
+/// Whether more memory would help.
+pub(super) fn is_exhausted(failure: &InlineFailure) -> bool {
+    matches!(failure, InlineFailure::Error(Error::Exhausted(_)))
+}
