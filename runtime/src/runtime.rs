@@ -236,7 +236,9 @@ impl DeviceSlot {
     pub(crate) fn bring_back(&self, runtime: &Core) -> bool {
         // One thread brings it back while the others wait here, which is shorter than a fallback.
         let _one_thread = lock_unmodelled(&self.reviving);
-        if self.device.health() != Health::Ready {
+        if let Health::Lost(lost) = self.device.health() {
+            // Its queue is void, whatever becomes of the device.
+            self.driver.close(lost);
             lock_unmodelled(&self.residency).clear();
             self.heap.clear();
             runtime.executables.forget_architecture(&self.architecture);

@@ -383,7 +383,50 @@ fn a_failed_device_is_left_alone_and_brought_back() {
     // It is brought back before a batch is lost on it.
     let output = kernel.run(&whole).unwrap();
     assert_eq!(&*output.receipt.parts[0].device, "sim");
+    assert!(output.receipt.parts[0].completed);
     assert_eq!(runtime.devices()[1].lost, None);
+}
+
+#[test]
+fn a_device_that_cannot_be_reset_rests_while_others_do_its_work() {
+    let whole = input(100);
+    let clock = VirtualClock::new();
+    let plan = FaultPlan::nth(1, FaultKind::ResetFails);
+    let device = Arc::new(FaultDevice::new(sim(Profile::gpu()), plan));
+    let runtime = on(device.clone())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text, a", "a > 41"), &whole.schema());
+    let ran = |on: &str| {
+        let output = kernel.run(&whole).unwrap();
+        let parts = &output.receipt.parts;
+        assert!(parts.iter().all(|part| part.completed), "{parts:?}");
+        assert_eq!(&*parts[0].device, on, "{parts:?}");
+        output
+    };
+    let expected = ran("sim").batch;
+
+    device.lose("pulled out");
+    let output = ran("cpu");
+    assert_eq!(output.batch, expected);
+    let reason = &output.receipt.parts[0].reason;
+    assert!(matches!(reason, Reason::Quarantined { device } if &**device == "sim"));
+    assert_eq!(device.log().len(), 1, "the reset failed");
+    let status = runtime.devices().remove(1);
+    assert_eq!(
+        (status.lost.as_deref(), status.failures),
+        (Some("pulled out"), 1)
+    );
+
+    // While it rests nobody tries again.
+    assert_eq!(ran("cpu").batch, expected);
+    assert!(runtime.devices()[1].lost.is_some());
+
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(ran("sim").batch, expected);
+    let status = runtime.devices().remove(1);
+    assert_eq!((status.lost, status.failures), (None, 0));
 }
 
 #[test]
@@ -583,10 +626,11 @@ struct Disguised {
     info: unlade_hal::DeviceInfo,
 }
 
-fn disguised(profile: Profile) -> Arc<dyn Device> {
+fn disguised(name: &str, profile: Profile) -> Arc<Disguised> {
     let sim = SimDevice::builder(profile).build();
     let info = unlade_hal::DeviceInfo {
-        name: "gpu".to_owned(),
+        name: name.to_owned(),
+        architecture: name.to_owned(),
         kind: unlade_hal::DeviceKind::Gpu,
         clock: ClockKind::Wall,
         ..sim.info().clone()
@@ -634,7 +678,8 @@ impl Device for Disguised {
 #[test]
 fn placement_chooses_among_real_devices_and_says_why() {
     let whole = input(2000);
-    let runtime = builder().device(disguised(Profile::gpu())).build().unwrap();
+    let gpu = disguised("gpu", Profile::gpu());
+    let runtime = builder().device(gpu).build().unwrap();
     let wanted = query("text", "a > 41");
     let kernel = compile(&runtime, &wanted, &whole.schema());
     let expected = compile(&common::runtime(), &wanted, &whole.schema())
@@ -659,4 +704,44 @@ fn placement_chooses_among_real_devices_and_says_why() {
             .all(|candidate| candidate.cost.len() == 8),
         "{explained}"
     );
+}
+
+/// A device that placement chose fails: its part keeps the reason for which it was chosen.
+#[test]
+fn a_failed_part_says_why_its_device_was_chosen() {
+    let whole = input(2000);
+    let wanted = query("text", "a > 41");
+    let expected = compile(&runtime(), &wanted, &whole.schema())
+        .run(&whole)
+        .unwrap();
+    let mut failures = 0;
+    for nth in 1..20 {
+        let plan = FaultPlan::nth(nth, FaultKind::LostInFlight);
+        let gpu = FaultDevice::new(disguised("gpu", Profile::gpu()), plan);
+        let runtime = builder()
+            .device(Arc::new(gpu))
+            .device_timeout(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let kernel = compile(&runtime, &wanted, &whole.schema());
+        for _ in 0..30 {
+            let output = kernel.run(&whole).unwrap();
+            assert_eq!(output.batch, expected.batch);
+            let parts = &output.receipt.parts;
+            let Some(failed) = parts.iter().find(|part| !part.completed) else {
+                continue;
+            };
+            assert_eq!((&*failed.device, parts.len()), ("gpu", 2), "{parts:?}");
+            assert!(
+                matches!(failed.reason, Reason::Cheapest { .. }),
+                "{parts:?}"
+            );
+            assert!(
+                matches!(parts[1].reason, Reason::DeviceFault { .. }),
+                "{parts:?}"
+            );
+            failures += 1;
+        }
+    }
+    assert!(failures > 0, "the device was chosen and failed");
 }

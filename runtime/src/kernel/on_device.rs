@@ -100,9 +100,11 @@ impl KernelCore {
             slot.fault(&lost);
             let _ended = permit.lost();
             tally.retries += 1;
+            let why = tally.reason.clone();
+            let why = why.unwrap_or_else(|| plan.reason.clone());
             tally
                 .parts
-                .push(failed_receipt(slot, plan.reason.clone(), batch.num_rows()));
+                .push(failed_receipt(slot, why, batch.num_rows()));
             let device = Arc::clone(&slot.name);
             let reason = Reason::DeviceFault {
                 device,
