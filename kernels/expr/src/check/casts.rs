@@ -123,6 +123,25 @@ pub const CASTS: &[CastRow] = &[
         may_fail: never,
     },
     CastRow {
+        from: "Boolean",
+        to: "Decimal128(p, s)",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "true is 1, false is 0; fails where p equals s, for want of a digit for the 1; \
+                   wrap gives null there",
+        applies: |from, to| *from == DataType::Boolean && is_decimal(to),
+        may_fail: |_, to| matches!(to, DataType::Decimal128(p, s) if i16::from(*p) == i16::from(*s)),
+    },
+    CastRow {
+        from: "Decimal128(p, s)",
+        to: "Boolean",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "whether the number differs from zero",
+        applies: |from, to| is_decimal(from) && *to == DataType::Boolean,
+        may_fail: never,
+    },
+    CastRow {
         from: "integer",
         to: "Decimal128(p, s)",
         dialects: ARROW,
@@ -419,15 +438,33 @@ pub const CASTS: &[CastRow] = &[
     },
     CastRow {
         from: "Timestamp(Microsecond) with a zone",
-        to: "Int64",
+        to: "Int8, Int16, Int32, Int64",
         dialects: SPARK,
         modes: ALL_MODES,
         computes: "seconds since 1970-01-01 00:00:00 UTC: the value divided by 1,000,000, \
-                   rounded toward negative infinity",
-        applies: |from, to| {
-            matches!(from, DataType::Timestamp(TimeUnit::Microsecond, Some(_)))
-                && *to == DataType::Int64
-        },
+                   rounded toward negative infinity; fails where the target's range lacks them; \
+                   wrap gives null there",
+        applies: |from, to| is_spark_instant(from) && is_integer(to),
+        may_fail: |_, to| *to != DataType::Int64,
+    },
+    CastRow {
+        from: "Timestamp(Microsecond) with a zone",
+        to: "Float32, Float64",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "seconds since 1970-01-01 00:00:00 UTC: the value as the nearest Float64, \
+                   divided by 1,000,000; for Float32 that is then rounded once more",
+        applies: |from, to| is_spark_instant(from) && is_float(to),
+        may_fail: never,
+    },
+    CastRow {
+        from: "Int8, Int16, Int32, Int64",
+        to: "Timestamp(Microsecond) with a zone",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "seconds since 1970-01-01 00:00:00 UTC: times 1,000,000, saturating at the \
+                   ends of Int64",
+        applies: |from, to| is_integer(from) && is_spark_instant(to),
         may_fail: never,
     },
     CastRow {
@@ -473,7 +510,7 @@ pub fn cast_makes_nulls(from: &DataType, to: &DataType, mode: OnError, dialect: 
     let nulls = match mode {
         OnError::Trap => false,
         OnError::Null => true,
-        OnError::Wrap => is_decimal(to),
+        OnError::Wrap => is_decimal(to) || is_timestamp(from),
     };
     nulls && row.may_fail(from, to)
 }
@@ -560,6 +597,15 @@ fn integer_may_exceed_decimal(from: &DataType, to: &DataType) -> bool {
         }
         _ => true,
     }
+}
+
+/// What Spark calls a timestamp: an instant, in microseconds. Without a zone it is another type,
+/// which does not become a number.
+fn is_spark_instant(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_))
+    )
 }
 
 /// Whether what Spark does shows: decimals of more than 18 digits become integers other than `long`

@@ -69,7 +69,7 @@ impl Lowering<'_> {
         };
         let conversion = match (kind(&arg.data_type), kind(&tree.data_type)) {
             _ if arg.data_type == tree.data_type => exact(value),
-            (Some(Kind::Integer | Kind::Float), Some(Kind::Boolean)) => {
+            (Some(Kind::Integer | Kind::Float | Kind::Decimal { .. }), Some(Kind::Boolean)) => {
                 let zero = self.builder.constant(Imm::zero(from));
                 let (op, order) = (CompareOp::Ne, FloatOrder::Ieee);
                 exact(self.builder.compare(from, op, order, value, zero))
@@ -175,9 +175,12 @@ impl Lowering<'_> {
     ) -> Option<Conversion> {
         let arg = conversion.value;
         Some(match (from, to) {
-            (Kind::Integer, Kind::Decimal { precision, scale }) => {
+            (Kind::Boolean | Kind::Integer, Kind::Decimal { precision, scale }) => {
                 let wide = self.wrapped(arg, types.ty, Ty::I128);
-                let digits = integer_digits(types.from)?;
+                let digits = match from {
+                    Kind::Boolean => 1,
+                    _ => integer_digits(types.from)?,
+                };
                 let (value, fails) = self.rescaled(wide, digits, scale);
                 self.decimal(value, fails, precision, types, conversion)
             }
@@ -233,15 +236,36 @@ impl Lowering<'_> {
                 Dialect::Spark => {
                     let op = BinaryOp::FloorDiv;
                     let seconds = self.by_constant(op, arg, types.ty, MICROSECONDS_PER_SECOND);
-                    self.fitted(seconds, types.ty, types, conversion)
+                    let fitted = self.fitted(seconds, types.ty, types, conversion);
+                    Conversion {
+                        on_error: null_for_wrap(fitted.on_error),
+                        ..fitted
+                    }
                 }
             },
+            (Kind::Temporal { .. }, Kind::Float) => {
+                let float = self.wrapped(arg, types.ty, Ty::F64);
+                let rhs = Imm::f64(MICROSECONDS_PER_SECOND as f64);
+                let rhs = self.builder.constant(rhs);
+                let (op, lhs) = (BinaryOp::Div, float);
+                let seconds = self.builder.push(Inst::Binary { op, lhs, rhs });
+                Conversion {
+                    value: self.wrapped(seconds, Ty::F64, types.to_ty),
+                    ..conversion
+                }
+            }
             (Kind::Integer, Kind::Temporal { nanoseconds })
                 if *types.from == DataType::Int32 && *types.to == DataType::Date64 =>
             {
                 self.temporal(NANOSECONDS_PER_DAY, nanoseconds, types, conversion)
             }
-            (Kind::Integer, Kind::Temporal { .. }) => self.fitted(arg, types.ty, types, conversion),
+            (Kind::Integer, Kind::Temporal { .. }) => match types.dialect {
+                Dialect::Arrow => self.fitted(arg, types.ty, types, conversion),
+                Dialect::Spark => Conversion {
+                    value: self.seconds_to_microseconds(arg, types.ty),
+                    ..conversion
+                },
+            },
             _ => return None,
         })
     }
@@ -291,6 +315,25 @@ impl Lowering<'_> {
         }
     }
 
+    /// Times a million, saturating.
+    fn seconds_to_microseconds(&mut self, arg: Val, ty: Ty) -> Val {
+        let lhs = self.wrapped(arg, ty, Ty::I64);
+        let product = self.by_constant(BinaryOp::Mul, lhs, Ty::I64, MICROSECONDS_PER_SECOND);
+        if ty != Ty::I64 {
+            return product; // of 32 bits at most, and so never too large
+        }
+        let rhs = self.builder.integer(Ty::I64, MICROSECONDS_PER_SECOND);
+        let op = OverflowOp::Mul;
+        let exceeds = self.builder.push(Inst::Overflow { op, lhs, rhs });
+        let zero = self.builder.integer(Ty::I64, 0);
+        let (compare, order) = (CompareOp::Lt, FloatOrder::Ieee);
+        let negative = self.builder.compare(Ty::I64, compare, order, lhs, zero);
+        let least = self.builder.integer(Ty::I64, i64::MIN.into());
+        let greatest = self.builder.integer(Ty::I64, i64::MAX.into());
+        let end = self.builder.select(Ty::I64, negative, least, greatest);
+        self.builder.select(Ty::I64, exceeds, end, product)
+    }
+
     /// A whole number in the target's integer type; what does not fit fails.
     fn fitted(&mut self, arg: Val, ty: Ty, types: Types, conversion: Conversion) -> Conversion {
         let to = types.to_ty;
@@ -333,10 +376,7 @@ impl Lowering<'_> {
             value: digits,
             fails,
             code: TrapCode::DecimalPrecision,
-            on_error: match conversion.on_error {
-                OnError::Wrap => OnError::Null,
-                on_error => on_error,
-            },
+            on_error: null_for_wrap(conversion.on_error),
         }
     }
 
@@ -377,6 +417,14 @@ impl Lowering<'_> {
     fn by_constant(&mut self, op: BinaryOp, lhs: Val, ty: Ty, constant: i128) -> Val {
         let rhs = self.builder.integer(ty, constant);
         self.builder.push(Inst::Binary { op, lhs, rhs })
+    }
+}
+
+/// For casts of which Spark, where it wraps others, makes null.
+fn null_for_wrap(on_error: OnError) -> OnError {
+    match on_error {
+        OnError::Wrap => OnError::Null,
+        on_error => on_error,
     }
 }
 

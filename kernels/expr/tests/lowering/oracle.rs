@@ -17,7 +17,7 @@ use unlade_program::{CompareOp, FloatOrder, Imm, Trap, Ty, verify};
 use crate::support::{answer, array, batch, dictionary, stored, ty_of};
 
 const ROWS: usize = 40;
-const QUERIES: u64 = 6_000;
+const QUERIES: u64 = 8_000;
 
 #[test]
 fn random_queries_mean_what_their_trees_mean() {

@@ -25,10 +25,15 @@ pub(crate) fn cast(
             match target {
                 Kind::Integer(ty) => Ok(Imm::integer(ty, number)),
                 Kind::Float(ty) => Ok(Some(integer_to_float(ty, number))),
-                Kind::Boolean | Kind::Decimal { .. } | Kind::Temporal { .. } => refused(from, to),
+                Kind::Decimal { precision, scale } => {
+                    decimal(on_error, rescaled(number, scale.into()), precision)
+                }
+                Kind::Boolean | Kind::Temporal { .. } => refused(from, to),
             }
         }
-        (Kind::Integer(_), Kind::Boolean) => Ok(Some(Imm::mask(value.as_integer() != 0))),
+        (Kind::Integer(_) | Kind::Decimal { .. }, Kind::Boolean) => {
+            Ok(Some(Imm::mask(value.as_integer() != 0)))
+        }
         (Kind::Float(_), Kind::Boolean) => Ok(Some(Imm::mask(as_f64(value) != 0.0))),
         (_, Kind::Boolean) => refused(from, to),
 
@@ -72,11 +77,29 @@ pub(crate) fn cast(
             temporal(dialect, on_error, value, from, to)
         }
         (Kind::Temporal { .. }, Kind::Integer(ty)) => {
-            let number = match dialect {
-                Dialect::Arrow => value.as_integer(),
-                Dialect::Spark => value.as_integer().div_euclid(MICROSECONDS_PER_SECOND),
-            };
-            integer(on_error, number, ty)
+            let number = value.as_integer();
+            match dialect {
+                Dialect::Arrow => integer(on_error, number, ty),
+                Dialect::Spark => {
+                    let seconds = number.div_euclid(MICROSECONDS_PER_SECOND);
+                    match Imm::integer(ty, seconds) {
+                        Some(fits) => Ok(Some(fits)),
+                        None => fails(TrapCode::CastOutOfRange, None),
+                    }
+                }
+            }
+        }
+        (Kind::Temporal { .. }, Kind::Float(ty)) if dialect == Dialect::Spark => {
+            let seconds = value.as_integer() as f64 / MICROSECONDS_PER_SECOND as f64;
+            Ok(Some(match ty {
+                Ty::F32 => f32_result(seconds as f32),
+                _ => f64_result(seconds),
+            }))
+        }
+        (Kind::Integer(_), Kind::Temporal { .. }) if dialect == Dialect::Spark => {
+            let micros = value.as_integer() * MICROSECONDS_PER_SECOND;
+            let ends = (i64::MIN.into(), i64::MAX.into());
+            Ok(Imm::integer(Ty::I64, micros.clamp(ends.0, ends.1)))
         }
         (Kind::Integer(Ty::I32), Kind::Temporal { .. }) if *to == DataType::Date64 => {
             temporal(dialect, on_error, value, &DataType::Date32, to)
