@@ -50,7 +50,7 @@ pub(crate) enum Parts {
     Failed(CompileError),
 }
 
-/// What running a batch has cost so far, in whatever way it ends.
+/// What running a batch has cost so far on all devices that had it, in whatever way it ends.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Why the device was chosen for this batch, where that is not the plan's own reason.
@@ -177,7 +177,7 @@ impl DevicePlan {
                 };
                 runtime
                     .executables
-                    .get(&*slot.device, &slot.architecture, shape, program)
+                    .get(&*slot.device, &slot.name, shape, program)
             })
         });
         let parts: Result<Vec<PlannedPart>, CompileError> = parts.collect();
@@ -203,7 +203,6 @@ impl DevicePlan {
         on_device: Option<&OnDevice>,
         tally: &mut Tally,
     ) -> Result<Evaluated, DeviceFailure> {
-        debug_assert!(tally.parts.is_empty(), "a tally is of one batch");
         let mut run = Run {
             plan: self,
             runtime,

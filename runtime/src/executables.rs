@@ -11,13 +11,13 @@ use unlade_program::{Program, ShapeHash};
 /// Programs kept compiled; the least recently used go first.
 const CAPACITY: usize = 1024;
 
-/// What a program was compiled for. Devices of one architecture share what was compiled, as far
-/// as they are of one runtime.
+/// What was compiled, and the name of the device that it is for. Devices of one architecture need
+/// not take each other's programs: code is loaded into one device, and a reset voids it there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     /// With the version of the lowering in it.
     shape: ShapeHash,
-    architecture: Arc<str>,
+    device: Arc<str>,
 }
 
 type Slot = Arc<OnceLock<Result<Executable, CompileError>>>;
@@ -49,18 +49,18 @@ pub struct CacheStatus {
 }
 
 impl Executables {
-    /// The program compiled for a device of this architecture; waits for another thread that is
-    /// compiling it already.
+    /// The program compiled for the device of this name; waits for another thread that is compiling
+    /// it already.
     pub(crate) fn get(
         &self,
         device: &dyn Device,
-        architecture: &Arc<str>,
+        name: &Arc<str>,
         shape: ShapeHash,
         program: &Program,
     ) -> Result<Executable, CompileError> {
         let key = Key {
             shape,
-            architecture: Arc::clone(architecture),
+            device: Arc::clone(name),
         };
         let slot = self.slot(&key);
         let mut compiled_here = false;
@@ -81,10 +81,9 @@ impl Executables {
         result.clone()
     }
 
-    /// Forgets what was compiled for an architecture: a reset of its device has voided it.
-    pub(crate) fn forget_architecture(&self, architecture: &str) {
-        self.lock()
-            .retain(|key, _| &*key.architecture != architecture);
+    /// Forgets what was compiled for a device: a reset has voided it.
+    pub(crate) fn forget_device(&self, name: &str) {
+        self.lock().retain(|key, _| &*key.device != name);
     }
 
     pub(crate) fn status(&self) -> CacheStatus {

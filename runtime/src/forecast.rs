@@ -137,7 +137,9 @@ impl Forecast {
         parts: &[PartReceipt],
     ) {
         let all_completed = parts.iter().all(|part| part.completed);
-        let parts = || parts.iter().filter(|part| part.path == Path::Queued);
+        let name = &runtime.devices[device.0].name;
+        let ran = |part: &&PartReceipt| part.path == Path::Queued && part.device == *name;
+        let parts = || parts.iter().filter(ran);
         if !all_completed || parts().next().is_none() {
             return;
         }

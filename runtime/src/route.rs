@@ -55,7 +55,7 @@ impl HostPlan {
         let shape = ShapeHash::of(&lowered.program);
         let executable = runtime
             .executables
-            .get(&*cpu.device, &cpu.architecture, shape, &lowered.program)
+            .get(&*cpu.device, &cpu.name, shape, &lowered.program)
             .map_err(|error| Unplaceable {
                 reasons: vec![(Arc::clone(&cpu.name), error.to_string())],
             })?;

@@ -241,7 +241,7 @@ impl DeviceSlot {
             self.driver.close(lost);
             lock_unmodelled(&self.residency).clear();
             self.heap.clear();
-            runtime.executables.forget_architecture(&self.architecture);
+            runtime.executables.forget_device(&self.name);
             if self.device.reset().is_err() || self.device.health() != Health::Ready {
                 return false;
             }

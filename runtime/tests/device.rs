@@ -630,7 +630,6 @@ fn disguised(name: &str, profile: Profile) -> Arc<Disguised> {
     let sim = SimDevice::builder(profile).build();
     let info = unlade_hal::DeviceInfo {
         name: name.to_owned(),
-        architecture: name.to_owned(),
         kind: unlade_hal::DeviceKind::Gpu,
         clock: ClockKind::Wall,
         ..sim.info().clone()
@@ -706,20 +705,22 @@ fn placement_chooses_among_real_devices_and_says_why() {
     );
 }
 
-/// A device that placement chose fails: its part keeps the reason for which it was chosen.
+/// A device that placement chose fails: the next best of the devices takes the batch, not the CPU,
+/// and the failed part keeps the reason for which its device was chosen.
 #[test]
-fn a_failed_part_says_why_its_device_was_chosen() {
+fn a_batch_that_fails_is_retried_on_another_device() {
     let whole = input(2000);
     let wanted = query("text", "a > 41");
     let expected = compile(&runtime(), &wanted, &whole.schema())
         .run(&whole)
         .unwrap();
-    let mut failures = 0;
+    let mut retried = 0;
     for nth in 1..20 {
         let plan = FaultPlan::nth(nth, FaultKind::LostInFlight);
-        let gpu = FaultDevice::new(disguised("gpu", Profile::gpu()), plan);
+        let first = FaultDevice::new(disguised("gpu 0", Profile::gpu()), plan);
         let runtime = builder()
-            .device(Arc::new(gpu))
+            .device(Arc::new(first))
+            .device(disguised("gpu 1", Profile::gpu()))
             .device_timeout(Duration::from_millis(50))
             .build()
             .unwrap();
@@ -731,17 +732,19 @@ fn a_failed_part_says_why_its_device_was_chosen() {
             let Some(failed) = parts.iter().find(|part| !part.completed) else {
                 continue;
             };
-            assert_eq!((&*failed.device, parts.len()), ("gpu", 2), "{parts:?}");
+            assert_eq!((&*failed.device, parts.len()), ("gpu 0", 2), "{parts:?}");
             assert!(
                 matches!(failed.reason, Reason::Cheapest { .. }),
                 "{parts:?}"
             );
+            assert_eq!(&*parts[1].device, "gpu 1");
             assert!(
                 matches!(parts[1].reason, Reason::DeviceFault { .. }),
                 "{parts:?}"
             );
-            failures += 1;
+            assert_eq!(output.receipt.retries, 1);
+            retried += 1;
         }
     }
-    assert!(failures > 0, "the device was chosen and failed");
+    assert!(retried > 0, "the device was chosen and failed");
 }

@@ -27,12 +27,12 @@ impl KernelCore {
         let predicted = chosen.map(|candidate| candidate.terms.latency());
         let mut output = match &auto.plans[choice.device.0] {
             Some(plan) => {
-                let mut tally = Tally {
+                let tally = Tally {
                     reason: Some(reason),
                     predicted,
                     ..Tally::default()
                 };
-                let output = self.run_on_device(plan, batch, number, None, &mut tally)?;
+                let output = self.run_on_device(plan, batch, number, None, tally)?;
                 let parts = &output.receipt.parts;
                 auto.forecast
                     .ran_on_device(runtime, choice.device, &work, parts);

@@ -3,15 +3,16 @@
 use std::sync::{Arc, PoisonError};
 
 use arrow_array::RecordBatch;
-use unlade_hal::{DeviceLost, Timestamp};
+use unlade_hal::DeviceLost;
 
 use super::describe::describe;
 use super::{KernelCore, Output};
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
 use crate::error::Error;
+use crate::inline::Evaluated;
 use crate::offload;
 use crate::options::Fallback;
-use crate::receipt::{Path, Reason};
+use crate::receipt::{PartReceipt, Path, Reason};
 use crate::resident::{OnDevice, ResidentCore};
 use crate::runtime::DeviceSlot;
 use crate::scheduler::Permit;
@@ -41,138 +42,132 @@ impl KernelCore {
                 let device = Arc::clone(&self.runtime.devices[slot].name);
                 tally.reason = Some(Reason::Evicted { device });
             }
-            self.run_on_device(&plan, batch, number, there.as_deref(), &mut tally)
+            self.run_on_device(&plan, batch, number, there.as_deref(), tally)
         })
     }
 
-    /// Runs a batch of the right schema on a device; on the CPU where the device cannot.
+    /// Runs a batch of the right schema on a device; where that cannot, on the best of the devices
+    /// that placement may choose and that were not tried, and last on the CPU.
     pub(super) fn run_on_device(
         &self,
         plan: &Arc<DevicePlan>,
         batch: &RecordBatch,
         number: u64,
-        on_device: Option<&OnDevice>,
-        tally: &mut Tally,
+        mut on_device: Option<&OnDevice>,
+        mut tally: Tally,
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
-        let slot = &runtime.devices[plan.slot];
-        let device = Arc::clone(&slot.name);
         let start = runtime.clock.now();
-        let mut tally = std::mem::take(tally);
-        let Some(permit) = runtime.enter(plan.slot, self.number, self.binding().bytes_read(batch))
-        else {
-            let lost = offload::lost(slot, "it failed and is not trusted yet".to_owned());
-            return self.instead(
-                batch,
-                number,
-                start,
-                tally,
-                Reason::Quarantined { device },
-                lost,
-            );
+        let mut plan = Arc::clone(plan);
+        let mut tried = Vec::new();
+        loop {
+            tried.push(plan.slot);
+            let (reason, lost) = match self.attempt(&plan, batch, on_device.take(), &mut tally) {
+                Ok(evaluated) => {
+                    self.record_device(&runtime.devices[plan.slot], number, &tally);
+                    let taken = runtime.clock.now().since(start);
+                    return self.finish(batch, number, evaluated, tally, taken, Some(&plan));
+                }
+                Err(Missed::Error(error)) => return Err(error),
+                Err(Missed::Elsewhere { reason, lost }) => (reason, lost),
+            };
+            if runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
+                return Err(Error::DeviceFault(lost));
+            }
+            if let Some(next) = self.next_device(batch, &tried) {
+                plan = Arc::clone(next);
+                tally.reason = Some(reason);
+                continue;
+            }
+            let (evaluated, part, retries) =
+                self.evaluate_inline(batch, number, reason, Path::Fallback)?;
+            tally.retries += retries;
+            tally.parts.push(part);
+            let taken = runtime.clock.now().since(start);
+            return self.finish(batch, number, evaluated, tally, taken, None);
+        }
+    }
+
+    /// Runs a batch on a device, once.
+    fn attempt(
+        &self,
+        plan: &Arc<DevicePlan>,
+        batch: &RecordBatch,
+        on_device: Option<&OnDevice>,
+        tally: &mut Tally,
+    ) -> Result<Evaluated, Missed> {
+        let runtime = &self.runtime;
+        let slot = &runtime.devices[plan.slot];
+        let device = || Arc::clone(&slot.name);
+        let bytes = self.binding().bytes_read(batch);
+        let Some(permit) = runtime.enter(plan.slot, self.number, bytes) else {
+            return Err(Missed::Elsewhere {
+                reason: Reason::Quarantined { device: device() },
+                lost: offload::lost(slot, "it failed and is not trusted yet".to_owned()),
+            });
         };
         let parts = match plan.parts(runtime) {
             Parts::Ready(parts) => parts,
             Parts::Compiling => {
-                drop(permit);
-                let lost = offload::lost(slot, "its program is still being compiled".to_owned());
-                return self.instead(
-                    batch,
-                    number,
-                    start,
-                    tally,
-                    Reason::Compiling { device },
-                    lost,
-                );
+                return Err(Missed::Elsewhere {
+                    reason: Reason::Compiling { device: device() },
+                    lost: offload::lost(slot, "its program is still being compiled".to_owned()),
+                });
             }
             Parts::Failed(error) => {
-                drop(permit);
-                let lost = offload::lost(slot, error.to_string());
-                let reason = Reason::DeviceFault {
-                    device,
-                    reason: error.to_string().into(),
-                };
-                tally.retries += 1;
-                return self.instead(batch, number, start, tally, reason, lost);
+                return Err(Missed::failed(offload::lost(slot, error.to_string())));
             }
         };
-        let fault = |permit: Permit<'_>, mut tally: Tally, lost: DeviceLost| {
-            slot.fault(&lost);
-            let _ended = permit.lost();
-            tally.retries += 1;
-            let why = tally.reason.clone();
-            let why = why.unwrap_or_else(|| plan.reason.clone());
-            tally
-                .parts
-                .push(failed_receipt(slot, why, batch.num_rows()));
-            let device = Arc::clone(&slot.name);
-            let reason = Reason::DeviceFault {
-                device,
-                reason: lost.reason.as_str().into(),
-            };
-            self.instead(batch, number, start, tally, reason, lost)
-        };
-        let evaluated = match plan.run(runtime, &parts, &self.checked, batch, on_device, &mut tally)
-        {
-            Ok(evaluated) => evaluated,
-            Err(DeviceFailure::Error(error)) => return Err(error),
-            Err(DeviceFailure::Fault(lost)) => return fault(permit, tally, lost),
+        match plan.run(runtime, &parts, &self.checked, batch, on_device, tally) {
+            Ok(evaluated) => {
+                permit.done();
+                Ok(evaluated)
+            }
+            Err(DeviceFailure::Error(error)) => Err(Missed::Error(error)),
+            Err(DeviceFailure::Fault(lost)) => {
+                Err(failed_on(slot, permit, plan, batch, tally, lost))
+            }
             Err(DeviceFailure::OutOfMemory) => {
-                drop(permit);
-                let lost = offload::lost(slot, "one row does not fit into its memory".to_owned());
                 tally.retries += 1;
-                return self.instead(
-                    batch,
-                    number,
-                    start,
-                    tally,
-                    Reason::OutOfMemory { device },
-                    lost,
-                );
+                Err(Missed::Elsewhere {
+                    reason: Reason::OutOfMemory { device: device() },
+                    lost: offload::lost(slot, "one row does not fit into its memory".to_owned()),
+                })
             }
             Err(DeviceFailure::Trap(trap)) => {
                 let error = match trap {
                     Some(trap) => Some(describe(&self.checked, self.dialect, batch, trap)),
                     None => self.first_error(batch),
                 };
-                return match error.filter(|error| error.description.is_some()) {
+                match error.filter(|error| error.description.is_some()) {
                     Some(error) => {
                         permit.done();
-                        Err(error.into())
+                        Err(Missed::Error(error.into()))
                     }
                     None => {
                         let reason =
                             "it reported an error that evaluating the row again does not show";
-                        fault(permit, tally, offload::lost(slot, reason.to_owned()))
+                        let lost = offload::lost(slot, reason.to_owned());
+                        Err(failed_on(slot, permit, plan, batch, tally, lost))
                     }
-                };
+                }
             }
-        };
-        permit.done();
-        self.record_device(slot, number, &tally);
-        let taken = runtime.clock.now().since(start);
-        self.finish(batch, number, evaluated, tally, taken, Some(plan))
+        }
     }
 
-    /// Runs on the CPU what was meant for a device, if that is allowed.
-    fn instead(
-        &self,
-        batch: &RecordBatch,
-        number: u64,
-        start: Timestamp,
-        mut tally: Tally,
-        reason: Reason,
-        lost: DeviceLost,
-    ) -> Result<Output, Error> {
-        if self.runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
-            return Err(Error::DeviceFault(lost));
-        }
-        let (evaluated, part, retries) =
-            self.evaluate_inline(batch, number, reason, Path::Fallback)?;
-        tally.retries += retries;
-        tally.parts.push(part);
-        let taken = self.runtime.clock.now().since(start);
-        self.finish(batch, number, evaluated, tally, taken, None)
+    /// Of the devices that placement may choose and that were not tried, the one that is predicted
+    /// to be the fastest.
+    fn next_device(&self, batch: &RecordBatch, tried: &[usize]) -> Option<&Arc<DevicePlan>> {
+        let auto = self.route.auto.as_ref()?;
+        let work = auto.forecast.work(self.binding(), batch);
+        let candidates = auto.predict(&self.runtime, &work);
+        let plans = auto.plans.iter().zip(candidates.iter());
+        plans
+            .filter(|(_, candidate)| candidate.ineligible.is_none())
+            .filter_map(|(plan, candidate)| Some((plan.as_ref()?, candidate.terms.latency())))
+            .filter(|(plan, _)| !tried.contains(&plan.slot))
+            .min_by_key(|(_, latency)| *latency)
+            .map(|(plan, _)| plan)
     }
 
     /// A device says how long things took, not when: they are laid end to end on its track.
@@ -181,7 +176,8 @@ impl KernelCore {
             return;
         }
         let mut reached = slot.traced.lock().unwrap_or_else(PoisonError::into_inner);
-        for part in tally.parts.iter().filter(|part| part.path == Path::Queued) {
+        let ran = |part: &&PartReceipt| part.path == Path::Queued && part.device == slot.name;
+        for part in tally.parts.iter().filter(ran) {
             let steps = [
                 ("copy in", part.copy_in),
                 ("compute", part.compute),
@@ -201,4 +197,42 @@ impl KernelCore {
             }
         }
     }
+}
+
+/// Why a device gave no result for a batch.
+enum Missed {
+    /// Nor would any other.
+    Error(Error),
+    /// Another may.
+    Elsewhere { reason: Reason, lost: DeviceLost },
+}
+
+impl Missed {
+    fn failed(lost: DeviceLost) -> Self {
+        let reason = Reason::DeviceFault {
+            device: lost.device.as_str().into(),
+            reason: lost.reason.as_str().into(),
+        };
+        Missed::Elsewhere { reason, lost }
+    }
+}
+
+/// Takes note of a device that failed while it ran a batch.
+fn failed_on(
+    slot: &DeviceSlot,
+    permit: Permit<'_>,
+    plan: &DevicePlan,
+    batch: &RecordBatch,
+    tally: &mut Tally,
+    lost: DeviceLost,
+) -> Missed {
+    slot.fault(&lost);
+    let _ended = permit.lost();
+    tally.retries += 1;
+    let reason = tally.reason.clone();
+    let reason = reason.unwrap_or_else(|| plan.reason.clone());
+    tally
+        .parts
+        .push(failed_receipt(slot, reason, batch.num_rows()));
+    Missed::failed(lost)
 }

@@ -12,7 +12,7 @@ impl KernelCore {
     /// Runs a batch of the right schema on the device that was named, or the only one.
     pub(super) fn run_where_told(&self, batch: &RecordBatch, number: u64) -> Result<Output, Error> {
         match &self.route.device {
-            Some(plan) => self.run_on_device(plan, batch, number, None, &mut Tally::default()),
+            Some(plan) => self.run_on_device(plan, batch, number, None, Tally::default()),
             None => {
                 let (reason, path) = self.route.inline.clone();
                 self.run_inline(batch, number, reason, path)
