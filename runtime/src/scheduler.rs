@@ -39,6 +39,8 @@
 
 mod device;
 mod dispatcher;
+mod event;
+mod job;
 mod order;
 #[cfg(test)]
 mod simulation;
@@ -47,220 +49,16 @@ mod tests;
 mod waiting;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use unlade_hal::Timestamp;
 
 use self::device::DeviceState;
 pub use self::dispatcher::{Dispatcher, Permit};
+pub use self::event::{Action, End, Event};
+pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};
 use self::order::Streams;
 use self::waiting::Waiting;
 use crate::placement::DeviceIndex;
-
-/// One batch on its way, as the driver names it. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub u64);
-
-/// A stream of jobs that end in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(pub u64);
-
-/// Those among whom devices are shared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionKey(pub u64);
-
-/// Which jobs go first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// When nothing else waits.
-    Background,
-    /// As they come.
-    #[default]
-    Normal,
-    /// Before all others.
-    Interactive,
-}
-
-/// What a job is, as far as scheduling is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Whose it is.
-    pub session: SessionKey,
-    /// The session's share, relative to others; 0 counts as 1.
-    pub weight: u32,
-    /// Bytes that it occupies on a device.
-    pub bytes: u64,
-    /// Which jobs it goes before.
-    pub priority: Priority,
-    /// When it ends at the latest.
-    pub deadline: Option<Timestamp>,
-    /// The stream that it belongs to.
-    pub stream: Option<StreamId>,
-    /// The devices that may run it, the best first.
-    pub devices: Vec<DeviceIndex>,
-}
-
-impl Job {
-    /// A job of no particular session, for no device yet.
-    pub fn new(bytes: u64) -> Self {
-        Job {
-            session: SessionKey::default(),
-            weight: 1,
-            bytes,
-            priority: Priority::default(),
-            deadline: None,
-            stream: None,
-            devices: Vec::new(),
-        }
-    }
-}
-
-/// What a device takes at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Lists.
-    pub depth: u32,
-    /// Bytes; a larger job goes alone.
-    pub bytes: u64,
-}
-
-impl Default for Limits {
-    /// Four lists of together 1 GiB.
-    fn default() -> Self {
-        Limits {
-            depth: 4,
-            bytes: 1 << 30,
-        }
-    }
-}
-
-/// What is the same for all devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Most jobs that may wait for a device or for their turn to end.
-    pub max_jobs: usize,
-    /// How long a device rests after its first failure.
-    pub quarantine: Duration,
-    /// How long it rests at most.
-    pub max_quarantine: Duration,
-}
-
-impl Default for Settings {
-    /// 4,096 jobs; from one second to five minutes of quarantine.
-    fn default() -> Self {
-        Settings {
-            max_jobs: 4096,
-            quarantine: Duration::from_secs(1),
-            max_quarantine: Duration::from_secs(300),
-        }
-    }
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Somebody wants a job done.
-    Submit {
-        /// Its name.
-        id: JobId,
-        /// What it is.
-        job: Job,
-    },
-    /// A device has done a job.
-    Completed {
-        /// The job.
-        id: JobId,
-        /// The device.
-        device: DeviceIndex,
-    },
-    /// A device found an error in the data, which is the same on every device.
-    Trapped {
-        /// The job.
-        id: JobId,
-        /// The device.
-        device: DeviceIndex,
-    },
-    /// A device's queue had no room after all.
-    Full {
-        /// The job.
-        id: JobId,
-        /// The device.
-        device: DeviceIndex,
-    },
-    /// A device failed on one job but goes on: a checksum was wrong, memory ran out.
-    Failed {
-        /// The job.
-        id: JobId,
-        /// The device.
-        device: DeviceIndex,
-    },
-    /// A device is lost, with everything that it was working on.
-    Lost {
-        /// The device.
-        device: DeviceIndex,
-        /// Jobs whose memory cannot be proven quiet and is abandoned.
-        leaked: Vec<JobId>,
-    },
-    /// An attempt to bring a device back has ended, whether it succeeded or not.
-    Revived {
-        /// The device.
-        device: DeviceIndex,
-        /// Whether it takes jobs again.
-        ready: bool,
-    },
-    /// Somebody does not want a job done any more.
-    Cancel {
-        /// The job.
-        id: JobId,
-    },
-    /// Time has passed. Due at the latest when [`Scheduler::next_tick`] says.
-    Tick,
-    /// Nothing is taken any more, and whatever waits ends.
-    Shutdown,
-}
-
-/// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Hand a job to a device.
-    Dispatch {
-        /// The job.
-        id: JobId,
-        /// The device.
-        device: DeviceIndex,
-    },
-    /// A job has ended: tell whoever waits for it.
-    End {
-        /// The job.
-        id: JobId,
-        /// How.
-        end: End,
-    },
-    /// Try to bring a device back, and report [`Event::Revived`].
-    Revive {
-        /// The device.
-        device: DeviceIndex,
-    },
-}
-
-/// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
-    /// A device has done it.
-    Done(DeviceIndex),
-    /// There is an error in the data.
-    Trapped(DeviceIndex),
-    /// All its devices failed or are in quarantine.
-    NoDevice,
-    /// It was cancelled.
-    Cancelled,
-    /// Its deadline passed.
-    TimedOut,
-    /// Too many jobs wait; it was never taken.
-    Refused,
-    /// The scheduler was shut down.
-    Shutdown,
-}
 
 /// Counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

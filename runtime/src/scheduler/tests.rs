@@ -1,5 +1,7 @@
 //! Single rules. All of them together are under test in `simulation`.
 
+use std::time::Duration;
+
 use super::*;
 
 fn at(millis: u64) -> Timestamp {
