@@ -97,5 +97,12 @@ fn at_once(iterations: u64, act: impl Fn() + Sync) -> Duration {
     })
 }
 
-criterion_group!(benches, one_thread, two_threads);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(700));
+    targets = one_thread, two_threads
+}
 criterion_main!(benches);
