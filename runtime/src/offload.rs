@@ -263,7 +263,6 @@ impl Plan {
             sizes,
             memory: pool::Memory::Pinned,
             wait: Some(MEMORY_WAIT),
-            oldest: false,
         };
         let session = memory.session();
         let leases = session.acquire(&request).map_err(Error::from)?.into_iter();

@@ -6,8 +6,8 @@
 //!
 //! The rules:
 //! - A batch takes [all its leases at once](Session::acquire) or none.
-//! - Those who wait are served in order, the oldest undelivered batch of a stream before them; a
-//!   stream [keeps room](Session::reserve_room) for that one.
+//! - Those who wait are served in order. A stream makes results ahead of time only while half of the
+//!   budget is free, so that the batch asked for next finds room.
 //! - What [is exported](Use::Exported) to the caller or resident is never waited for. If only that
 //!   could help, memory beyond the reserve is allocated and counted, within a hard budget; then
 //!   comes [`Exhausted`], which says who holds what.
@@ -47,7 +47,7 @@ use unlade_hal::{AllocError, Device, Lease, MemoryKind, PageSize, Slab};
 use self::central::Central;
 use self::ledger::Source;
 pub use self::ledger::Use;
-pub use self::session::{Memory, Request, Room, Session};
+pub use self::session::{Memory, Request, Session};
 pub use self::status::PoolStatus;
 pub use crate::error::{Exhausted, Holder};
 use crate::sync::{Mutex, lock};

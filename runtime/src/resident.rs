@@ -221,7 +221,6 @@ impl<'a> Layout<'a> {
             sizes: &[self.len],
             memory: pool::Memory::Pinned,
             wait: None,
-            oldest: false,
         };
         let mut upload = runtime.memory.session().acquire(&request).ok()?.pop()?;
         let bytes = upload.bytes_mut()?;

@@ -23,7 +23,6 @@ pub(super) struct Ask<'a> {
     pub(super) session: SessionId,
     pub(super) sizes: &'a [u64],
     pub(super) wait: Option<Duration>,
-    pub(super) oldest: bool,
 }
 
 /// What a batch got: for each size a block of the reserve, or leave, already booked, to allocate
@@ -99,10 +98,9 @@ impl<B: Block> Central<B> {
 
     /// All that is asked for or nothing.
     ///
-    /// Those who wait are served in the order in which they came, except that the oldest
-    /// undelivered batch of a stream goes first. Nobody waits for memory that is exported or
-    /// resident: when only that could help, memory beyond the reserve is granted instead, and
-    /// when there is leave for no more, the request is refused.
+    /// Those who wait are served in the order in which they came. Nobody waits for memory that is
+    /// exported or resident: when only that could help, memory beyond the reserve is granted
+    /// instead, and when there is leave for no more, the request is refused.
     pub(super) fn acquire(&self, ask: &Ask<'_>) -> Result<Vec<Grant<B>>, Refused> {
         let deadline = ask.wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut state = self.state();
@@ -114,11 +112,7 @@ impl<B: Block> Central<B> {
         };
         let waiter = Waiter(state.next_waiter);
         state.next_waiter += 1;
-        if ask.oldest {
-            state.waiters.push_front(Waiter(waiter.0));
-        } else {
-            state.waiters.push_back(Waiter(waiter.0));
-        }
+        state.waiters.push_back(Waiter(waiter.0));
         self.pressure.store(true, Ordering::Relaxed);
         let result = loop {
             if state.waiters.front() == Some(&waiter) {
@@ -165,7 +159,7 @@ impl<B: Block> Central<B> {
             && state.waiters.is_empty()
             && state
                 .ledger
-                .admits(session, class.size(), 0, state.store.free(), false)
+                .admits(session, class.size(), 0, state.store.free())
         {
             let Some(free) = state.store.take(class) else {
                 break;
@@ -290,9 +284,7 @@ impl<B: Block> State<B> {
     }
 
     fn take_in_turn(&mut self, ask: &Ask<'_>) -> Option<Vec<Grant<B>>> {
-        (ask.oldest || self.waiters.is_empty())
-            .then(|| self.take(ask))
-            .flatten()
+        self.waiters.is_empty().then(|| self.take(ask)).flatten()
     }
 
     /// Takes blocks of the reserve for every size that it can ever hold.
@@ -300,7 +292,7 @@ impl<B: Block> State<B> {
         let (reserve, extra) = self.ledger.split(ask.sizes);
         if !self
             .ledger
-            .admits(ask.session, reserve, extra, self.store.free(), ask.oldest)
+            .admits(ask.session, reserve, extra, self.store.free())
         {
             return None;
         }
@@ -336,10 +328,7 @@ impl<B: Block> State<B> {
             .sizes
             .iter()
             .fold(0u64, |sum, size| sum.saturating_add(*size));
-        if !self
-            .ledger
-            .admits(ask.session, 0, extra, self.store.free(), ask.oldest)
-        {
+        if !self.ledger.admits(ask.session, 0, extra, self.store.free()) {
             return Err(Refused);
         }
         self.ledger

@@ -137,8 +137,6 @@ pub(super) struct Ledger {
     central: [u64; 4],
     extra: [u64; 4],
     peak: u64,
-    /// Bytes kept free for the oldest undelivered batches of streams.
-    room: u64,
     /// Leave given so far to allocate beyond the reserve, as a count.
     pub(super) extra_grants: u64,
 }
@@ -154,7 +152,6 @@ impl Ledger {
             central: [0; 4],
             extra: [0; 4],
             peak: 0,
-            room: 0,
             extra_grants: 0,
         }
     }
@@ -228,22 +225,6 @@ impl Ledger {
         self.extra.iter().sum()
     }
 
-    /// Keeps more room, unless the budget has no place for it.
-    pub(super) fn add_room(&mut self, bytes: u64) -> bool {
-        let fits = self
-            .room
-            .checked_add(bytes)
-            .is_some_and(|room| room <= self.budget());
-        if fits {
-            self.room += bytes;
-        }
-        fits
-    }
-
-    pub(super) fn remove_room(&mut self, bytes: u64) {
-        self.room -= bytes;
-    }
-
     /// The class of a size, unless the reserve can never hold a block of it.
     pub(super) fn class_in_reserve(&self, size: u64) -> Option<Class> {
         Class::of(size).filter(|class| class.size() <= self.reserve)
@@ -259,36 +240,25 @@ impl Ledger {
         })
     }
 
-    /// Whether all limits allow it now. Room is kept in the reserve as far as it goes and beyond
-    /// it for the rest; only the oldest batch may have it.
-    pub(super) fn admits(
-        &self,
-        session: SessionId,
-        reserve: u64,
-        extra: u64,
-        free: u64,
-        oldest: bool,
-    ) -> bool {
-        let (room, extra_room) = self.room_kept(oldest);
+    /// Whether all limits allow it now.
+    pub(super) fn admits(&self, session: SessionId, reserve: u64, extra: u64, free: u64) -> bool {
         let account = self.account(session);
         sum(&[account.held(), reserve, extra]) <= account.budget
-            && (reserve == 0 || sum(&[reserve, room]) <= free)
-            && (extra == 0 || sum(&[self.extra_held(), extra, extra_room]) <= self.extra_limit)
+            && reserve <= free
+            && (extra == 0 || sum(&[self.extra_held(), extra]) <= self.extra_limit)
     }
 
     /// Whether limits would allow it once all that comes back by itself has come. What a thread's
     /// cache drew is not counted: it may come back to the cache.
     pub(super) fn may_come(&self, ask: &Ask<'_>, free: u64) -> bool {
         let (reserve, extra) = self.split(ask.sizes);
-        let (room, extra_room) = self.room_kept(ask.oldest);
         let account = self.account(ask.session);
         let coming_in = coming(&self.central);
         let coming_extra = coming(&self.extra);
         coming_in + coming_extra > 0
             && sum(&[account.held() - account.coming(), reserve, extra]) <= account.budget
-            && sum(&[reserve, room]) <= free + coming_in
-            && (extra == 0
-                || sum(&[self.extra_held() - coming_extra, extra, extra_room]) <= self.extra_limit)
+            && reserve <= free + coming_in
+            && (extra == 0 || sum(&[self.extra_held() - coming_extra, extra]) <= self.extra_limit)
     }
 
     /// Whether any memory is out that comes back by itself, that of threads' caches included.
@@ -338,11 +308,6 @@ impl Ledger {
             }
         }
         self.held -= bytes;
-    }
-
-    fn room_kept(&self, oldest: bool) -> (u64, u64) {
-        let room = if oldest { 0 } else { self.room };
-        (room.min(self.reserve), room.saturating_sub(self.reserve))
     }
 }
 

@@ -25,7 +25,6 @@ fn ask(session: SessionId, sizes: &[u64]) -> Ask<'_> {
         session,
         sizes,
         wait: FOREVER,
-        oldest: false,
     }
 }
 

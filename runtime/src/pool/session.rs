@@ -33,9 +33,6 @@ pub struct Request<'a> {
     pub memory: Memory,
     /// How long to wait for what comes back by itself; `None` not to wait at all.
     pub wait: Option<Duration>,
-    /// Whether this is for the oldest undelivered batch of a stream, which may use the
-    /// [`Room`] kept for it and goes before those who wait.
-    pub oldest: bool,
 }
 
 /// What memory must be good for.
@@ -86,7 +83,6 @@ impl Session {
             sizes: &[len],
             memory: Memory::Any,
             wait: None,
-            oldest: false,
         };
         let mut leases = self.acquire(&request)?;
         Ok(leases.pop().expect("one lease for one size"))
@@ -103,7 +99,6 @@ impl Session {
             session: core.id,
             sizes: request.sizes,
             wait: request.wait,
-            oldest: request.oldest,
         };
         let exhausted = || core.pool.exhausted(request.sizes);
         let grants = match core.pool.central.try_acquire(&ask) {
@@ -140,27 +135,6 @@ impl Session {
             }
         }
         Ok(leases)
-    }
-
-    /// Keeps room for the oldest undelivered batch of a stream, so that it can always be finished
-    /// whatever the batches behind it hold.
-    ///
-    /// # Errors
-    /// [`Exhausted`] where the budget is smaller than all rooms together.
-    pub fn reserve_room(&self, bytes: u64) -> Result<Room, Exhausted> {
-        let core = &self.handle.core;
-        if core
-            .pool
-            .central
-            .with_ledger(|ledger| ledger.add_room(bytes))
-        {
-            Ok(Room {
-                pool: core.pool.clone(),
-                bytes,
-            })
-        } else {
-            Err(core.pool.exhausted(&[bytes]))
-        }
     }
 
     /// The pool.
@@ -206,21 +180,6 @@ impl Session {
             }
         }
         lease.with_tag(Tag { source, r#use: to }.bits())
-    }
-}
-
-/// Room kept for the oldest undelivered batch of a stream, as long as this lives.
-#[derive(Debug)]
-pub struct Room {
-    pool: Arc<Core>,
-    bytes: u64,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.pool
-            .central
-            .with_ledger(|ledger| ledger.remove_room(self.bytes));
     }
 }
 

@@ -24,7 +24,6 @@ fn request(sizes: &[u64]) -> Request<'_> {
         sizes,
         memory: Memory::Any,
         wait: None,
-        oldest: false,
     }
 }
 
@@ -195,19 +194,18 @@ fn exported_memory_is_not_waited_for() {
 }
 
 #[test]
-fn those_who_wait_are_served_in_order_and_the_oldest_batch_first() {
+fn those_who_wait_are_served_in_order() {
     let pool = pool(MIB, MIB);
     let session = pool.session("test", u64::MAX);
     let held = session.acquire(&request(&[MIB])).unwrap();
     let (sender, served) = mpsc::channel();
     thread::scope(|scope| {
-        for (turn, oldest) in [(1, false), (2, false), (0, true)] {
+        for turn in 0..3 {
             let (session, sender, pool) = (session.clone(), sender.clone(), pool.clone());
             let ahead = pool.status().waiting;
             scope.spawn(move || {
                 let request = Request {
                     wait: LONG,
-                    oldest,
                     ..request(&[MIB])
                 };
                 let lease = session.acquire(&request).unwrap();
@@ -226,26 +224,6 @@ fn those_who_wait_are_served_in_order_and_the_oldest_batch_first() {
     });
     assert_eq!(served.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
     assert_none_leaked(&pool);
-}
-
-#[test]
-fn room_is_kept_for_the_oldest_batch() {
-    let pool = pool(4 * MIB, 4 * MIB);
-    let session = pool.session("test", u64::MAX);
-    let room = session.reserve_room(MIB).unwrap();
-    let _others = session.acquire(&request(&[MIB, MIB, MIB])).unwrap();
-    assert!(session.acquire(&request(&[MIB])).is_err());
-    assert!(
-        session
-            .acquire(&Request {
-                oldest: true,
-                ..request(&[MIB])
-            })
-            .is_ok()
-    );
-    assert!(session.reserve_room(4 * MIB).is_err());
-    drop(room);
-    assert!(session.acquire(&request(&[MIB])).is_ok());
 }
 
 #[test]

@@ -345,7 +345,6 @@ impl World {
             sizes: &[bytes],
             memory: Memory::Any,
             wait: None,
-            oldest: false,
         };
         let memory = self
             .session
