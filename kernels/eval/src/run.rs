@@ -6,6 +6,8 @@ use crate::element;
 use crate::float_env::FloatEnv;
 use crate::frame::{Extent, Frame, MaskRegister, MaskView, Place, Registers, Step, VectorRegister};
 use crate::io::{self, Done, Failure, Inputs, Outputs, SLACK};
+use crate::isa::Isa;
+use crate::level::Routine;
 use crate::mask::WORD;
 use crate::plan::ScalarSource;
 use crate::{Executable, compact, mask};
@@ -139,15 +141,17 @@ fn run_tile(
     frame.keep = Place::AllRows;
     execute(&plan.first, frame);
 
-    let words = frame.tile_rows.div_ceil(WORD);
+    let mut listed = std::mem::take(&mut frame.registers.listed);
+    listed.clear();
     let view = frame.mask(plan.keep);
     let kept = match view {
         MaskView::None => 0,
         MaskView::All => frame.tile_rows,
-        MaskView::Some(keep) => keep[..words]
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum(),
+        MaskView::Some(keep) => executable.level.call(Count {
+            keep: &keep[..frame.tile_rows.div_ceil(WORD)],
+            few: frame.tile_rows / FEW,
+            listed: &mut listed,
+        }),
     };
     if let Some(out) = mask_out {
         let (at, rows) = (frame.first_row, frame.tile_rows);
@@ -159,21 +163,39 @@ fn run_tile(
             MaskView::Some(keep) => mask::append(out, at, rows, |index| keep[index]),
         }
     }
+    frame.registers.listed = listed;
     if kept == frame.tile_rows {
         execute(&plan.dense, frame);
     } else if kept > 0 {
-        frame.registers.listed.clear();
-        if kept * FEW <= frame.tile_rows
-            && let Place::Mask(keep) = plan.keep
-        {
-            let words = &frame.registers.masks[keep as usize].words[..words];
-            compact::list_rows(words, &mut frame.registers.listed);
-        }
         frame.rows = kept;
         frame.keep = plan.keep;
         execute(&plan.compacted, frame);
     }
     kept
+}
+
+/// Counts the rows that a mask keeps, and lists them where they are few.
+struct Count<'a> {
+    keep: &'a [u64],
+    few: usize,
+    listed: &'a mut Vec<u16>,
+}
+
+impl Routine for Count<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<I: Isa>(self) -> usize {
+        let kept = self
+            .keep
+            .iter()
+            .map(|word| word.count_ones() as usize)
+            .sum();
+        if kept > 0 && kept <= self.few {
+            compact::list_rows(self.keep, kept, self.listed);
+        }
+        kept
+    }
 }
 
 #[inline]
