@@ -80,7 +80,7 @@ impl fmt::Display for Failure {
             | Failure::File(message)
             | Failure::Resource(message) => f.write_str(message),
             Failure::Closed => f.write_str("the output was closed"),
-            Failure::Interrupted => f.write_str("interrupted; nothing was written"),
+            Failure::Interrupted => f.write_str("interrupted; no file was written"),
         }
     }
 }

@@ -54,14 +54,21 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 /// `-v` shows what the runtime decides, `-vv` each step; `UNLADE_LOG` takes a filter of its own.
 fn start_log(verbose: u8) {
     use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::fmt::format::FmtSpan;
     let level = match verbose {
         0 => "warn",
         1 => "unlade=info,unlade_runtime=info,warn",
-        _ => "unlade=debug,unlade_runtime=debug,info",
+        _ => "unlade=trace,unlade_runtime=trace,info",
+    };
+    // A step is a span of the runtime's: shown as it ends, with the time it took.
+    let steps = match verbose {
+        0 | 1 => FmtSpan::NONE,
+        _ => FmtSpan::CLOSE,
     };
     let filter = EnvFilter::try_from_env("UNLADE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_span_events(steps)
         .with_writer(std::io::stderr)
         .with_ansi(report::style::is_coloured())
         .init();

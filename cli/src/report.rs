@@ -7,7 +7,6 @@ pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod timeline;
 pub(crate) mod trace;
-pub(crate) mod zones;
 
 use std::io::Write;
 

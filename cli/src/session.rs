@@ -135,8 +135,8 @@ pub(crate) fn threads(resources: &ResourceArgs) -> Result<usize, Failure> {
 pub(crate) struct Recording {
     /// What ran when.
     pub(crate) trace: bool,
-    /// The CPU time of each batch.
-    pub(crate) host_cpu: bool,
+    /// What each batch was predicted to take, and the CPU time that it took.
+    pub(crate) costs: bool,
 }
 
 /// A runtime as the arguments want it.
@@ -145,7 +145,8 @@ pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<
     let mut builder = Runtime::builder()
         .threads(threads(resources)?)
         .trace(recording.trace)
-        .host_cpu(recording.host_cpu);
+        .predictions(recording.costs)
+        .host_cpu(recording.costs);
     if let Some(memory) = &resources.memory {
         builder = builder.memory_budget(config::bytes(memory)?);
     } else if let Some(memory) = machine_memory() {

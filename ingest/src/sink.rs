@@ -18,6 +18,8 @@ use crate::error::{IngestError, Place};
 use crate::format::Format;
 use crate::guard::guarded;
 
+/// How the writer of Arrow files begins to say that a column has a second dictionary.
+const REPLACED: &str = "Dictionary replacement detected";
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Where to write.
@@ -201,7 +203,16 @@ impl Writer {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match self {
             Writer::Parquet(writer) => Ok(writer.write(batch)?),
-            Writer::ArrowFile(writer) => Ok(writer.write(batch)?),
+            Writer::ArrowFile(writer) => match writer.write(batch) {
+                Err(ArrowError::InvalidArgumentError(words)) if words.starts_with(REPLACED) => {
+                    Err(Failure::Arrow(ArrowError::SchemaError(
+                        "a dictionary-encoded column whose batches have different dictionaries; \
+                         write .arrows or .parquet, or cast the column to its values"
+                            .to_owned(),
+                    )))
+                }
+                written => Ok(written?),
+            },
             Writer::ArrowStream(writer) => Ok(writer.write(batch)?),
             Writer::Csv(writer) => Ok(writer.write(batch)?),
         }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, Int32Array, ListArray, RecordBatch, StringArray};
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, StringArray,
+};
 use unlade_ingest::{Format, IngestError, Input, MappedFiles, Scan, ScanOptions, Sink, Target};
 
 fn batch(start: i32, rows: i32) -> RecordBatch {
@@ -313,6 +315,35 @@ fn csv_refuses_nested_columns_by_name() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("`list`"), "{error}");
+}
+
+#[test]
+fn an_arrow_file_refuses_a_second_dictionary_and_says_what_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = |words: [&str; 2]| {
+        let column: DictionaryArray<Int32Type> = words.into_iter().collect();
+        RecordBatch::try_from_iter([("word", Arc::new(column) as ArrayRef)]).unwrap()
+    };
+    let batches = [words(["a", "b"]), words(["c", "d"])];
+    let path = folder.path().join("two.arrow");
+    let target = Target::File(path.clone());
+    let mut sink = Sink::create(target, Format::ArrowFile, &batches[0].schema()).unwrap();
+    sink.write(&batches[0]).unwrap();
+    let message = sink.write(&batches[1]).unwrap_err().to_string();
+    assert!(
+        message.contains("different dictionaries; write .arrows"),
+        "{message}"
+    );
+    drop(sink);
+    assert!(!path.exists());
+    // A stream has a place for the second.
+    let path = write(
+        folder.path().join("two.arrows"),
+        Format::ArrowStream,
+        &batches,
+    );
+    let rows = read(&[path], &[0], ScanOptions::default());
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
 }
 
 #[test]

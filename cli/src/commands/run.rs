@@ -30,7 +30,7 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let traced = args.trace.is_some() || args.timeline.is_some();
     let recording = session::Recording {
         trace: traced,
-        host_cpu: args.receipts.is_some() || args.trace.is_some(),
+        costs: args.receipts.is_some() || args.trace.is_some(),
     };
     let runtime = session::runtime(&args.query.resources, recording)?;
     let plan = Plan::make(&args.query, &runtime)?;

@@ -45,6 +45,7 @@ fn receipts_add_up() {
         for receipt in receipts {
             assert_eq!(receipt["parts"][0]["device"], device);
             assert!(receipt["host_cpu_ns"].as_u64().unwrap() > 0);
+            assert!(receipt["predicted_ns"].as_u64().unwrap() > 0);
         }
     }
 }

@@ -322,7 +322,7 @@ fn nothing_is_overwritten_by_a_report() {
 }
 
 #[test]
-fn no_rows_still_have_a_header_and_times_in_utc_are_spelled_out() {
+fn no_rows_still_have_a_header_and_times_are_spelled_out_in_their_zone() {
     let place = Place::new();
     place.table("in.parquet", 0, 10);
     let csv = place
@@ -338,7 +338,25 @@ fn no_rows_still_have_a_header_and_times_in_utc_are_spelled_out() {
     let csv = place
         .run(&["run", "times.arrow", "--format", "csv"])
         .success();
-    assert!(csv.contains("1970-01-01T00:00:00"), "{csv}");
+    assert!(csv.contains("1970-01-01T00:00:00Z"), "{csv}");
+    for (zone, local) in [
+        ("Europe/Berlin", "1970-01-01T01:00:00+01:00"),
+        ("America/New_York", "1969-12-31T19:00:00-05:00"),
+    ] {
+        let times = TimestampMillisecondArray::from(vec![0]).with_timezone(zone);
+        let batch = RecordBatch::try_from_iter([("at", Arc::new(times) as _)]).unwrap();
+        let target = Target::File(place.path("zoned.arrow"));
+        let mut sink = Sink::create(target, Format::ArrowFile, &batch.schema()).unwrap();
+        sink.write(&batch).unwrap();
+        sink.finish().unwrap();
+        for arguments in [
+            &["run", "zoned.arrow"][..],
+            &["run", "zoned.arrow", "--format", "csv"],
+        ] {
+            let shown = place.run(arguments).success();
+            assert!(shown.contains(local), "{shown}");
+        }
+    }
     assert!(
         place
             .run(&["run", "times.arrow"])

@@ -10,7 +10,7 @@ use unlade_ingest::{Format, Input, Sink, Target};
 use crate::args::{FormatChoice, RunArgs};
 use crate::error::Failure;
 use crate::report::table::grouped;
-use crate::report::{self, style, zones};
+use crate::report::{self, style};
 use crate::session;
 
 /// Rows of a table on the terminal, unless `--limit` says otherwise.
@@ -66,13 +66,6 @@ impl Destination {
                 wanted: rows,
                 rows: 0,
             },
-            Destination::Sink {
-                target,
-                format: Format::Csv,
-            } => {
-                let schema = zones::schema_with_offsets(schema);
-                Out::Text(Box::new(Sink::create(target, Format::Csv, &schema)?))
-            }
             Destination::Sink { target, format } => {
                 Out::Sink(Box::new(Sink::create(target, format, schema)?))
             }
@@ -153,19 +146,12 @@ pub(super) enum Out {
         rows: u64,
     },
     Sink(Box<Sink>),
-    /// A format that spells times out.
-    Text(Box<Sink>),
 }
 
 impl Out {
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match self {
             Out::Sink(sink) => Ok(sink.write(batch)?),
-            Out::Text(sink) => {
-                let batch = zones::with_offsets(batch)
-                    .map_err(|error| Failure::usage(format!("cannot spell times out: {error}")))?;
-                Ok(sink.write(&batch)?)
-            }
             Out::Table {
                 batches,
                 wanted,
@@ -184,7 +170,7 @@ impl Out {
 
     pub(super) fn finish(self) -> Result<(), Failure> {
         match self {
-            Out::Sink(sink) | Out::Text(sink) => Ok(sink.finish()?),
+            Out::Sink(sink) => Ok(sink.finish()?),
             Out::Table {
                 schema,
                 batches,
@@ -196,11 +182,7 @@ impl Out {
                 } else {
                     batches
                 };
-                let table = batches
-                    .iter()
-                    .map(zones::with_offsets)
-                    .collect::<Result<Vec<_>, _>>()
-                    .and_then(|batches| arrow_cast::pretty::pretty_format_batches(&batches))
+                let table = arrow_cast::pretty::pretty_format_batches(&batches)
                     .map_err(|error| Failure::usage(format!("cannot show the rows: {error}")))?;
                 let table = table.to_string();
                 report::print(format!("{}\n", style::printable(&table)).as_bytes())?;
