@@ -1,7 +1,6 @@
 //! A query over files, compiled: what `run` runs and `explain` shows.
 
-use arrow_schema::SchemaRef;
-use unlade::{Error, Kernel, Runtime};
+use unlade::{Error, Kernel, Runtime, check};
 use unlade_ingest::{BatchReader, MappedFiles, Pruning, Scan};
 
 use crate::args::QueryArgs;
@@ -31,21 +30,19 @@ impl Plan {
         }
         let scan = Scan::open(&inputs, options)?;
         let mapped = scan.mapped_files();
-        let compile = |schema: &SchemaRef| {
-            runtime
-                .compile(&query, schema, &semantics)
-                .map_err(|error| match error {
-                    Error::Expr(error) => session::expression_error(args, &error),
-                    other => other.into(),
-                })
-        };
-        // Once over all columns, to learn which the query names; then over just these.
-        let over_all = compile(scan.schema())?;
-        let columns = over_all.checked().named_columns();
-        let pruning = Pruning::of(over_all.checked());
+        // Checked over all columns, to learn which the query names; compiled over just these.
+        let checked = check(&query, scan.schema(), &semantics)
+            .map_err(|error| session::expression_error(args, &error))?;
+        let columns = checked.named_columns();
+        let pruning = Pruning::of(&checked);
         let total = scan.rows();
         let reader = scan.into_reader(&columns, Some(&pruning))?;
-        let kernel = compile(&reader.schema())?;
+        let kernel = runtime
+            .compile(&query, &reader.schema(), &semantics)
+            .map_err(|error| match error {
+                Error::Expr(error) => session::expression_error(args, &error),
+                other => other.into(),
+            })?;
         Ok(Plan {
             kernel,
             reader,
