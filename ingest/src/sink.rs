@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
-use arrow_ipc::writer::{FileWriter, StreamWriter};
+use arrow_ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -187,7 +187,13 @@ impl Writer {
                 let writer = ArrowWriter::try_new(bytes, schema.clone().into(), Some(properties))?;
                 Writer::Parquet(Box::new(writer))
             }
-            Format::ArrowFile => Writer::ArrowFile(Box::new(FileWriter::try_new(bytes, schema)?)),
+            Format::ArrowFile => {
+                // A file has one dictionary for a column, to which later batches may add.
+                let options =
+                    IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
+                let writer = FileWriter::try_new_with_options(bytes, schema, options)?;
+                Writer::ArrowFile(Box::new(writer))
+            }
             Format::ArrowStream => {
                 Writer::ArrowStream(Box::new(StreamWriter::try_new(bytes, schema)?))
             }
@@ -205,11 +211,10 @@ impl Writer {
             Writer::Parquet(writer) => Ok(writer.write(batch)?),
             Writer::ArrowFile(writer) => match writer.write(batch) {
                 Err(ArrowError::InvalidArgumentError(words)) if words.starts_with(REPLACED) => {
-                    Err(Failure::Arrow(ArrowError::SchemaError(
+                    Err(Failure::Unwritable(
                         "a dictionary-encoded column whose batches have different dictionaries; \
-                         write .arrows or .parquet, or cast the column to its values"
-                            .to_owned(),
-                    )))
+                         write .arrows or .parquet",
+                    ))
                 }
                 written => Ok(written?),
             },
@@ -319,6 +324,8 @@ fn forget(path: &Path) {
 
 /// What a writer said, in its own words.
 enum Failure {
+    /// What the format cannot hold, in ours.
+    Unwritable(&'static str),
     Arrow(ArrowError),
     Parquet(ParquetError),
     Io(std::io::Error),
@@ -359,8 +366,9 @@ impl Failure {
         }
         let message = match self {
             Failure::Io(source) => return IngestError::io(place, "write", source),
-            Failure::Arrow(error) => error.to_string(),
-            Failure::Parquet(error) => error.to_string(),
+            Failure::Unwritable(what) => what.to_owned(),
+            Failure::Arrow(error) => format!("what was written: {error}"),
+            Failure::Parquet(error) => format!("what was written: {error}"),
         };
         IngestError::Unwritable {
             place: place.clone(),

@@ -320,11 +320,16 @@ fn csv_refuses_nested_columns_by_name() {
 #[test]
 fn an_arrow_file_refuses_a_second_dictionary_and_says_what_helps() {
     let folder = tempfile::tempdir().unwrap();
-    let words = |words: [&str; 2]| {
-        let column: DictionaryArray<Int32Type> = words.into_iter().collect();
+    let words = |words: &[&str]| {
+        let column: DictionaryArray<Int32Type> = words.iter().copied().collect();
         RecordBatch::try_from_iter([("word", Arc::new(column) as ArrayRef)]).unwrap()
     };
-    let batches = [words(["a", "b"]), words(["c", "d"])];
+    // One that only grows is no second one.
+    let grown = [words(&["a", "b"]), words(&["a", "b", "c"])];
+    let path = write(folder.path().join("grown.arrow"), Format::ArrowFile, &grown);
+    assert_eq!(read(&[path], &[0], ScanOptions::default()), grown);
+
+    let batches = [words(&["a", "b"]), words(&["c", "d"])];
     let path = folder.path().join("two.arrow");
     let target = Target::File(path.clone());
     let mut sink = Sink::create(target, Format::ArrowFile, &batches[0].schema()).unwrap();
