@@ -92,20 +92,15 @@ impl Binding {
     /// The validity of those batch columns of which the program reads nothing else, each in its
     /// place among the program's columns; empty where there is none.
     pub(crate) fn validities(&self, batch: &RecordBatch) -> Vec<Option<BooleanBuffer>> {
-        let columns = || self.lowered.columns.iter().enumerate();
-        let of = |(column, index): (usize, &usize)| {
+        let mut validities = Vec::new();
+        for (column, index) in self.lowered.columns.iter().enumerate() {
             let array = batch.column(*index);
-            self.lowered
-                .reads_validity(column, array.data_type())
-                .then(|| arrays::validity(array))
-        };
-        match columns().any(|(column, index)| {
-            let of = batch.column(*index).data_type();
-            self.lowered.reads_validity(column, of)
-        }) {
-            true => columns().map(of).collect(),
-            false => Vec::new(),
+            if self.lowered.reads_validity(column, array.data_type()) {
+                validities.resize(self.lowered.columns.len(), None);
+                validities[column] = Some(arrays::validity(array));
+            }
         }
+        validities
     }
 
     /// The batch columns that the program reads, where they lie. `validities` are those of

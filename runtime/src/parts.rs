@@ -81,7 +81,8 @@ pub(crate) struct ColumnArgument<'a> {
     pub(crate) resident: Option<ResidentColumn>,
 }
 
-/// Gathers a part's arguments. `validities` are those of [`Binding::validities`], `mask` is the keep mask of the part before.
+/// Gathers a part's arguments. `validities` are those of [`Binding::validities`], `mask` is the keep
+/// mask of the part before.
 pub(crate) fn arguments<'a>(
     part: &'a PlannedPart,
     binding: &'a Binding,

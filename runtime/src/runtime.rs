@@ -364,15 +364,15 @@ impl RuntimeBuilder {
     }
 
     /// Whether receipts tell the [CPU time](crate::Receipt::host_cpu) that batches took. Off unless
-    /// told otherwise: two system calls a batch cost about as much as a small batch does.
+    /// told otherwise: it takes two system calls a batch.
     pub fn host_cpu(mut self, measure: bool) -> Self {
         self.options.host_cpu = measure;
         self
     }
 
     /// Whether to predict what a batch takes even where there is no device to choose, so that
-    /// every receipt has a prediction beside the time taken. Off by default: it costs a small batch
-    /// about as much as running it.
+    /// every receipt has a prediction beside the time taken. Off unless told otherwise: it models
+    /// every device for each batch, under a lock that all kernels share.
     pub fn predictions(mut self, predictions: bool) -> Self {
         self.options.predictions = predictions;
         self
