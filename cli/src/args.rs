@@ -124,10 +124,11 @@ pub(crate) struct ResourceArgs {
     /// Threads [default: one per core]
     #[arg(long, value_name = "N", env = "UNLADE_THREADS")]
     pub(crate) threads: Option<usize>,
-    /// Memory for batches, such as 512MB or 2GiB [default: a quarter of the machine's]
+    /// Memory for batches, half for those read and half for results, such as 512MB or 2GiB
+    /// [default: a quarter of the machine's]
     #[arg(long, value_name = "SIZE", env = "UNLADE_MEMORY")]
     pub(crate) memory: Option<String>,
-    /// Rows of a batch [default: 65536]
+    /// Most rows of a batch; it has fewer where so many take too much memory [default: 65536]
     #[arg(long, value_name = "N", env = "UNLADE_BATCH_ROWS")]
     pub(crate) batch_rows: Option<usize>,
     /// Map input files and use them in place; trusts them not to shrink

@@ -92,6 +92,7 @@ impl From<IngestError> for Failure {
             IngestError::SchemaDiffers { .. } | IngestError::Unwritable { .. } => {
                 Failure::Usage(error.to_string())
             }
+            IngestError::OutOfMemory { .. } => Failure::Resource(error.to_string()),
             other => Failure::File(other.to_string()),
         }
     }
@@ -104,6 +105,9 @@ impl From<Error> for Failure {
             Error::Data(_) => Failure::Data(message),
             Error::Expr(_) | Error::Schema(_) => Failure::Usage(message),
             Error::Malformed { .. } => Failure::File(message),
+            Error::Exhausted(_) => Failure::Resource(format!(
+                "{message}; half of --memory is for results, the other half for what is read"
+            )),
             _ => Failure::Resource(message),
         }
     }

@@ -17,6 +17,14 @@ use crate::error::Failure;
 pub(crate) const DEFAULT_BATCH_ROWS: usize = 65_536;
 /// Most rows of a batch.
 const MAX_BATCH_ROWS: usize = 1 << 26;
+/// Memory for batches where the machine does not say how much it has.
+const DEFAULT_MEMORY: u64 = 4 << 30;
+/// Smaller batches cost more than they save.
+const MIN_BATCH_BYTES: u64 = 64 << 10;
+/// Larger batches gain nothing.
+const MAX_BATCH_BYTES: u64 = 256 << 20;
+/// Batches that a stream of the runtime computes on ahead of the one taken, per thread.
+const COMPUTED_AHEAD: usize = 2;
 /// Most threads.
 const MAX_THREADS: usize = 1024;
 
@@ -114,11 +122,28 @@ pub(crate) fn scan_options(resources: &ResourceArgs) -> Result<ScanOptions, Fail
             "--batch-rows is 1 to {MAX_BATCH_ROWS}"
         )));
     }
+    let threads = threads(resources)?;
     Ok(ScanOptions {
         batch_rows,
-        threads: threads(resources)?,
+        batch_bytes: batch_bytes(memory(resources)? / 2, threads),
+        threads,
         mmap: resources.mmap.unwrap_or(false),
     })
+}
+
+/// Memory for batches in bytes: half for those that are read, half for results.
+fn memory(resources: &ResourceArgs) -> Result<u64, Failure> {
+    match &resources.memory {
+        Some(memory) => config::bytes(memory),
+        None => Ok(machine_memory().map_or(DEFAULT_MEMORY, |memory| memory / 4)),
+    }
+}
+
+/// Bytes of a batch, so that all that are held at once fit: those that the scan holds, and those
+/// that the stream computes on. A decoder's buffers may be twice what they hold.
+fn batch_bytes(memory: u64, threads: usize) -> u64 {
+    let held = ScanOptions::batches_held(threads) + threads * COMPUTED_AHEAD;
+    (memory / 2 / held as u64).clamp(MIN_BATCH_BYTES, MAX_BATCH_BYTES)
 }
 
 /// The number of threads.
@@ -144,14 +169,10 @@ pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<
     let devices = unlade::discover();
     let mut builder = Runtime::builder()
         .threads(threads(resources)?)
+        .memory_budget((memory(resources)? / 2).max(1))
         .trace(recording.trace)
         .predictions(recording.costs)
         .host_cpu(recording.costs);
-    if let Some(memory) = &resources.memory {
-        builder = builder.memory_budget(config::bytes(memory)?);
-    } else if let Some(memory) = machine_memory() {
-        builder = builder.memory_budget(memory / 4);
-    }
     if resources.no_fallback.unwrap_or(false) {
         builder = builder.fallback(Fallback::Forbid);
     }

@@ -62,6 +62,16 @@ pub enum IngestError {
         /// What the decoder found.
         message: String,
     },
+    /// A part that can only be read as a whole finds no memory.
+    #[error("{place}: no memory for {bytes} bytes that have to be read at once, {what}")]
+    OutOfMemory {
+        /// The file.
+        place: Place,
+        /// Bytes that there is no memory for.
+        bytes: usize,
+        /// What it is: `a record batch`.
+        what: &'static str,
+    },
     /// Two inputs that do not have the same columns.
     #[error(
         "{place}: its schema differs from that of {first}: {difference}; \

@@ -17,6 +17,7 @@ use arrow_schema::SchemaRef;
 use crate::error::{IngestError, Place};
 use crate::ipc_lengths;
 use crate::mapped::MappedInput;
+use crate::room::check_room;
 
 const FORMAT: &str = "Arrow IPC file";
 /// The footer's length and the closing magic.
@@ -96,6 +97,14 @@ impl IpcFile {
         self.batches.len()
     }
 
+    /// Bytes that reading a batch takes, besides what it is decompressed to; none of a mapped file.
+    pub(crate) fn bytes_read(&self, index: usize) -> u64 {
+        match &self.bytes {
+            IpcBytes::Read(_) => u64::try_from(self.batches[index].bodyLength()).unwrap_or(0),
+            IpcBytes::Mapped(..) => 0,
+        }
+    }
+
     /// The file, if it is mapped.
     pub(crate) fn mapped(&self) -> Option<&MappedInput> {
         match &self.bytes {
@@ -170,6 +179,7 @@ impl IpcBytes {
         let bytes = usize::try_from(length).expect("a part of a file fits the address space");
         match self {
             IpcBytes::Read(file) => {
+                check_room(place, bytes)?;
                 let mut section = MutableBuffer::from_len_zeroed(bytes);
                 file.read_exact_at(&mut section, start).map_err(failed)?;
                 Ok(section.into())

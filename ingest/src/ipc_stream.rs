@@ -15,6 +15,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use crate::error::{IngestError, Place};
 use crate::ipc_lengths;
+use crate::room::check_room;
 
 const FORMAT: &str = "Arrow IPC stream";
 /// Stands before a message's length in streams written since 2019.
@@ -153,6 +154,7 @@ fn read_part(reader: &mut impl Read, length: i64, place: &Place) -> Result<Buffe
         if filled == length {
             return Ok(bytes.into());
         }
+        check_room(place, filled + filled.min(length - filled))?;
         bytes.resize(filled + filled.min(length - filled), 0);
     }
 }

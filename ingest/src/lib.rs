@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod fit;
 mod format;
 mod guard;
 mod ipc_file;
@@ -46,6 +47,8 @@ mod ipc_stream;
 mod mapped;
 mod parallel;
 mod prune;
+mod room;
+mod row_group;
 mod scan;
 mod sink;
 mod source;

@@ -3,7 +3,8 @@
 //! Each unit (a row group, say) is decoded by one thread into a short queue of its own; the
 //! consumer empties the queues in the order of the units. A thread that runs ahead blocks on its
 //! full queue, which bounds the memory: at most `threads` units are open, each with
-//! [`QUEUED_BATCHES`] batches waiting.
+//! [`QUEUED_BATCHES`] batches waiting. Record batches of Arrow files are units that cannot be cut
+//! before they are read; where these are large, fewer are read side by side.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use arrow_schema::SchemaRef;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use crate::error::{IngestError, Place};
+use crate::fit::BatchLimits;
 use crate::scan::{ScanOptions, ScanStats};
 use crate::source::{Unit, UnitBatches};
 
@@ -26,9 +28,9 @@ type Item = Result<RecordBatch, IngestError>;
 pub struct BatchReader {
     schema: SchemaRef,
     stats: ScanStats,
-    batch_rows: usize,
-    /// What is left of a batch that was larger than asked for.
-    rest: Option<RecordBatch>,
+    limits: BatchLimits,
+    /// What is left of a batch that was larger than asked for, and the rows to cut from it.
+    rest: Option<(RecordBatch, usize)>,
     /// Where the next batch begins.
     next: Option<Location>,
     units: Units,
@@ -50,7 +52,7 @@ enum Units {
         waiting: VecDeque<Unit>,
         open: Option<(Unit, UnitBatches)>,
         columns: Vec<usize>,
-        rows: usize,
+        limits: BatchLimits,
     },
     /// Decoded by threads.
     Threads {
@@ -72,21 +74,25 @@ impl BatchReader {
         stats: ScanStats,
     ) -> Self {
         let threads = options.threads.min(units.len());
-        let batch_rows = options.batch_rows.max(1);
+        let limits = options.limits();
+        let budget = options
+            .batch_bytes
+            .saturating_mul(batches_held(threads) as u64);
+        let threads = affordable(&units, threads, budget);
         let units = if threads <= 1 {
             Units::Inline {
                 waiting: units.into(),
                 open: None,
                 columns: columns.to_vec(),
-                rows: batch_rows,
+                limits,
             }
         } else {
-            spawn(units, columns, batch_rows, threads)
+            spawn(units, columns, limits, threads)
         };
         BatchReader {
             schema,
             stats,
-            batch_rows,
+            limits,
             rest: None,
             next: None,
             units,
@@ -128,7 +134,7 @@ impl BatchReader {
                 waiting,
                 open,
                 columns,
-                rows,
+                limits,
             } => loop {
                 if let Some((unit, batches)) = open {
                     if let Some(item) = unit.guarded(|| batches.next().transpose()).transpose() {
@@ -138,7 +144,7 @@ impl BatchReader {
                 }
                 let unit = waiting.pop_front()?;
                 *next = Some(unit.location(next.as_ref()));
-                match unit.guarded(|| unit.open(columns, *rows)) {
+                match unit.guarded(|| unit.open(columns, *limits)) {
                     Ok(batches) => *open = Some((unit, batches)),
                     Err(error) => return Some(Err(error)),
                 }
@@ -158,7 +164,26 @@ impl BatchReader {
     }
 }
 
-fn spawn(units: Vec<Unit>, columns: &[usize], batch_rows: usize, threads: usize) -> Units {
+/// Most batches that a reader with so many threads holds at once: in each thread's hands, in each
+/// queue that a consumer was told of or holds, and in the consumer's hands.
+pub(crate) fn batches_held(threads: usize) -> usize {
+    match threads {
+        0 | 1 => 1,
+        _ => threads + (threads + 1) * QUEUED_BATCHES + 1,
+    }
+}
+
+/// How many threads can read the largest of these units side by side, each with its successor
+/// waiting: one in any case.
+fn affordable(units: &[Unit], threads: usize, budget: u64) -> usize {
+    let largest = units.iter().map(Unit::indivisible_bytes).max().unwrap_or(0);
+    let at_once = budget / largest.max(1) / 2;
+    usize::try_from(at_once)
+        .unwrap_or(usize::MAX)
+        .clamp(1, threads.max(1))
+}
+
+fn spawn(units: Vec<Unit>, columns: &[usize], limits: BatchLimits, threads: usize) -> Units {
     // The dispatcher hands each unit's queue to the consumer and the unit to a worker, in one
     // order; both channels are as long as the number of workers, so no unit is opened early.
     let (to_consumer, queues) = bounded::<(Unit, Receiver<Item>)>(threads);
@@ -178,7 +203,7 @@ fn spawn(units: Vec<Unit>, columns: &[usize], batch_rows: usize, threads: usize)
         let (jobs, columns) = (jobs.clone(), Arc::clone(&columns));
         workers.push(std::thread::spawn(move || {
             for (unit, queue) in jobs {
-                decode(&unit, &columns, batch_rows, &queue);
+                decode(&unit, &columns, limits, &queue);
             }
         }));
     }
@@ -190,9 +215,9 @@ fn spawn(units: Vec<Unit>, columns: &[usize], batch_rows: usize, threads: usize)
 }
 
 /// Sends until the unit ends, fails, or nobody listens any more.
-fn decode(unit: &Unit, columns: &[usize], batch_rows: usize, queue: &Sender<Item>) {
+fn decode(unit: &Unit, columns: &[usize], limits: BatchLimits, queue: &Sender<Item>) {
     // Nobody listening is no error: the consumer has stopped.
-    let mut batches = match unit.guarded(|| unit.open(columns, batch_rows)) {
+    let mut batches = match unit.guarded(|| unit.open(columns, limits)) {
         Ok(batches) => batches,
         Err(error) => return drop(queue.send(Err(error))),
     };
@@ -215,11 +240,11 @@ impl Iterator for BatchReader {
 impl BatchReader {
     fn next_sliced(&mut self) -> Option<Item> {
         loop {
-            if let Some(rest) = self.rest.take() {
-                if rest.num_rows() > self.batch_rows {
-                    let left = rest.num_rows() - self.batch_rows;
-                    self.rest = Some(rest.slice(self.batch_rows, left));
-                    return Some(Ok(rest.slice(0, self.batch_rows)));
+            if let Some((rest, rows)) = self.rest.take() {
+                if rest.num_rows() > rows {
+                    let left = rest.num_rows() - rows;
+                    self.rest = Some((rest.slice(rows, left), rows));
+                    return Some(Ok(rest.slice(0, rows)));
                 }
                 return Some(Ok(rest));
             }
@@ -228,7 +253,10 @@ impl BatchReader {
             }
             match self.next_whole()? {
                 Ok(batch) if batch.num_rows() == 0 => {}
-                Ok(batch) => self.rest = Some(batch),
+                Ok(batch) => {
+                    let rows = self.limits.rows_sliced(&batch);
+                    self.rest = Some((batch, rows));
+                }
                 Err(error) => {
                     self.failed = true;
                     return Some(Err(error));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow_schema::{Schema, SchemaRef};
 
 use crate::error::IngestError;
+use crate::fit::BatchLimits;
 use crate::mapped::MappedFiles;
-use crate::parallel::BatchReader;
+use crate::parallel::{self, BatchReader};
 use crate::prune::Pruning;
 use crate::source::Source;
 
@@ -26,6 +27,11 @@ pub struct ScanOptions {
     /// Most rows of a batch. Parquet is decoded in batches of this size; larger Arrow batches are
     /// sliced, smaller ones stay.
     pub batch_rows: usize,
+    /// Bytes of a batch, about. Parquet is decoded in batches of fewer rows where rows take more,
+    /// by what the file says of them and what is seen of those before; a batch may be twice as
+    /// large, and larger where rows suddenly are. Larger Arrow batches are sliced, but each is read
+    /// as a whole.
+    pub batch_bytes: u64,
     /// Threads that decode. One decodes on the thread that asks for batches.
     pub threads: usize,
     /// Whether files are mapped rather than read: uncompressed Arrow files are then used in place.
@@ -55,8 +61,24 @@ impl Default for ScanOptions {
     fn default() -> Self {
         ScanOptions {
             batch_rows: 65_536,
+            batch_bytes: 256 << 20,
             threads: 1,
             mmap: false,
+        }
+    }
+}
+
+impl ScanOptions {
+    /// Most batches that a scan with so many threads holds at once, decoded and not yet taken or
+    /// about to be.
+    pub fn batches_held(threads: usize) -> usize {
+        parallel::batches_held(threads)
+    }
+
+    pub(crate) fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            rows: self.batch_rows.max(1),
+            bytes: self.batch_bytes.max(1),
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::guard::guarded;
 
 /// How the writer of Arrow files begins to say that a column has a second dictionary.
 const REPLACED: &str = "Dictionary replacement detected";
+/// Bytes of a Parquet row group, encoded; it is kept in memory until it is whole.
+const ROW_GROUP_BYTES: usize = 128 << 20;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Where to write.
@@ -183,6 +185,7 @@ impl Writer {
             Format::Parquet => {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
                     .build();
                 let writer = ArrowWriter::try_new(bytes, schema.clone().into(), Some(properties))?;
                 Writer::Parquet(Box::new(writer))

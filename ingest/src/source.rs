@@ -7,13 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
 use crate::error::{IngestError, Place};
+use crate::fit::BatchLimits;
 use crate::format::Format;
 use crate::guard::guarded;
 use crate::ipc_file::{IpcDecoder, IpcFile};
@@ -21,6 +19,7 @@ use crate::ipc_stream::IpcStream;
 use crate::mapped::MappedInput;
 use crate::parallel::Location;
 use crate::prune::Pruning;
+use crate::row_group::{Pages, RowGroup};
 use crate::scan::Input;
 
 const READ_BUFFER_BYTES: usize = 1 << 20;
@@ -48,7 +47,6 @@ enum Content {
 
 /// Where Parquet pages are read from.
 enum ParquetBytes {
-    /// Reopened by each unit through its descriptor, since a cloned descriptor shares its position.
     File(File),
     Mapped(MappedInput),
 }
@@ -307,25 +305,44 @@ impl Unit {
         }
     }
 
+    /// Bytes that decoding the unit takes at once, where no cut makes them fewer: those of a record
+    /// batch that is read as a whole.
+    pub(crate) fn indivisible_bytes(&self) -> u64 {
+        match (&self.source.content, &self.part) {
+            (Content::IpcFile(file), Part::IpcBatch(_, index)) => file.bytes_read(*index),
+            _ => 0,
+        }
+    }
+
     /// Decodes the unit's batches of the named columns, which ascend.
     pub(crate) fn open(
         &self,
         columns: &[usize],
-        batch_rows: usize,
+        limits: BatchLimits,
     ) -> Result<UnitBatches, IngestError> {
         let place = self.source.place.clone();
         match (&self.source.content, &self.part) {
-            (Content::Parquet { bytes, metadata }, Part::RowGroup(group)) => match bytes {
-                ParquetBytes::File(file) => {
-                    let file = reopened(file).map_err(|e| IngestError::io(&place, "open", e))?;
-                    row_group(place, file, metadata.clone(), *group, columns, batch_rows)
-                }
-                ParquetBytes::Mapped(mapped) => {
-                    mapped.check()?;
-                    let bytes: Bytes = mapped.bytes();
-                    row_group(place, bytes, metadata.clone(), *group, columns, batch_rows)
-                }
-            },
+            (Content::Parquet { bytes, metadata }, Part::RowGroup(index)) => {
+                let pages = match bytes {
+                    ParquetBytes::File(file) => Pages::File(
+                        file.try_clone()
+                            .map_err(|e| IngestError::io(&place, "open", e))?,
+                    ),
+                    ParquetBytes::Mapped(mapped) => {
+                        mapped.check()?;
+                        Pages::Mapped(mapped.bytes())
+                    }
+                };
+                let roots = columns.iter().copied();
+                let group = RowGroup {
+                    place,
+                    pages,
+                    metadata: metadata.clone(),
+                    index: *index,
+                    mask: ProjectionMask::roots(metadata.parquet_schema(), roots),
+                };
+                Ok(group.batches(limits))
+            }
             (Content::IpcFile(file), Part::IpcBatch(decoder, index)) => {
                 let (file, decoder, index) = (Arc::clone(file), Arc::clone(decoder), *index);
                 let batch = move || file.batch(&decoder, index).transpose();
@@ -341,32 +358,6 @@ impl Unit {
             (content, part) => unreachable!("{content:?} has no unit {part:?}"),
         }
     }
-}
-
-fn row_group<R: parquet::file::reader::ChunkReader + 'static>(
-    place: Place,
-    reader: R,
-    metadata: ArrowReaderMetadata,
-    group: usize,
-    columns: &[usize],
-    batch_rows: usize,
-) -> Result<UnitBatches, IngestError> {
-    let mask = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
-    let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(reader, metadata)
-        .with_projection(mask)
-        .with_row_groups(vec![group])
-        .with_batch_size(batch_rows)
-        .build()
-        .map_err(|e| IngestError::parquet(&place, "read", e))?;
-    Ok(Box::new(batches.map(move |batch| {
-        batch.map_err(|e| IngestError::arrow(&place, "Parquet", "read", e))
-    })))
-}
-
-/// The same file with a position of its own.
-fn reopened(file: &File) -> std::io::Result<File> {
-    use std::os::fd::AsRawFd;
-    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn unknown_format(place: Place, head: &[u8]) -> IngestError {

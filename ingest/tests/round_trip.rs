@@ -7,6 +7,8 @@ use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, StringArray,
 };
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use unlade_ingest::{Format, IngestError, Input, MappedFiles, Scan, ScanOptions, Sink, Target};
 
 fn batch(start: i32, rows: i32) -> RecordBatch {
@@ -72,6 +74,7 @@ fn every_format_and_thread_count_keeps_order() {
                     batch_rows: 300,
                     threads,
                     mmap,
+                    ..ScanOptions::default()
                 };
                 let read = read(&[path.clone(), path.clone()], &[0, 2], options);
                 assert!(
@@ -168,7 +171,7 @@ fn batches_know_their_file_and_row() {
         let options = ScanOptions {
             batch_rows: 300,
             threads,
-            mmap: false,
+            ..ScanOptions::default()
         };
         let inputs = [Input::File(parquet.clone()), Input::File(arrow.clone())];
         let scan = Scan::open(&inputs, options).unwrap();
@@ -268,6 +271,7 @@ fn flipped_bytes_never_panic() {
                     mmap,
                     threads,
                     batch_rows: 50,
+                    ..ScanOptions::default()
                 };
                 // Either an error or batches: damage to a value cannot be seen.
                 let _ = Scan::open(&[Input::File(path.clone())], options)
@@ -363,4 +367,72 @@ fn unknown_bytes_are_refused() {
         error.contains("text.csv") && error.contains("a,b\\n"),
         "{error}"
     );
+}
+
+/// Texts of so many bytes, the first half of the rows short ones; all are one of three.
+fn texts(rows: usize, bytes: usize) -> RecordBatch {
+    let text = |row: usize| match row * 2 / rows {
+        0 => "short".to_owned(),
+        _ => ["a", "b", "c"][row % 3].repeat(bytes),
+    };
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(text)));
+    let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(0..rows as i32));
+    RecordBatch::try_from_iter([("number", numbers), ("text", texts)]).unwrap()
+}
+
+#[test]
+fn a_batch_takes_no_more_bytes_than_it_may() {
+    const BATCH_BYTES: u64 = 100_000;
+    let folder = tempfile::tempdir().unwrap();
+    let whole = texts(4000, 5000);
+    let noted = write(
+        folder.path().join("noted.parquet"),
+        Format::Parquet,
+        std::slice::from_ref(&whole),
+    );
+    // As writers do that note nothing of how long texts are that are stored once.
+    let bare = folder.path().join("bare.parquet");
+    let properties = WriterProperties::builder()
+        .set_statistics_enabled(EnabledStatistics::None)
+        .build();
+    let file = std::fs::File::create(&bare).unwrap();
+    let mut writer = ArrowWriter::try_new(file, whole.schema(), Some(properties)).unwrap();
+    writer.write(&whole).unwrap();
+    let written = writer.close().unwrap();
+    let column = written.row_group(0).column(1);
+    assert!(column.unencoded_byte_array_data_bytes().is_none());
+    assert!(column.uncompressed_size() < 200_000, "stored once");
+    let arrow = write(
+        folder.path().join("whole.arrow"),
+        Format::ArrowFile,
+        std::slice::from_ref(&whole),
+    );
+    for path in [noted, bare, arrow] {
+        for (threads, mmap) in [(1, false), (1, true), (3, false)] {
+            let options = ScanOptions {
+                batch_bytes: BATCH_BYTES,
+                threads,
+                mmap,
+                ..ScanOptions::default()
+            };
+            let read = read(std::slice::from_ref(&path), &[0, 1], options);
+            // One batch may show that rows have become larger.
+            let longest = read
+                .iter()
+                .map(|batch| {
+                    let texts = batch.column(1).as_any().downcast_ref::<StringArray>();
+                    texts.unwrap().iter().flatten().map(str::len).sum()
+                })
+                .filter(|bytes: &usize| *bytes as u64 > 2 * BATCH_BYTES)
+                .count();
+            assert!(
+                longest <= 1,
+                "{path:?}: {longest} batches of {}",
+                read.len()
+            );
+            assert!(read.len() > 50, "{path:?}: {} batches", read.len());
+            let joined = arrow_select::concat::concat_batches(&whole.schema(), &read).unwrap();
+            assert_eq!(joined, whole, "{path:?}");
+        }
+    }
 }

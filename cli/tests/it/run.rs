@@ -126,6 +126,38 @@ fn standard_input_and_output() {
 }
 
 #[test]
+fn the_memory_given_bounds_what_is_read_at_once() {
+    let place = Place::new();
+    let texts = arrow_array::StringArray::from_iter_values((0..500).map(|_| "x".repeat(20_000)));
+    let batch = RecordBatch::try_from_iter([("text", Arc::new(texts) as _)]).unwrap();
+    for (name, format) in [
+        ("in.parquet", Format::Parquet),
+        ("in.arrow", Format::ArrowFile),
+    ] {
+        let target = Target::File(place.path(name));
+        let mut sink = Sink::create(target, format, &batch.schema()).unwrap();
+        sink.write(&batch).unwrap();
+        sink.finish().unwrap();
+        let largest = |more: &[&str]| {
+            let words = ["run", name, "-o", "out.arrows", "--receipts", "r.json"];
+            place.run(&[&words[..], more].concat()).success();
+            let text = std::fs::read_to_string(place.path("r.json")).unwrap();
+            let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let receipts = document["receipts"].as_array().unwrap();
+            let sizes = receipts
+                .iter()
+                .map(|receipt| receipt["bytes_in"].as_u64().unwrap());
+            sizes.max().unwrap()
+        };
+        assert!(largest(&[]) > 10_000_000, "{name}: one batch");
+        let bounded = largest(&["--memory", "1MB"]);
+        assert!(bounded < 200_000, "{name}: a batch of {bounded} bytes");
+        let read = place.read("out.arrows");
+        assert_eq!(read.iter().map(RecordBatch::num_rows).sum::<usize>(), 500);
+    }
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly() {
     let place = Place::new();
     place.table("in.parquet", 0, 300_000);

@@ -22,6 +22,7 @@ fn ways() -> impl Iterator<Item = ScanOptions> {
         batch_rows: if threads == 1 { 65_536 } else { 7 },
         threads,
         mmap,
+        ..ScanOptions::default()
     })
 }
 
