@@ -30,7 +30,7 @@
 //! - [`MappedFiles`]: whether mapped inputs stayed what they were
 //! - [`BatchReader`]: the batches, each with its [`Location`]
 //! - [`Pruning`]: which row groups a predicate rules out
-//! - [`Sink`], [`Target`], [`abandon_unfinished`]: what is written
+//! - [`Sink`], [`Target`], [`WholeFile`], [`abandon_unfinished`]: what is written
 //! - [`Format`]: formats and how they are recognised
 //! - [`IngestError`], [`Place`]: every error names its file
 //! - [`is_decoding`]: for panic hooks, since decoders that panic on damage are caught
@@ -52,6 +52,7 @@ mod row_group;
 mod scan;
 mod sink;
 mod source;
+mod whole_file;
 
 pub use error::{IngestError, Place};
 pub use format::Format;
@@ -60,4 +61,5 @@ pub use mapped::MappedFiles;
 pub use parallel::{BatchReader, Location};
 pub use prune::Pruning;
 pub use scan::{Input, Scan, ScanOptions, ScanStats};
-pub use sink::{Sink, Target, abandon_unfinished};
+pub use sink::{Sink, Target};
+pub use whole_file::{WholeFile, abandon_unfinished};

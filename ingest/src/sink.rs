@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
@@ -12,11 +12,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use tempfile::NamedTempFile;
 
 use crate::error::{IngestError, Place};
 use crate::format::Format;
 use crate::guard::guarded;
+use crate::whole_file::WholeFile;
 
 /// How the writer of Arrow files begins to say that a column has a second dictionary.
 const REPLACED: &str = "Dictionary replacement detected";
@@ -35,14 +35,14 @@ pub enum Target {
 
 /// Writes batches of one schema.
 ///
-/// A file is written beside its final name and takes the name in [`Sink::finish`]; a sink that is
-/// dropped before leaves nothing behind.
+/// A file takes its name in [`Sink::finish`]; a sink that is dropped before leaves nothing behind.
+/// See [`WholeFile`].
 pub struct Sink {
     place: Place,
     format: Format,
     writer: Writer,
     refusal: Refusal,
-    destination: Option<Unfinished>,
+    destination: Option<WholeFile>,
     rows: u64,
 }
 
@@ -63,13 +63,6 @@ struct Watched {
 }
 
 type Refusal = Arc<Mutex<Option<std::io::Error>>>;
-
-/// A file that does not have its name yet.
-struct Unfinished {
-    /// Taken when it gets its name.
-    file: Option<NamedTempFile>,
-    path: PathBuf,
-}
 
 impl Sink {
     /// Begins to write.
@@ -95,11 +88,9 @@ impl Sink {
                 )
             }
             Target::File(path) => {
-                let unfinished =
-                    Unfinished::beside(path).map_err(|e| IngestError::io(&place, "create", e))?;
-                let handle = unfinished.handle();
-                let handle = handle.map_err(|e| IngestError::io(&place, "create", e))?;
-                (Box::new(handle), Some(unfinished))
+                let created = WholeFile::create(&path).and_then(|file| Ok((file.handle()?, file)));
+                let (handle, file) = created.map_err(|e| IngestError::io(&place, "create", e))?;
+                (Box::new(handle), Some(file))
             }
         };
         let refusal = Refusal::default();
@@ -154,6 +145,14 @@ impl Sink {
         self.rows
     }
 
+    /// Whether a process that is killed before [`Sink::finish`] leaves a file behind; see
+    /// [`WholeFile`].
+    pub fn may_be_left(&self) -> bool {
+        self.destination
+            .as_ref()
+            .is_some_and(WholeFile::may_be_left)
+    }
+
     /// Writes what closes the format and gives the file its name.
     ///
     /// # Errors
@@ -171,7 +170,7 @@ impl Sink {
             .finish()
             .map_err(|failure| failure.into_error(&place, format, &refusal))?;
         match destination {
-            Some(unfinished) => unfinished
+            Some(file) => file
                 .keep()
                 .map_err(|e| IngestError::io(&place, "put in place", e)),
             None => Ok(()),
@@ -261,68 +260,6 @@ impl Watched {
         }
         result
     }
-}
-
-impl Unfinished {
-    fn handle(&self) -> std::io::Result<File> {
-        let file = self.file.as_ref().expect("it does not have its name yet");
-        file.as_file().try_clone()
-    }
-
-    fn beside(path: PathBuf) -> std::io::Result<Self> {
-        use std::os::unix::fs::PermissionsExt;
-        // A symbolic link keeps pointing where it points: the file it names is replaced.
-        let path = std::fs::canonicalize(&path).unwrap_or(path);
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mode = std::fs::metadata(&path).map_or(0o666, |metadata| metadata.permissions().mode());
-        let file = tempfile::Builder::new()
-            .prefix(".unlade-")
-            .permissions(std::fs::Permissions::from_mode(mode))
-            .tempfile_in(folder)?;
-        unfinished().push(file.path().to_owned());
-        Ok(Unfinished {
-            file: Some(file),
-            path,
-        })
-    }
-
-    fn keep(mut self) -> std::io::Result<()> {
-        let file = self.file.take().expect("it is kept once");
-        let temporary = file.path().to_owned();
-        file.as_file().sync_all()?;
-        let kept = file.persist(&self.path);
-        forget(&temporary);
-        kept.map(drop).map_err(|failed| failed.error)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(file) = self.file.take() {
-            forget(file.path());
-        }
-    }
-}
-
-/// Removes the files of this process that do not have their names yet. For a process that is about
-/// to end without unwinding, as one does that is told to by a signal.
-pub fn abandon_unfinished() {
-    for path in unfinished().drain(..) {
-        // What is gone already needs no removing.
-        let _ = std::fs::remove_file(path);
-    }
-}
-
-fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
-    static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn forget(path: &Path) {
-    unfinished().retain(|other| other != path);
 }
 
 /// What a writer said, in its own words.

@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use serde::Serialize;
+use unlade_ingest::WholeFile;
 
 use crate::error::Failure;
 
@@ -14,7 +15,7 @@ pub(crate) fn write(path: &Path, document: &impl Serialize) -> Result<(), Failur
     })
 }
 
-/// Writes a file beside its name and gives it the name when it is whole.
+/// Writes a file that gets its name when it is whole.
 pub(crate) fn whole(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
@@ -26,21 +27,12 @@ pub(crate) fn whole(
             fill(&mut out)?;
             return out.flush();
         }
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        use std::os::unix::fs::PermissionsExt;
-        let file = tempfile::Builder::new()
-            .prefix(".unlade-")
-            .permissions(std::fs::Permissions::from_mode(0o666))
-            .tempfile_in(folder)?;
-        let mut out = BufWriter::new(file);
+        let mut out = BufWriter::new(WholeFile::create(path)?);
         fill(&mut out)?;
         let file = out
             .into_inner()
             .map_err(std::io::IntoInnerError::into_error)?;
-        file.persist(path).map(drop).map_err(|failed| failed.error)
+        file.keep()
     };
     attempt().map_err(|error| Failure::file(format!("{}: cannot write: {error}", path.display())))
 }

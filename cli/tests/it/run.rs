@@ -1,6 +1,6 @@
 //! `unlade run`: what goes in comes out filtered and projected, and nothing is half-written.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -496,6 +496,38 @@ fn settings_come_from_flag_variable_and_file_in_this_order() {
         .failure(2, &["unlade.toml", "explode", "trap, wrap"]);
     std::fs::write(place.path("unlade.toml"), "overfow = \"wrap\"\n").unwrap();
     place.run(&query).failure(2, &["unlade.toml", "overfow"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn even_a_killed_process_leaves_no_file() {
+    let place = Place::new();
+    let bytes = std::fs::read(place.table("in.arrows", 0, 1000)).unwrap();
+    let words = ["run", "-", "-o", "out.csv", "--receipts", "r.json"];
+    let mut child = place
+        .command(&words)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // The stream has no end: the command has begun its output and waits for more.
+    input.write_all(&bytes[..bytes.len() - 8]).unwrap();
+    input.flush().unwrap();
+    let writes_to = |child: u32| {
+        let handles = std::fs::read_dir(format!("/proc/{child}/fd")).unwrap();
+        handles
+            .filter_map(|handle| std::fs::read_link(handle.ok()?.path()).ok())
+            .any(|path| path.starts_with(place.path("")))
+    };
+    while !writes_to(child.id()) {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(place.files(), ["in.arrows"]);
+    drop(input);
 }
 
 #[cfg(target_os = "linux")]

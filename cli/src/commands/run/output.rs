@@ -67,7 +67,14 @@ impl Destination {
                 rows: 0,
             },
             Destination::Sink { target, format } => {
-                Out::Sink(Box::new(Sink::create(target, format, schema)?))
+                let sink = Sink::create(target, format, schema)?;
+                if sink.may_be_left() {
+                    tracing::info!(
+                        "the output's file system knows no files without names: \
+                         if this process is killed, a file .unlade-* stays in the folder"
+                    );
+                }
+                Out::Sink(Box::new(sink))
             }
         })
     }
