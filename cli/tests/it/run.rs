@@ -284,6 +284,11 @@ fn wrong_queries_point_at_the_place() {
     refused("--where", "n >", &["--where", "n >"]);
     refused("--where", "n", &["Boolean"]);
     refused("--select", "n, n + \"Name\"", &["--select", "^", "Utf8"]);
+    refused(
+        "--select",
+        "n square",
+        &["n square", "^", "comma", "`AS square`"],
+    );
     refused("--where", &"(".repeat(100_000), &["--where"]);
     refused(
         "--where",

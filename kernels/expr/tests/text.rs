@@ -110,7 +110,7 @@ fn text_means_what_the_builder_means() {
 #[test]
 fn lists_have_names_and_a_star() {
     assert_eq!(
-        parse_select_list("*, a, a + b AS s, b AS \"The B\", a t").unwrap(),
+        parse_select_list("*, a, a + b AS s, b AS \"The B\", a as t").unwrap(),
         [
             all(),
             col("a"),
@@ -119,8 +119,30 @@ fn lists_have_names_and_a_star() {
             col("a").alias("t"),
         ]
     );
-    for text in ["", "a,", ", a", "a AS", "a AS 1", "a AS and", "a b c"] {
+    for text in ["", "a,", ", a", "a AS", "a AS 1", "a AS and", "a AS b c"] {
         assert!(parse_select_list(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_forgotten_comma_is_no_name() {
+    for (text, found) in [
+        ("d e", "e"),
+        ("1a", "a"),
+        ("a, b c, d", "c"),
+        ("a + 1 \"The B\"", "\"The B\""),
+    ] {
+        let error = parse_select_list(text).unwrap_err();
+        let span = error.span().unwrap();
+        assert_eq!(&text[span.start as usize..span.end as usize], found);
+        let said = error.render(text);
+        for word in [
+            "a comma or `AS`",
+            &format!("`AS {found}`"),
+            &format!("`, {found}`"),
+        ] {
+            assert!(said.contains(word), "{word} is missing in: {said}");
+        }
     }
 }
 

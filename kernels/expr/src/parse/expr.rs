@@ -27,16 +27,32 @@ impl Cursor<'_> {
             return Ok(Expr::new(Kind::Wildcard).spanning(start));
         }
         let expr = self.expression()?;
-        let named = self.take_word("as");
-        let name = match self.peek() {
-            Token::Word(word) if word.quote_style.is_some() || !is_reserved(&word.value) => {
-                word.value.clone()
+        let is_named = self.take_word("as");
+        match self.name() {
+            // SQL would take the name, and a forgotten comma would take a column away.
+            Some(_) if !is_named => {
+                let name = self.peek();
+                Err(self.unexpected("a comma or `AS`").with_help(format!(
+                    "`AS {name}` names the column, `, {name}` is another"
+                )))
             }
-            _ if named => return Err(self.unexpected("a name after `AS`")),
-            _ => return Ok(expr),
-        };
-        self.advance();
-        Ok(expr.alias(name).spanning(self.span_from(start)))
+            Some(name) => {
+                self.advance();
+                Ok(expr.alias(name).spanning(self.span_from(start)))
+            }
+            None if is_named => Err(self.unexpected("a name after `AS`")),
+            None => Ok(expr),
+        }
+    }
+
+    /// The next token, if it can be a name.
+    fn name(&self) -> Option<String> {
+        match self.peek() {
+            Token::Word(word) if word.quote_style.is_some() || !is_reserved(&word.value) => {
+                Some(word.value.clone())
+            }
+            _ => None,
+        }
     }
 
     /// What binds at least as tightly as a level.
