@@ -24,6 +24,25 @@ from pyspark.sql import SparkSession
 INTEGERS = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
 DECIMALS = {"decimal(5,2)": (5, 2), "decimal(18,0)": (18, 0), "decimal(38,10)": (38, 10)}
 PAIRED = 8
+# What constants beside a column do, and columns of two types beside each other.
+NUMBERS = [*INTEGERS, "float", "double", *DECIMALS]
+WITH_CONSTANTS = [
+    *("x + 100", "100 - x", "x - 128", "x * 3", "x % 7", "x / 2", "x div 2", "x + 3000000000"),
+    *("x + 1.5", "x * 2.5e0", "x % 0.3e0", "x / 0.5", "x div 2.0", "x + 0", "x + -1"),
+    *("x > 100", "100 >= x", "x >= 300", "x <= 3000000000", "x < -129", "x = 1.5", "x < 2.5e0"),
+    *("x <=> 16777217", "x = 9007199254740993", "x = 9007199254740993e0", "x > 9.2233720368547758e18"),
+    *("x <> 0.1", "x = 0.1", "x = -0.0", "x + 1 > 5", "x * 100 < 99"),
+    *("x between -1 and 99.995", "x between 1e0 and 16777217", "x in (1, 100, 1.5)", "x in (0.1, -0.5)"),
+    *("x in (1, 9007199254740993, null)", "x in (9007199254740993e0)", "x in (16777217, 128)"),
+    *("coalesce(x, 100)", "coalesce(x, 1.5)", "coalesce(x, 0.1e0)", "coalesce(x, 9007199254740993)"),
+    *("if(x > 0, x, 1000)", "case x when 100 then 1 else x end", "case when x > 1 then 2.5 else x end"),
+    *("nullif(x, 100)", "nullif(x, 1.5)", "nullif(x, 16777217)"),
+]
+MIXED = [
+    *(("tinyint", "int"), ("smallint", "bigint"), ("bigint", "double"), ("int", "float"), ("bigint", "float")),
+    *(("float", "double"), ("decimal(5,2)", "double"), ("decimal(5,2)", "float"), ("int", "decimal(5,2)")),
+    *(("bigint", "decimal(18,0)"), ("decimal(5,2)", "decimal(18,0)")),
+]
 TYPES = ["boolean", *INTEGERS, "float", "double", "date", "timestamp", "timestamp_ntz", *DECIMALS]
 
 
@@ -126,7 +145,7 @@ def text(ty, value):
     if ty == "float":
         return float_bits(value)
     if isinstance(value, decimal.Decimal):
-        scale = DECIMALS[ty][1]
+        scale = int(ty.rstrip(")").split(",")[1])
         return str(int(value.scaleb(scale, decimal.Context(prec=60))))
     return str(value)
 
@@ -144,9 +163,21 @@ class Recorder:
             found = re.search(r"\[([A-Z_]+)[\].]", str(error))
             return "!" + (found.group(1) if found else type(error).__name__)
 
-    def record(self, ansi, expression, operands, result):
+    def result_type(self, expression, operands):
+        """The type that Spark gives an expression, or nothing where it refuses it."""
+        names = ", ".join(f"cast(null as {ty}) as {name}" for name, ty in zip("xy", operands))
+        try:
+            answer = self.spark.sql(f"select {expression} as answer from (select {names})")
+        except PySparkException:
+            return None
+        return answer.schema[0].dataType.simpleString()
+
+    def record(self, ansi, expression, operands, result=None):
         """Writes what Spark makes of an expression over `x` (and `y`) for all values."""
         self.spark.conf.set("spark.sql.ansi.enabled", str(ansi).lower())
+        result = result or self.result_type(expression, operands)
+        if result is None:
+            return  # Spark has no such operation
         lefts = values_of(operands[0])
         rows = [[left] for left in lefts]
         if len(operands) == 2:
@@ -224,6 +255,14 @@ def main(path):
                 for operator in ("<", "<=>"):
                     recorder.record(ansi, f"x {operator} y", [ty, ty], "boolean")
             recorder.record(ansi, "x in (cast('nan' as double), 0.0D, null)", ["double"], "boolean")
+            for ty in NUMBERS:
+                for expression in WITH_CONSTANTS:
+                    recorder.record(ansi, expression, [ty])
+            for pair in MIXED:
+                for expression in ("x + y", "x < y", "coalesce(x, y)"):
+                    recorder.record(ansi, expression, list(pair))
+            for expression in ("1", "3000000000", "1.50", "0.05", "1.5e0", "1 + 1", "2147483647 + 1"):
+                recorder.record(ansi, expression, ["boolean"])
             print("ansi" if ansi else "legacy", "done", file=sys.stderr)
 
 

@@ -22,9 +22,10 @@ pub fn col(name: impl Into<Box<str>>) -> Expr {
 
 /// A literal.
 ///
-/// Integers, floats, booleans and text take the type of what stands beside them where that holds
-/// their value exactly; alone, an integer is an `Int64` and a float a `Float64`. Text stands for
-/// dates and timestamps. A [`Literal`] (and an `f32`) has a type of its own and keeps it.
+/// It means what the same constant means in text, under the [`Coercion`](crate::Coercion) of the
+/// rules that the query is checked by: an integer of any Rust type is a whole number, an `f64` a
+/// number with an exponent (Spark's `DOUBLE`, where `0.5` in text is a `DECIMAL`), and text stands
+/// for dates and timestamps. A [`Literal`] (and an `f32`) has a type of its own and keeps it.
 pub fn lit(value: impl IntoLiteral) -> Expr {
     value.into_literal()
 }
@@ -169,8 +170,13 @@ impl IntoLiteral for f64 {
         if !self.is_finite() {
             return Literal::from(self).into_literal();
         }
-        // The shortest digits that read back as this float.
-        let digits = format!("{self:?}").into();
+        // The shortest digits that read back as this float; with an exponent they are a double
+        // also where a number with a point alone is a decimal.
+        let mut digits = format!("{self:?}");
+        if !digits.contains('e') {
+            digits.push_str("e0");
+        }
+        let digits = digits.into();
         Expr::new(Kind::Literal(Value::Number(digits)))
     }
 }

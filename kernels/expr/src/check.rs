@@ -4,7 +4,9 @@
 mod adapt;
 pub(crate) mod casts;
 mod choice;
+mod common;
 mod convert;
+mod engine;
 mod expr;
 pub(crate) mod names;
 mod operators;
@@ -25,9 +27,9 @@ use crate::typed::{Checked, OutputColumn, Typed};
 
 /// Checks a query against the schema of the batches it is to run on.
 ///
-/// Widenings that keep every value are inserted where operands differ, and noted in
-/// [`Checked::notes`]; constants take the type of what stands beside them. Everything else that
-/// does not fit is an error that says what would.
+/// Numbers that differ in type meet as the rules' [`Coercion`](crate::Coercion) says, constants
+/// among them; dates are widened where that keeps every value. What was cast for it is noted in
+/// [`Checked::notes`]. Everything else that does not fit is an error that says what would.
 ///
 /// ```
 /// use std::sync::Arc;

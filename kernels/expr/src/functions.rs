@@ -99,10 +99,10 @@ pub const FUNCTIONS: &[Function] = &[
         name: "constant",
         syntax: "1, -2, 1.5, 1e9, TRUE, FALSE, NULL, '2020-12-31'",
         operands: "",
-        result: "the type beside it if that holds the value; alone, bigint or double. Text is a \
-                 date or timestamp",
+        result: "a number; text is a date or timestamp",
         nulls: "NULL is null",
-        differs: "",
+        differs: "the type beside it if that holds the value, alone bigint or double (arrow); \
+                  bigint or double (datafusion); 1 is int, 1.5 decimal, 1.5e0 double (spark)",
         example: "day >= '2020-12-31'",
     },
     Function {

@@ -71,9 +71,9 @@
 //! only), and dictionaries of these. Columns of every other type are put out as they are, and can
 //! be asked whether they are null.
 //!
-//! Where operands differ in type, the check widens one if that keeps every value, and notes it;
-//! a constant takes the type of what stands beside it if that holds its value. All else needs a
-//! cast that the user writes.
+//! Where numbers differ in type, they meet where the engine's planner lets them, and a note says
+//! what was cast; [`Coercion`] has the rules, for constants too. All else is widened if that keeps
+//! every value, or needs a cast that the user writes.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -108,6 +108,6 @@ pub use lowered::{Destination, DictionaryStage, Lowered, Payload, Table};
 pub use parse::{parse_expr, parse_select_list};
 pub use physical::physical_type;
 pub use query::{Query, Select};
-pub use semantics::{Dialect, FloatZeroDivision, OnError, Semantics, UnknownSemantics};
+pub use semantics::{Coercion, Dialect, FloatZeroDivision, OnError, Semantics, UnknownSemantics};
 pub use tree::Expr;
 pub use typed::{ArithmeticOp, Checked, IsTest, Node, OutputColumn, Typed};

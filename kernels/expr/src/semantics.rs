@@ -37,6 +37,27 @@ pub enum Dialect {
     Spark,
 }
 
+/// How operands of two types, constants among them, come to one type.
+///
+/// What it gives where the two types and the constants agree on one is the same under all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Coercion {
+    /// A constant takes the type of what stands beside it where that holds its value, as it is;
+    /// two columns meet in the narrowest type that holds every value of both, or not at all.
+    /// arrow-rs computes on two arrays of one type and so has no rule of its own.
+    Lossless,
+    /// DataFusion 55: a whole number is an `Int64`, one with a point a `Float64`. Integers beside
+    /// floats become that float, rounded.
+    DataFusion,
+    /// Spark with `spark.sql.ansi.enabled=false`: a whole number is an `INT`, or else a `BIGINT`
+    /// or a `DECIMAL`; one with a point is a `DECIMAL`, one with an exponent a `DOUBLE`. Integers
+    /// beside a `FLOAT` become one, rounded.
+    SparkLegacy,
+    /// Spark 4 as it comes: the same constants, but an integer and a `FLOAT` meet in `DOUBLE`.
+    SparkAnsi,
+}
+
 /// A set of rules.
 ///
 /// ```
@@ -51,6 +72,8 @@ pub enum Dialect {
 pub struct Semantics {
     /// Whose rules hold beyond the modes below.
     pub dialect: Dialect,
+    /// Which type constants have, and two operands get.
+    pub coercion: Coercion,
     /// Integer `+ - *`, negation, absolute value and `MIN / -1`; the last traps under the Arrow
     /// dialect where this is [`OnError::Wrap`], for arrow-rs has no division that wraps.
     pub overflow: OnError,
@@ -69,6 +92,7 @@ impl Semantics {
     pub const fn arrow() -> Self {
         Semantics {
             dialect: Dialect::Arrow,
+            coercion: Coercion::Lossless,
             overflow: OnError::Trap,
             cast: OnError::Trap,
             divide_by_zero: OnError::Trap,
@@ -77,9 +101,10 @@ impl Semantics {
         }
     }
 
-    /// What plain DataFusion 55 does: wrapping arithmetic, checked casts.
+    /// What plain DataFusion 55 does: wrapping arithmetic, checked casts, constants of 64 bits.
     pub const fn datafusion() -> Self {
         Semantics {
+            coercion: Coercion::DataFusion,
             overflow: OnError::Wrap,
             ..Semantics::arrow()
         }
@@ -89,6 +114,7 @@ impl Semantics {
     pub const fn spark_legacy() -> Self {
         Semantics {
             dialect: Dialect::Spark,
+            coercion: Coercion::SparkLegacy,
             overflow: OnError::Wrap,
             cast: OnError::Wrap,
             divide_by_zero: OnError::Null,
@@ -101,6 +127,7 @@ impl Semantics {
     pub const fn spark_ansi() -> Self {
         Semantics {
             dialect: Dialect::Spark,
+            coercion: Coercion::SparkAnsi,
             overflow: OnError::Trap,
             cast: OnError::Trap,
             divide_by_zero: OnError::Trap,

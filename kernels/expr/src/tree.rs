@@ -105,7 +105,7 @@ pub(crate) enum BinaryOp {
     NotDistinct,
 }
 
-/// A constant as it was written. All but [`Value::Typed`] take the type of what stands beside.
+/// A constant as it was written. Which type all but [`Value::Typed`] have is for the check to say.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) enum Value {
     Null,

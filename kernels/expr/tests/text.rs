@@ -46,7 +46,7 @@ fn text_means_what_the_builder_means() {
     let zoned = Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
     for (text, built) in [
         ("a > 1", a().gt(lit(1))),
-        ("a >= -1.5", a().ge(lit(-1.5))),
+        ("a >= -1.5e0", a().ge(lit(-1.5))),
         ("a + b - 1", a() + b() - lit(1)),
         ("-a % b", -a() % b()),
         ("-(5)", lit(-5)),

@@ -1,4 +1,4 @@
-//! Constants take the type of what stands beside them.
+//! Constants as values of the type that they get.
 
 use arrow_schema::{DataType, TimeUnit};
 use unlade_program::{Imm, Ty};
@@ -7,7 +7,7 @@ use super::types::{integer_range, is_integer, is_utc, units_per_second};
 use crate::calendar;
 use crate::literal::Literal;
 use crate::physical::physical_type;
-use crate::semantics::Dialect;
+use crate::semantics::Coercion;
 use crate::tree::Value;
 
 /// What a constant is as a value of a type.
@@ -62,17 +62,33 @@ pub(super) fn parse_text(text: &str, to: &DataType) -> Fit {
 }
 
 /// The type that a constant has alone, if it has one.
-pub(super) fn own_type(value: &Value, dialect: Dialect) -> Option<DataType> {
+pub(super) fn own_type(value: &Value, coercion: Coercion) -> Option<DataType> {
+    let is_spark = matches!(coercion, Coercion::SparkLegacy | Coercion::SparkAnsi);
     match value {
         Value::Null | Value::Text(_) => None,
         Value::Boolean(_) => Some(DataType::Boolean),
+        Value::Integer(value) if is_spark && i32::try_from(*value).is_ok() => Some(DataType::Int32),
         Value::Integer(value) if i64::try_from(*value).is_ok() => Some(DataType::Int64),
-        Value::Integer(value) if dialect == Dialect::Arrow && u64::try_from(*value).is_ok() => {
+        Value::Integer(value) if !is_spark && u64::try_from(*value).is_ok() => {
             Some(DataType::UInt64)
         }
         Value::Integer(value) => Some(DataType::Decimal128(digits_of(*value).min(38), 0)),
+        Value::Number(digits) if is_spark && !digits.contains(['e', 'E']) => {
+            // More digits than a decimal has are refused when the constant is made one.
+            let decimal = number_as_decimal(digits).map(|literal| literal.data_type);
+            Some(decimal.unwrap_or(DataType::Decimal128(38, 0)))
+        }
         Value::Number(_) => Some(DataType::Float64),
         Value::Typed(literal) => Some(literal.data_type.clone()),
+    }
+}
+
+/// As [`fit`], but a whole number is the nearest value of a float type.
+pub(super) fn fit_rounded(value: &Value, to: &DataType) -> Fit {
+    match (value, to) {
+        (Value::Integer(value), DataType::Float32) => Fit::Exact(Some(Imm::f32(*value as f32))),
+        (Value::Integer(value), DataType::Float64) => Fit::Exact(Some(Imm::f64(*value as f64))),
+        _ => fit(value, to),
     }
 }
 

@@ -6,6 +6,7 @@ use super::Checker;
 use super::expr::{Operand, constant};
 use super::unify::Purpose;
 use crate::error::{ExprError, ExprErrorKind};
+use crate::semantics::Coercion;
 use crate::tree::{BinaryOp, Expr};
 use crate::typed::{Node, Typed};
 
@@ -90,7 +91,15 @@ impl<'q> Checker<'q> {
         null_where: &'q Expr,
     ) -> Result<Typed, ExprError> {
         let equal = self.binary(BinaryOp::Compare(CompareOp::Eq), value, null_where)?;
-        let value = self.typed(value)?;
+        let value = match self.semantics.coercion {
+            // There the value is of the type in which it was compared.
+            Coercion::DataFusion => {
+                let both = vec![self.operand(value)?, self.operand(null_where)?];
+                let mut both = self.unify(both, Purpose::Choose)?;
+                both.swap_remove(0)
+            }
+            _ => self.typed(value)?,
+        };
         self.count()?;
         let null = constant(value.data_type.clone(), None, None);
         Ok(Typed {

@@ -1,6 +1,7 @@
 //! Typing of casts.
 
 use arrow_schema::DataType;
+use unlade_program::Imm;
 
 use super::Checker;
 use super::adapt::{self, Fit};
@@ -40,6 +41,13 @@ impl<'q> Checker<'q> {
                 Fit::Needs(_) => Fit::Never(format!("'{text}' does not fit {to}")),
                 fit => fit,
             },
+            // By way of a double it would be rounded twice; Spark's number is a decimal.
+            Value::Number(digits) if *to == DataType::Float32 && self.is_decimal_number(value) => {
+                match digits.parse() {
+                    Ok(float) => Fit::Exact(Some(Imm::f32(float))),
+                    Err(_) => Fit::Never(format!("{digits} is no number")),
+                }
+            }
             value => adapt::fit(value, to),
         };
         match (fit, value) {
@@ -60,6 +68,11 @@ impl<'q> Checker<'q> {
                 self.cast(typed, to, self.cast_mode(lenient), arg)
             }
         }
+    }
+
+    /// Whether a constant is a decimal by itself.
+    fn is_decimal_number(&self, value: &Value) -> bool {
+        adapt::own_type(value, self.semantics.coercion).is_some_and(|own| is_decimal(&own))
     }
 
     fn cast_mode(&self, lenient: bool) -> OnError {

@@ -4,6 +4,7 @@ use arrow_schema::DataType;
 use unlade_program::{CompareOp, FloatOrder, Imm};
 
 use super::adapt::{self, Fit};
+use super::common::common;
 use super::types::is_float;
 use super::unify::{Purpose, misfit};
 use super::{Checker, names};
@@ -22,7 +23,7 @@ pub(super) struct Operand<'q> {
 
 pub(super) enum Side<'q> {
     Typed(Typed),
-    /// A constant that takes the type of what stands beside it.
+    /// A constant whose type depends on what stands beside it.
     Free(&'q Value),
 }
 
@@ -56,7 +57,7 @@ impl<'q> Checker<'q> {
             Side::Typed(typed) => return Ok(typed),
             Side::Free(value) => value,
         };
-        let Some(own) = adapt::own_type(value, self.semantics.dialect) else {
+        let Some(own) = adapt::own_type(value, self.semantics.coercion) else {
             let (what, help) = match value {
                 Value::Null => ("NULL has no type here", "write cast(NULL as bigint)"),
                 _ => (
@@ -303,7 +304,7 @@ impl<'q> Checker<'q> {
                 if literals.is_empty() {
                     return Ok(false);
                 }
-                parts.push(self.in_literals(typed, &literals)?);
+                parts.push(self.in_literals(typed, operand.source, &literals)?);
                 Ok(true)
             }
             _ => Ok(false),
@@ -311,19 +312,39 @@ impl<'q> Checker<'q> {
     }
 
     /// Membership among constants. One that the operand's type does not hold equals no value.
-    fn in_literals(&mut self, arg: Typed, members: &[&'q Expr]) -> Result<Typed, ExprError> {
+    fn in_literals(
+        &mut self,
+        arg: Typed,
+        source: &Expr,
+        members: &[&'q Expr],
+    ) -> Result<Typed, ExprError> {
+        let values: Vec<&Value> = members
+            .iter()
+            .map(|member| match &member.kind {
+                Kind::Literal(value) => value,
+                _ => unreachable!("members were parted by kind"),
+            })
+            .collect();
+        let meeting = self.meeting_of_list(&arg.data_type, &values);
+        let arg = match &meeting {
+            Some(meeting) if meeting.shows => self.widen(arg, &meeting.data_type, source)?,
+            _ => arg,
+        };
+        let rounds = meeting.is_some_and(|meeting| meeting.data_type == arg.data_type);
         let mut list = Vec::with_capacity(members.len());
-        for member in members {
-            let Kind::Literal(value) = &member.kind else {
-                unreachable!("members were parted by kind");
+        for (member, value) in members.iter().zip(values) {
+            let fit = match rounds {
+                true => adapt::fit_rounded(value, &arg.data_type),
+                false => adapt::fit(value, &arg.data_type),
             };
-            match adapt::fit(value, &arg.data_type) {
+            match fit {
                 Fit::Exact(value) => list.push(Literal {
                     data_type: arg.data_type.clone(),
                     value,
                 }),
                 Fit::Needs(needed) => {
-                    if super::unify::common(&arg.data_type, &needed, Purpose::Compare).is_none() {
+                    let coercion = self.semantics.coercion;
+                    if common(&arg.data_type, &needed, Purpose::Compare, coercion).is_none() {
                         return Err(ExprError::new(
                             ExprErrorKind::Type,
                             format!("{member} cannot be compared with {}", arg.data_type),

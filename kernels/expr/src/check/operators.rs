@@ -4,11 +4,11 @@ use arrow_schema::DataType;
 
 use super::Checker;
 use super::expr::{Operand, Side};
-use super::types::{is_float, is_integer, is_unsigned};
+use super::types::{is_decimal, is_float, is_integer, is_unsigned};
 use super::unify::Purpose;
 use crate::error::{ExprError, ExprErrorKind};
 use crate::semantics::{FloatZeroDivision, OnError};
-use crate::tree::{BinaryOp, Expr};
+use crate::tree::{BinaryOp, Expr, Kind, Value};
 use crate::typed::{ArithmeticOp, Node, Typed};
 
 impl<'q> Checker<'q> {
@@ -59,21 +59,17 @@ impl<'q> Checker<'q> {
                 })
             }
             BinaryOp::Arithmetic(ArithmeticOp::Div) if self.is_spark() => {
-                let [lhs, rhs] = self.both_as(operands, &DataType::Float64, "`/`")?;
+                let [lhs, rhs] = self.both_double(operands)?;
                 self.arithmetic(ArithmeticOp::Div, lhs, rhs, sources)
             }
             BinaryOp::Arithmetic(op) => {
-                for operand in &operands {
-                    if let Side::Typed(typed) = &operand.side {
-                        self.require_arithmetic(typed, verb(op), operand.source)?;
-                    }
-                }
+                self.require_numbers(&operands, verb(op))?;
                 let [lhs, rhs] = self.pair(operands, Purpose::Arithmetic)?;
                 self.arithmetic(op, lhs, rhs, sources)
             }
             BinaryOp::IntegerDivide => {
                 let [lhs, rhs] = match self.is_spark() {
-                    true => self.both_as(operands, &DataType::Int64, "`div`")?,
+                    true => self.both_bigint(operands)?,
                     false => self.pair(operands, Purpose::Arithmetic)?,
                 };
                 if !is_integer(&lhs.data_type) {
@@ -104,7 +100,7 @@ impl<'q> Checker<'q> {
             )
             .with_help(format!("write -cast({arg} as bigint)")));
         }
-        self.require_arithmetic(&typed, "negated", arg)?;
+        self.require_arithmetic(&typed.data_type, "negated", arg)?;
         let overflow = self.semantics.overflow;
         Ok(Typed {
             data_type: typed.data_type.clone(),
@@ -124,7 +120,7 @@ impl<'q> Checker<'q> {
     }
 
     fn made_absolute(&mut self, typed: Typed, arg: &Expr) -> Result<Typed, ExprError> {
-        self.require_arithmetic(&typed, "made absolute", arg)?;
+        self.require_arithmetic(&typed.data_type, "made absolute", arg)?;
         if is_unsigned(&typed.data_type) {
             return Ok(typed);
         }
@@ -148,7 +144,7 @@ impl<'q> Checker<'q> {
         rhs: Typed,
         sources: [&Expr; 2],
     ) -> Result<Typed, ExprError> {
-        self.require_arithmetic(&lhs, verb(op), sources[0])?;
+        self.require_arithmetic(&lhs.data_type, verb(op), sources[0])?;
         let data_type = lhs.data_type.clone();
         let divides = matches!(op, ArithmeticOp::Div | ArithmeticOp::Rem);
         let zero_makes_nulls = divides
@@ -184,13 +180,31 @@ impl<'q> Checker<'q> {
         self.semantics.overflow == OnError::Null && is_integer(data_type)
     }
 
+    /// Whether operands are what is computed with. Spark makes a decimal the float beside it.
+    fn require_numbers(&self, operands: &[Operand<'q>], verb: &str) -> Result<(), ExprError> {
+        let types = || operands.iter().map(|operand| self.type_of(operand));
+        let beside_float = self.is_spark() && types().flatten().any(|ty| is_float(&ty));
+        for (operand, data_type) in operands.iter().zip(types()) {
+            let has_type = match &operand.side {
+                Side::Typed(_) => true,
+                Side::Free(_) => self.has_engine_types(),
+            };
+            match data_type {
+                Some(data_type) if has_type && !(beside_float && is_decimal(&data_type)) => {
+                    self.require_arithmetic(&data_type, verb, operand.source)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn require_arithmetic(
         &self,
-        operand: &Typed,
+        data_type: &DataType,
         verb: &str,
         source: &Expr,
     ) -> Result<(), ExprError> {
-        let data_type = &operand.data_type;
         if is_integer(data_type) || is_float(data_type) {
             return Ok(());
         }
@@ -199,16 +213,44 @@ impl<'q> Checker<'q> {
             format!("`{source}` is {data_type}, which cannot be {verb}"),
         )
         .at(source.span);
-        Err(match data_type {
-            DataType::Decimal128(..) => error.with_help(format!(
+        Err(match (data_type, &source.kind) {
+            (DataType::Decimal128(..), Kind::Literal(Value::Number(_))) => error.with_help(
+                format!("decimals are compared and cast only; a double is written {source}e0"),
+            ),
+            (DataType::Decimal128(..), _) => error.with_help(format!(
                 "decimals are compared and cast only; write cast({source} as double)"
             )),
-            DataType::Boolean => error.with_help(format!("write cast({source} as int)")),
+            (DataType::Boolean, _) => error.with_help(format!("write cast({source} as int)")),
             _ => error.with_help("dates and timestamps are compared and cast only"),
         })
     }
 
-    /// Both operands as one given type, as Spark's divisions want them.
+    /// The operands of Spark's `/`, which computes with doubles.
+    fn both_double(&mut self, operands: Vec<Operand<'q>>) -> Result<[Typed; 2], ExprError> {
+        self.require_numbers(&operands, verb(ArithmeticOp::Div))?;
+        self.both_as(operands, &DataType::Float64, "`/`")
+    }
+
+    /// The operands of Spark's `div`, which computes with bigints.
+    fn both_bigint(&mut self, operands: Vec<Operand<'q>>) -> Result<[Typed; 2], ExprError> {
+        for operand in &operands {
+            match self.type_of(operand) {
+                Some(data_type) if !is_integer(&data_type) => {
+                    let source = operand.source;
+                    return Err(ExprError::new(
+                        ExprErrorKind::Type,
+                        format!("`div` divides integers; `{source}` is {data_type}"),
+                    )
+                    .with_help("use `/`, or cast both sides to bigint")
+                    .at(source.span));
+                }
+                _ => {}
+            }
+        }
+        self.both_as(operands, &DataType::Int64, "`div`")
+    }
+
+    /// Both operands as one given type.
     fn both_as(
         &mut self,
         operands: Vec<Operand<'q>>,
@@ -218,20 +260,6 @@ impl<'q> Checker<'q> {
         let mut typed = Vec::with_capacity(2);
         for operand in operands {
             let source = operand.source;
-            if let Side::Typed(side) = &operand.side
-                && !is_integer(&side.data_type)
-            {
-                let fits = *to == DataType::Float64;
-                self.require_arithmetic(side, "divided", source)?;
-                if !fits {
-                    return Err(ExprError::new(
-                        ExprErrorKind::Type,
-                        format!("`div` divides integers; `{source}` is {}", side.data_type),
-                    )
-                    .with_help("use `/`, or cast both sides to bigint")
-                    .at(source.span));
-                }
-            }
             let side = match operand.side {
                 Side::Free(_) => self.free_as(operand, to)?,
                 Side::Typed(side) if side.data_type != *to => {

@@ -24,6 +24,11 @@ pub(crate) fn is_decimal(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Decimal128(_, 0..))
 }
 
+/// Integers, floats and decimals.
+pub(crate) fn is_number(data_type: &DataType) -> bool {
+    is_integer(data_type) || is_float(data_type) || matches!(data_type, DataType::Decimal128(..))
+}
+
 /// Least and greatest value of an integer type.
 pub(crate) fn integer_range(data_type: &DataType) -> Option<(i128, i128)> {
     use DataType::*;

@@ -4,10 +4,9 @@ use arrow_schema::DataType;
 
 use super::Checker;
 use super::adapt::{self, Fit};
+use super::common::{common, keeps_every_value};
 use super::expr::{Operand, Side, constant};
-use super::types::{
-    integer_digits, integer_range, is_float, is_integer, is_timestamp, is_unsigned,
-};
+use super::types::{is_float, is_integer, is_number, is_timestamp, is_unsigned};
 use crate::error::{ExprError, ExprErrorKind};
 use crate::semantics::OnError;
 use crate::tree::{Expr, Value};
@@ -61,14 +60,24 @@ impl<'q> Checker<'q> {
         let Side::Free(value) = operand.side else {
             return self.settle(operand);
         };
-        match adapt::fit(value, to) {
+        let fit = match self.has_engine_types() {
+            true => adapt::fit_rounded(value, to),
+            false => adapt::fit(value, to),
+        };
+        match fit {
             Fit::Exact(imm) => Ok(constant(to.clone(), imm, source.span)),
             Fit::Needs(_) => Err(no_room(source, to)),
             Fit::Never(why) => Err(misfit(why, value, to).at(source.span)),
         }
     }
 
-    fn widen(&mut self, typed: Typed, to: &DataType, source: &Expr) -> Result<Typed, ExprError> {
+    /// An operand cast to the type in which it meets the others.
+    pub(super) fn widen(
+        &mut self,
+        typed: Typed,
+        to: &DataType,
+        source: &Expr,
+    ) -> Result<Typed, ExprError> {
         if typed.data_type == *to {
             return Ok(typed);
         }
@@ -77,15 +86,28 @@ impl<'q> Checker<'q> {
         {
             return Ok(constant(to.clone(), imm, typed.span));
         }
-        self.note(format!(
-            "`{source}` is widened from {} to {to}",
-            typed.data_type
-        ));
+        let from = &typed.data_type;
+        self.note(match keeps_every_value(to, from) {
+            true => format!("`{source}` is widened from {from} to {to}"),
+            false => format!("`{source}` is cast from {from} to {to}, which rounds"),
+        });
         self.cast(typed, to, OnError::Trap, source)
     }
 
     /// The type that all operands can have.
     fn target(&self, operands: &[Operand<'q>], purpose: Purpose) -> Result<DataType, ExprError> {
+        match self.target_of_numbers(operands, purpose)? {
+            Some(target) => Ok(target),
+            None => self.lossless_target(operands, purpose),
+        }
+    }
+
+    /// The type that all operands have without loss, constants giving way to columns.
+    fn lossless_target(
+        &self,
+        operands: &[Operand<'q>],
+        purpose: Purpose,
+    ) -> Result<DataType, ExprError> {
         // A constant with a type of its own gives way in a comparison, as one without does.
         let is_soft = |operand: &Operand<'_>| match &operand.side {
             Side::Free(_) => true,
@@ -106,13 +128,14 @@ impl<'q> Checker<'q> {
                 None => (typed.data_type.clone(), operand.source),
                 Some((so_far, source)) if so_far == typed.data_type => (so_far, source),
                 Some((so_far, source)) => {
-                    let both = common(&so_far, &typed.data_type, purpose).ok_or_else(|| {
-                        mismatch(
-                            (source, &so_far),
-                            (operand.source, &typed.data_type),
-                            purpose,
-                        )
-                    })?;
+                    let both = common(&so_far, &typed.data_type, purpose, self.semantics.coercion)
+                        .ok_or_else(|| {
+                            mismatch(
+                                (source, &so_far),
+                                (operand.source, &typed.data_type),
+                                purpose,
+                            )
+                        })?;
                     (both, operand.source)
                 }
             });
@@ -137,9 +160,10 @@ impl<'q> Checker<'q> {
             match fit {
                 Fit::Exact(_) => {}
                 Fit::Needs(needed) => {
-                    target = common(&target, &needed, purpose).ok_or_else(|| {
-                        mismatch((anchor, &target), (operand.source, &needed), purpose)
-                    })?;
+                    target = common(&target, &needed, purpose, self.semantics.coercion)
+                        .ok_or_else(|| {
+                            mismatch((anchor, &target), (operand.source, &needed), purpose)
+                        })?;
                 }
                 Fit::Never(why) => {
                     return Err(ExprError::new(ExprErrorKind::Type, why).at(operand.source.span));
@@ -156,7 +180,7 @@ impl<'q> Checker<'q> {
             let Side::Free(value) = operand.side else {
                 continue;
             };
-            let Some(own) = adapt::own_type(value, self.semantics.dialect) else {
+            let Some(own) = adapt::own_type(value, self.semantics.coercion) else {
                 continue;
             };
             let is_number = |data_type: &DataType| *data_type == DataType::Float64;
@@ -165,13 +189,14 @@ impl<'q> Checker<'q> {
                 Some(so_far) if so_far == own => own,
                 Some(so_far) if is_number(&so_far) && is_integer(&own) => so_far,
                 Some(so_far) if is_number(&own) && is_integer(&so_far) => own,
-                Some(so_far) => common(&so_far, &own, Purpose::Compare).ok_or_else(|| {
-                    mismatch(
-                        (operands[0].source, &so_far),
-                        (operand.source, &own),
-                        Purpose::Compare,
-                    )
-                })?,
+                Some(so_far) => common(&so_far, &own, Purpose::Compare, self.semantics.coercion)
+                    .ok_or_else(|| {
+                        mismatch(
+                            (operands[0].source, &so_far),
+                            (operand.source, &own),
+                            Purpose::Compare,
+                        )
+                    })?,
             });
         }
         let source = operands[0].source;
@@ -193,73 +218,6 @@ impl<'q> Checker<'q> {
     }
 }
 
-/// The narrowest type that holds every value of both, if there is one.
-pub(super) fn common(left: &DataType, right: &DataType, purpose: Purpose) -> Option<DataType> {
-    use DataType::*;
-    if left == right {
-        return Some(left.clone());
-    }
-    match (left, right) {
-        (left, right) if is_integer(left) && is_integer(right) => {
-            common_integer(left, right, purpose)
-        }
-        (Float32, Float64) | (Float64, Float32) => Some(Float64),
-        (integer, float) | (float, integer) if is_integer(integer) && is_float(float) => {
-            match (integer, float) {
-                (Int8 | Int16 | UInt8 | UInt16, Float32) => Some(Float32),
-                (Int64 | UInt64, _) => None,
-                _ => Some(Float64),
-            }
-        }
-        (Decimal128(..), Decimal128(..)) if purpose != Purpose::Arithmetic => {
-            common_decimal(left, right)
-        }
-        (integer, decimal @ Decimal128(..)) | (decimal @ Decimal128(..), integer)
-            if purpose != Purpose::Arithmetic =>
-        {
-            common_decimal(&Decimal128(integer_digits(integer)?, 0), decimal)
-        }
-        (Date32, Date64) | (Date64, Date32) => Some(Date64),
-        _ => None,
-    }
-}
-
-fn common_integer(left: &DataType, right: &DataType, purpose: Purpose) -> Option<DataType> {
-    use DataType::*;
-    let (left_low, left_high) = integer_range(left)?;
-    let (right_low, right_high) = integer_range(right)?;
-    let (low, high) = (left_low.min(right_low), left_high.max(right_high));
-    let candidates: &[DataType] = if is_unsigned(left) && is_unsigned(right) {
-        &[UInt8, UInt16, UInt32, UInt64]
-    } else {
-        &[Int8, Int16, Int32, Int64]
-    };
-    let holds = |data_type: &&DataType| {
-        integer_range(data_type).is_some_and(|(least, most)| least <= low && high <= most)
-    };
-    match candidates.iter().find(holds) {
-        Some(data_type) => Some(data_type.clone()),
-        None if purpose == Purpose::Compare => Some(Decimal128(20, 0)),
-        None => None,
-    }
-}
-
-fn common_decimal(left: &DataType, right: &DataType) -> Option<DataType> {
-    match (left, right) {
-        (
-            &DataType::Decimal128(left_precision, left_scale @ 0..),
-            &DataType::Decimal128(right_precision, right_scale @ 0..),
-        ) => {
-            let whole =
-                (left_precision as i8 - left_scale).max(right_precision as i8 - right_scale);
-            let scale = left_scale.max(right_scale);
-            let precision = whole + scale;
-            (precision <= 38).then_some(DataType::Decimal128(precision as u8, scale))
-        }
-        _ => None,
-    }
-}
-
 fn no_room(source: &Expr, to: &DataType) -> ExprError {
     ExprError::new(ExprErrorKind::Type, format!("{source} is no value of {to}")).at(source.span)
 }
@@ -267,9 +225,8 @@ fn no_room(source: &Expr, to: &DataType) -> ExprError {
 /// An error about a constant of another kind than what stands beside it.
 pub(super) fn misfit(why: String, value: &Value, beside: &DataType) -> ExprError {
     let error = ExprError::new(ExprErrorKind::Type, why);
-    let is_number = is_integer(beside) || is_float(beside);
     match value {
-        Value::Text(_) if is_number || matches!(beside, DataType::Decimal128(..)) => {
+        Value::Text(_) if is_number(beside) => {
             error.with_help("a number is written without quotes")
         }
         Value::Integer(_) | Value::Number(_) => match beside {
@@ -289,7 +246,7 @@ pub(super) fn misfit(why: String, value: &Value, beside: &DataType) -> ExprError
 }
 
 /// An error about two types with nothing in common, and the cast that would help.
-fn mismatch(
+pub(super) fn mismatch(
     (left, left_type): (&Expr, &DataType),
     (right, right_type): (&Expr, &DataType),
     purpose: Purpose,
@@ -318,10 +275,7 @@ fn mismatch(
 fn cast_that_fits(left: (&Expr, &DataType), right: (&Expr, &DataType)) -> Option<String> {
     let write = |source: &Expr, to: &DataType| format!("write cast({source} as {})", TypeName(to));
     for ((source, data_type), (_, other)) in [(left, right), (right, left)] {
-        let is_number = |data_type: &DataType| {
-            is_integer(data_type) || matches!(data_type, DataType::Decimal128(..))
-        };
-        if is_number(data_type) && is_float(other) {
+        if is_number(data_type) && !is_float(data_type) && is_float(other) {
             return Some(format!(
                 "{}, which rounds",
                 write(source, &DataType::Float64)
