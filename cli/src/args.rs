@@ -42,7 +42,7 @@ Exit codes:
   2  a wrong command line, expression, setting or column
   3  a file that cannot be read or written
   4  a device or memory that cannot do it
-  130  interrupted by Ctrl-C
+  130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
 
 Every setting is a flag, an UNLADE_* variable (UNLADE_DEVICE, UNLADE_THREADS ...) or a line of
 unlade.toml, in this order of precedence.";

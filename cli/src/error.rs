@@ -21,8 +21,8 @@ pub(crate) enum Failure {
     Resource(String),
     /// 0: whoever read the output has seen enough.
     Closed,
-    /// 130: Ctrl-C.
-    Interrupted,
+    /// 128 plus its number, as shells have it: a signal, 130 for Ctrl-C.
+    Interrupted { signal: i32 },
 }
 
 impl Failure {
@@ -49,16 +49,22 @@ impl Failure {
         }
     }
 
-    /// Prints the error and gives its exit code.
-    pub(crate) fn report(self) -> ExitCode {
-        let code = match &self {
+    /// The exit code of a process that ends with this.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
             Failure::Data(_) => 1,
             Failure::Usage(_) => 2,
             Failure::File(_) => 3,
             Failure::Resource(_) => 4,
             Failure::Closed => 0,
-            Failure::Interrupted => crate::interrupt::EXIT_CODE,
-        };
+            Failure::Interrupted { signal } => {
+                128 + u8::try_from(*signal).expect("the signals watched have small numbers")
+            }
+        }
+    }
+
+    /// Prints the error and gives its exit code.
+    pub(crate) fn report(self) -> ExitCode {
         match &self {
             Failure::Closed => {}
             // Names and values come from files, which nobody has looked through for escapes.
@@ -68,7 +74,7 @@ impl Failure {
                 style::printable(&other.to_string())
             )),
         }
-        ExitCode::from(code)
+        ExitCode::from(self.exit_code())
     }
 }
 
@@ -80,8 +86,18 @@ impl fmt::Display for Failure {
             | Failure::File(message)
             | Failure::Resource(message) => f.write_str(message),
             Failure::Closed => f.write_str("the output was closed"),
-            Failure::Interrupted => f.write_str("interrupted; no file was written"),
+            Failure::Interrupted { .. } => f.write_str("interrupted; no file was written"),
         }
+    }
+}
+
+/// What the system said, and what to look at where it is a limit of the shell's.
+pub(crate) fn system(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            format!("{error}; `ulimit -f` says how large a file may be")
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -92,6 +108,11 @@ impl From<IngestError> for Failure {
             IngestError::SchemaDiffers { .. } | IngestError::Unwritable { .. } => {
                 Failure::Usage(error.to_string())
             }
+            IngestError::Io {
+                place,
+                action,
+                source,
+            } => Failure::File(format!("{place}: cannot {action}: {}", system(&source))),
             IngestError::OutOfMemory { .. } => Failure::Resource(error.to_string()),
             other => Failure::File(other.to_string()),
         }

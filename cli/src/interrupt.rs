@@ -1,47 +1,67 @@
-//! Ctrl-C and the signals that ask a process to end: the first asks the command to stop, and ends the
-//! process where it does not stop soon, waiting for input, say; a second ends it at once.
+//! The signals that ask a process to end, Ctrl-C among them: the first asks the command to stop, and
+//! ends the process where it does not stop soon, waiting for input, say; a second ends it at once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
 
 use crate::error::Failure;
 use crate::report;
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// The first that came; 0 until then.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// Exit code of a process that Ctrl-C ended: 128 plus the signal's number, as shells have it.
-pub(crate) const EXIT_CODE: u8 = 130;
 /// How long a command has to stop by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// From here on Ctrl-C is noticed by [`check`].
+/// From here on a file that would grow beyond `ulimit -f` is an error, as any other that cannot be
+/// written, rather than the end of the process.
+pub(crate) fn survive_large_files() -> Result<(), Failure> {
+    let noticed = Arc::new(AtomicBool::new(false)); // the error says it
+    signal_hook::flag::register(SIGXFSZ, noticed)
+        .map(drop)
+        .map_err(unwatched)
+}
+
+/// From here on these signals are noticed by [`check`].
 pub(crate) fn watch() -> Result<(), Failure> {
-    ctrlc::set_handler(|| {
-        if !INTERRUPTED.swap(true, Ordering::Relaxed) {
-            // A second signal is handled on this very thread, after the wait.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(unwatched)?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let first = SIGNAL.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
+            if first.is_err() {
+                end();
+            }
             std::thread::spawn(|| {
                 std::thread::sleep(GRACE);
                 end();
             });
-            return;
         }
-        end();
-    })
-    .map_err(|error| Failure::resource(format!("cannot watch for Ctrl-C: {error}")))
+    });
+    Ok(())
+}
+
+/// An error once a signal came.
+pub(crate) fn check() -> Result<(), Failure> {
+    match SIGNAL.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        signal => Err(Failure::Interrupted { signal }),
+    }
 }
 
 /// Ends the process without half-written files.
 fn end() -> ! {
     unlade_ingest::abandon_unfinished();
-    report::say(format_args!("error: {}", Failure::Interrupted));
-    std::process::exit(i32::from(EXIT_CODE));
+    let failure = Failure::Interrupted {
+        signal: SIGNAL.load(Ordering::Relaxed),
+    };
+    report::say(format_args!("error: {failure}"));
+    std::process::exit(i32::from(failure.exit_code()));
 }
 
-/// An error once Ctrl-C was pressed.
-pub(crate) fn check() -> Result<(), Failure> {
-    if INTERRUPTED.load(Ordering::Relaxed) {
-        Err(Failure::Interrupted)
-    } else {
-        Ok(())
-    }
+fn unwatched(error: std::io::Error) -> Failure {
+    Failure::resource(format!("cannot watch for signals: {error}"))
 }

@@ -7,7 +7,7 @@
 //! | [`commands`] | one module per command |
 //! | [`error`] | errors and exit codes |
 //! | [`report`] | what is printed or written about a run: tables, receipts, trace, timeline |
-//! | [`interrupt`] | Ctrl-C |
+//! | [`interrupt`] | Ctrl-C and the other signals that ask a process to end |
 
 #![forbid(unsafe_code)]
 
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
+    interrupt::survive_large_files()?;
     let settings = config::Settings::load(arguments.config.as_deref())?;
     let verbosity = report::Verbosity::new(arguments.quiet, arguments.verbose);
     match arguments.command {

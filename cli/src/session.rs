@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::process::{Resource, getrlimit};
 use unlade::{
-    Device, ExprError, Fallback, OnError, Placement, Query, Runtime, Select, Semantics, parse_expr,
-    parse_select_list,
+    Device, Error, ExprError, Fallback, OnError, Placement, Query, Runtime, RuntimeBuilder, Select,
+    Semantics, parse_expr, parse_select_list,
 };
 use unlade_ingest::{Input, ScanOptions};
 
@@ -25,6 +26,9 @@ const MIN_BATCH_BYTES: u64 = 64 << 10;
 const MAX_BATCH_BYTES: u64 = 256 << 20;
 /// Batches that a stream of the runtime computes on ahead of the one taken, per thread.
 const COMPUTED_AHEAD: usize = 2;
+/// Pinned memory reserved at the start, and the least that is worth it.
+const RESERVE: u64 = 256 << 20;
+const MIN_RESERVE: u64 = 1 << 20;
 /// Most threads.
 const MAX_THREADS: usize = 1024;
 
@@ -164,9 +168,38 @@ pub(crate) struct Recording {
     pub(crate) costs: bool,
 }
 
-/// A runtime as the arguments want it.
+/// A runtime as the arguments want it. Its reserve is smaller where the system has no more to give.
 pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<Runtime, Failure> {
     let devices = unlade::discover();
+    let mut reserve = RESERVE;
+    let mut refusal = None;
+    loop {
+        let built = builder(resources, recording, &devices)?
+            .pool_reserve(reserve)
+            .build();
+        match built {
+            Err(Error::Reserve { asked, source }) if asked > 0 => {
+                reserve = if asked < MIN_RESERVE { 0 } else { asked / 4 };
+                refusal.get_or_insert(source);
+            }
+            built => {
+                if let Some(refusal) = refusal {
+                    tracing::info!(
+                        "{reserve} bytes of memory are reserved rather than {RESERVE}: {refusal} \
+                         (`ulimit -v` and `ulimit -f` say what a process may have)"
+                    );
+                }
+                return Ok(built?);
+            }
+        }
+    }
+}
+
+fn builder(
+    resources: &ResourceArgs,
+    recording: Recording,
+    devices: &[Arc<dyn Device>],
+) -> Result<RuntimeBuilder, Failure> {
     let mut builder = Runtime::builder()
         .threads(threads(resources)?)
         .memory_budget((memory(resources)? / 2).max(1))
@@ -180,15 +213,14 @@ pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<
         None | Some("auto") => {}
         Some(name) => {
             if !devices.iter().any(|device| device.info().name == name) {
-                return Err(unknown_device(name, &devices));
+                return Err(unknown_device(name, devices));
             }
             builder = builder.placement(Placement::Device(name.into()));
         }
     }
-    for device in devices {
-        builder = builder.device(device);
-    }
-    Ok(builder.build()?)
+    Ok(devices.iter().fold(builder, |builder, device| {
+        builder.device(Arc::clone(device))
+    }))
 }
 
 fn unknown_device(name: &str, devices: &[Arc<dyn Device>]) -> Failure {
@@ -202,7 +234,7 @@ fn unknown_device(name: &str, devices: &[Arc<dyn Device>]) -> Failure {
     ))
 }
 
-/// Memory of the machine in bytes, or of the control group where that is less.
+/// Memory of the machine in bytes, or that the control group or `ulimit -v` leaves where that is less.
 fn machine_memory() -> Option<u64> {
     let of_machine = std::fs::read_to_string("/proc/meminfo")
         .ok()
@@ -214,8 +246,19 @@ fn machine_memory() -> Option<u64> {
     let of_group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()
         .and_then(|text| text.trim().parse::<u64>().ok());
-    match (of_machine, of_group) {
-        (Some(machine), Some(group)) => Some(machine.min(group)),
-        (machine, group) => machine.or(group),
-    }
+    let of_process = getrlimit(Resource::As)
+        .current
+        .map(|limit| limit.saturating_sub(address_space().unwrap_or(0)));
+    [of_machine, of_group, of_process]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
+/// Bytes of addresses that this process has in use.
+fn address_space() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmSize:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    kib.checked_mul(1024)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow_schema::{ArrowError, DataType};
 use unlade_expr::ExprError;
-use unlade_hal::DeviceLost;
 use unlade_hal::fork::Forked;
+use unlade_hal::{AllocError, DeviceLost};
 use unlade_naive::Description;
 
 /// Why a query was not compiled or a batch has no result.
@@ -42,6 +42,14 @@ pub enum Error {
     /// The runtime was made by this process's parent. Devices and pinned memory do not survive a fork.
     #[error(transparent)]
     Forked(#[from] Forked),
+    /// The system has not as much pinned memory as the runtime was to reserve at its start.
+    #[error("reserving {asked} bytes of memory: {source}; reserve less")]
+    Reserve {
+        /// Bytes asked for.
+        asked: u64,
+        /// What the system said.
+        source: AllocError,
+    },
     /// Something is larger or more than a limit allows.
     #[error("{what}: {asked} is more than the limit of {limit}")]
     Limit {

@@ -455,9 +455,13 @@ fn dispatcher(options: &Options, devices: &[DeviceSlot]) -> Dispatcher {
 
 /// The pool, made known to every device that is not the CPU.
 fn open_pool(options: &Options, devices: &[DeviceSlot]) -> Result<Pool, Error> {
-    let refused = |error: AllocError| Error::Config(format!("reserving memory: {error}"));
+    let reserve = options.pool_reserve.min(options.memory_budget);
+    let refused = |source: AllocError| Error::Reserve {
+        asked: reserve,
+        source,
+    };
     let pool = Pool::new(&PoolOptions {
-        reserve: options.pool_reserve.min(options.memory_budget),
+        reserve,
         budget: options.memory_budget,
         ..PoolOptions::default()
     })

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use unlade_ingest::WholeFile;
 
-use crate::error::Failure;
+use crate::error::{self, Failure};
 
 /// Writes a document under a name.
 pub(crate) fn write(path: &Path, document: &impl Serialize) -> Result<(), Failure> {
@@ -34,5 +34,8 @@ pub(crate) fn whole(
             .map_err(std::io::IntoInnerError::into_error)?;
         file.keep()
     };
-    attempt().map_err(|error| Failure::file(format!("{}: cannot write: {error}", path.display())))
+    attempt().map_err(|error| {
+        let said = error::system(&error);
+        Failure::file(format!("{}: cannot write: {said}", path.display()))
+    })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, TimestampMillisecondArray};
 
-use crate::support::{Place, int32, numbers};
+use crate::support::{Place, Ran, int32, numbers};
 use unlade_ingest::{Format, Sink, Target};
 
 #[test]
@@ -197,6 +197,37 @@ fn a_mapped_file_that_shrinks_is_an_error_and_no_crash() {
     assert_eq!(output.status.code(), Some(3), "{message}");
     assert!(message.contains("a.arrow"), "{message}");
     assert!(message.contains("while it was mapped"), "{message}");
+}
+
+#[test]
+fn limits_of_the_shell_are_kept_to_or_said() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 100_000);
+    let limited = |limit: &str, more: &[&str]| {
+        let mut words = vec!["run", "in.parquet", "-o", "out.arrow"];
+        words.extend(more);
+        let unlade = place.command(&[]);
+        let mut shell = std::process::Command::new("sh");
+        shell
+            .args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")])
+            .arg(unlade.get_program())
+            .args(words)
+            .current_dir(place.path(""))
+            .env_clear()
+            .stdin(Stdio::null());
+        Ran::of(shell.output().unwrap())
+    };
+    // In KiB, and in blocks of 512 bytes or 1 KiB: less than what is reserved otherwise.
+    for limit in ["-v 200000", "-f 50000"] {
+        limited(limit, &[]).success();
+        assert_eq!(int32(&place.read("out.arrow"), "n").len(), 100_000);
+        let ran = limited(limit, &["-v", "--memory", "8GB"]);
+        assert!(ran.err.contains("are reserved rather than"), "{}", ran.err);
+        ran.success();
+    }
+    std::fs::remove_file(place.path("out.arrow")).unwrap();
+    limited("-f 100", &[]).failure(3, &["out.arrow", "write", "`ulimit -f`"]);
+    assert_eq!(place.files(), ["in.parquet"]);
 }
 
 #[test]
@@ -407,7 +438,7 @@ fn no_rows_still_have_a_header_and_times_are_spelled_out_in_their_zone() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interrupt_ends_a_wait_for_input() {
-    for signal in ["-INT", "-TERM"] {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let place = Place::new();
         let mut command = place.command(&["run", "-", "-o", "out.parquet"]);
         let mut child = command
@@ -424,7 +455,7 @@ fn an_interrupt_ends_a_wait_for_input() {
             .status()
             .unwrap();
         let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(130), "{signal}");
+        assert_eq!(output.status.code(), Some(code), "{signal}");
         assert!(
             String::from_utf8_lossy(&output.stderr).contains("interrupted"),
             "{signal}"
