@@ -7,6 +7,7 @@
 use std::fmt::{self, Write};
 
 use crate::Param;
+use crate::value::Value;
 
 /// A predicate register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,44 @@ pub(crate) trait Operand: Copy {
     fn write(self, text: &mut String);
 }
 
+/// A register that holds an integer or the bits of a float.
+pub(crate) trait Register: Operand {
+    /// Its width.
+    const BITS: u32;
+    /// The suffix of instructions on plain bits.
+    const PLAIN: &'static str;
+    /// A register without a value.
+    fn new(asm: &mut Asm) -> Self;
+    /// As the value of an instruction.
+    fn value(self) -> Value;
+}
+
+impl Register for R32 {
+    const BITS: u32 = 32;
+    const PLAIN: &'static str = "b32";
+
+    fn new(asm: &mut Asm) -> Self {
+        asm.new32()
+    }
+
+    fn value(self) -> Value {
+        Value::Word(self)
+    }
+}
+
+impl Register for R64 {
+    const BITS: u32 = 64;
+    const PLAIN: &'static str = "b64";
+
+    fn new(asm: &mut Asm) -> Self {
+        asm.new64()
+    }
+
+    fn value(self) -> Value {
+        Value::Long(self)
+    }
+}
+
 /// The operands of one instruction, in order.
 pub(crate) trait Operands {
     fn write_all(self, text: &mut String);
@@ -86,6 +125,13 @@ pub(crate) struct Asm {
 }
 
 impl Asm {
+    /// Makes a register of the width that is wanted.
+    pub(crate) fn reg<R: Register>(&mut self, name: impl Mnemonic, operands: impl Operands) -> R {
+        let register = R::new(self);
+        self.set(register, name, operands);
+        register
+    }
+
     /// Makes a register of 32 bits.
     pub(crate) fn r32(&mut self, name: impl Mnemonic, operands: impl Operands) -> R32 {
         let register = self.new32();

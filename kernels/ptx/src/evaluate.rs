@@ -1,6 +1,6 @@
 //! The instructions of a program, on the rows of one thread.
 
-use unlade_program::{CompareOp, Inst, MaskOp, Ty, Val};
+use unlade_program::{BinaryOp, CompareOp, Inst, MaskOp, OverflowOp, Program, Ty, UnaryOp, Val};
 
 use crate::asm::{Operand, Pred};
 use crate::frame::Frame;
@@ -8,8 +8,45 @@ use crate::module::Param;
 use crate::rows::Rows;
 use crate::value::{Value, Wide};
 
-/// Instructions that are written out for each of a thread's rows; more than that are a loop.
-const MOST_WRITTEN_OUT: usize = 48;
+/// Weight of the instructions that are written out for each of a thread's rows; more than that are
+/// a loop.
+const MOST_WRITTEN_OUT: u32 = 64;
+/// Weight of an instruction that is itself a loop over bits or digits.
+const LOOP: u32 = 1000;
+
+/// What an instruction adds to a kernel's text and its use of registers, roughly; `operand` is
+/// the type of what it works on.
+fn weight(inst: &Inst, operand: Option<Ty>) -> u32 {
+    let wide = operand == Some(Ty::I128);
+    let float = operand.is_some_and(Ty::is_float);
+    match inst {
+        Inst::Binary {
+            op: BinaryOp::Div | BinaryOp::Rem | BinaryOp::FloorDiv,
+            ..
+        } if wide => LOOP,
+        Inst::Binary {
+            op: BinaryOp::Rem, ..
+        } if float => LOOP,
+        Inst::Rescale { by, .. } if *by < 0 => LOOP,
+        Inst::Binary {
+            op: BinaryOp::Div | BinaryOp::Rem | BinaryOp::FloorDiv,
+            ..
+        } => 10,
+        Inst::InSet { .. } => 10,
+        Inst::Overflow {
+            op: OverflowOp::Mul,
+            ..
+        }
+        | Inst::RescaleFails { .. }
+            if wide =>
+        {
+            20
+        }
+        Inst::Cast { to, .. } if wide || *to == Ty::I128 => 10,
+        _ if wide => 3,
+        _ => 1,
+    }
+}
 
 /// Which instructions a part of a kernel needs, a flag each.
 #[derive(Clone, Debug)]
@@ -32,8 +69,18 @@ impl Needed {
     }
 
     /// Whether it is little enough to be written out for eight rows.
-    pub(crate) fn is_light(&self, insts: &[Inst]) -> bool {
-        self.of(insts, |_| true).count() <= MOST_WRITTEN_OUT
+    pub(crate) fn is_light(&self, program: &Program) -> bool {
+        let types = program.types();
+        let operand = |inst: &Inst| {
+            let mut first = None;
+            inst.for_each_operand(|operand| first = first.or(types[operand.index()]));
+            first
+        };
+        let weight: u32 = self
+            .of(&program.insts, |_| true)
+            .map(|(_, inst)| weight(&inst, operand(&inst)))
+            .sum();
+        weight <= MOST_WRITTEN_OUT
     }
 
     /// The instructions needed of a kind, with their values, in order.
@@ -167,21 +214,92 @@ impl Frame<'_> {
 
     fn instruction(&mut self, inst: &Inst, value: impl Fn(Val) -> Value) -> Value {
         match *inst {
-            Inst::Compare { op, lhs, rhs, .. } => {
-                let ty = self.ty(lhs);
-                Value::Mask(self.compare(op, ty, value(lhs), value(rhs)))
+            Inst::Unary { op, arg } => {
+                let ty = self.ty(arg);
+                match op {
+                    _ if ty.is_float() => self.float_unary(op, ty, value(arg)),
+                    UnaryOp::Neg => self.negate(ty, value(arg)),
+                    _ => self.absolute(ty, value(arg)),
+                }
             }
+            Inst::Binary { op, lhs, rhs } => match self.ty(lhs) {
+                ty if ty.is_float() => self.floats(op, ty, value(lhs), value(rhs)),
+                ty => self.integers(op, ty, value(lhs), value(rhs)),
+            },
+            Inst::Overflow { op, lhs, rhs } => {
+                let ty = self.ty(lhs);
+                Value::Mask(self.overflows(op, ty, value(lhs), value(rhs)))
+            }
+            Inst::Compare {
+                op,
+                order,
+                lhs,
+                rhs,
+            } => Value::Mask(match self.ty(lhs) {
+                ty if ty.is_float() => self.compare_floats(op, order, ty, value(lhs), value(rhs)),
+                ty => self.compare(op, ty, value(lhs), value(rhs)),
+            }),
             Inst::Range { arg, low, high } => {
                 let ty = self.ty(arg);
                 let above = self.compare(CompareOp::Ge, ty, value(arg), value(low));
                 let below = self.compare(CompareOp::Le, ty, value(arg), value(high));
                 Value::Mask(self.asm.pred("and.pred", (above, below)))
             }
+            Inst::Cast { rule, arg, to } => {
+                let from = self.ty(arg);
+                self.cast(rule, from, to, value(arg))
+            }
+            Inst::CastFails { arg, to } => {
+                let from = self.ty(arg);
+                Value::Mask(self.cast_fails(from, to, value(arg)))
+            }
+            Inst::Rescale { arg, by, rounding } => {
+                Value::Wide(self.rescale(value(arg).wide(), by, rounding))
+            }
+            Inst::RescaleFails { arg, by } => {
+                Value::Mask(self.rescale_fails(value(arg).wide(), by))
+            }
+            Inst::Select { mask, then, other } => {
+                self.select(value(mask).mask(), value(then), value(other))
+            }
             Inst::Mask { op, lhs, rhs } => {
                 Value::Mask(self.combine(op, value(lhs).mask(), value(rhs).mask()))
             }
             Inst::Not { arg } => Value::Mask(self.not(value(arg).mask())),
-            ref other => unreachable!("not advertised: {other}"),
+            Inst::Lookup { table, index } => {
+                let ty = self.ty(index);
+                self.lookup(usize::from(table), ty, value(index))
+            }
+            Inst::InBounds { table, index } => {
+                let ty = self.ty(index);
+                Value::Mask(self.in_bounds(usize::from(table), ty, value(index)))
+            }
+            Inst::InSet { set, arg } => Value::Mask(self.in_set(usize::from(set), value(arg))),
+            Inst::Load { .. }
+            | Inst::Validity { .. }
+            | Inst::Param { .. }
+            | Inst::Const { .. }
+            | Inst::Trap { .. } => unreachable!("dealt with before: {inst}"),
+        }
+    }
+
+    /// The first where the mask is set, else the second, bits as they are.
+    pub(crate) fn select(&mut self, mask: Pred, then: Value, other: Value) -> Value {
+        match (then, other) {
+            (Value::Word(then), Value::Word(other)) => {
+                Value::Word(self.asm.r32("selp.b32", (then, other, mask)))
+            }
+            (Value::Long(then), Value::Long(other)) => {
+                Value::Long(self.asm.r64("selp.b64", (then, other, mask)))
+            }
+            (Value::Wide(then), Value::Wide(other)) => {
+                Value::Wide(self.select_wide(mask, then, other))
+            }
+            (then, other) => {
+                let then = self.combine(MaskOp::And, then.mask(), mask);
+                let other = self.combine(MaskOp::AndNot, other.mask(), mask);
+                Value::Mask(self.combine(MaskOp::Or, then, other))
+            }
         }
     }
 

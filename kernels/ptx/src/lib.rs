@@ -29,9 +29,14 @@
 #![forbid(unsafe_code)]
 
 mod asm;
+mod cast;
+mod compact;
+mod dense;
 mod evaluate;
+mod float;
 mod frame;
 mod integer;
+mod lookup;
 mod mask;
 mod module;
 mod predicate;
@@ -42,7 +47,7 @@ mod value;
 mod wide;
 
 pub use module::{ALIGNMENT, Kernel, LowerError, MAX_ROWS, Module, Param, SLACK, Scratch};
-use unlade_program::{Cell, CellSet, Op, Program};
+use unlade_program::{CellSet, Program};
 
 /// Lowers a verified program.
 ///
@@ -52,40 +57,14 @@ use unlade_program::{Cell, CellSet, Op, Program};
 /// # Panics
 /// Where the program is not one that [`unlade_program::verify`] accepts.
 pub fn lower(program: &Program) -> Result<Module, LowerError> {
-    let values = unlade_program::unsupported(program, &cells());
-    if !values.is_empty() {
-        return Err(LowerError::Unsupported { values });
-    }
     match program.keep {
         Some(keep) if program.outputs.is_empty() => mask::lower(program, keep),
-        _ => Err(LowerError::Shape),
+        Some(keep) => compact::lower(program, keep),
+        None => dense::lower(program),
     }
 }
 
 /// What [`lower`] knows: what a device that runs its kernels may advertise.
 pub fn cells() -> CellSet {
-    CellSet::full().without(|cell| !known(cell))
-}
-
-fn known(cell: &Cell) -> bool {
-    let ops = [
-        Op::Load,
-        Op::Validity,
-        Op::Param,
-        Op::Const,
-        Op::CompareEq,
-        Op::CompareNe,
-        Op::CompareLt,
-        Op::CompareLe,
-        Op::CompareGt,
-        Op::CompareGe,
-        Op::Range,
-        Op::And,
-        Op::Or,
-        Op::AndNot,
-        Op::Xor,
-        Op::Not,
-        Op::Trap,
-    ];
-    ops.contains(&cell.op) && !cell.operand.is_float()
+    CellSet::full()
 }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use unlade_program::Val;
-
 /// Where the spans of a dispatch begin: a multiple of this many bytes is what kernels need of all
 /// that they write, and what they read fastest. What they read may begin at any multiple of its
 /// elements' width, or of 8 where that is less, and a bitmap at any byte.
@@ -140,15 +138,6 @@ impl Scratch {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LowerError {
-    /// Instructions outside [`cells`](crate::cells).
-    #[error("{} instructions cannot be lowered to PTX, the first of them {}", .values.len(), .values[0])]
-    Unsupported {
-        /// Which; at least one.
-        values: Vec<Val>,
-    },
-    /// A kind of result that there is no kernel for.
-    #[error("only keep masks can be lowered to PTX")]
-    Shape,
     /// More parameters than a kernel takes.
     #[error(
         "its kernel needs {bytes} bytes of parameters, more than {MAX_PARAM_BYTES}; split the program"

@@ -38,7 +38,7 @@ impl Predicate {
     pub(crate) fn bits(&self, frame: &mut Frame<'_>, start: R64, first: R64) -> R32 {
         let bits = frame.asm.new32();
         let (single, ready) = (frame.asm.label("single"), frame.asm.label("ready"));
-        if self.needed.is_light(&frame.program.insts) {
+        if self.needed.is_light(frame.program) {
             let end = frame.asm.r64("add.s64", (start, u64::from(STRIP)));
             let full = frame.asm.pred("setp.le.u64", (end, self.rows));
             let full = frame.both(Some(full), self.aligned);
@@ -82,7 +82,7 @@ impl Predicate {
         let next = frame.asm.label("row");
         frame.asm.place(next);
         let exists = frame.asm.pred("setp.lt.u64", (row, self.rows));
-        let rows = Rows::single(row, Some(exists));
+        let rows = Rows::striped(row, vec![Some(exists)]);
         let values = frame.evaluate(&self.needed, &self.scalars, &rows);
         frame.asm.comment(format_args!("keep {}", self.keep));
         let kept = values.get(self.keep, 0).mask();

@@ -44,12 +44,12 @@ impl Rows {
         }
     }
 
-    /// One row.
-    pub(crate) fn single(row: R64, guard: Option<Pred>) -> Rows {
+    /// Rows a warp's width apart, or one.
+    pub(crate) fn striped(first: R64, guards: Vec<Option<Pred>>) -> Rows {
         Rows {
             spread: Spread::Striped,
-            first: row,
-            guards: vec![guard],
+            first,
+            guards,
         }
     }
 }

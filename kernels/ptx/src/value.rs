@@ -34,6 +34,27 @@ impl Value {
             other => unreachable!("verified: a mask, not {other:?}"),
         }
     }
+
+    pub(crate) fn word(self) -> R32 {
+        match self {
+            Value::Word(register) => register,
+            other => unreachable!("verified: at most 32 bits, not {other:?}"),
+        }
+    }
+
+    pub(crate) fn long(self) -> R64 {
+        match self {
+            Value::Long(register) => register,
+            other => unreachable!("verified: 64 bits, not {other:?}"),
+        }
+    }
+
+    pub(crate) fn wide(self) -> Wide {
+        match self {
+            Value::Wide(wide) => wide,
+            other => unreachable!("verified: 128 bits, not {other:?}"),
+        }
+    }
 }
 
 /// The suffix of an arithmetic instruction on a type that a register holds: `s32` for the
