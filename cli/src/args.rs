@@ -121,7 +121,7 @@ pub(crate) struct ResourceArgs {
     /// Device by name (see `unlade devices`), or auto; auto never picks a simulator
     #[arg(long, value_name = "NAME", env = "UNLADE_DEVICE")]
     pub(crate) device: Option<String>,
-    /// Threads [default: one per core]
+    /// Threads [default: one per core, fewer under a small `ulimit -v`]
     #[arg(long, value_name = "N", env = "UNLADE_THREADS")]
     pub(crate) threads: Option<usize>,
     /// Memory for batches, half for those read and half for results, such as 512MB or 2GiB

@@ -29,6 +29,8 @@ const COMPUTED_AHEAD: usize = 2;
 /// Pinned memory reserved at the start, and the least that is worth it.
 const RESERVE: u64 = 256 << 20;
 const MIN_RESERVE: u64 = 1 << 20;
+/// Bytes of addresses that a thread may take: allocators reserve them by the thread.
+const THREAD_ADDRESSES: u64 = 256 << 20;
 /// Most threads.
 const MAX_THREADS: usize = 1024;
 
@@ -155,7 +157,13 @@ pub(crate) fn threads(resources: &ResourceArgs) -> Result<usize, Failure> {
     match resources.threads {
         Some(threads) if (1..=MAX_THREADS).contains(&threads) => Ok(threads),
         Some(_) => Err(Failure::usage(format!("--threads is 1 to {MAX_THREADS}"))),
-        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        None => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let affordable = addresses_left().map_or(usize::MAX, |bytes| {
+                usize::try_from(bytes / THREAD_ADDRESSES).unwrap_or(usize::MAX)
+            });
+            Ok(cores.min(affordable).max(1))
+        }
     }
 }
 
@@ -246,13 +254,16 @@ fn machine_memory() -> Option<u64> {
     let of_group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()
         .and_then(|text| text.trim().parse::<u64>().ok());
-    let of_process = getrlimit(Resource::As)
-        .current
-        .map(|limit| limit.saturating_sub(address_space().unwrap_or(0)));
-    [of_machine, of_group, of_process]
+    [of_machine, of_group, addresses_left()]
         .into_iter()
         .flatten()
         .min()
+}
+
+/// Bytes of addresses that `ulimit -v` leaves to this process, if it says anything.
+fn addresses_left() -> Option<u64> {
+    let limit = getrlimit(Resource::As).current?;
+    Some(limit.saturating_sub(address_space().unwrap_or(0)))
 }
 
 /// Bytes of addresses that this process has in use.
