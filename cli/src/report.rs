@@ -3,6 +3,7 @@
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod receipts;
+pub(crate) mod sheet;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod timeline;
@@ -38,6 +39,14 @@ pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
     out.write_all(text)
         .and_then(|()| out.flush())
         .map_err(|error| IngestError::io(&Place::Stdout, "write", error).into())
+}
+
+/// Columns of text on the terminal that standard output is; none where it is something else.
+pub(crate) fn width() -> Option<usize> {
+    rustix::termios::tcgetwinsize(std::io::stdout())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns > 0)
 }
 
 /// Writes a line to standard error; one that is closed or full is no reason to fail.

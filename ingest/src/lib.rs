@@ -31,12 +31,15 @@
 //! - [`BatchReader`]: the batches, each with its [`Location`]
 //! - [`Pruning`]: which row groups a predicate rules out
 //! - [`Sink`], [`Target`], [`WholeFile`], [`abandon_unfinished`]: what is written
+//! - [`Cells`]: values as text, in CSV and for reading
 //! - [`Format`]: formats and how they are recognised
 //! - [`IngestError`], [`Place`]: every error names its file
 //! - [`is_decoding`]: for panic hooks, since decoders that panic on damage are caught
 
 #![forbid(unsafe_code)]
 
+mod cells;
+mod csv;
 mod error;
 mod fit;
 mod format;
@@ -54,6 +57,7 @@ mod sink;
 mod source;
 mod whole_file;
 
+pub use cells::Cells;
 pub use error::{IngestError, Place};
 pub use format::Format;
 pub use guard::is_decoding;

@@ -13,6 +13,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
+use crate::csv::CsvWriter;
 use crate::error::{IngestError, Place};
 use crate::format::Format;
 use crate::guard::guarded;
@@ -50,7 +51,7 @@ enum Writer {
     Parquet(Box<ArrowWriter<Bytes>>),
     ArrowFile(Box<FileWriter<Bytes>>),
     ArrowStream(Box<StreamWriter<Bytes>>),
-    Csv(Box<arrow_csv::Writer<Bytes>>),
+    Csv(Box<CsvWriter<Bytes>>),
 }
 
 type Bytes = BufWriter<Watched>;
@@ -199,12 +200,7 @@ impl Writer {
             Format::ArrowStream => {
                 Writer::ArrowStream(Box::new(StreamWriter::try_new(bytes, schema)?))
             }
-            Format::Csv => {
-                // The header is written with the first batch, which may be the only one.
-                let mut writer = arrow_csv::Writer::new(bytes);
-                writer.write(&RecordBatch::new_empty(schema.clone().into()))?;
-                Writer::Csv(Box::new(writer))
-            }
+            Format::Csv => Writer::Csv(Box::new(CsvWriter::new(bytes, schema)?)),
         })
     }
 

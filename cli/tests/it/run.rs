@@ -218,7 +218,7 @@ fn limits_of_the_shell_are_kept_to_or_said() {
         Ran::of(shell.output().unwrap())
     };
     // In KiB, and in blocks of 512 bytes or 1 KiB: less than what is reserved otherwise.
-    for limit in ["-v 200000", "-f 50000"] {
+    for limit in ["-v 300000", "-f 50000"] {
         limited(limit, &[]).success();
         assert_eq!(int32(&place.read("out.arrow"), "n").len(), 100_000);
         let ran = limited(limit, &["-v", "--memory", "8GB"]);
@@ -433,6 +433,26 @@ fn no_rows_still_have_a_header_and_times_are_spelled_out_in_their_zone() {
             .success()
             .contains("1970-01-01T00:00:00")
     );
+}
+
+#[test]
+fn every_value_is_shown_and_a_null_is_no_empty_text() {
+    let place = Place::new();
+    let days = arrow_array::Date32Array::from(vec![Some(0), Some(i32::MAX), None]);
+    let texts = arrow_array::StringArray::from(vec![None, Some(""), Some("a,b")]);
+    let columns = [("day", Arc::new(days) as _), ("text", Arc::new(texts) as _)];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let target = Target::File(place.path("in.arrow"));
+    let mut sink = Sink::create(target, Format::ArrowFile, &batch.schema()).unwrap();
+    sink.write(&batch).unwrap();
+    sink.finish().unwrap();
+    let csv = place.run(&["run", "in.arrow", "--format", "csv"]).success();
+    assert_eq!(
+        csv,
+        "day,text\n1970-01-01,\n+5881580-07-11,\"\"\n,\"a,b\"\n"
+    );
+    let table = place.run(&["run", "in.arrow"]).success();
+    assert!(table.contains("| +5881580-07-11 |      |"), "{table}");
 }
 
 #[cfg(target_os = "linux")]

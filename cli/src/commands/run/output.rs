@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use unlade_ingest::{Format, Input, Sink, Target};
+use unlade_ingest::{Cells, Format, Input, Sink, Target};
 
 use crate::args::{FormatChoice, RunArgs};
 use crate::error::Failure;
+use crate::report;
+use crate::report::sheet::Sheet;
 use crate::report::table::grouped;
-use crate::report::{self, style};
 use crate::session;
 
 /// Rows of a table on the terminal, unless `--limit` says otherwise.
@@ -184,15 +185,21 @@ impl Out {
                 wanted,
                 rows,
             } => {
-                let batches = if batches.is_empty() {
-                    vec![RecordBatch::new_empty(schema)]
-                } else {
-                    batches
-                };
-                let table = arrow_cast::pretty::pretty_format_batches(&batches)
-                    .map_err(|error| Failure::usage(format!("cannot show the rows: {error}")))?;
-                let table = table.to_string();
-                report::print(format!("{}\n", style::printable(&table)).as_bytes())?;
+                let drawn = sheet(&schema, &batches)?.draw(report::width());
+                report::print(drawn.text.as_bytes())?;
+                if drawn.columns_hidden > 0 || drawn.is_cut {
+                    let columns = schema.fields().len();
+                    report::say(format_args!(
+                        "{} of {columns} columns shown{}; --select chooses columns, a pipe into \
+                         `less -S` shows all",
+                        columns - drawn.columns_hidden,
+                        if drawn.is_cut {
+                            ", long values cut"
+                        } else {
+                            ""
+                        },
+                    ));
+                }
                 if rows > wanted {
                     report::say(format_args!(
                         "{} more rows; --limit shows more, -o FILE writes all",
@@ -203,4 +210,20 @@ impl Out {
             }
         }
     }
+}
+
+fn sheet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Sheet, Failure> {
+    let cannot = |error| Failure::usage(format!("cannot show the rows: {error}"));
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    let mut sheet = Sheet::new(names.collect());
+    for batch in batches {
+        let columns = batch.columns().iter();
+        let columns = columns.map(Cells::new).collect::<Result<Vec<_>, _>>();
+        let columns = columns.map_err(cannot)?;
+        for row in 0..batch.num_rows() {
+            let cells = columns.iter().map(|column| column.text(row));
+            sheet.push(cells.map(Option::unwrap_or_default).collect());
+        }
+    }
+    Ok(sheet)
 }
