@@ -44,6 +44,7 @@ fn rest() -> Vec<Ended> {
         }),
         step("models of concurrency", loom),
         step("undefined behaviour (Miri)", miri),
+        step("GPU kernels (ptxas)", ptxas),
         step("aarch64", aarch64),
         step("dependencies", dependencies),
     ]
@@ -113,6 +114,17 @@ fn miri() -> Outcome {
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("CARGO_TARGET_DIR", "target/miri");
     outcome(miri)
+}
+
+/// Every shape of kernel, assembled for every architecture.
+fn ptxas() -> Outcome {
+    match tools::ptxas() {
+        Ok(binary) => cargo_with(
+            &[("UNLADE_PTXAS", &binary.to_string_lossy())],
+            &["test", "-p", "unlade-ptx", "--test", "assemble", "--quiet"],
+        ),
+        Err(error) => Outcome::NotRun(error),
+    }
 }
 
 fn aarch64() -> Outcome {

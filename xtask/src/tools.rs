@@ -9,6 +9,8 @@ use crate::step::command;
 pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
 /// The version of cargo-deny that deny.toml is written for.
 const CARGO_DENY: &str = "0.20.2";
+/// The release of CUDA whose assembler kernels are tried with.
+const CUDA: &str = "13.0.*";
 /// The other target that everything must compile for.
 pub(crate) const AARCH64: &str = "aarch64-unknown-linux-gnu";
 
@@ -75,6 +77,36 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     // The binary is all that is needed; what it was built from is large.
     let _ = std::fs::remove_dir_all(folder.join("build"));
     Ok(own)
+}
+
+/// Makes `ptxas`, the assembler of PTX, available and says where: the one that is on the path or
+/// in `UNLADE_PTXAS`, else the one of the Python package index, below `target`.
+pub(crate) fn ptxas() -> Result<PathBuf, String> {
+    let named = std::env::var_os("UNLADE_PTXAS").map(PathBuf::from);
+    let folder = crate::root().join("target/tools/ptxas");
+    let own = || {
+        let library = std::fs::read_dir(folder.join("lib")).ok()?;
+        library
+            .filter_map(Result::ok)
+            .map(|python| python.path().join("site-packages/nvidia/cu13/bin/ptxas"))
+            .find(|path| path.is_file())
+    };
+    let chosen = named.unwrap_or_else(|| PathBuf::from("ptxas"));
+    for binary in [chosen].into_iter().chain(own()) {
+        if quietly(command(&binary.to_string_lossy(), &["--version"])).is_ok() {
+            return Ok(binary);
+        }
+    }
+    println!("    installing ptxas {CUDA}, 200 MB, from the Python package index");
+    let venv = folder.to_string_lossy();
+    quietly(command("python3", &["-m", "venv", &venv]))?;
+    let packages = ["cuda-nvcc", "nvvm", "cuda-crt", "cuda-runtime"];
+    let packages = packages.map(|name| format!("nvidia-{name}=={CUDA}"));
+    let pip = folder.join("bin/pip");
+    let mut install = command(&pip.to_string_lossy(), &["install", "--quiet"]);
+    install.args(packages);
+    quietly(install)?;
+    own().ok_or_else(|| format!("the packages of CUDA {CUDA} hold no ptxas"))
 }
 
 /// Runs a command without showing its output, unless it fails.

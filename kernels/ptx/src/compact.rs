@@ -41,28 +41,39 @@ const ALL: u64 = 2 << 32;
 /// Most bitmaps that are gathered at once.
 const STAGES: [&str; 4] = ["stage0", "stage1", "stage2", "stage3"];
 /// Most bytes of a row's values that are under way at once.
-const ROW_BYTES: u64 = 32;
+const ROW_BYTES: u64 = 16;
+/// Bytes of a tile's keep mask. Behind it in shared memory lie the rows kept before each word.
+const KEEP_BYTES: u32 = TILE / 8;
+
+/// Weight of the outputs and traps beyond which the assembler is told to be content with two
+/// blocks at once: to have more it would spill registers.
+const MOST_FOR_OCCUPANCY: u32 = 9;
 
 /// Lowers a program that keeps rows and writes columns of them.
 pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> {
     let mut frame = Frame::new(program);
+    if frame
+        .needed_by_outputs(0..program.outputs.len(), true)
+        .weight(program)
+        > MOST_FOR_OCCUPANCY
+    {
+        frame.resident_blocks = 2;
+    }
     let rows = frame.param64(Param::Rows, 0);
     let thread = frame.special("%tid.x");
     let lane = frame.asm.r32("and.b32", (thread, LANES - 1));
     let tile = frame.take_tile(thread);
     let start = frame.asm.r64("mul.wide.u32", (tile, TILE));
 
-    let keeps = frame.shared("keep", TILE / 8);
+    let keeps = frame.shared("keep", 2 * KEEP_BYTES);
     frame.find_kept(program, keep, rows, thread, start, keeps);
-    let offsets = frame.shared("offsets", WORDS * 4);
-    let total = frame.scan_words(thread, lane, keeps, offsets);
+    let total = frame.scan_words(thread, lane, keeps);
     let base = frame.look_back(thread, tile, total);
 
     let mut zeroed = Vec::new();
     for outputs in groups(&frame) {
         let pass = Pass {
             keeps,
-            offsets,
             thread,
             lane,
             start,
@@ -156,7 +167,7 @@ impl Frame<'_> {
     }
 
     /// How many rows the tile keeps before each word of its mask, into shared memory, and in all.
-    fn scan_words(&mut self, thread: R32, lane: R32, keeps: R32, offsets: R32) -> R32 {
+    fn scan_words(&mut self, thread: R32, lane: R32, keeps: R32) -> R32 {
         self.asm.comment(format_args!(
             "rows kept before each word of the tile's mask"
         ));
@@ -195,10 +206,10 @@ impl Frame<'_> {
             let sum = self.asm.r32("ld.shared.b32", Shared(sums, other * 4));
             self.asm.set(total, "add.s32", (total, sum));
         }
-        let at = self.asm.r32("add.s32", (offsets, distance));
+        let at = self.asm.r32("add.s32", (keeps, distance));
         self.asm
             .when(has_word)
-            .run("st.shared.b32", (Shared(at, 0), before));
+            .run("st.shared.b32", (Shared(at, KEEP_BYTES), before));
         total
     }
 
@@ -287,8 +298,6 @@ impl Frame<'_> {
 struct Pass {
     /// The tile's keep mask in shared memory.
     keeps: R32,
-    /// Rows kept before each of its words, likewise.
-    offsets: R32,
     thread: R32,
     lane: R32,
     /// The tile's first row.
@@ -339,15 +348,13 @@ impl Pass {
         let warp = frame.asm.r32("sub.s32", (self.thread, self.lane));
         // A warp has as many words of a strip as it has slots, of four bytes each.
         let words = frame.asm.r32("add.s32", (self.keeps, warp));
-        let offsets = frame.asm.r32("add.s32", (self.offsets, warp));
         let slots = match needed.is_light(frame.program) {
             true => SLOTS,
             false => 1,
         };
-        let left = frame.asm.r32("mov.b32", STRIPS * (SLOTS / slots));
         let (next, skip) = (frame.asm.label("rows"), frame.asm.label("none_kept"));
         frame.asm.place(next);
-        let kept = Kept::read(frame, self, slots, words, offsets);
+        let kept = Kept::read(frame, self, slots, words);
         let none = frame.asm.pred("setp.eq.u32", (kept.any, 0u32));
         frame.asm.when(none).jump(skip);
         let rows = Rows::striped(first, kept.guards.clone());
@@ -359,9 +366,9 @@ impl Pass {
             stage.gather(frame, &values, &kept);
         }
         frame.asm.place(skip);
-        self.advance(frame, slots, first, words, offsets);
-        frame.asm.set(left, "sub.s32", (left, 1u32));
-        let more = frame.asm.pred("setp.ne.u32", (left, 0u32));
+        self.advance(frame, slots, first, words);
+        let end = frame.asm.r32("add.s32", (self.keeps, KEEP_BYTES));
+        let more = frame.asm.pred("setp.lt.u32", (words, end));
         frame.asm.when(more).jump(next);
 
         if stages.is_empty() {
@@ -377,16 +384,14 @@ impl Pass {
 
     /// On to the next words. Where a warp's slots are gone through one by one, it has done with
     /// a strip after the last, and goes on to its words of the next.
-    fn advance(&self, frame: &mut Frame<'_>, slots: u32, first: R64, words: R32, offsets: R32) {
+    fn advance(&self, frame: &mut Frame<'_>, slots: u32, first: R64, words: R32) {
         if slots == SLOTS {
             frame.advance(first, u64::from(STRIP));
             frame.asm.set(words, "add.s32", (words, THREADS));
-            frame.asm.set(offsets, "add.s32", (offsets, THREADS));
             return;
         }
         frame.advance(first, u64::from(LANES));
         frame.asm.set(words, "add.s32", (words, 4u32));
-        frame.asm.set(offsets, "add.s32", (offsets, 4u32));
         let rest = frame.asm.r32("sub.s32", (words, self.keeps));
         let rest = frame.asm.r32("and.b32", (rest, SLOTS * 4 - 1));
         let strip_done = frame.asm.pred("setp.eq.u32", (rest, 0u32));
@@ -395,12 +400,10 @@ impl Pass {
             .asm
             .when(strip_done)
             .set(first, "add.s64", (first, u64::from(other_warps)));
-        for register in [words, offsets] {
-            frame
-                .asm
-                .when(strip_done)
-                .set(register, "add.s32", (register, other_warps / 8));
-        }
+        frame
+            .asm
+            .when(strip_done)
+            .set(words, "add.s32", (words, other_warps / 8));
     }
 
     fn store(&self, frame: &mut Frame<'_>, arg: usize, value: Val, values: &Values, kept: &Kept) {
@@ -490,9 +493,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn read(frame: &mut Frame<'_>, pass: &Pass, slots: u32, words: R32, offsets: R32) -> Kept {
-        let words = frame.shared_words(words, slots);
-        let offsets = frame.shared_words(offsets, slots);
+    fn read(frame: &mut Frame<'_>, pass: &Pass, slots: u32, words: R32) -> Kept {
+        let offsets = frame.shared_words(Shared(words, KEEP_BYTES), slots);
+        let words = frame.shared_words(Shared(words, 0), slots);
         let below = frame.special("%lanemask_lt");
         let mut any = words[0];
         let mut kept = Kept {
@@ -519,14 +522,14 @@ impl Kept {
 
 impl Frame<'_> {
     /// Words beside each other in shared memory: one, or a multiple of four.
-    fn shared_words(&mut self, at: R32, count: u32) -> Vec<R32> {
+    fn shared_words(&mut self, at: Shared, count: u32) -> Vec<R32> {
         if count == 1 {
-            return vec![self.asm.r32("ld.shared.b32", Shared(at, 0))];
+            return vec![self.asm.r32("ld.shared.b32", at)];
         }
         let mut words = Vec::new();
         for vector in 0..count / 4 {
             let four: [R32; 4] = std::array::from_fn(|_| self.asm.new32());
-            let at = Shared(at, vector * 16);
+            let at = Shared(at.0, at.1 + vector * 16);
             self.asm.set(four, "ld.shared.v4.b32", at);
             words.extend(four);
         }

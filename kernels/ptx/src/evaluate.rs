@@ -70,17 +70,20 @@ impl Needed {
 
     /// Whether it is little enough to be written out for eight rows.
     pub(crate) fn is_light(&self, program: &Program) -> bool {
+        self.weight(program) <= MOST_WRITTEN_OUT
+    }
+
+    /// What it adds to a kernel's text and its use of registers, roughly.
+    pub(crate) fn weight(&self, program: &Program) -> u32 {
         let types = program.types();
         let operand = |inst: &Inst| {
             let mut first = None;
             inst.for_each_operand(|operand| first = first.or(types[operand.index()]));
             first
         };
-        let weight: u32 = self
-            .of(&program.insts, |_| true)
+        self.of(&program.insts, |_| true)
             .map(|(_, inst)| weight(&inst, operand(&inst)))
-            .sum();
-        weight <= MOST_WRITTEN_OUT
+            .sum()
     }
 
     /// The instructions needed of a kind, with their values, in order.

@@ -27,6 +27,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) program: &'a Program,
     pub(crate) layout: Layout,
     pub(crate) asm: Asm,
+    /// Blocks that a multiprocessor is to hold at once; as many as the assembler sees fit if 0.
+    pub(crate) resident_blocks: u32,
     types: Vec<Option<Ty>>,
     params: Vec<Param>,
     arrays: Vec<(Array, u32)>,
@@ -38,6 +40,7 @@ impl<'a> Frame<'a> {
             program,
             layout: Layout::of(program),
             asm: Asm::default(),
+            resident_blocks: 0,
             types: program.types(),
             params: Vec::new(),
             arrays: Vec::new(),
@@ -137,7 +140,11 @@ impl<'a> Frame<'a> {
                 bytes => writeln!(into, "\t.param .align 16 .b8 {param}[{bytes}]{separator}"),
             };
         }
-        let _ = writeln!(into, ")\n.maxntid {THREADS}, 1, 1\n{{");
+        let _ = writeln!(into, ")\n.maxntid {THREADS}, 1, 1");
+        if self.resident_blocks > 0 {
+            let _ = writeln!(into, ".minnctapersm {}", self.resident_blocks);
+        }
+        into.push_str("{\n");
         for (array, bytes) in &self.arrays {
             let _ = writeln!(into, "\t.shared .align 16 .b8 {}[{bytes}];", array.0);
         }
