@@ -84,30 +84,22 @@ impl ScanOptions {
 }
 
 impl Scan {
-    /// Opens every input and checks that all have one schema.
+    /// Opens every input.
     ///
     /// # Errors
-    /// An input that is missing, damaged, of an unknown format or of another schema than the
-    /// first, each by name.
+    /// An input that is missing, damaged or of an unknown format, each by name.
     pub fn open(inputs: &[Input], options: ScanOptions) -> Result<Scan, IngestError> {
         let sources = inputs
             .iter()
             .map(|input| Source::open(input, options.mmap).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        let (first, rest) = sources.split_first().ok_or(IngestError::NoInput)?;
-        for other in rest {
-            if let Some(difference) = first_difference(first.schema(), other.schema()) {
-                return Err(IngestError::SchemaDiffers {
-                    place: other.place().clone(),
-                    first: first.place().clone(),
-                    difference,
-                });
-            }
+        if sources.is_empty() {
+            return Err(IngestError::NoInput);
         }
         Ok(Scan { sources, options })
     }
 
-    /// The schema that all inputs have.
+    /// The schema of the first input, which the others have as far as they are read.
     pub fn schema(&self) -> &SchemaRef {
         self.sources[0].schema()
     }
@@ -126,11 +118,27 @@ impl Scan {
         )
     }
 
+    fn check_schemas(&self, columns: &[usize]) -> Result<(), IngestError> {
+        let (first, rest) = self.sources.split_first().expect("there is an input");
+        for other in rest {
+            if let Some(difference) = first_difference(first.schema(), other.schema(), columns) {
+                return Err(IngestError::SchemaDiffers {
+                    place: other.place().clone(),
+                    first: first.place().clone(),
+                    difference,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Reads these columns, which ascend, of every row that `pruning` does not rule out, in the
-    /// order of the inputs.
+    /// order of the inputs. All inputs have these columns at the same places, by one name and of one
+    /// type; where all columns are read, they have the same number of columns.
     ///
     /// # Errors
-    /// A column that does not exist, or threads that cannot be started. What is wrong inside the
+    /// An input of another schema than the first, as far as it is read, by name; a column that does
+    /// not exist, or threads that cannot be started. What is wrong inside the
     /// files comes as an item.
     pub fn into_reader(
         self,
@@ -142,6 +150,7 @@ impl Scan {
             .schema()
             .project(columns)
             .map_err(|e| IngestError::corrupt(self.sources[0].place(), "schema", e))?;
+        self.check_schemas(columns)?;
         let mut stats = ScanStats {
             rows: Some(0),
             ..ScanStats::default()
@@ -166,9 +175,17 @@ impl Scan {
     }
 }
 
-/// The first difference in names, types, nullability or order; metadata may differ.
-fn first_difference(first: &Schema, other: &Schema) -> Option<String> {
-    for (index, (a, b)) in first.fields().iter().zip(other.fields()).enumerate() {
+/// The first difference in names, types or nullability of the columns read; metadata may differ.
+fn first_difference(first: &Schema, other: &Schema, columns: &[usize]) -> Option<String> {
+    let (wanted, found) = (first.fields().len(), other.fields().len());
+    for &index in columns {
+        let a = first.field(index);
+        let Some(b) = other.fields().get(index) else {
+            return Some(format!(
+                "it has no column `{}` at place {index}: it has {found} columns",
+                a.name()
+            ));
+        };
         if a.name() != b.name() {
             return Some(format!(
                 "column {index} is `{}`, not `{}`",
@@ -188,6 +205,7 @@ fn first_difference(first: &Schema, other: &Schema) -> Option<String> {
             return Some(format!("column `{}` may be null", a.name()));
         }
     }
-    let (wanted, found) = (first.fields().len(), other.fields().len());
-    (wanted != found).then(|| format!("it has {found} columns, not {wanted}"))
+    // Whoever reads all columns means those of every file.
+    let all_are_read = columns.len() == wanted;
+    (all_are_read && wanted != found).then(|| format!("it has {found} columns, not {wanted}"))
 }

@@ -198,15 +198,41 @@ fn differing_schemas_name_the_file_and_the_column() {
     );
     let other = batch(0, 10).project(&[1, 0]).unwrap();
     let two = write(folder.path().join("two.parquet"), Format::Parquet, &[other]);
-    let error = Scan::open(
-        &[Input::File(one), Input::File(two)],
-        ScanOptions::default(),
-    );
-    let message = error.unwrap_err().to_string();
+    let inputs = [Input::File(one), Input::File(two)];
+    let scan = Scan::open(&inputs, ScanOptions::default()).unwrap();
+    let message = scan.into_reader(&[0], None).unwrap_err().to_string();
     assert!(
         message.contains("two.parquet") && message.contains("`text`"),
         "{message}"
     );
+}
+
+#[test]
+fn columns_that_are_not_read_may_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = batch(0, 10);
+    let parts = [whole.clone(), whole.project(&[0, 2]).unwrap()];
+    let names = ["one.parquet", "two.parquet"];
+    let paths: Vec<PathBuf> = names
+        .iter()
+        .zip(parts)
+        .map(|(name, part)| write(folder.path().join(name), Format::Parquet, &[part]))
+        .collect();
+    let rows = |paths: &[PathBuf], columns: &[usize]| -> Result<usize, IngestError> {
+        let inputs: Vec<Input> = paths.iter().cloned().map(Input::File).collect();
+        let reader = Scan::open(&inputs, ScanOptions::default())?.into_reader(columns, None)?;
+        reader.map(|batch| Ok(batch?.num_rows())).sum()
+    };
+    assert_eq!(rows(&paths, &[0]).unwrap(), 20);
+    for columns in [&[0, 1][..], &[0, 2], &[0, 1, 2]] {
+        let message = rows(&paths, columns).unwrap_err().to_string();
+        assert!(message.contains("two.parquet"), "{message}");
+    }
+    let swapped = [paths[1].clone(), paths[0].clone()];
+    let message = rows(&swapped, &[0, 1]).unwrap_err().to_string();
+    assert!(message.contains("`text`, not `list`"), "{message}");
+    let more = [paths[0].clone(), paths[0].clone()];
+    assert_eq!(rows(&more, &[0, 1, 2]).unwrap(), 20);
 }
 
 #[test]
