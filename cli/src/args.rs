@@ -1,12 +1,18 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue};
+use clap::{
+    ArgMatches, Args, Command as Line, CommandFactory, FromArgMatches, Parser, Subcommand,
+    ValueEnum,
+};
 
-use crate::config::Settings;
+use crate::config::{Names, Settings, variable};
 use crate::error::Failure;
+use crate::report;
 
 /// Filter and project Parquet and Arrow files on a GPU, a DPU card or the CPU, with the same bits
 /// whichever ran it.
@@ -82,7 +88,7 @@ pub(crate) struct QueryArgs {
         allow_hyphen_values = true
     )]
     pub(crate) select: String,
-    /// Which rows to keep: those on which this is true
+    /// Which rows to keep: those on which this is true [default: all]
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
     pub(crate) filter: Option<String>,
     #[command(flatten)]
@@ -104,21 +110,26 @@ name, and may hold any character: \"Unit Price\". Rows keep the order of the inp
 #[command(next_help_heading = "Meaning")]
 pub(crate) struct RuleArgs {
     /// Whose rules hold where engines differ: arrow, datafusion, spark-legacy or spark-ansi
+    /// [default: arrow]
     #[arg(long, value_name = "RULES", env = "UNLADE_SEMANTICS")]
     pub(crate) semantics: Option<String>,
-    /// Integer overflow: trap (an error) or wrap
+    /// Integer overflow: trap (an error) or wrap [default: as the rules have it; arrow: trap]
     #[arg(long, value_name = "MODE", env = "UNLADE_OVERFLOW")]
     pub(crate) overflow: Option<OverflowChoice>,
-    /// A cast's impossible values: null or trap (an error)
+    /// A cast's impossible values: null or trap (an error) [default: as the rules have it; arrow:
+    /// trap]
     #[arg(long, value_name = "MODE", env = "UNLADE_CAST")]
     pub(crate) cast: Option<CastChoice>,
+    /// What errors call these.
+    #[arg(skip)]
+    pub(crate) names: Names,
 }
 
 /// What may be used.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub(crate) struct ResourceArgs {
-    /// Device by name (see `unlade devices`), or auto; auto never picks a simulator
+    /// Device by name (see `unlade devices`), or auto, which never picks a simulator [default: auto]
     #[arg(long, value_name = "NAME", env = "UNLADE_DEVICE")]
     pub(crate) device: Option<String>,
     /// Threads [default: one per core, fewer under a small `ulimit -v`]
@@ -131,34 +142,37 @@ pub(crate) struct ResourceArgs {
     /// Most rows of a batch; it has fewer where so many take too much memory [default: 65536]
     #[arg(long, value_name = "N", env = "UNLADE_BATCH_ROWS")]
     pub(crate) batch_rows: Option<usize>,
-    /// Map input files and use them in place; trusts them not to shrink
+    /// Map input files and use them in place; trusts them not to shrink [default: false]
     #[arg(long, env = "UNLADE_MMAP", value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) mmap: Option<bool>,
-    /// Fail rather than run elsewhere what the device cannot
+    /// Fail rather than run elsewhere what the device cannot [default: false]
     #[arg(long, env = "UNLADE_NO_FALLBACK", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true",
         value_parser = BoolishValueParser::new())]
     pub(crate) no_fallback: Option<bool>,
+    /// What errors call these.
+    #[arg(skip)]
+    pub(crate) names: Names,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) query: QueryArgs,
-    /// Write here: .parquet, .arrow, .arrows or .csv; - is standard output
+    /// Write here: .parquet, .arrow, .arrows or .csv; - is standard output [default: a table there]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     pub(crate) output: Option<String>,
-    /// Format to write, where the name does not tell
+    /// Format to write, where the name does not tell [default: arrows on standard output]
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) format: Option<FormatChoice>,
-    /// Stop after this many rows
+    /// Stop after this many rows [default: all; a table shows 40]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub(crate) limit: Option<u64>,
     /// Print the plan first
     #[arg(long, help_heading = "Reports")]
     pub(crate) explain: bool,
-    /// Write what became of each batch, as JSON
+    /// Write what became of each batch, as JSON; - is standard output, also for the other reports
     #[arg(long, value_name = "FILE.json", help_heading = "Reports")]
     pub(crate) receipts: Option<PathBuf>,
     /// Write a trace that opens in Perfetto
@@ -253,18 +267,110 @@ fn scale(text: &str) -> Result<f64, String> {
     }
 }
 
+impl Arguments {
+    /// Reads the command line and the variables; with what of it came from where.
+    ///
+    /// # Errors
+    /// What clap says, of a variable by its name. Help and the version are errors, too, which are to
+    /// be [shown](Refused).
+    pub(crate) fn read() -> Result<(Self, ArgMatches), Refused> {
+        let read = |line: Line| {
+            let matches = line.try_get_matches()?;
+            Ok((Self::from_arg_matches(&matches)?, matches))
+        };
+        read(Self::command()).map_err(|error: clap::Error| {
+            // What is right without the variables is wrong because of one.
+            match read(without_variables(Self::command())) {
+                Ok(_) => Refused::Variable(of_variable(&error)),
+                Err(of_line) if error.use_stderr() => Refused::Line(of_line),
+                Err(_) => Refused::Line(error), // help, which names the variables
+            }
+        })
+    }
+}
+
+/// Why there are no arguments.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// What is wrong with the line, or the help that it asks for.
+    Line(clap::Error),
+    /// What is wrong with a variable.
+    Variable(String),
+}
+
+impl Refused {
+    /// Prints it, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Refused::Variable(message) => Failure::usage(message).report(),
+            Refused::Line(error) if error.use_stderr() => {
+                // A standard error that is closed or full is no reason to say something else.
+                let _ = error.print();
+                Failure::usage(String::new()).exit_code().into()
+            }
+            Refused::Line(help) => {
+                let styled = help.render();
+                let text = match report::style::fits_standard_output() {
+                    true => styled.ansi().to_string(),
+                    false => styled.to_string(),
+                };
+                match report::print(text.as_bytes()) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(failure) => failure.report(),
+                }
+            }
+        }
+    }
+}
+
+fn without_variables(line: Line) -> Line {
+    line.mut_args(|arg| arg.env(None::<&str>))
+        .mut_subcommands(without_variables)
+}
+
+/// Clap's words about a flag, as they are of the variable.
+fn of_variable(error: &clap::Error) -> String {
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let flag = said(ContextKind::InvalidArg).unwrap_or_default();
+    let flag = flag.trim_start_matches('-');
+    let flag = flag.split([' ', '=', '[']).next().unwrap_or_default();
+    let value = said(ContextKind::InvalidValue).unwrap_or_default();
+    let mut message = format!("{}: `{value}` is no value for it", variable(flag));
+    if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue)
+        && !values.is_empty()
+    {
+        message.push_str(&format!("; there are: {}", values.join(", ")));
+    } else if let Some(source) = std::error::Error::source(error) {
+        message.push_str(&format!(": {source}"));
+    }
+    message
+}
+
 impl RunArgs {
     /// With the settings of the file where no flag or variable says otherwise.
-    pub(crate) fn merged(mut self, settings: &Settings) -> Result<Self, Failure> {
-        self.query = self.query.merged(settings)?;
+    pub(crate) fn merged(
+        mut self,
+        settings: &Settings,
+        matches: &ArgMatches,
+    ) -> Result<Self, Failure> {
+        self.query = self.query.merged(settings, matches)?;
         Ok(self)
     }
 }
 
 impl QueryArgs {
     /// With the settings of the file where no flag or variable says otherwise.
-    pub(crate) fn merged(mut self, settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) fn merged(
+        mut self,
+        settings: &Settings,
+        matches: &ArgMatches,
+    ) -> Result<Self, Failure> {
+        let names = Names::of(matches, settings);
         let rules = &mut self.rules;
+        rules.names = names.clone();
         rules.semantics = rules
             .semantics
             .take()
@@ -278,6 +384,7 @@ impl QueryArgs {
             None => settings.choice("cast", settings.cast.as_deref())?,
         };
         let resources = &mut self.resources;
+        resources.names = names;
         resources.device = resources.device.take().or_else(|| settings.device.clone());
         resources.threads = resources.threads.or(settings.threads);
         resources.memory = resources.memory.take().or_else(|| settings.memory.clone());

@@ -1,11 +1,18 @@
-//! `unlade.toml`: settings below the flags and the variables.
+//! `unlade.toml`: settings below the flags and the variables; and which of the three one came from.
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use clap::ArgMatches;
 use clap::ValueEnum;
+use clap::parser::ValueSource;
 use serde::Deserialize;
 
 use crate::error::Failure;
+
+/// Larger files are not read: no settings are that long.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What the file may set; names are those of the flags.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -35,7 +42,7 @@ impl Settings {
                 None => return Ok(Settings::default()),
             },
         };
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let text = read(&path).map_err(|error| {
             Failure::usage(format!(
                 "{}: cannot read the settings: {error}",
                 path.display()
@@ -47,6 +54,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// What errors call a setting of the file.
+    fn name(&self, key: &str) -> String {
+        let source = self.source.as_deref().unwrap_or(Path::new("unlade.toml"));
+        format!("{}: {key}", source.display())
+    }
+
     /// A setting that is one of a flag's choices.
     pub(crate) fn choice<T: ValueEnum>(
         &self,
@@ -55,37 +68,110 @@ impl Settings {
     ) -> Result<Option<T>, Failure> {
         let Some(value) = value else { return Ok(None) };
         T::from_str(value, false).map(Some).map_err(|_| {
-            let source = self.source.as_deref().unwrap_or(Path::new("unlade.toml"));
             let known: Vec<String> = T::value_variants()
                 .iter()
                 .filter_map(|choice| Some(choice.to_possible_value()?.get_name().to_owned()))
                 .collect();
             Failure::usage(format!(
-                "{}: {name} = \"{value}\" is none of: {}",
-                source.display(),
+                "{}: `{value}` is none of: {}",
+                self.name(name),
                 known.join(", ")
             ))
         })
     }
 }
 
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_BYTES {
+        return Err(std::io::Error::other(format!(
+            "it has more than {MAX_BYTES} bytes"
+        )));
+    }
+    Ok(text)
+}
+
 fn usual_places() -> Vec<PathBuf> {
     let mut places = vec![PathBuf::from("unlade.toml")];
-    let home = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")));
+    // As the XDG specification has it, what is empty or no absolute path counts as not set.
+    let folder = |variable| {
+        std::env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let home =
+        folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
     places.extend(home.map(|home| home.join("unlade/unlade.toml")));
     places
 }
 
-/// A number of bytes with an optional unit: `512MB`, `1.5GiB`, `1000000`.
-pub(crate) fn bytes(text: &str) -> Result<u64, Failure> {
-    let wrong = || {
-        Failure::usage(format!(
+/// What errors call a setting: the flag, the variable, or the file and its key, whichever it came
+/// from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names(BTreeMap<&'static str, String>);
+
+impl Names {
+    /// The names of a command's settings, which are those of the file.
+    pub(crate) fn of(matches: &ArgMatches, settings: &Settings) -> Self {
+        let names = KEYS.into_iter().filter_map(|key| {
+            let id = key.replace('-', "_");
+            let source = matches
+                .try_contains_id(&id)
+                .ok()
+                .and_then(|_| matches.value_source(&id));
+            let name = match source {
+                Some(ValueSource::CommandLine) => return None,
+                Some(ValueSource::EnvVariable) => variable(key),
+                _ => settings.name(key),
+            };
+            Some((key, name))
+        });
+        Names(names.collect())
+    }
+
+    /// What to call a setting.
+    pub(crate) fn name(&self, key: &str) -> String {
+        self.0
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| format!("--{key}"))
+    }
+}
+
+/// The keys of the file, which are also flags and variables.
+const KEYS: [&str; 9] = [
+    "device",
+    "semantics",
+    "overflow",
+    "cast",
+    "threads",
+    "memory",
+    "batch-rows",
+    "mmap",
+    "no-fallback",
+];
+
+/// The variable of a flag.
+pub(crate) fn variable(flag: &str) -> String {
+    format!("UNLADE_{}", flag.replace('-', "_").to_ascii_uppercase())
+}
+
+/// A number of bytes above 0 with an optional unit: `512MB`, `1.5GiB`, `1000000`.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    match parse_size::parse_size(text) {
+        Ok(0) => Err(format!(
+            "`{text}` is no memory at all; write 1 byte or more"
+        )),
+        Ok(bytes) => Ok(bytes),
+        Err(_) => Err(format!(
             "`{text}` is no size; write a number of bytes, or one with a unit: 512MB, 1.5GiB"
-        ))
-    };
-    parse_size::parse_size(text).map_err(|_| wrong())
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -98,9 +184,37 @@ mod tests {
         assert_eq!(bytes("2 GiB").unwrap(), 2 << 30);
         assert_eq!(bytes("17").unwrap(), 17);
         assert_eq!(bytes("1.5kB").unwrap(), 1500);
-        for wrong in ["", "GB", "1TBx", "-1", "99999999999GiB", "1.5.5GB"] {
+        for wrong in [
+            "",
+            "0",
+            "0GB",
+            "GB",
+            "1TBx",
+            "-1",
+            "99999999999GiB",
+            "1.5.5GB",
+        ] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn every_setting_of_the_file_has_a_name() {
+        for key in KEYS {
+            let text = format!("{key} = 'x'");
+            let said = toml::from_str::<Settings>(&text).map_err(|error| error.to_string());
+            assert!(
+                said.is_ok() || !said.unwrap_err().contains("unknown"),
+                "{key}"
+            );
+        }
+        let many = toml::from_str::<Settings>("other = 1")
+            .unwrap_err()
+            .to_string();
+        for key in KEYS {
+            assert!(many.contains(&format!("`{key}`")), "{key}: {many}");
+        }
+        assert_eq!(many.matches('`').count(), 2 * (KEYS.len() + 1), "{many}");
     }
 
     #[test]

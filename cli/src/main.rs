@@ -21,29 +21,33 @@ mod session;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::ArgMatches;
 
 use crate::args::{Arguments, Command};
 use crate::error::Failure;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let (arguments, matches) = match Arguments::read() {
+        Ok(read) => read,
+        Err(refused) => return refused.report(),
+    };
     report::style::choose(arguments.color);
-    start_log(arguments.verbose);
     quiet_decoders();
-    match run(arguments) {
+    match run(arguments, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
+fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
+    start_log(arguments.verbose)?;
+    let (_, matches) = matches.subcommand().expect("clap wants a command");
     interrupt::survive_large_files()?;
     let settings = config::Settings::load(arguments.config.as_deref())?;
     let verbosity = report::Verbosity::new(arguments.quiet, arguments.verbose);
     match arguments.command {
-        Command::Run(run) => commands::run::run(run.merged(&settings)?, verbosity),
-        Command::Explain(explain) => commands::explain::run(explain.merged(&settings)?),
+        Command::Run(run) => commands::run::run(run.merged(&settings, matches)?, verbosity),
+        Command::Explain(explain) => commands::explain::run(explain.merged(&settings, matches)?),
         Command::Devices(devices) => commands::devices::run(&devices),
         Command::Functions(functions) => commands::functions::run(&functions),
         Command::Doctor(doctor) => commands::doctor::run(&doctor),
@@ -53,7 +57,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// `-v` shows what the runtime decides, `-vv` each step; `UNLADE_LOG` takes a filter of its own.
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8) -> Result<(), Failure> {
     use tracing_subscriber::EnvFilter;
     use tracing_subscriber::fmt::format::FmtSpan;
     let level = match verbose {
@@ -66,13 +70,18 @@ fn start_log(verbose: u8) {
         0 | 1 => FmtSpan::NONE,
         _ => FmtSpan::CLOSE,
     };
-    let filter = EnvFilter::try_from_env("UNLADE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = match std::env::var_os("UNLADE_LOG") {
+        Some(_) => EnvFilter::try_from_env("UNLADE_LOG")
+            .map_err(|error| Failure::usage(format!("UNLADE_LOG: {error}")))?,
+        None => EnvFilter::new(level),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_span_events(steps)
         .with_writer(std::io::stderr)
         .with_ansi(report::style::is_coloured())
         .init();
+    Ok(())
 }
 
 /// Panics of decoders become errors that name the file; the default hook would print them first.

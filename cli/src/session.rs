@@ -70,9 +70,9 @@ pub(crate) fn inputs(arguments: &[String]) -> Result<Vec<Input>, Failure> {
 /// The rules that arguments choose.
 pub(crate) fn semantics(rules: &RuleArgs) -> Result<Semantics, Failure> {
     let mut semantics = match rules.semantics.as_deref() {
-        Some(name) => name
-            .parse::<Semantics>()
-            .map_err(|error| Failure::usage(format!("--semantics: {error}")))?,
+        Some(name) => name.parse::<Semantics>().map_err(|error| {
+            Failure::usage(format!("{}: {error}", rules.names.name("semantics")))
+        })?,
         None => Semantics::arrow(),
     };
     if let Some(overflow) = rules.overflow {
@@ -125,7 +125,8 @@ pub(crate) fn scan_options(resources: &ResourceArgs) -> Result<ScanOptions, Fail
     let batch_rows = resources.batch_rows.unwrap_or(DEFAULT_BATCH_ROWS);
     if !(1..=MAX_BATCH_ROWS).contains(&batch_rows) {
         return Err(Failure::usage(format!(
-            "--batch-rows is 1 to {MAX_BATCH_ROWS}"
+            "{} is 1 to {MAX_BATCH_ROWS}",
+            resources.names.name("batch-rows")
         )));
     }
     let threads = threads(resources)?;
@@ -140,7 +141,9 @@ pub(crate) fn scan_options(resources: &ResourceArgs) -> Result<ScanOptions, Fail
 /// Memory for batches in bytes: half for those that are read, half for results.
 fn memory(resources: &ResourceArgs) -> Result<u64, Failure> {
     match &resources.memory {
-        Some(memory) => config::bytes(memory),
+        Some(memory) => config::bytes(memory).map_err(|error| {
+            Failure::usage(format!("{}: {error}", resources.names.name("memory")))
+        }),
         None => Ok(machine_memory().map_or(DEFAULT_MEMORY, |memory| memory / 4)),
     }
 }
@@ -156,7 +159,10 @@ fn batch_bytes(memory: u64, threads: usize) -> u64 {
 pub(crate) fn threads(resources: &ResourceArgs) -> Result<usize, Failure> {
     match resources.threads {
         Some(threads) if (1..=MAX_THREADS).contains(&threads) => Ok(threads),
-        Some(_) => Err(Failure::usage(format!("--threads is 1 to {MAX_THREADS}"))),
+        Some(_) => Err(Failure::usage(format!(
+            "{} is 1 to {MAX_THREADS}",
+            resources.names.name("threads")
+        ))),
         None => {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let affordable = addresses_left().map_or(usize::MAX, |bytes| {
@@ -221,7 +227,8 @@ fn builder(
         None | Some("auto") => {}
         Some(name) => {
             if !devices.iter().any(|device| device.info().name == name) {
-                return Err(unknown_device(name, devices));
+                let setting = resources.names.name("device");
+                return Err(unknown_device(&setting, name, devices));
             }
             builder = builder.placement(Placement::Device(name.into()));
         }
@@ -231,13 +238,13 @@ fn builder(
     }))
 }
 
-fn unknown_device(name: &str, devices: &[Arc<dyn Device>]) -> Failure {
+fn unknown_device(setting: &str, name: &str, devices: &[Arc<dyn Device>]) -> Failure {
     let known: Vec<&str> = devices
         .iter()
         .map(|device| device.info().name.as_str())
         .collect();
     Failure::usage(format!(
-        "no device `{name}`; there are: auto, {} (`unlade doctor` says what is missing)",
+        "{setting}: no device `{name}`; there are: auto, {} (`unlade doctor` says what is missing)",
         known.join(", ")
     ))
 }

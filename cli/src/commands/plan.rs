@@ -25,8 +25,9 @@ impl Plan {
         let inputs = session::inputs(&args.inputs)?;
         let options = session::scan_options(&args.resources)?;
         if options.mmap {
-            MappedFiles::survive_missing_pages()
-                .map_err(|error| Failure::resource(format!("--mmap: {error}")))?;
+            MappedFiles::survive_missing_pages().map_err(|error| {
+                Failure::resource(format!("{}: {error}", args.resources.names.name("mmap")))
+            })?;
         }
         let scan = Scan::open(&inputs, options)?;
         let mapped = scan.mapped_files();

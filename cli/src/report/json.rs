@@ -7,6 +7,7 @@ use serde::Serialize;
 use unlade_ingest::WholeFile;
 
 use crate::error::{self, Failure};
+use crate::report;
 
 /// Writes a document under a name.
 pub(crate) fn write(path: &Path, document: &impl Serialize) -> Result<(), Failure> {
@@ -15,11 +16,21 @@ pub(crate) fn write(path: &Path, document: &impl Serialize) -> Result<(), Failur
     })
 }
 
+/// Whether a report is to go to standard output.
+pub(crate) fn is_standard_output(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 /// Writes a file that gets its name when it is whole.
 pub(crate) fn whole(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<(), Failure> {
+    if is_standard_output(path) {
+        let mut text = Vec::new();
+        fill(&mut text).expect("memory takes any text");
+        return report::print(&text);
+    }
     let attempt = || {
         // Pipes and devices such as /dev/stderr are written as they are.
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {

@@ -13,13 +13,20 @@ pub(crate) fn choose(choice: ColorChoice) {
     let coloured = match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => {
-            let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-            std::io::stderr().is_terminal() && !forbidden && !dumb
-        }
+        ColorChoice::Auto => std::io::stderr().is_terminal() && !is_forbidden(),
     };
     COLOURED.store(coloured, Ordering::Relaxed);
+}
+
+/// Whether help on standard output is to be coloured: it is printed before anything is chosen.
+pub(crate) fn fits_standard_output() -> bool {
+    std::io::stdout().is_terminal() && !is_forbidden()
+}
+
+fn is_forbidden() -> bool {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    forbidden || dumb
 }
 
 pub(crate) fn is_coloured() -> bool {

@@ -2,4 +2,5 @@
 
 mod reports;
 mod run;
+mod settings;
 mod support;

@@ -10,6 +10,7 @@ use unlade_ingest::{Cells, Format, Input, Sink, Target};
 use crate::args::{FormatChoice, RunArgs};
 use crate::error::Failure;
 use crate::report;
+use crate::report::json;
 use crate::report::sheet::Sheet;
 use crate::report::table::grouped;
 use crate::session;
@@ -117,8 +118,21 @@ pub(super) fn refuse_clashes(args: &RunArgs) -> Result<(), Failure> {
         ("--trace", args.trace.as_deref()),
         ("--timeline", args.timeline.as_deref()),
     ];
+    let mut printed = match args.output.as_deref() {
+        None | Some("-") => "the result, which goes there without -o FILE",
+        Some(_) => "",
+    };
     for (flag, path) in written {
         let Some(path) = path else { continue };
+        if json::is_standard_output(path) {
+            if !printed.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{flag} - would mix with {printed} on standard output; a file named - is ./-"
+                )));
+            }
+            printed = flag;
+            continue;
+        }
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
             continue; // a device or a pipe, which several may write
         }
