@@ -66,7 +66,7 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
     let start = frame.asm.r64("mul.wide.u32", (tile, TILE));
 
     let keeps = frame.shared("keep", 2 * KEEP_BYTES);
-    frame.find_kept(program, keep, rows, thread, start, keeps);
+    frame.find_kept(keep, rows, thread, start, keeps);
     let total = frame.scan_words(thread, lane, keeps);
     let base = frame.look_back(thread, tile, total);
 
@@ -134,34 +134,28 @@ impl Frame<'_> {
     }
 
     /// Evaluates the predicate on the tile and leaves its bits in shared memory.
-    fn find_kept(
-        &mut self,
-        program: &Program,
-        keep: Val,
-        rows: R64,
-        thread: R32,
-        start: R64,
-        keeps: R32,
-    ) {
-        let predicate = Predicate::begin(self, program, keep, rows);
+    fn find_kept(&mut self, keep: Val, rows: R64, thread: R32, start: R64, keeps: R32) {
+        let predicate = Predicate::begin(self, keep, rows);
+        let groups = predicate.groups();
         let within = self.asm.r32("shl.b32", (thread, SLOTS.trailing_zeros()));
         let within = self.extend(within);
         let strip_start = self.asm.r64("mov.b64", start);
         let first = self.asm.r64("add.s64", (start, within));
-        let byte = self.asm.r32("add.s32", (keeps, thread));
-        let strip = self.asm.r32("mov.b32", 0u32);
+        let place = self.asm.r32("add.s32", (keeps, thread));
+        let left = self.asm.r32("mov.b32", STRIPS / groups);
         let next = self.asm.label("strip");
         self.asm.place(next);
         let bits = predicate.bits(self, strip_start, first);
-        self.asm.run("st.shared.u8", (Shared(byte, 0), bits));
-        if let Some(arg) = self.layout.mask() {
-            self.store_byte(arg, first, rows, bits);
+        for (group, byte) in (0..).zip(predicate.bytes(self, bits)) {
+            let at = Shared(place, group * THREADS);
+            self.asm.run("st.shared.u8", (at, byte));
         }
-        self.advance(strip_start, u64::from(STRIP));
-        self.advance(first, u64::from(STRIP));
-        self.asm.set(byte, "add.s32", (byte, THREADS));
-        self.asm.set(strip, "add.s32", (strip, 1u32));
-        let more = self.asm.pred("setp.lt.u32", (strip, STRIPS));
+        predicate.store_mask(self, first, bits);
+        self.advance(strip_start, u64::from(groups * STRIP));
+        self.advance(first, u64::from(groups * STRIP));
+        self.asm.set(place, "add.s32", (place, groups * THREADS));
+        self.asm.set(left, "sub.s32", (left, 1u32));
+        let more = self.asm.pred("setp.ne.u32", (left, 0u32));
         self.asm.when(more).jump(next);
         self.asm.run("bar.sync", 0u32);
     }

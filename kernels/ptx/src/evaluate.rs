@@ -32,7 +32,7 @@ fn weight(inst: &Inst, operand: Option<Ty>) -> u32 {
             op: BinaryOp::Div | BinaryOp::Rem | BinaryOp::FloorDiv,
             ..
         } => 10,
-        Inst::InSet { .. } => 10,
+        Inst::InSet { .. } => 24,
         Inst::Overflow {
             op: OverflowOp::Mul,
             ..

@@ -2,7 +2,6 @@
 
 use unlade_program::{Program, Val};
 
-use crate::asm::{Global, R32, R64};
 use crate::frame::{Frame, SLOTS, STRIP, header};
 use crate::module::{LowerError, Module, Param, Scratch};
 use crate::predicate::Predicate;
@@ -21,24 +20,23 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
     let within = frame.asm.r32("shl.b32", (thread, SLOTS.trailing_zeros()));
     let within = frame.extend(within);
     let first = frame.asm.r64("add.s64", (start, within));
-    let predicate = Predicate::begin(&mut frame, program, keep, rows);
+    let predicate = Predicate::begin(&mut frame, keep, rows);
+    let step = predicate.groups() * STRIP;
     let count = frame.asm.r32("mov.b32", 0u32);
-    let strip = frame.asm.r32("mov.b32", 0u32);
+    let left = frame.asm.r32("mov.b32", STRIPS / predicate.groups());
 
     let (next, done) = (frame.asm.label("strip"), frame.asm.label("done"));
     frame.asm.place(next);
     let over = frame.asm.pred("setp.ge.u64", (start, rows));
     frame.asm.when(over).jump(done);
     let bits = predicate.bits(&mut frame, start, first);
-    if let Some(arg) = frame.layout.mask() {
-        frame.store_byte(arg, first, rows, bits);
-    }
+    predicate.store_mask(&mut frame, first, bits);
     let kept = frame.asm.r32("popc.b32", bits);
     frame.asm.set(count, "add.s32", (count, kept));
-    frame.advance(start, u64::from(STRIP));
-    frame.advance(first, u64::from(STRIP));
-    frame.asm.set(strip, "add.s32", (strip, 1u32));
-    let more = frame.asm.pred("setp.lt.u32", (strip, STRIPS));
+    frame.advance(start, u64::from(step));
+    frame.advance(first, u64::from(step));
+    frame.asm.set(left, "sub.s32", (left, 1u32));
+    let more = frame.asm.pred("setp.ne.u32", (left, 0u32));
     frame.asm.when(more).jump(next);
     frame.asm.place(done);
 
@@ -55,17 +53,4 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
         },
         zeroed: Vec::new(),
     })
-}
-
-impl Frame<'_> {
-    /// Stores the bits of eight rows, the first of them a multiple of eight, unless none exists.
-    pub(crate) fn store_byte(&mut self, arg: usize, first: R64, rows: R64, bits: R32) {
-        let exists = self.asm.pred("setp.lt.u64", (first, rows));
-        let base = self.address(arg);
-        let byte = self.asm.r64("shr.u64", (first, 3u32));
-        let at = self.asm.r64("add.s64", (base, byte));
-        self.asm
-            .when(exists)
-            .run("st.global.u8", (Global(at, 0), bits));
-    }
 }

@@ -4,15 +4,16 @@ use unlade_program::{Inst, Ty};
 
 use crate::asm::{Global, Pred, R32, R64};
 use crate::evaluate::Needed;
-use crate::frame::{Frame, LANES, SLOTS};
+use crate::frame::{Frame, LANES, SLOTS, STRIP};
 use crate::module::Param;
 use crate::value::{Value, Wide};
 
 /// How the rows of a thread lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spread {
-    /// Eight beside each other, the first a multiple of eight: loads of 16 bytes, and a byte of
-    /// every bitmap. All of them exist, and columns are aligned.
+    /// In groups a strip apart, each of eight rows beside each other, the first a multiple of
+    /// eight: loads of 16 bytes, and a byte of every bitmap. All of them exist, and columns are
+    /// aligned.
     Adjacent,
     /// A warp's width apart, so that a warp's lanes have adjacent rows.
     Striped,
@@ -35,13 +36,19 @@ impl Rows {
         self.guards.len()
     }
 
-    /// Eight adjacent rows.
-    pub(crate) fn adjacent(first: R64) -> Rows {
+    /// So many groups of eight adjacent rows.
+    pub(crate) fn adjacent(first: R64, groups: u32) -> Rows {
         Rows {
             spread: Spread::Adjacent,
             first,
-            guards: vec![None; SLOTS as usize],
+            guards: vec![None; (groups * SLOTS) as usize],
         }
+    }
+
+    /// How far each group of adjacent rows is behind the first, in rows.
+    fn groups(&self) -> impl Iterator<Item = u64> + use<> {
+        let groups = self.slots() as u64 / u64::from(SLOTS);
+        (0..groups).map(|group| group * u64::from(STRIP))
     }
 
     /// Rows a warp's width apart, or one.
@@ -159,11 +166,17 @@ impl Frame<'_> {
         long
     }
 
-    /// Eight rows by loads of 16 bytes.
+    /// Groups of eight rows by loads of 16 bytes.
     fn vectors(&mut self, arg: usize, ty: Ty, rows: &Rows) -> Vec<Value> {
         let base = self.address(arg);
         let first = self.element(base, ty, rows.first);
-        let at = |vector: u64| Global(first, vector * 16);
+        rows.groups()
+            .flat_map(|behind| self.eight_elements(ty, first, ty.bytes_for(behind)))
+            .collect()
+    }
+
+    fn eight_elements(&mut self, ty: Ty, first: R64, distance: u64) -> Vec<Value> {
+        let at = |vector: u64| Global(first, distance + vector * 16);
         match ty.bits() {
             8 => {
                 let words = [self.asm.new32(), self.asm.new32()];
@@ -221,32 +234,31 @@ impl Frame<'_> {
         let offset = self.param32(Param::BitOffset { arg });
         let present = may_be_absent.then(|| self.asm.pred("setp.ne.u64", (base, 0u64)));
         match rows.spread {
-            Spread::Adjacent => self.byte_of_bits(base, offset, present, rows.first),
+            Spread::Adjacent => {
+                let byte = self.asm.r64("shr.u64", (rows.first, 3u32));
+                let first = self.asm.r64("add.s64", (base, byte));
+                rows.groups()
+                    .flat_map(|behind| {
+                        let at = Global(first, behind / 8);
+                        self.byte_of_bits(at, offset, present)
+                    })
+                    .collect()
+            }
             Spread::Striped => self.striped_bits(base, offset, present, rows),
         }
     }
 
     /// Eight bits, which lie in two bytes unless the bitmap begins with its first byte.
-    fn byte_of_bits(
-        &mut self,
-        base: R64,
-        offset: R32,
-        present: Option<Pred>,
-        first: R64,
-    ) -> Vec<Value> {
-        let byte = self.asm.r64("shr.u64", (first, 3u32));
-        let at = self.asm.r64("add.s64", (base, byte));
+    fn byte_of_bits(&mut self, at: Global, offset: R32, present: Option<Pred>) -> Vec<Value> {
         let low = self.asm.r32("mov.b32", 0xffu32);
-        self.asm
-            .guarded(present)
-            .set(low, "ld.global.u8", Global(at, 0));
+        self.asm.guarded(present).set(low, "ld.global.u8", at);
         let high = self.asm.r32("mov.b32", 0xffu32);
         // Where nothing of the second byte is needed, it may not exist.
         let crosses = self.asm.pred("setp.ne.u32", (offset, 0u32));
         let reads = self.both(Some(crosses), present);
         self.asm
             .guarded(reads)
-            .set(high, "ld.global.u8", Global(at, 1));
+            .set(high, "ld.global.u8", Global(at.0, at.1 + 1));
         let high = self.asm.r32("shl.b32", (high, 8u32));
         let both = self.asm.r32("or.b32", (low, high));
         let bits = self.asm.r32("shr.u32", (both, offset));

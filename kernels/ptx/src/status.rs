@@ -3,7 +3,7 @@
 //! Each block adds, in one atomic step, the rows it kept and one to the number of blocks done.
 //! Whoever finds that it was the last knows the sum, and by then all traps are in.
 
-use crate::asm::{Global, R32, Shared};
+use crate::asm::{Global, R32, R64, Shared};
 use crate::frame::{ALL_LANES, Frame, LANES, WARPS};
 use crate::module::Param;
 
@@ -48,8 +48,8 @@ pub(crate) fn report(frame: &mut Frame<'_>, thread: R32, count: R32) {
     report_total(frame, thread, total);
 }
 
-/// Reports what a block has kept. One thread does; what the others wrote before the last barrier
-/// it makes visible with its own.
+/// Reports what a block has kept. One thread does; traps that the others reported before the last
+/// barrier it makes visible with its own.
 pub(crate) fn report_total(frame: &mut Frame<'_>, thread: R32, total: R32) {
     let ended = frame.asm.label("ended");
     let not_first = frame.asm.pred("setp.ne.u32", (thread, 0u32));
@@ -58,11 +58,16 @@ pub(crate) fn report_total(frame: &mut Frame<'_>, thread: R32, total: R32) {
     let status = frame.param64(Param::Status, 0);
     let own = frame.extend(total);
     let one_done = frame.asm.r64("or.b64", (own, 1u64 << KEPT_BITS));
-    frame.asm.run_plain("fence.acq_rel.gpu");
+    let can_trap = frame.program.can_trap();
+    if can_trap {
+        frame.asm.run_plain("fence.acq_rel.gpu");
+    }
     let before = frame
         .asm
         .r64("atom.global.add.u64", (Global(scratch, DONE_AT), one_done));
-    frame.asm.run_plain("fence.acq_rel.gpu");
+    if can_trap {
+        frame.asm.run_plain("fence.acq_rel.gpu");
+    }
     let done = frame.asm.r64("shr.u64", (before, KEPT_BITS));
     let done = frame.asm.r32("cvt.u32.u64", done);
     let blocks = frame.special("%nctaid.x");
@@ -75,6 +80,21 @@ pub(crate) fn report_total(frame: &mut Frame<'_>, thread: R32, total: R32) {
     ));
     let kept = frame.asm.r64("and.b64", (before, (1u64 << KEPT_BITS) - 1));
     let kept = frame.asm.r64("add.s64", (kept, own));
+    let (row, ordinal) = match can_trap {
+        true => least_trap(frame, scratch),
+        false => (
+            frame.asm.r64("mov.b64", u64::MAX),
+            frame.asm.r64("mov.b64", 0u64),
+        ),
+    };
+    for (at, value) in [(0, kept), (8, row), (16, ordinal)] {
+        frame.asm.run("st.global.b64", (Global(status, at), value));
+    }
+    frame.asm.place(ended);
+}
+
+/// Row and ordinal of the least trap reported, all ones and zero where there is none.
+fn least_trap(frame: &mut Frame<'_>, scratch: R64) -> (R64, R64) {
     let trap = frame
         .asm
         .r64("ld.relaxed.gpu.global.b64", Global(scratch, TRAP_AT));
@@ -84,8 +104,5 @@ pub(crate) fn report_total(frame: &mut Frame<'_>, thread: R32, total: R32) {
     let row = frame.asm.r64("selp.b64", (u64::MAX, row, none));
     let ordinal = frame.asm.r64("and.b64", (key, u64::from(u32::MAX)));
     let ordinal = frame.asm.r64("selp.b64", (0u64, ordinal, none));
-    for (at, value) in [(0, kept), (8, row), (16, ordinal)] {
-        frame.asm.run("st.global.b64", (Global(status, at), value));
-    }
-    frame.asm.place(ended);
+    (row, ordinal)
 }
