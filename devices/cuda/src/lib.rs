@@ -1,0 +1,93 @@
+//! NVIDIA GPUs as devices.
+//!
+//! Nothing of CUDA is needed but the driver, and that only at run time: [`discover`] loads
+//! `libcuda.so.1` if it is there, and says [`WhyNot`] if it is not, or too old, or shows no GPU. A
+//! program becomes PTX text ([`unlade_ptx`]), which the driver's own assembler turns into machine
+//! code for the GPU at hand.
+//!
+//! ```
+//! match unlade_cuda::discover() {
+//!     Ok(gpus) => println!("{gpus:?}"),
+//!     Err(why_not) => println!("{why_not}"),
+//! }
+//! ```
+//!
+//! # What runs where
+//! A queue has three streams: copies to the GPU, work on it, copies from it. Within a list steps
+//! run in order; those of different lists overlap. The time of each is taken by events, and is
+//! that of the [`Timing`](unlade_hal::Timing) in the completion. A queue has to be polled: nothing
+//! of ours runs on a thread of the driver.
+//!
+//! After a trap, steps of the same list that come later may still have run; what they wrote is
+//! the list's own, and means nothing.
+//!
+//! # Memory
+//! Memory of the GPU comes from the driver's pool. Memory of the host is pinned where it lies,
+//! once for all GPUs of the process: they share one [`DomainId`](unlade_hal::DomainId). No drop
+//! calls the driver: what is dropped goes on a list, which is emptied when memory, a queue or a
+//! program is next asked for.
+//!
+//! # Failure
+//! A GPU without room says so, and the caller splits its batch. Any other error of the driver
+//! while lists are in flight loses the device for the rest of the process, as CUDA has no way
+//! back; what it may still write is abandoned, and counted.
+//!
+//! # Compiled programs
+//! They are kept in memory, and on disk in the user's own cache folder, by program, architecture
+//! and driver. `UNLADE_CUDA_CACHE` names another folder, or is `off`. Which GPUs there are is the
+//! driver's business, so `CUDA_VISIBLE_DEVICES` is honoured.
+//!
+//! # What is inside
+//! - [`discover`]: the GPUs, or [`WhyNot`]
+//! - [`CudaDevice`]: one of them
+//!
+//! This crate calls a C library, so it contains `unsafe` code; docs/UNSAFE.md lists the areas and
+//! what each relies on.
+
+mod context;
+mod device;
+mod disk;
+mod driver;
+mod memory;
+mod modules;
+mod queue;
+mod record;
+mod returns;
+mod why_not;
+
+use std::sync::{Arc, OnceLock};
+
+pub use device::CudaDevice;
+pub use why_not::WhyNot;
+
+use context::Gpu;
+use driver::Driver;
+
+/// The GPUs of this process, in the driver's order; looked for once.
+///
+/// # Errors
+/// [`WhyNot`], in words that say what to do.
+pub fn discover() -> Result<Vec<Arc<CudaDevice>>, WhyNot> {
+    static FOUND: OnceLock<Result<Vec<Arc<CudaDevice>>, WhyNot>> = OnceLock::new();
+    unlade_hal::fork::check()?;
+    FOUND.get_or_init(look).clone()
+}
+
+fn look() -> Result<Vec<Arc<CudaDevice>>, WhyNot> {
+    let driver = Driver::open()?;
+    let count = Gpu::count(driver).map_err(|fault| WhyNot::Refuses(fault.to_string()))?;
+    if count == 0 {
+        return Err(WhyNot::no_device());
+    }
+    let (mut gpus, mut unusable) = (Vec::new(), Vec::new());
+    for ordinal in 0..count {
+        match CudaDevice::open(driver, ordinal) {
+            Ok(gpu) => gpus.push(Arc::new(gpu)),
+            Err(why) => unusable.push(why),
+        }
+    }
+    match gpus.is_empty() {
+        true => Err(WhyNot::Unusable(unusable)),
+        false => Ok(gpus),
+    }
+}

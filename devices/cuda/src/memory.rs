@@ -1,0 +1,87 @@
+//! Memory of one GPU: allocated from the driver's pool, given back through a list.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::context::{Entered, Gpu, Stream};
+use crate::driver::{Code, Fault};
+
+/// Most bytes that the driver's pool keeps when they are free, so that they are had again without
+/// asking the operating system: a sixteenth of the GPU's memory, and no more than this.
+const KEPT_FREE: u64 = 1 << 30;
+
+/// Allocations begin at a multiple of this many bytes, as the driver guarantees.
+pub(crate) const ALIGNMENT: u64 = 256;
+
+/// The memory of one GPU.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Where allocations from the pool are made and given back; `None` where the driver has no
+    /// pools.
+    pool: Option<Stream>,
+    /// Length of each allocation, by its address.
+    allocated: Mutex<BTreeMap<u64, u64>>,
+}
+
+impl Memory {
+    pub(crate) fn new(gpu: &Gpu, entered: &Entered<'_>, has_pools: bool) -> Result<Self, Fault> {
+        let pool = match has_pools {
+            true => {
+                gpu.keep_free((gpu.memory()? / 16).min(KEPT_FREE))?;
+                Some(entered.stream()?)
+            }
+            false => None,
+        };
+        Ok(Memory {
+            pool,
+            allocated: Mutex::default(),
+        })
+    }
+
+    /// Memory, or `None` where there is not enough.
+    pub(crate) fn allocate(&self, gpu: &Entered<'_>, len: u64) -> Result<Option<u64>, Fault> {
+        let allocated = match self.pool {
+            // Waiting makes the memory usable on every stream; nothing else is on this one.
+            Some(stream) => gpu
+                .allocate_on(len, stream)
+                .and_then(|address| gpu.synchronize(stream).map(|()| address)),
+            None => gpu.allocate(len),
+        };
+        let address = match allocated {
+            Err(fault) if fault.code == Code::OUT_OF_MEMORY => return Ok(None),
+            other => other?,
+        };
+        self.lock().insert(address, len);
+        Ok(Some(address))
+    }
+
+    /// Takes back what [`allocate`](Self::allocate) gave, which nobody uses any more.
+    pub(crate) fn free(&self, gpu: &Entered<'_>, address: u64) -> Result<(), Fault> {
+        let known = self.lock().remove(&address).is_some();
+        assert!(known, "{address:#x} is no allocation of this GPU");
+        match self.pool {
+            // SAFETY: It was allocated here, once, and its last owner has put it on the list.
+            Some(stream) => unsafe { gpu.free_on(address, stream) },
+            // SAFETY: As above.
+            None => unsafe { gpu.free(address) },
+        }
+    }
+
+    /// Whether these bytes lie inside one allocation.
+    pub(crate) fn knows(&self, address: u64, len: u64) -> bool {
+        let allocated = self.lock();
+        let before = allocated.range(..=address).next_back();
+        before.is_some_and(|(start, size)| len <= *size && address - start <= size - len)
+    }
+
+    /// Bytes allocated.
+    pub(crate) fn used(&self) -> u64 {
+        self.lock().values().sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.allocated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,263 @@
+//! Programs as machine code: lowered, assembled, loaded, and kept in memory and on disk.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use unlade_hal::CompileError;
+use unlade_program::{Cell, Program, ShapeHash};
+use unlade_ptx::{Kernel, LowerError, Param, Scratch};
+
+use crate::context::{Entered, Function, Module, Stream};
+use crate::device::Shared;
+use crate::disk::Disk;
+use crate::driver::Fault;
+use crate::record::Resolved;
+use crate::returns::{Returned, Returns};
+
+/// Programs kept in memory. A program that is put out is loaded again when it is asked for; those
+/// in use are kept by who uses them.
+const MOST_PROGRAMS: usize = 1024;
+
+/// The programs of one device.
+#[derive(Debug)]
+pub(crate) struct Modules {
+    architecture: String,
+    disk: Option<Disk>,
+    loaded: Mutex<HashMap<ShapeHash, Arc<Loaded>>>,
+}
+
+impl Modules {
+    pub(crate) fn new(architecture: &str) -> Self {
+        Modules {
+            architecture: architecture.to_owned(),
+            disk: Disk::open(),
+            loaded: Mutex::default(),
+        }
+    }
+
+    /// The code of a program.
+    pub(crate) fn get(
+        &self,
+        program: &Program,
+        shared: &Shared,
+        gpu: &Entered<'_>,
+    ) -> Result<Arc<Loaded>, CompileError> {
+        let hash = ShapeHash::of(program);
+        if let Some(found) = self.lock().get(&hash) {
+            return Ok(found.clone());
+        }
+        let module = unlade_ptx::lower(program).map_err(|error| refused(program, &error))?;
+        let failed = |fault: Fault| match fault.code.is_sticky() {
+            true => CompileError::Lost(shared.lose(&fault)),
+            false => CompileError::Failed(fault.to_string()),
+        };
+        let (text, name) = (module.text.as_str(), hash.to_string());
+        let image = match self.find(&name, text) {
+            Some(image) => image,
+            None => {
+                let image = gpu.assemble(text).map_err(failed)?;
+                if let Some(disk) = &self.disk {
+                    disk.keep(&name, &self.architecture, text, &image);
+                }
+                image
+            }
+        };
+        let loaded = Loaded::load(module, &image, gpu, &shared.returns).map_err(failed)?;
+        loaded
+            .check_threads(gpu)
+            .map_err(|error| error.unwrap_or_else(failed))?;
+        let loaded = Arc::new(loaded);
+        let mut kept = self.lock();
+        if kept.len() >= MOST_PROGRAMS {
+            kept.retain(|_, code| Arc::strong_count(code) > 1);
+        }
+        if kept.len() < MOST_PROGRAMS {
+            kept.insert(hash, loaded.clone());
+        }
+        Ok(loaded)
+    }
+
+    fn find(&self, name: &str, text: &str) -> Option<Vec<u8>> {
+        self.disk.as_ref()?.find(name, &self.architecture, text)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ShapeHash, Arc<Loaded>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refused(program: &Program, error: &LowerError) -> CompileError {
+    match error {
+        LowerError::Unsupported { values } => {
+            let first = &program.insts[values[0].index()];
+            let name = Cell::of(program, &program.types(), first).to_string();
+            CompileError::Unsupported {
+                values: values.clone(),
+                name,
+            }
+        }
+        LowerError::TooManyParams { .. } => CompileError::TooLarge {
+            what: error.to_string(),
+            cut: None,
+        },
+        other => CompileError::Failed(other.to_string()),
+    }
+}
+
+/// A program's code on one GPU.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    module: Module,
+    kernels: Vec<(Function, Kernel)>,
+    scratch: Scratch,
+    zeroed: Vec<usize>,
+    returns: Returns,
+}
+
+impl Loaded {
+    fn load(
+        module: unlade_ptx::Module,
+        image: &[u8],
+        gpu: &Entered<'_>,
+        returns: &Returns,
+    ) -> Result<Self, Fault> {
+        // SAFETY: The image was assembled by the driver, now or when it was kept on disk; there,
+        // its sum is compared and its file is the user's own.
+        let handle = unsafe { gpu.load(image) }?;
+        // From here on, dropping it unloads the module.
+        let mut loaded = Loaded {
+            module: handle,
+            kernels: Vec::with_capacity(module.kernels.len()),
+            scratch: module.scratch,
+            zeroed: module.zeroed,
+            returns: returns.clone(),
+        };
+        for kernel in module.kernels {
+            let function = gpu.function(handle, &kernel.name)?;
+            loaded.kernels.push((function, kernel));
+        }
+        Ok(loaded)
+    }
+
+    /// Whether the registers that the kernels use leave room for their blocks.
+    fn check_threads(&self, gpu: &Entered<'_>) -> Result<(), Result<CompileError, Fault>> {
+        for (function, kernel) in &self.kernels {
+            let most = gpu.most_threads(*function).map_err(Err)?;
+            if kernel.block > most {
+                let what = format!(
+                    "its registers leave room for {most} threads of a block, not for {}",
+                    kernel.block
+                );
+                return Err(Ok(CompileError::TooLarge { what, cut: None }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is of the device with this list.
+    pub(crate) fn is_of(&self, returns: &Returns) -> bool {
+        self.returns.same(returns)
+    }
+
+    /// Bytes of scratch that a launch needs.
+    pub(crate) fn scratch_bytes(&self, rows: u64) -> u64 {
+        let blocks = self
+            .kernels
+            .first()
+            .map_or(0, |(_, kernel)| kernel.grid(rows));
+        self.scratch.bytes(blocks)
+    }
+
+    /// Launches the kernels, in order.
+    ///
+    /// # Safety
+    /// The arguments are those of the program, validated for this many rows. What they, the status
+    /// and the scratch refer to is there until the stream is past this point, and nobody else
+    /// touches what the program writes, or writes what it reads.
+    pub(crate) unsafe fn launch(
+        &self,
+        gpu: &Entered<'_>,
+        rows: u64,
+        args: &[Resolved],
+        status: u64,
+        scratch: u64,
+        stream: Stream,
+    ) -> Result<(), Fault> {
+        let scratch_bytes = self.scratch_bytes(rows);
+        if scratch_bytes > 0 {
+            // SAFETY: The caller's: the scratch is there, and as long as `scratch_bytes` says.
+            unsafe { gpu.fill(scratch, 0, scratch_bytes, stream) }?;
+        }
+        for &position in &self.zeroed {
+            if let Some(span) = args[position].span() {
+                let bytes = rows.div_ceil(32) * 4;
+                assert!(
+                    bytes <= span.len,
+                    "validated: a bitmap has room for whole words"
+                );
+                // SAFETY: The caller's; the bytes are the argument's own.
+                unsafe { gpu.fill(span.address, 0, bytes, stream) }?;
+            }
+        }
+        for (function, kernel) in &self.kernels {
+            let values: Vec<Value> = kernel
+                .params
+                .iter()
+                .map(|param| Value::of(*param, rows, args, status, scratch))
+                .collect();
+            let mut pointers: Vec<*mut c_void> = values
+                .iter()
+                .map(|value| ptr::from_ref(value).cast_mut().cast())
+                .collect();
+            // SAFETY: A pointer for each parameter, to sixteen bytes, of which the driver reads as
+            // many as the kernel declares; the rest is the caller's.
+            unsafe {
+                gpu.launch(
+                    *function,
+                    kernel.grid(rows),
+                    kernel.block,
+                    &mut pointers,
+                    stream,
+                )
+            }?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.returns.push(Returned::Module(self.module));
+    }
+}
+
+/// The value of a parameter: its bytes first, whatever its length.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+struct Value([u8; 16]);
+
+impl Value {
+    fn of(param: Param, rows: u64, args: &[Resolved], status: u64, scratch: u64) -> Self {
+        let number = |number: u64| Value(u128::from(number).to_le_bytes());
+        match param {
+            Param::Rows => number(rows),
+            Param::Status => number(status),
+            Param::Scratch => number(scratch),
+            // What is absent has no address and no length.
+            Param::Address { arg } => number(args[arg].span().map_or(0, |span| span.address)),
+            Param::Length { arg } => number(args[arg].span().map_or(0, |span| span.len)),
+            Param::BitOffset { arg } => number(
+                args[arg]
+                    .span()
+                    .map_or(0, |span| u64::from(span.bit_offset)),
+            ),
+            Param::Scalar { arg, .. } => match args[arg] {
+                Resolved::Scalar(bytes) => Value(bytes),
+                other => unreachable!("validated: a parameter is a scalar, not {other:?}"),
+            },
+            other => unreachable!("{other} is no parameter that this version knows"),
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! A queue: lists on three streams, completions in order.
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use unlade_hal::{
+    ClockKind, Command, CommandList, Completion, DeviceLost, Leaked, Lease, MemoryKind, Outcome,
+    Queue, Quiesced, RejectReason, Rejected, Seq, Slot, Status, Timing, Wait, validate,
+};
+
+use crate::context::{Entered, Event};
+use crate::device::{QueueTicket, Shared, domain};
+use crate::driver::Fault;
+use crate::modules::Loaded;
+use crate::record::{Engine, Recorder, Segment, Streams};
+use crate::returns::{OnDrop, Returned};
+
+/// How long a wait asks again and again before it sleeps in between.
+const SPIN: Duration = Duration::from_micros(200);
+
+/// How long a wait sleeps before it asks again.
+const NAP: Duration = Duration::from_micros(50);
+
+/// How old the point may be from which the time of waiting is counted. A `f32` of milliseconds
+/// tells microseconds apart for some seconds only.
+const EPOCH_AGE: Duration = Duration::from_secs(10);
+
+/// A queue of a [`CudaDevice`](crate::CudaDevice).
+#[derive(Debug)]
+pub(crate) struct CudaQueue {
+    shared: Arc<Shared>,
+    streams: Streams,
+    depth: usize,
+    next: Seq,
+    flying: VecDeque<Flight>,
+    /// When, by the host's clock, the GPU came to this event.
+    epoch: (Event, Instant),
+    /// Events that no list uses.
+    events: Vec<Event>,
+    /// Memory for statuses that no list uses.
+    statuses: Vec<Lease>,
+    scratch: Option<Scratch>,
+    /// Scratch that was too small, and that lists in flight still use.
+    outgrown: Vec<Scratch>,
+    _ticket: QueueTicket,
+}
+
+/// Memory of the GPU for the kernels' own use. Kernels of one queue run one after the other.
+#[derive(Debug)]
+struct Scratch {
+    address: u64,
+    len: u64,
+    _keep: Arc<OnDrop>,
+}
+
+/// A list on the GPU.
+#[derive(Debug)]
+struct Flight {
+    seq: Seq,
+    list: CommandList,
+    segments: Vec<Segment>,
+    statuses: Option<Lease>,
+    submitted: Instant,
+}
+
+impl CudaQueue {
+    pub(crate) fn open(
+        shared: Arc<Shared>,
+        gpu: &Entered<'_>,
+        depth: usize,
+        ticket: QueueTicket,
+    ) -> Result<Self, Fault> {
+        let streams = Streams::new(gpu)?;
+        let mut queue = CudaQueue {
+            shared,
+            epoch: (gpu.event()?, Instant::now()),
+            streams,
+            depth,
+            next: Seq::FIRST,
+            flying: VecDeque::new(),
+            events: Vec::new(),
+            statuses: Vec::new(),
+            scratch: None,
+            outgrown: Vec::new(),
+            _ticket: ticket,
+        };
+        queue.begin_epoch(gpu)?;
+        Ok(queue)
+    }
+
+    /// Relates the GPU's time to the host's. Only while nothing is in flight, so that it takes no
+    /// time.
+    fn begin_epoch(&mut self, gpu: &Entered<'_>) -> Result<(), Fault> {
+        let stream = self.streams.of(Engine::CopyIn);
+        gpu.record(self.epoch.0, stream)?;
+        gpu.synchronize(stream)?;
+        self.epoch.1 = Instant::now();
+        Ok(())
+    }
+
+    fn admit(&self, list: &CommandList) -> Result<(), RejectReason> {
+        self.shared.check()?;
+        if self.flying.len() >= self.depth {
+            return Err(RejectReason::Full);
+        }
+        validate(list, &self.shared.info, &self.shared.capabilities)?;
+        for (slot, memory) in list.slots.iter().enumerate() {
+            let lease = match memory {
+                Slot::Owned(lease) => lease,
+                Slot::Resident(lease) => lease,
+                Slot::Foreign(_) => continue,
+            };
+            let address = lease.address(domain()).map_or(0, |address| address.0);
+            let elsewhere =
+                lease.bytes().is_none() && !self.shared.memory.knows(address, lease.len());
+            if elsewhere {
+                let name = &self.shared.info.name;
+                let message = format!("slot {slot} is memory of another GPU, not of {name}");
+                return Err(RejectReason::Invalid(message));
+            }
+        }
+        for (position, command) in list.commands.iter().enumerate() {
+            if let Command::Dispatch { exe, .. } = command
+                && !exe
+                    .code::<Loaded>()
+                    .is_some_and(|code| code.is_of(&self.shared.returns))
+            {
+                let message =
+                    format!("step {position}: the program was compiled for another device");
+                return Err(RejectReason::Invalid(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets what the list needs beside its own memory: what can fail without harm, fails here.
+    fn prepare(
+        &mut self,
+        gpu: &Entered<'_>,
+        list: &CommandList,
+    ) -> Result<Option<Lease>, RejectReason> {
+        let mut dispatches = 0;
+        let mut scratch = 0;
+        for command in &list.commands {
+            if let Command::Dispatch { exe, rows, .. } = command {
+                let code: &Loaded = exe.code().expect("admitted: it is ours");
+                scratch = scratch.max(code.scratch_bytes(*rows));
+                dispatches += 1;
+            }
+        }
+        let wanting = |what: unlade_hal::AllocError, idle: bool| match what {
+            unlade_hal::AllocError::Lost(lost) => RejectReason::Lost(lost),
+            // Lists that come back make room.
+            _ if !idle => RejectReason::Full,
+            other => RejectReason::Invalid(format!("no room for the kernels' scratch: {other}")),
+        };
+        let idle = self.flying.is_empty();
+        if scratch > self.scratch.as_ref().map_or(0, |scratch| scratch.len) {
+            let len = scratch.next_power_of_two();
+            let found = self.shared.allocate(gpu, len);
+            let (address, keep) = found.map_err(|error| wanting(error, idle))?;
+            let old = self.scratch.replace(Scratch {
+                address,
+                len,
+                _keep: keep,
+            });
+            self.outgrown.extend(old);
+        }
+        if dispatches == 0 {
+            return Ok(None);
+        }
+        let len = dispatches * Status::BYTES;
+        if let Some(at) = self.statuses.iter().position(|lease| lease.len() >= len) {
+            return Ok(Some(self.statuses.swap_remove(at)));
+        }
+        let slab = self.shared.allocate_host(MemoryKind::Readback, len);
+        let slab = slab.map_err(|error| wanting(error, idle))?;
+        Ok(slab.lease_whole())
+    }
+
+    /// Hands the list's steps to the driver.
+    fn record(
+        &mut self,
+        gpu: &Entered<'_>,
+        list: &mut CommandList,
+        statuses: Option<&mut Lease>,
+    ) -> (Vec<Segment>, Result<(), Fault>) {
+        let mut recorder = Recorder::new(gpu, &self.streams, &mut self.events);
+        let scratch = self.scratch.as_ref().map_or(0, |scratch| scratch.address);
+        let done = recorder.list(list, statuses, scratch);
+        (recorder.into_segments(), done)
+    }
+
+    /// Whether a list is done.
+    fn is_done(&self, gpu: &Entered<'_>, flight: &Flight) -> Result<bool, DeviceLost> {
+        match flight.segments.last() {
+            None => Ok(true),
+            Some(last) => gpu
+                .is_reached(last.end)
+                .map_err(|fault| self.shared.lose(&fault)),
+        }
+    }
+
+    /// The completion of a list that is done.
+    fn complete(&mut self, gpu: &Entered<'_>, flight: Flight) -> Result<Completion, DeviceLost> {
+        let timing = self
+            .timing(gpu, &flight)
+            .map_err(|fault| self.shared.lose(&fault))?;
+        self.events.extend(
+            flight
+                .segments
+                .iter()
+                .flat_map(|each| [each.start, each.end]),
+        );
+        let outcome = outcome(&flight);
+        self.statuses.extend(flight.statuses);
+        if self.flying.is_empty() {
+            self.outgrown.clear();
+        }
+        Ok(Completion {
+            seq: flight.seq,
+            list: flight.list,
+            outcome,
+            timing,
+        })
+    }
+
+    fn timing(&self, gpu: &Entered<'_>, flight: &Flight) -> Result<Timing, Fault> {
+        let mut timing = Timing {
+            clock: Some(ClockKind::Wall),
+            ..Timing::default()
+        };
+        for segment in &flight.segments {
+            let taken = gpu.elapsed(segment.start, segment.end)?;
+            *match segment.engine {
+                Engine::CopyIn => &mut timing.copy_in,
+                Engine::Compute => &mut timing.compute,
+                Engine::CopyOut => &mut timing.copy_out,
+            } += taken;
+        }
+        if let Some(first) = flight.segments.first() {
+            let began = self.epoch.1 + gpu.elapsed(self.epoch.0, first.start)?;
+            timing.queued = began.saturating_duration_since(flight.submitted);
+        }
+        Ok(timing)
+    }
+
+    /// Waits until a list is done, at most until the deadline.
+    fn wait_for(
+        &self,
+        gpu: &Entered<'_>,
+        flight: &Flight,
+        deadline: Option<Instant>,
+    ) -> Result<Wait, DeviceLost> {
+        let began = Instant::now();
+        loop {
+            if self.is_done(gpu, flight)? {
+                return Ok(Wait::Reached);
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(Wait::TimedOut);
+            }
+            if now - began < SPIN {
+                thread::yield_now();
+            } else {
+                thread::sleep(NAP);
+            }
+        }
+    }
+}
+
+impl Queue for CudaQueue {
+    fn submit(&mut self, list: CommandList) -> Result<Seq, Rejected> {
+        let mut list = list;
+        if let Err(reason) = self.admit(&list) {
+            return Err(Rejected { list, reason });
+        }
+        let shared = self.shared.clone();
+        let gpu = match shared.enter() {
+            Ok(gpu) => gpu,
+            Err(lost) => {
+                return Err(Rejected {
+                    list,
+                    reason: lost.into(),
+                });
+            }
+        };
+        if self.flying.is_empty()
+            && self.epoch.1.elapsed() > EPOCH_AGE
+            && let Err(fault) = self.begin_epoch(&gpu)
+        {
+            return Err(Rejected {
+                list,
+                reason: shared.lose(&fault).into(),
+            });
+        }
+        let mut statuses = match self.prepare(&gpu, &list) {
+            Ok(statuses) => statuses,
+            Err(reason) => return Err(Rejected { list, reason }),
+        };
+        let submitted = Instant::now();
+        let (segments, done) = self.record(&gpu, &mut list, statuses.as_mut());
+        if let Err(fault) = done {
+            // Some of its steps are on their way, so the list is in flight on a device that is
+            // lost: it cannot come back as if nothing had happened.
+            shared.lose(&fault);
+        }
+        let seq = self.next;
+        self.flying.push_back(Flight {
+            seq,
+            list,
+            segments,
+            statuses,
+            submitted,
+        });
+        self.next = seq.next();
+        Ok(seq)
+    }
+
+    fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost> {
+        let shared = self.shared.clone();
+        let gpu = shared.enter()?;
+        while let Some(first) = self.flying.front() {
+            if !self.is_done(&gpu, first)? {
+                break;
+            }
+            let flight = self.flying.pop_front().expect("looked at above");
+            done.push(self.complete(&gpu, flight)?);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, seq: Seq, timeout: Duration) -> Result<Wait, DeviceLost> {
+        let gpu = self.shared.enter()?;
+        let deadline = Instant::now().checked_add(timeout);
+        if seq >= self.next {
+            thread::sleep(timeout);
+            return Ok(Wait::TimedOut);
+        }
+        match self.flying.iter().find(|flight| flight.seq == seq) {
+            Some(flight) => self.wait_for(&gpu, flight, deadline),
+            None => Ok(Wait::Reached),
+        }
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn quiesce(mut self: Box<Self>, timeout: Duration) -> Quiesced {
+        let mut quiesced = Quiesced::default();
+        let shared = self.shared.clone();
+        let deadline = Instant::now().checked_add(timeout);
+        if let Ok(gpu) = shared.enter() {
+            while let Some(first) = self.flying.front() {
+                if self.wait_for(&gpu, first, deadline) != Ok(Wait::Reached) {
+                    break;
+                }
+                let flight = self.flying.pop_front().expect("looked at above");
+                match self.complete(&gpu, flight) {
+                    Ok(completion) => quiesced.completions.push(completion),
+                    Err(_lost) => break,
+                }
+            }
+        }
+        quiesced.leaked = self.abandon();
+        quiesced
+    }
+}
+
+impl CudaQueue {
+    /// Leaves what is in flight to the GPU, for good.
+    fn abandon(&mut self) -> Vec<Leaked> {
+        if self.flying.is_empty() {
+            return Vec::new();
+        }
+        std::mem::forget(self.scratch.take());
+        std::mem::forget(std::mem::take(&mut self.outgrown));
+        let abandoned = self.flying.drain(..).map(|flight| {
+            let owned = flight.list.slots.iter().filter_map(|slot| match slot {
+                Slot::Owned(lease) => Some(lease.len()),
+                Slot::Resident(_) | Slot::Foreign(_) => None,
+            });
+            let leaked = Leaked {
+                seq: flight.seq,
+                bytes: owned.sum(),
+            };
+            std::mem::forget((flight.list, flight.statuses));
+            leaked
+        });
+        abandoned.collect()
+    }
+}
+
+impl Drop for CudaQueue {
+    fn drop(&mut self) {
+        let _counted_by_nobody = self.abandon();
+        let returns = &self.shared.returns;
+        for stream in self.streams.all() {
+            returns.push(Returned::Stream(stream));
+        }
+        for event in self.events.drain(..).chain([self.epoch.0]) {
+            returns.push(Returned::Event(event));
+        }
+    }
+}
+
+/// What came of a list that is done, by what its dispatches wrote.
+fn outcome(flight: &Flight) -> Outcome {
+    let dispatch = |command: &&Command| matches!(command, Command::Dispatch { .. });
+    let dispatches = flight.list.commands.iter().filter(dispatch).count();
+    let bytes = flight
+        .statuses
+        .as_ref()
+        .and_then(Lease::bytes)
+        .unwrap_or(&[]);
+    let mut written = Vec::with_capacity(dispatches);
+    for block in bytes.chunks_exact(Status::BYTES as usize).take(dispatches) {
+        let status = Status::from_bytes(block.try_into().expect("a block's length"));
+        match status.trap {
+            Some(trap) => return Outcome::Trapped(trap),
+            None => written.push(status.kept),
+        }
+    }
+    Outcome::Done {
+        written: written.into(),
+    }
+}

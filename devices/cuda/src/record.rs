@@ -1,0 +1,312 @@
+//! The steps of a list, handed to the driver on three streams.
+//!
+//! Copies to the GPU, work on it and copies from it each have a stream, so that those of several
+//! lists run side by side. Within a list steps run in order: where one goes to another stream than
+//! the one before, that stream first waits for an event of the other. A run of steps on one stream
+//! is a [`Segment`], between two events that take its time.
+
+use std::ptr;
+
+use unlade_hal::{Arg, Command, CommandList, Lease, Slot, SlotId, Span, Status};
+
+use crate::context::{Entered, Event, Stream};
+use crate::device::domain;
+use crate::driver::Fault;
+use crate::modules::Loaded;
+
+/// What works side by side with the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    CopyIn,
+    Compute,
+    CopyOut,
+}
+
+/// A stream for each engine.
+#[derive(Debug)]
+pub(crate) struct Streams([Stream; 3]);
+
+impl Streams {
+    pub(crate) fn new(gpu: &Entered<'_>) -> Result<Self, Fault> {
+        Ok(Streams([gpu.stream()?, gpu.stream()?, gpu.stream()?]))
+    }
+
+    pub(crate) fn of(&self, engine: Engine) -> Stream {
+        self.0[engine as usize]
+    }
+
+    pub(crate) fn all(&self) -> [Stream; 3] {
+        self.0
+    }
+}
+
+/// Steps on one stream, between two events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) engine: Engine,
+    pub(crate) start: Event,
+    pub(crate) end: Event,
+}
+
+/// Where a slot's first byte is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// For the GPU.
+    address: u64,
+    /// For the host, null where it cannot reach it.
+    host: *mut u8,
+}
+
+impl Place {
+    fn of(slot: &mut Slot) -> Self {
+        let lease_address = |lease: &Lease| {
+            lease
+                .address(domain())
+                .expect("validated: it is reachable")
+                .0
+        };
+        match slot {
+            Slot::Owned(lease) => {
+                let address = lease_address(lease);
+                let host = lease
+                    .bytes_mut()
+                    .map_or(ptr::null_mut(), <[u8]>::as_mut_ptr);
+                Place { address, host }
+            }
+            Slot::Resident(lease) => {
+                let host = lease.bytes().map_or(ptr::null(), <[u8]>::as_ptr).cast_mut();
+                Place {
+                    address: lease_address(lease),
+                    host,
+                }
+            }
+            // Only devices that read the host's memory coherently are given any.
+            Slot::Foreign(buffer) => {
+                let start = buffer.as_ptr();
+                Place {
+                    address: start as u64,
+                    host: start.cast_mut(),
+                }
+            }
+        }
+    }
+
+    fn is_host(&self) -> bool {
+        !self.host.is_null()
+    }
+}
+
+/// Hands the steps of one list to the driver.
+#[derive(Debug)]
+pub(crate) struct Recorder<'a> {
+    gpu: &'a Entered<'a>,
+    streams: &'a Streams,
+    /// Events to take, and where there is none, to make.
+    events: &'a mut Vec<Event>,
+    segments: Vec<Segment>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn new(
+        gpu: &'a Entered<'a>,
+        streams: &'a Streams,
+        events: &'a mut Vec<Event>,
+    ) -> Self {
+        Recorder {
+            gpu,
+            streams,
+            events,
+            segments: Vec::new(),
+        }
+    }
+
+    pub(crate) fn into_segments(self) -> Vec<Segment> {
+        self.segments
+    }
+
+    /// All steps of a validated list. After an error some of them are on their way.
+    pub(crate) fn list(
+        &mut self,
+        list: &mut CommandList,
+        mut statuses: Option<&mut Lease>,
+        scratch: u64,
+    ) -> Result<(), Fault> {
+        let CommandList { slots, commands } = list;
+        let places: Vec<Place> = slots.iter_mut().map(Place::of).collect();
+        let mut room = statuses
+            .as_mut()
+            .and_then(|lease| lease.bytes_mut())
+            .map_or(ptr::null_mut(), <[u8]>::as_mut_ptr);
+        let mut last_status = None;
+        for (position, command) in commands.iter().enumerate() {
+            match command {
+                Command::Copy { from, to } => self.copy(&places, from, to)?,
+                Command::Fill { to, byte } => self.fill(&places, to, *byte)?,
+                Command::CopyCounted { .. } => {
+                    unreachable!("validated: the device takes no counted copies")
+                }
+                Command::Dispatch {
+                    exe,
+                    rows,
+                    args,
+                    status,
+                } => {
+                    let code: &Loaded = exe.code().expect("admitted: it is ours");
+                    let stream = self.on(Engine::Compute)?;
+                    let args: Vec<_> = args.iter().map(|arg| Resolved::of(arg, &places)).collect();
+                    let is_last = !commands[position + 1..]
+                        .iter()
+                        .any(|later| writes(later, status.slot));
+                    let status = address(&places, status);
+                    // SAFETY: The list owns what the dispatch writes and shares what it reads, all
+                    // of it validated to be long enough for the rows; the list is in flight until
+                    // the stream is past this point. Scratch is the queue's, whose dispatches run
+                    // one after the other, and is as long as the code says.
+                    unsafe { code.launch(self.gpu, *rows, &args, status, scratch, stream) }?;
+                    // Fetched at the end, on the stream for that, unless a later step may write
+                    // over it.
+                    if !is_last {
+                        // SAFETY: The room has a block for each dispatch, and is in flight, too.
+                        unsafe { self.gpu.copy_out(room, status, Status::BYTES, stream) }?;
+                        // SAFETY: As above.
+                        room = unsafe { room.add(Status::BYTES as usize) };
+                    } else {
+                        last_status = Some(status);
+                    }
+                }
+            }
+        }
+        if let Some(status) = last_status {
+            let stream = self.on(Engine::CopyOut)?;
+            // SAFETY: As above.
+            unsafe { self.gpu.copy_out(room, status, Status::BYTES, stream) }?;
+        }
+        if let Some(last) = self.segments.last() {
+            self.gpu.record(last.end, self.streams.of(last.engine))?;
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, places: &[Place], from: &Span, to: &Span) -> Result<(), Fault> {
+        let len = from.len();
+        if len == 0 {
+            return Ok(());
+        }
+        let (source, target) = (places[slot(from.slot)], places[slot(to.slot)]);
+        let (source_address, target_address) = (address(places, from), address(places, to));
+        // SAFETY: Validated: the ranges lie inside their slots, the target's is owned and apart
+        // from the source's. The list is in flight until the stream is past this point.
+        unsafe {
+            match (source.is_host(), target.is_host()) {
+                (true, false) => {
+                    let stream = self.on(Engine::CopyIn)?;
+                    let source = source.host.add(from.bytes.start as usize);
+                    self.gpu.copy_in(target_address, source, len, stream)
+                }
+                (_, true) => {
+                    let stream = self.on(Engine::CopyOut)?;
+                    let target = target.host.add(to.bytes.start as usize);
+                    self.gpu.copy_out(target, source_address, len, stream)
+                }
+                (false, false) => {
+                    let stream = self.on(Engine::Compute)?;
+                    self.gpu
+                        .copy_within(target_address, source_address, len, stream)
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, places: &[Place], to: &Span, byte: u8) -> Result<(), Fault> {
+        if to.is_empty() {
+            return Ok(());
+        }
+        let engine = match places[slot(to.slot)].is_host() {
+            true => Engine::CopyOut,
+            false => Engine::Compute,
+        };
+        let stream = self.on(engine)?;
+        // SAFETY: As for a copy.
+        unsafe { self.gpu.fill(address(places, to), byte, to.len(), stream) }
+    }
+
+    /// The stream of an engine, behind the steps before.
+    fn on(&mut self, engine: Engine) -> Result<Stream, Fault> {
+        let stream = self.streams.of(engine);
+        let last = self.segments.last().copied();
+        if last.is_some_and(|last| last.engine == engine) {
+            return Ok(stream);
+        }
+        if let Some(last) = last {
+            self.gpu.record(last.end, self.streams.of(last.engine))?;
+            self.gpu.wait_for(last.end, stream)?;
+        }
+        let (start, end) = (self.event()?, self.event()?);
+        self.segments.push(Segment { engine, start, end });
+        self.gpu.record(start, stream)?;
+        Ok(stream)
+    }
+
+    fn event(&mut self) -> Result<Event, Fault> {
+        match self.events.pop() {
+            Some(event) => Ok(event),
+            None => self.gpu.event(),
+        }
+    }
+}
+
+/// An argument with its address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Resolved {
+    Span(ResolvedSpan),
+    Absent,
+    Scalar([u8; 16]),
+}
+
+/// Memory as the GPU sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResolvedSpan {
+    pub(crate) address: u64,
+    pub(crate) len: u64,
+    pub(crate) bit_offset: u8,
+}
+
+impl Resolved {
+    fn of(arg: &Arg, places: &[Place]) -> Self {
+        match arg {
+            Arg::Span { span, bit_offset } => Resolved::Span(ResolvedSpan {
+                address: address(places, span),
+                len: span.len(),
+                bit_offset: *bit_offset,
+            }),
+            Arg::Absent => Resolved::Absent,
+            Arg::Scalar(bytes) => Resolved::Scalar(*bytes),
+        }
+    }
+
+    pub(crate) fn span(&self) -> Option<ResolvedSpan> {
+        match *self {
+            Resolved::Span(span) => Some(span),
+            Resolved::Absent | Resolved::Scalar(_) => None,
+        }
+    }
+}
+
+/// Whether a step writes to a slot.
+fn writes(command: &Command, to_slot: SlotId) -> bool {
+    match command {
+        Command::Copy { to, .. } | Command::Fill { to, .. } | Command::CopyCounted { to, .. } => {
+            to.slot == to_slot
+        }
+        // Its own status, at least, may be there.
+        Command::Dispatch { .. } => true,
+    }
+}
+
+fn slot(id: SlotId) -> usize {
+    usize::from(id.0)
+}
+
+fn address(places: &[Place], span: &Span) -> u64 {
+    places[slot(span.slot)].address + span.bytes.start
+}
