@@ -84,6 +84,7 @@
 //! | feature | device |
 //! |---|---|
 //! | `cpu` (default) | `cpu`: the evaluator, inline on the calling thread |
+//! | `cuda` | `cuda:0`, `cuda:1` ...: NVIDIA GPUs, through the driver that is loaded at run time |
 //! | `sim` | `sim`: a simulated device with memory and time of its own, for tests |
 //!
 //! # What is inside
@@ -110,8 +111,20 @@ pub use unlade_runtime::*;
 /// assert_eq!(names[0], "cpu");
 /// ```
 pub fn discover() -> Vec<Arc<dyn Device>> {
-    let devices: [Option<Arc<dyn Device>>; 2] = [cpu(), simulated()];
-    devices.into_iter().flatten().collect()
+    let mut devices: Vec<Arc<dyn Device>> = cpu().into_iter().collect();
+    devices.extend(simulated());
+    devices.extend(gpus());
+    devices
+}
+
+/// Why there is no NVIDIA GPU among the devices, in words that say what to do; `None` where there
+/// is one.
+pub fn why_no_gpu() -> Option<String> {
+    #[cfg(feature = "cuda")]
+    let why = unlade_cuda::discover().err().map(|why| why.to_string());
+    #[cfg(not(feature = "cuda"))]
+    let why = Some("this build of Unlade is without feature `cuda`".to_owned());
+    why
 }
 
 #[cfg(feature = "cpu")]
@@ -133,6 +146,17 @@ fn simulated() -> Option<Arc<dyn Device>> {
 #[cfg(not(feature = "sim"))]
 fn simulated() -> Option<Arc<dyn Device>> {
     None
+}
+
+#[cfg(feature = "cuda")]
+fn gpus() -> Vec<Arc<dyn Device>> {
+    let gpus = unlade_cuda::discover().unwrap_or_default();
+    gpus.into_iter().map(|gpu| gpu as Arc<dyn Device>).collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpus() -> Vec<Arc<dyn Device>> {
+    Vec::new()
 }
 
 /// A runtime to be configured, with the devices that are present.

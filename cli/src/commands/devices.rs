@@ -46,6 +46,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                     } else {
                         bytes(info.memory)
                     },
+                    info.address.clone().unwrap_or_default(),
                     clock(info.clock).to_owned(),
                     health(&device.health()),
                 ]
@@ -56,6 +57,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
             ("kind", Align::Left),
             ("description", Align::Left),
             ("memory", Align::Right),
+            ("address", Align::Left),
             ("clock", Align::Left),
             ("health", Align::Left),
         ];

@@ -1,10 +1,12 @@
 //! `unlade doctor`: what is present, what is missing and how to get it.
 //!
-//! Everything is read from files below `--sysroot`, so that each check can be shown either state.
+//! Everything is read from files below `--sysroot`, so that each check can be shown either state;
+//! but for the GPU, whose driver is opened where that is this machine.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use unlade::DeviceKind;
 
 use crate::args::DoctorArgs;
 use crate::error::Failure;
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
         system.memory(),
         system.huge_pages(),
         system.locked_memory(),
-        system.cuda_driver(),
+        system.nvidia_gpu(system.open_driver()),
         system.iommu(),
         system.vfio(),
     ];
@@ -135,6 +137,32 @@ impl System {
             .collect();
         names.sort();
         names
+    }
+
+    /// The GPUs that the driver of this machine shows, or why there are none; `None` where the
+    /// file system is another machine's.
+    fn open_driver(&self) -> Option<Result<Vec<String>, String>> {
+        if self.root != Path::new("/") {
+            return None;
+        }
+        if let Some(why) = unlade::why_no_gpu() {
+            return Some(Err(why));
+        }
+        let devices = unlade::discover();
+        let gpus = devices.iter().map(|device| device.info());
+        let gpus = gpus
+            .filter(|info| info.kind == DeviceKind::Gpu)
+            .map(|info| {
+                let address = info.address.as_deref().unwrap_or("at no known address");
+                format!(
+                    "{}: {}, {address}, {}, {}",
+                    info.name,
+                    info.description,
+                    bytes(info.memory),
+                    info.architecture
+                )
+            });
+        Some(Ok(gpus.collect()))
     }
 
     fn processor(&self) -> Check {
@@ -223,27 +251,36 @@ impl System {
         }
     }
 
-    fn cuda_driver(&self) -> Check {
+    /// Opens the driver where the machine is this one; elsewhere looks at files alone.
+    fn nvidia_gpu(&self, opened: Option<Result<Vec<String>, String>>) -> Check {
         const NAME: &str = "NVIDIA GPU";
-        const NO_BACKEND: &str = "this version of unlade has no CUDA backend yet: nothing to do";
+        let why = match opened {
+            Some(Ok(gpus)) => return Check::ok(NAME, gpus.join("; ")),
+            Some(Err(why)) => Some(why),
+            None => None,
+        };
         let driver = self.read("/proc/driver/nvidia/version");
         let gpus = self.entries("/proc/driver/nvidia/gpus");
         let on_bus = self.pci_devices("0x10de", "0x03");
         match (driver, gpus.is_empty(), on_bus.is_empty()) {
             (Some(driver), false, _) => {
                 let version = driver.lines().next().unwrap_or("").trim();
-                Check::missing(
-                    NAME,
-                    format!("{} present ({version})", gpus.join(", ")),
-                    NO_BACKEND,
-                )
+                let found = format!("{} present ({version})", gpus.join(", "));
+                match why {
+                    Some(why) => Check::problem(NAME, format!("{found}, not used"), why),
+                    None => Check::ok(NAME, format!("{found}, not opened: it is not this machine")),
+                }
             }
             (None, _, false) => Check::missing(
                 NAME,
                 format!("{} on the bus, but no driver is loaded", on_bus.join(", ")),
                 "install NVIDIA's driver; nothing else of CUDA is needed",
             ),
-            _ => Check::missing(NAME, "none found", "the CPU runs everything"),
+            _ => Check::missing(
+                NAME,
+                "none found: the CPU runs everything",
+                why.unwrap_or_default(),
+            ),
         }
     }
 
@@ -389,18 +426,32 @@ mod tests {
 
     #[test]
     fn gpu_in_each_state() {
-        let none = Machine::new().system().cuda_driver();
+        let none = Machine::new().system().nvidia_gpu(None);
         assert!(none.found.contains("none"), "{none:?}");
+        let why = || Some(Err("it is too old".to_owned()));
+        let without_driver = Machine::new().system().nvidia_gpu(why());
+        assert_eq!(without_driver.state, State::Missing);
+        assert_eq!(without_driver.advice, "it is too old");
         let on_bus = Machine::new()
             .with("sys/bus/pci/devices/0000:01:00.0/vendor", "0x10de\n")
             .with("sys/bus/pci/devices/0000:01:00.0/class", "0x030200\n");
-        let check = on_bus.system().cuda_driver();
+        let check = on_bus.system().nvidia_gpu(None);
         assert!(check.found.contains("0000:01:00.0") && check.advice.contains("driver"));
         let driven = on_bus
             .with("proc/driver/nvidia/version", "NVRM version: 580.65\n")
             .with("proc/driver/nvidia/gpus/0000:01:00.0/information", "");
-        let check = driven.system().cuda_driver();
-        assert!(check.found.contains("580.65") && check.advice.contains("no CUDA backend"));
+        let check = driven.system().nvidia_gpu(None);
+        assert!(check.state == State::Ok && check.found.contains("580.65"));
+        let check = driven.system().nvidia_gpu(why());
+        assert!(check.state == State::Problem && check.advice == "it is too old");
+        let gpus = vec!["cuda:0: an H200".to_owned()];
+        let check = driven.system().nvidia_gpu(Some(Ok(gpus)));
+        assert!(check.state == State::Ok && check.found == "cuda:0: an H200");
+    }
+
+    #[test]
+    fn the_driver_of_another_machine_is_not_opened() {
+        assert_eq!(Machine::new().system().open_driver(), None);
     }
 
     #[test]
