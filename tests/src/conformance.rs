@@ -65,6 +65,12 @@ impl fmt::Display for Report {
 /// # Errors
 /// The first thing that is not as it must be, with the program.
 pub fn suite(device: &Arc<dyn Device>) -> Result<Report, String> {
+    let (report, failures) = survey(device);
+    failures.into_iter().next().map_or(Ok(report), Err)
+}
+
+/// Puts a device through everything, and lists all that is not as it must be.
+pub fn survey(device: &Arc<dyn Device>) -> (Report, Vec<String>) {
     let mut report = Report {
         device: device.info().name.clone(),
         cells_run: 0,
@@ -73,12 +79,15 @@ pub fn suite(device: &Arc<dyn Device>) -> Result<Report, String> {
         programs: 0,
         traps: 0,
     };
+    let mut failures = Vec::new();
     for cell in cells() {
-        check_cell(device, cell, &mut report).map_err(|what| format!("cell {cell}: {what}"))?;
+        if let Err(what) = check_cell(device, cell, &mut report) {
+            failures.push(format!("cell {cell}: {what}"));
+        }
     }
-    check_random_programs(device, &mut report)?;
-    check_manners(device)?;
-    Ok(report)
+    failures.extend(check_random_programs(device, &mut report).err());
+    failures.extend(check_manners(device).err());
+    (report, failures)
 }
 
 fn check_cell(device: &Arc<dyn Device>, cell: Cell, report: &mut Report) -> Result<(), String> {
@@ -108,7 +117,7 @@ fn check_cell(device: &Arc<dyn Device>, cell: Cell, report: &mut Report) -> Resu
 }
 
 /// Whether a device's result is the interpreter's.
-fn compare(
+pub(crate) fn compare(
     program: &Program,
     inputs: &OwnedInputs,
     mut actual: Result<Outputs, Trap>,

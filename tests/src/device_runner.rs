@@ -1,10 +1,11 @@
 //! Programs on any device: inputs to where it reads them, a dispatch, results back.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use unlade_hal::{
     Arg, Command, CommandList, Completion, Device, Executable, Lease, MemoryKind, Outcome, Queue,
-    Slot, Span, Status, Wait, check_written,
+    Seq, Slot, Span, Status, Wait, check_written,
 };
 use unlade_naive::{Bits, Inputs, OutputColumn, Outputs};
 use unlade_program::{Trap, Ty};
@@ -12,11 +13,16 @@ use unlade_program::{Trap, Ty};
 /// Longer than any list takes, on whatever clock.
 pub const LONG: Duration = Duration::from_secs(3600);
 
+/// Runs that may be under way at once.
+pub const DEPTH: usize = 4;
+
 /// A device with a queue and memory to run programs in.
 #[derive(Debug)]
 pub struct DeviceRunner<'d> {
     device: &'d dyn Device,
     queue: Box<dyn Queue>,
+    /// What the queue has delivered and nobody has asked for.
+    done: VecDeque<Completion>,
 }
 
 impl<'d> DeviceRunner<'d> {
@@ -25,8 +31,14 @@ impl<'d> DeviceRunner<'d> {
     /// # Panics
     /// Where the device opens none.
     pub fn new(device: &'d dyn Device) -> Self {
-        let queue = device.open_queue(4).expect("the device opens a queue");
-        DeviceRunner { device, queue }
+        let queue = device
+            .open_queue(DEPTH as u32)
+            .expect("the device opens a queue");
+        DeviceRunner {
+            device,
+            queue,
+            done: VecDeque::new(),
+        }
     }
 
     /// Runs an executable of the device.
@@ -37,22 +49,65 @@ impl<'d> DeviceRunner<'d> {
     /// # Panics
     /// Where the device fails or breaks a rule of the interface.
     pub fn run(&mut self, exe: &Executable, inputs: &Inputs<'_>) -> Result<Outputs, Trap> {
+        let started = self.start(exe, inputs);
+        self.finish(started)
+    }
+
+    /// Submits a run of an executable of the device. At most [`DEPTH`] are under way at once.
+    ///
+    /// # Panics
+    /// As [`run`](DeviceRunner::run).
+    pub fn start(&mut self, exe: &Executable, inputs: &Inputs<'_>) -> Started {
         let staged = Staged::new(self.device, exe, inputs);
-        let places = staged.places.clone();
         let seq = self
             .queue
             .submit(staged.list)
             .unwrap_or_else(|rejected| panic!("the device rejects the list: {}", rejected.reason));
-        let waited = self.queue.wait(seq, LONG).expect("the device is there");
+        Started {
+            seq,
+            exe: exe.clone(),
+            rows: inputs.rows,
+            places: staged.places,
+            results: staged.results,
+        }
+    }
+
+    /// The results of what was started, which has to be finished in the same order.
+    ///
+    /// # Errors
+    /// The trap, if the program traps.
+    ///
+    /// # Panics
+    /// As [`run`](DeviceRunner::run).
+    pub fn finish(&mut self, started: Started) -> Result<Outputs, Trap> {
+        let waited = self
+            .queue
+            .wait(started.seq, LONG)
+            .expect("the device is there");
         assert_eq!(waited, Wait::Reached);
         let mut done = Vec::new();
         self.queue.poll(&mut done).expect("the device is there");
-        let completion = done.pop().expect("a point that is reached is delivered");
-        assert!(done.is_empty(), "one list, one completion");
-        assert_eq!(completion.seq, seq);
-        let results = staged.results;
-        places.read(exe, inputs.rows, results, completion)
+        self.done.extend(done);
+        let completion = self
+            .done
+            .pop_front()
+            .expect("a point that is reached is delivered");
+        assert_eq!(completion.seq, started.seq, "completions come in order");
+        let Started {
+            exe, rows, places, ..
+        } = started;
+        places.read(&exe, rows, started.results, completion)
     }
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Started {
+    seq: Seq,
+    exe: Executable,
+    rows: u64,
+    places: Places,
+    results: usize,
 }
 
 /// A list with its inputs in place.
@@ -63,7 +118,7 @@ struct Staged {
 }
 
 /// Where results will be, in bytes of the slot of results.
-#[derive(Clone)]
+#[derive(Debug)]
 struct Places {
     mask: Option<u64>,
     outputs: Vec<(u64, Option<u64>)>,

@@ -9,10 +9,13 @@
 //! - [`evaluator`]: the evaluator, called as the interpreter of programs is.
 //! - [`arrow_rs`]: typed trees by arrow-rs's kernels.
 //! - [`conformance`]: what a device must pass, and [`device_runner`], which runs a program on one.
+//! - [`fuzz`]: random programs on a device, several under way at once.
+//! - [`devices`]: devices by name, so that a test or a check runs on the one that is asked for.
 //! - [`special_values`]: where careless implementations differ.
 //!
 //! The tests themselves are in `tests/tests/`:
 //! - `conformance`: every device, cell by cell;
+//! - `device_differential`: random programs on a device, against the oracle;
 //! - `differential`: random queries on random batches, against the oracle and arrow-rs;
 //! - `end_to_end`: random queries through the runtime, against the oracle;
 //! - `fault_sweep`: every fault at every operation of a device;
@@ -20,6 +23,10 @@
 //! - `payload`: every Arrow type through a filter and asked for nulls, against arrow-rs;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell;
 //! - `spark`: Spark's own answers, recorded.
+//!
+//! `UNLADE_TEST_DEVICE=cuda:0` has `conformance`, `device_differential` and `end_to_end` run on that
+//! device, too. The binary `unlade-check` runs the first two, and measures, where there is no
+//! cargo: see `cargo xtask gpu`.
 #![forbid(unsafe_code)]
 
 pub mod any_array;
@@ -28,8 +35,10 @@ pub mod batches;
 pub mod cells;
 pub mod conformance;
 pub mod device_runner;
+pub mod devices;
 pub mod differential;
 pub mod evaluator;
 pub mod execute;
+pub mod fuzz;
 pub mod special_values;
 pub mod trees;

@@ -1,4 +1,4 @@
-//! The conformance suite on every device that needs no hardware.
+//! The conformance suite on every device that needs no hardware, and on the one that is asked for.
 #![allow(clippy::print_stdout)] // the cells run per device are what this test reports
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use unlade_hal::Device;
 use unlade_program::{Op, cells};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_tests::conformance::{Report, suite};
+use unlade_tests::devices;
 
 #[test]
 fn the_cpu_conforms() {
@@ -37,6 +38,12 @@ fn the_simulated_card_conforms_and_refuses_what_it_lacks() {
     let report = conforms(Arc::new(SimDevice::builder(Profile::card()).build()));
     let divisions = cells().filter(|cell| cell.op == Op::Div).count();
     assert!(report.cells_refused > divisions, "a card divides nothing");
+}
+
+/// The one that `UNLADE_TEST_DEVICE` names.
+#[test]
+fn the_chosen_device_conforms() {
+    conforms(devices::chosen());
 }
 
 fn conforms(device: Arc<dyn Device>) -> Report {

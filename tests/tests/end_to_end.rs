@@ -11,6 +11,7 @@ use unlade_naive::{Kept, QueryError, evaluate_query, evaluate_row, value_at};
 use unlade_runtime::{Error, Placement, Runtime};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_tests::batches::take_rows;
+use unlade_tests::devices;
 use unlade_tests::differential::{query_in_words, random_case};
 use unlade_tests::trees::{Target, rules, targets, types};
 
@@ -22,7 +23,8 @@ fn the_cpu_gives_the_oracles_results() {
     let runtime = Runtime::builder()
         .device(Arc::new(CpuDevice::new()))
         .build();
-    run_cases(&runtime.expect("a runtime on the CPU"), "cpu", 1);
+    let runtime = runtime.expect("a runtime on the CPU");
+    run_cases(&runtime, Some("cpu"), 1);
 }
 
 #[test]
@@ -33,14 +35,27 @@ fn the_simulated_device_gives_the_oracles_results() {
         .device(Arc::new(sim))
         .placement(Placement::Device("sim".into()))
         .build();
-    run_cases(
-        &runtime.expect("a runtime on the simulated device"),
-        "sim",
-        2,
-    );
+    let runtime = runtime.expect("a runtime on the simulated device");
+    run_cases(&runtime, Some("sim"), 2);
 }
 
-fn run_cases(runtime: &Runtime, device: &str, seed: u64) {
+/// The device that `UNLADE_TEST_DEVICE` names; what it lacks may run on the CPU.
+#[test]
+fn the_chosen_device_gives_the_oracles_results() {
+    let device = devices::chosen();
+    let name = device.info().name.clone();
+    let full = unlade_program::cells().all(|cell| device.capabilities().cells.contains(cell));
+    let runtime = Runtime::builder()
+        .device(Arc::new(CpuDevice::new()))
+        .device(device)
+        .placement(Placement::Device(name.as_str().into()))
+        .build();
+    let runtime = runtime.expect("a runtime on the chosen device");
+    run_cases(&runtime, full.then_some(name.as_str()), 3);
+}
+
+/// Runs queries; all of each on the device, where one is named.
+fn run_cases(runtime: &Runtime, device: Option<&str>, seed: u64) {
     let mut rng = Rng::new(seed);
     let (mut errors, mut results) = (0, 0);
     for (name, semantics) in rules() {
@@ -86,7 +101,7 @@ fn rows_without_errors(query: &Query, semantics: &Semantics, batch: &RecordBatch
 /// Whether there is a result, which is then the oracle's, or an error, which is then too.
 fn compare(
     runtime: &Runtime,
-    device: &str,
+    device: Option<&str>,
     query: &Query,
     semantics: &Semantics,
     batch: &RecordBatch,
@@ -98,9 +113,12 @@ fn compare(
     match (evaluate_query(&checked, batch), kernel.run(batch)) {
         (Ok(kept), Ok(output)) => {
             let parts = &output.receipt.parts;
-            let there = !parts.is_empty() && parts.iter().all(|part| *part.device == *device);
+            let there = !parts.is_empty()
+                && parts
+                    .iter()
+                    .all(|part| device.is_none_or(|device| *part.device == *device));
             if batch.num_rows() > 0 && !there {
-                return Err(format!("runs on {parts:?}, not on {device}"));
+                return Err(format!("runs on {parts:?}, not on {device:?}"));
             }
             compare_batch(&checked, batch, &kept, &output.batch)?;
             if let Some(mask) = output.mask {

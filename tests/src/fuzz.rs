@@ -1,0 +1,198 @@
+//! Random programs on a device, against the naive interpreter.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use unlade_hal::Device;
+use unlade_naive::generate::{Options, OwnedInputs, Rng, random_inputs, random_program};
+use unlade_program::{Cell, Op, Program, cells, unsupported};
+
+use crate::conformance::compare;
+use crate::device_runner::{DEPTH, DeviceRunner, Started};
+
+/// Operations asked for in one program.
+const CELLS: usize = 8;
+
+/// Rows below which a run is not counted as one of its cells': few show little.
+const ENOUGH_ROWS: u64 = 1000;
+
+/// Differences after which nothing more is learnt.
+const MOST_FAILURES: usize = 20;
+
+/// Which cases to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Cases {
+    /// The seed of the first; each has the next.
+    pub first_seed: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What was run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The device's name.
+    pub device: String,
+    /// Programs run and compared.
+    pub cases: u64,
+    /// Programs left out, as an operand of theirs needs an operation that the device lacks.
+    pub left_out: u64,
+    /// Runs that trapped, as they had to.
+    pub traps: u64,
+    /// Rows of the median run.
+    pub median_rows: u64,
+    /// How often each cell of the device was computed on 1,000 rows or more, without a trap.
+    pub hits: BTreeMap<Cell, u64>,
+    /// The first differences, each with its seed and program.
+    pub failures: Vec<String>,
+}
+
+impl Report {
+    /// How often the cell was computed that was computed least.
+    pub fn least_hits(&self) -> u64 {
+        self.hits.values().min().copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} random programs of {} rows in the median, {} trapping, {} left out; each of {} \
+             cells {} times at least",
+            self.device,
+            self.cases,
+            self.median_rows,
+            self.traps,
+            self.left_out,
+            self.hits.len(),
+            self.least_hits()
+        )
+    }
+}
+
+/// Runs random programs on a device, several under way at once, until [`MOST_FAILURES`] differ.
+///
+/// # Panics
+/// Where the device fails or breaks a rule of the interface.
+pub fn fuzz(device: &Arc<dyn Device>, cases: Cases) -> Report {
+    let can = device.capabilities();
+    let known = cells().filter(|cell| can.cells.contains(*cell));
+    let mut report = Report {
+        device: device.info().name.clone(),
+        cases: 0,
+        left_out: 0,
+        traps: 0,
+        median_rows: 0,
+        hits: known.map(|cell| (cell, 0)).collect(),
+        failures: Vec::new(),
+    };
+    let mut rows = Vec::new();
+    let mut runner = DeviceRunner::new(device.as_ref());
+    let mut flying: VecDeque<(Case, Started)> = VecDeque::new();
+    for seed in cases.first_seed..cases.first_seed + cases.count {
+        let case = Case::new(seed, &report, can.compaction);
+        if !unsupported(&case.program, &can.cells).is_empty() {
+            report.left_out += 1;
+            continue;
+        }
+        if report.failures.len() >= MOST_FAILURES {
+            break;
+        }
+        let exe = match device.compile(&case.program) {
+            Ok(exe) => exe,
+            Err(error) => {
+                let what = format!("seed {seed}: compiling fails: {error}\n{}", case.program);
+                report.failures.push(what);
+                continue;
+            }
+        };
+        if flying.len() == DEPTH {
+            settle(&mut runner, &mut flying, &mut report);
+        }
+        rows.push(case.inputs.rows);
+        let started = runner.start(&exe, &case.inputs.borrow());
+        flying.push_back((case, started));
+    }
+    while !flying.is_empty() {
+        settle(&mut runner, &mut flying, &mut report);
+    }
+    rows.sort_unstable();
+    report.median_rows = rows.get(rows.len() / 2).copied().unwrap_or(0);
+    report
+}
+
+/// Compares the results of the oldest run under way.
+fn settle(
+    runner: &mut DeviceRunner<'_>,
+    flying: &mut VecDeque<(Case, Started)>,
+    report: &mut Report,
+) {
+    let Some((case, started)) = flying.pop_front() else {
+        return;
+    };
+    let found = runner.finish(started);
+    report.cases += 1;
+    if found.is_err() {
+        report.traps += 1;
+    } else if case.inputs.rows >= ENOUGH_ROWS {
+        let types = case.program.types();
+        for inst in &case.program.insts {
+            let cell = Cell::of(&case.program, &types, inst);
+            *report.hits.entry(cell).or_default() += 1;
+        }
+    }
+    if let Err(what) = compare(&case.program, &case.inputs, found) {
+        report.failures.push(format!("seed {}: {what}", case.seed));
+    }
+}
+
+struct Case {
+    seed: u64,
+    program: Arc<Program>,
+    inputs: OwnedInputs,
+}
+
+impl Case {
+    /// A program of what was computed least, and inputs for it.
+    fn new(seed: u64, report: &Report, keep: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut wanted: Vec<(u64, u64, Cell)> = report
+            .hits
+            .iter()
+            .filter(|(cell, _)| cell.op != Op::Trap)
+            .map(|(cell, hits)| (*hits, rng.next(), *cell))
+            .collect();
+        wanted.sort_unstable();
+        let options = Options {
+            cells: wanted
+                .into_iter()
+                .take(CELLS)
+                .map(|(_, _, cell)| cell)
+                .collect(),
+            keep,
+            ..Options::default()
+        };
+        let program = random_program(&mut rng, &options);
+        let rows = random_rows(&mut rng);
+        let inputs = random_inputs(&program, rows, &mut rng);
+        Case {
+            seed,
+            program: Arc::new(program),
+            inputs,
+        }
+    }
+}
+
+/// Mostly several blocks; sometimes few rows or none, or just as many as fill a word or a block.
+fn random_rows(rng: &mut Rng) -> u64 {
+    match rng.below(10) {
+        0 => rng.pick(&[
+            0, 1, 2, 31, 32, 33, 63, 64, 65, 127, 1023, 1024, 1025, 4095, 4096, 4097,
+        ]),
+        1 => 1 + rng.below(300) as u64,
+        2 => 4096 + rng.below(60_000) as u64,
+        _ => 4096 + rng.below(5000) as u64,
+    }
+}
