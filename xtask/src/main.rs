@@ -1,8 +1,10 @@
-//! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask mutants`.
+//! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
+//! `cargo xtask mutants`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`mod@bench`] | measurements beside the peers and the machine's floors |
+//! | [`gpu`] | a folder that checks and measures an NVIDIA GPU where there is no Rust |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`mod@test`] | every check that a change must pass |
 //! | [`step`] | one command, its outcome and its time |
@@ -13,6 +15,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod gpu;
 mod mutants;
 mod step;
 mod test;
@@ -37,6 +40,8 @@ enum Task {
     Test(test::Options),
     /// Measure beside arrow-rs, Polars, DuckDB and the machine's own floors
     Bench(bench::Options),
+    /// Make a folder that checks and measures an NVIDIA GPU where there is no Rust
+    Gpu(gpu::Options),
     /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
     Mutants(mutants::Options),
 }
@@ -46,6 +51,7 @@ fn main() -> ExitCode {
     let passed = match arguments.task {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Gpu(options) => gpu::run(&options),
         Task::Mutants(options) => mutants::run(&options),
     };
     if passed {
