@@ -6,7 +6,7 @@ use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use unlade_hal::CompileError;
-use unlade_program::{Cell, Program, ShapeHash};
+use unlade_program::{Program, ShapeHash};
 use unlade_ptx::{Kernel, LowerError, Param, Scratch};
 
 use crate::context::{Entered, Function, Module, Stream};
@@ -48,7 +48,7 @@ impl Modules {
         if let Some(found) = self.lock().get(&hash) {
             return Ok(found.clone());
         }
-        let module = unlade_ptx::lower(program).map_err(|error| refused(program, &error))?;
+        let module = unlade_ptx::lower(program).map_err(|error| refused(&error))?;
         let failed = |fault: Fault| match fault.code.is_sticky() {
             true => CompileError::Lost(shared.lose(&fault)),
             false => CompileError::Failed(fault.to_string()),
@@ -88,16 +88,8 @@ impl Modules {
     }
 }
 
-fn refused(program: &Program, error: &LowerError) -> CompileError {
+fn refused(error: &LowerError) -> CompileError {
     match error {
-        LowerError::Unsupported { values } => {
-            let first = &program.insts[values[0].index()];
-            let name = Cell::of(program, &program.types(), first).to_string();
-            CompileError::Unsupported {
-                values: values.clone(),
-                name,
-            }
-        }
         LowerError::TooManyParams { .. } => CompileError::TooLarge {
             what: error.to_string(),
             cut: None,
