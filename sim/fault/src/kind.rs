@@ -1,5 +1,7 @@
 //! What can go wrong.
 
+use crate::plan::Fault;
+
 /// A kind of fault. One that harms what a list wrote or counted leaves alone a list that writes no
 /// host memory or dispatches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,5 +109,13 @@ impl FaultKind {
     /// are right or there is an error.
     pub const fn is_silent(self) -> bool {
         matches!(self, FaultKind::Corruption)
+    }
+}
+
+impl Fault for FaultKind {
+    type Chance = Chance;
+
+    fn chance(self) -> Chance {
+        FaultKind::chance(self)
     }
 }

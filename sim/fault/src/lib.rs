@@ -31,7 +31,7 @@
 //!
 //! # What is inside
 //! - [`FaultKind`]: what can go wrong, and what it looks like
-//! - [`FaultPlan`]: when it does
+//! - [`FaultPlan`]: when it does; [`Fault`]: for plans of other kinds of faults
 //! - [`FaultDevice`]: the decorator; [`Injected`]: an entry of its log
 #![forbid(unsafe_code)]
 
@@ -43,4 +43,4 @@ mod queue;
 
 pub use device::FaultDevice;
 pub use kind::{Chance, FaultKind};
-pub use plan::{FaultPlan, Injected};
+pub use plan::{Fault, FaultPlan, Injected};

@@ -3,40 +3,50 @@
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::kind::{Chance, FaultKind};
+use crate::kind::FaultKind;
+
+/// Kinds of faults that a plan can hold: those of a device, or those of what a simulator puts in
+/// the place of a driver.
+pub trait Fault: Copy {
+    /// Where a kind can strike.
+    type Chance: PartialEq;
+
+    /// Where this kind can strike.
+    fn chance(self) -> Self::Chance;
+}
 
 /// When faults strike.
 #[derive(Clone, Debug)]
-pub struct FaultPlan {
-    rule: Rule,
+pub struct FaultPlan<K = FaultKind> {
+    rule: Rule<K>,
     /// Chances seen so far, of all kinds.
     operations: u64,
-    log: Vec<Injected>,
+    log: Vec<Injected<K>>,
 }
 
 #[derive(Clone, Debug)]
-enum Rule {
+enum Rule<K> {
     Never,
     Nth {
-        kind: FaultKind,
+        kind: K,
         left: u64,
     },
     Random {
         rng: Box<ChaCha8Rng>,
-        rates: Vec<(FaultKind, f64)>,
+        rates: Vec<(K, f64)>,
     },
 }
 
 /// A fault that was injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Injected {
+pub struct Injected<K = FaultKind> {
     /// At which operation on the device, counted from 1 over all kinds of operation.
     pub operation: u64,
     /// What.
-    pub kind: FaultKind,
+    pub kind: K,
 }
 
-impl FaultPlan {
+impl<K: Fault> FaultPlan<K> {
     /// No fault, but operations are counted.
     pub fn none() -> Self {
         FaultPlan::of(Rule::Never)
@@ -44,7 +54,7 @@ impl FaultPlan {
 
     /// One fault, at the `n`th operation where that kind can strike, counted from 1. None where
     /// `n` is 0.
-    pub fn nth(n: u64, kind: FaultKind) -> Self {
+    pub fn nth(n: u64, kind: K) -> Self {
         FaultPlan::of(if n == 0 {
             Rule::Never
         } else {
@@ -55,7 +65,7 @@ impl FaultPlan {
     /// Faults by chance: each kind with its own probability, from 0 to 1, at every operation where
     /// it can strike. Of several that would strike at once the first listed does. Equal seeds and
     /// equal operations give equal faults.
-    pub fn random(seed: u64, rates: impl IntoIterator<Item = (FaultKind, f64)>) -> Self {
+    pub fn random(seed: u64, rates: impl IntoIterator<Item = (K, f64)>) -> Self {
         let rng = Box::new(ChaCha8Rng::seed_from_u64(seed));
         FaultPlan::of(Rule::Random {
             rng,
@@ -63,7 +73,7 @@ impl FaultPlan {
         })
     }
 
-    fn of(rule: Rule) -> Self {
+    fn of(rule: Rule<K>) -> Self {
         FaultPlan {
             rule,
             operations: 0,
@@ -71,8 +81,8 @@ impl FaultPlan {
         }
     }
 
-    /// An operation: which fault strikes, if any.
-    pub(crate) fn strike(&mut self, chance: Chance) -> Option<FaultKind> {
+    /// An operation: which fault strikes, if any. For who injects faults.
+    pub fn strike(&mut self, chance: K::Chance) -> Option<K> {
         self.operations += 1;
         let kind = match &mut self.rule {
             Rule::Never => None,
@@ -90,18 +100,20 @@ impl FaultPlan {
         Some(kind)
     }
 
-    pub(crate) fn operations(&self) -> u64 {
+    /// Operations so far, of all kinds.
+    pub fn operations(&self) -> u64 {
         self.operations
     }
 
-    pub(crate) fn log(&self) -> &[Injected] {
+    /// The faults injected so far, in order.
+    pub fn log(&self) -> &[Injected<K>] {
         &self.log
     }
 }
 
 /// Every kind that can strike here takes one number, struck or not, so that a fault does not shift
 /// the chances of what comes later.
-fn roll(rng: &mut impl Rng, rates: &[(FaultKind, f64)], chance: Chance) -> Option<FaultKind> {
+fn roll<K: Fault>(rng: &mut impl Rng, rates: &[(K, f64)], chance: K::Chance) -> Option<K> {
     let mut struck = None;
     for (kind, rate) in rates.iter().filter(|(kind, _)| kind.chance() == chance) {
         if rng.random::<f64>() < *rate {
@@ -114,6 +126,7 @@ fn roll(rng: &mut impl Rng, rates: &[(FaultKind, f64)], chance: Chance) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Chance;
 
     #[test]
     fn every_kind_is_listed_once() {
