@@ -22,6 +22,7 @@ mod warp;
 
 pub use counters::Counters;
 pub(crate) use grid::run;
+pub(crate) use rng::Rng;
 
 use crate::ptx::Kernel;
 

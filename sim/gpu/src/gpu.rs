@@ -98,7 +98,7 @@ pub(crate) const MAX_SHARED: u64 = 48 << 10;
 impl Gpu {
     /// A GPU with empty memory.
     pub fn new(profile: Profile) -> Self {
-        let memory = DeviceMemory::new(profile.memory);
+        let memory = DeviceMemory::new(profile.memory, 0);
         Gpu {
             profile,
             memory,

@@ -43,6 +43,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # As a driver
+//! The crate also is a CUDA driver: its C entry points are those of `libcuda.so`, and [`Driver`]
+//! steers what is behind them: which GPUs there are, when streams run ([`Mode`]), which calls fail
+//! ([`DriverFault`]). Programs find it in one of two ways, and both say so by the exported symbol
+//! `unlade_sim_gpu`:
+//! - A test links this crate, and its build script exports the executable's symbols under the
+//!   library's name: `cargo:rustc-link-arg-tests=-rdynamic` and
+//!   `cargo:rustc-link-arg-tests=-Wl,-soname,libcuda.so`. See `tests/cudarc.rs`.
+//! - A program opens `libunlade_sim_gpu.so` by its path before anything asks for CUDA, and keeps it
+//!   open. `UNLADE_SIM_GPU`, `UNLADE_SIM_GPU_MODE` and `UNLADE_SIM_GPU_SEED` configure it; see
+//!   [`DriverConfig`].
+//!
 //! # What is inside
 //! - [`Module`], [`Kernel`]: parsed PTX; [`ParseError`] says what is wrong with a text
 //! - [`Gpu`]: memory and launches, without any driver; [`Grid`], [`Argument`], [`Report`]
@@ -50,15 +62,23 @@
 //! - [`Finding`], [`FindingKind`]: what a kernel did wrong
 //! - [`Counters`]: bytes and instructions
 //! - [`Profile`]: which GPU it stands for
-#![forbid(unsafe_code)]
+//! - [`Driver`], [`DriverConfig`], [`Alive`]: the driver, steered; [`DriverFault`], [`DriverChance`]:
+//!   what can fail in it
+#![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+mod capi;
+mod driver;
 mod exec;
 mod finding;
 mod gpu;
+#[allow(unsafe_code)]
+mod host;
 mod memory;
 mod profile;
 mod ptx;
 
+pub use driver::{Alive, Driver, DriverChance, DriverConfig, DriverFault, Mode};
 pub use exec::{Counters, Interleaving};
 pub use finding::{Finding, FindingKind};
 pub use gpu::{Argument, Gpu, Grid, LaunchError, Report};

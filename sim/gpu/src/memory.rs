@@ -19,8 +19,11 @@ pub struct DevicePointer(pub u64);
 /// What a copy out of memory shows where nobody wrote.
 pub const POISON: u8 = 0xA5;
 
-/// Bits of an address that lie inside of an allocation: 256 GiB.
-const OFFSET_BITS: u32 = 38;
+/// Bits of an address that lie inside of an allocation: 128 GiB.
+const OFFSET_BITS: u32 = 37;
+
+/// Bits of an allocation's number that count it on its device; above them is the device.
+const COUNT_BITS: u32 = 23;
 
 /// Number of the first allocation, which puts its address at 2 to the 48.
 const FIRST: u64 = 1 << (48 - OFFSET_BITS);
@@ -45,8 +48,9 @@ pub enum MemoryError {
 /// The device's memory.
 #[derive(Debug)]
 pub(crate) struct DeviceMemory {
-    /// By number, from [`FIRST`] on.
+    /// By number, from `first` on.
     allocations: Vec<Allocation>,
+    first: u64,
     limit: u64,
     used: u64,
 }
@@ -59,9 +63,11 @@ enum Allocation {
 }
 
 impl DeviceMemory {
-    pub(crate) fn new(limit: u64) -> Self {
+    /// Of the device with this ordinal, below 8: devices share no addresses.
+    pub(crate) fn new(limit: u64, ordinal: u64) -> Self {
         DeviceMemory {
             allocations: Vec::new(),
+            first: FIRST + (ordinal << COUNT_BITS),
             limit,
             used: 0,
         }
@@ -79,19 +85,19 @@ impl DeviceMemory {
 
     pub(crate) fn allocate(&mut self, bytes: u64) -> Result<DevicePointer, MemoryError> {
         let free = self.free_bytes();
-        let number = FIRST + self.allocations.len() as u64;
-        if bytes > free || bytes >> OFFSET_BITS != 0 || number >> (64 - OFFSET_BITS) != 0 {
+        let count = self.allocations.len() as u64;
+        if bytes > free || bytes >> OFFSET_BITS != 0 || count >= (1 << COUNT_BITS) - FIRST {
             return Err(MemoryError::OutOfMemory { asked: bytes, free });
         }
         self.used += bytes;
         self.allocations
             .push(Allocation::Live(Bytes::new(bytes as usize)));
-        Ok(DevicePointer(number << OFFSET_BITS))
+        Ok(DevicePointer((self.first + count) << OFFSET_BITS))
     }
 
     pub(crate) fn free(&mut self, at: DevicePointer) -> Result<(), MemoryError> {
         let bad = || MemoryError::BadRange(format!("{:#x} begins no live allocation", at.0));
-        let (index, offset) = split(at.0).ok_or_else(bad)?;
+        let (index, offset) = self.split(at.0).ok_or_else(bad)?;
         match self.allocations.get_mut(index) {
             Some(allocation @ Allocation::Live(_)) if offset == 0 => {
                 let Allocation::Live(bytes) = allocation else {
@@ -108,7 +114,7 @@ impl DeviceMemory {
 
     /// Where the allocation around an address begins, and its size.
     pub(crate) fn allocation(&self, at: u64) -> Option<(DevicePointer, u64)> {
-        let (index, offset) = split(at)?;
+        let (index, offset) = self.split(at)?;
         match self.allocations.get(index)? {
             Allocation::Live(bytes) if offset < bytes.len() as u64 => {
                 Some((DevicePointer(at - offset), bytes.len() as u64))
@@ -120,7 +126,7 @@ impl DeviceMemory {
     /// The bytes around an address, and where in them it is. The range is inside.
     #[inline]
     pub(crate) fn reach(&mut self, at: u64, len: u64) -> Result<(&mut Bytes, usize), Fault> {
-        let Some((index, offset)) = split(at) else {
+        let Some((index, offset)) = self.split(at) else {
             return Err(nowhere(at, len));
         };
         let inside = |allocation: &Allocation| match allocation {
@@ -134,6 +140,13 @@ impl DeviceMemory {
             Allocation::Live(bytes) => Ok((bytes, offset as usize)),
             Allocation::Freed(_) => Err(nowhere(at, len)),
         }
+    }
+
+    /// Number of the allocation, from 0, and the place in it.
+    #[inline]
+    fn split(&self, at: u64) -> Option<(usize, u64)> {
+        let number = (at >> OFFSET_BITS).checked_sub(self.first)?;
+        Some((number as usize, at & ((1 << OFFSET_BITS) - 1)))
     }
 
     /// As the host reads: bytes that nobody wrote show as [`POISON`].
@@ -163,13 +176,6 @@ impl DeviceMemory {
         bytes.put(offset, &part);
         Ok(())
     }
-}
-
-/// Number of the allocation, from 0, and the place in it.
-#[inline]
-fn split(at: u64) -> Option<(usize, u64)> {
-    let number = (at >> OFFSET_BITS).checked_sub(FIRST)?;
-    Some((number as usize, at & ((1 << OFFSET_BITS) - 1)))
 }
 
 #[cold]
@@ -207,7 +213,7 @@ mod tests {
 
     #[test]
     fn memory_is_limited_and_comes_back() {
-        let mut memory = DeviceMemory::new(100);
+        let mut memory = DeviceMemory::new(100, 0);
         let a = memory.allocate(60).unwrap();
         let refused = memory.allocate(41);
         assert_eq!(
@@ -227,7 +233,7 @@ mod tests {
 
     #[test]
     fn host_addresses_and_strays_are_refused() {
-        let mut memory = DeviceMemory::new(1000);
+        let mut memory = DeviceMemory::new(1000, 3);
         let a = memory.allocate(10).unwrap();
         let kind = |result: Result<(), Fault>| result.unwrap_err().kind;
         let on_the_stack = std::ptr::from_ref(&memory) as u64;
@@ -248,7 +254,7 @@ mod tests {
 
     #[test]
     fn copies_keep_what_was_never_written() {
-        let mut memory = DeviceMemory::new(1000);
+        let mut memory = DeviceMemory::new(1000, 3);
         let (a, b) = (memory.allocate(16).unwrap(), memory.allocate(16).unwrap());
         memory.write(a.0 + 2, &[1, 2]).unwrap();
         memory.fill(b.0, 16, &[7, 8]).unwrap();
