@@ -1,7 +1,8 @@
 //! Programs as PTX: the text that an NVIDIA driver compiles, and how its kernels are launched.
 //!
 //! [`lower`] turns a [`Program`] into a [`Module`]: text for every GPU since Turing, made without
-//! any toolkit, and for each kernel the parameters it is handed. Nothing here drives a GPU.
+//! any toolkit in some 30 µs, and for each kernel the parameters that it is handed. Nothing here
+//! drives a GPU.
 //!
 //! ```
 //! use unlade_program::Program;
@@ -20,12 +21,53 @@
 //! let module = lower(&program)?;
 //! let kernel = &module.kernels[0];
 //! assert_eq!(kernel.name, "unlade_mask");
-//! assert!(kernel.params.contains(&Param::Scalar { arg: 2, bytes: 4 }));
+//! assert_eq!((kernel.block, kernel.grid(1_000_000)), (256, 123));
 //! // The literal is a parameter, so that one text serves them all.
-//! assert!(module.text.contains("ld.param.b32"));
+//! assert!(kernel.params.contains(&Param::Scalar { arg: 2, bytes: 4 }));
 //! assert!(module.text.contains("setp.gt.s32"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Launching
+//! - Load [`Module::text`]; zero [`Module::scratch`] and the arguments in [`Module::zeroed`].
+//! - Launch each of [`Module::kernels`] with [`Kernel::grid`] blocks of [`Kernel::block`] threads,
+//!   in order, on one stream, with [`Kernel::params`]. [`Param`] says what each is; positions are
+//!   those of [`unlade_program::args`].
+//! - What kernels write begins at multiples of [`ALIGNMENT`] and has room for [`SLACK`] bytes more.
+//! - Afterwards the status block is written: `u64` rows kept; `u64` row of the least trap, all
+//!   ones for none; `u32` its ordinal; `u32` zero. After a trap, outputs hold anything.
+//!
+//! # The shapes of kernels
+//! | program | kernel | what it does |
+//! |---|---|---|
+//! | `keep`, no outputs | `unlade_mask` | the predicate, a byte of the mask per thread |
+//! | outputs, no `keep` | `unlade_columns` | values dense, validity a word per warp |
+//! | `keep` and outputs | `unlade_compact` | filter and compaction in one pass (decoupled look-back) |
+//!
+//! A predicate is computed on rows that lie beside each other: a thread has eight in each of two
+//! strips, loaded 16 bytes at a time. Columns are computed on rows that lie a warp's width apart,
+//! so that what lanes store lies together. Where rows end inside a strip, or a column does not
+//! begin at a multiple of 16 bytes, the same rows are gone through one by one. Programs that would
+//! take too many registers are gone through so from the start.
+//!
+//! # Bits
+//! Every result equals that of the CPU evaluator bit for bit, so every cell is advertised
+//! ([`cells`]). Float operations round to nearest even and are never contracted, a NaN that
+//! arithmetic makes is the canonical one, and signs are changed as bits. Nothing is asked of the
+//! hardware whose result the PTX ISA leaves open: divisors of zero are replaced, floats converted
+//! to integers are first found to fit. Integers of 128 bits are pairs of 64, divided bit by bit
+//! where 64 do not suffice. Float remainders are divided exactly, eleven bits at a time. A trap is
+//! the least `(row, ordinal)` of all threads, by an atomic maximum over complements.
+//!
+//! # What is inside
+//! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
+//! - `mask`, `dense`, `compact`: the shapes; `predicate`, `traps`, `status`: what they share
+//! - `rows`: how values come from memory; `evaluate`: instructions, by `integer`, `wide`, `float`,
+//!   `cast` and `lookup`
+//!
+//! The tests run random programs on the simulated GPU against the naive interpreter, compare the
+//! text of each shape with a golden file, lint it, and assemble it where `ptxas` can be had
+//! (`cargo xtask test` fetches it). `cargo bench -p unlade-ptx --bench emit` times [`lower`].
 #![forbid(unsafe_code)]
 
 mod asm;
