@@ -5,14 +5,21 @@
 //! `UNLADE_FUZZ_CASES`; to start elsewhere, `UNLADE_FUZZ_SEED`.
 #![forbid(unsafe_code)]
 
+mod interleavings;
+#[path = "../common/shapes.rs"]
+mod shapes;
 mod simulated;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::env;
 
-use unlade_naive::generate::{Options, Rng, random_inputs, random_program};
+use unlade_naive::generate::{Options, OwnedInputs, Rng, random_inputs, random_program};
 use unlade_naive::{Outputs, RunError};
 use unlade_program::{Cell, Program, Ty, cells};
+use unlade_ptx::Module;
+
+use self::simulated::Conditions;
 
 /// How often each cell is computed by runs that do not trap.
 const HITS: usize = 5;
@@ -72,16 +79,35 @@ fn compare(program: &Program, rows: u64, seed: u64, rng: &mut Rng) -> bool {
     let module = unlade_ptx::lower(program)
         .unwrap_or_else(|error| panic!("seed {seed}: {error}\n{program}"));
     let mut wanted = unlade_naive::run(program, &inputs.borrow());
-    let mut found = simulated::run(program, &module, &inputs, rng);
-    for outputs in [&mut wanted, &mut found].into_iter().flatten() {
+    if let Ok(outputs) = &mut wanted {
+        clear_nulls(program, outputs);
+    }
+    let conditions = Conditions {
+        seed: rng.next(),
+        misaligned: rng.chance(50),
+    };
+    check(program, &module, &inputs, conditions, &wanted);
+    wanted.is_ok()
+}
+
+/// Fails where the simulated GPU computes anything else.
+fn check(
+    program: &Program,
+    module: &Module,
+    inputs: &OwnedInputs,
+    conditions: Conditions,
+    wanted: &Result<Outputs, RunError>,
+) {
+    let mut found = simulated::run(program, module, inputs, conditions).outputs;
+    if let Ok(outputs) = &mut found {
         clear_nulls(program, outputs);
     }
     assert!(
-        found == wanted,
-        "seed {seed}, {rows} rows: {}\n{program}",
-        difference(program, &wanted, &found)
+        found == *wanted,
+        "{conditions:?}, {} rows: {}\n{program}",
+        inputs.rows,
+        difference(program, wanted, &found)
     );
-    wanted.is_ok()
 }
 
 /// Clears what a program does not promise: values under a cleared validity.

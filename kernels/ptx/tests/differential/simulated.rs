@@ -5,7 +5,7 @@ use unlade_naive::{OutputColumn, Outputs, RunError};
 use unlade_program::args::Layout;
 use unlade_program::{Program, Trap, Ty};
 use unlade_ptx::{ALIGNMENT, Module, Param, SLACK};
-use unlade_sim_gpu::{Argument, DevicePointer, Gpu, Grid, Interleaving, Profile};
+use unlade_sim_gpu::{Argument, Counters, DevicePointer, Gpu, Grid, Interleaving, Profile};
 
 /// Length of a dispatch's status.
 const STATUS_BYTES: u64 = 24;
@@ -22,10 +22,24 @@ enum Arg {
     Scalar([u8; 16]),
 }
 
-/// Runs a module; blocks and lanes interleave, and inputs lie, as `rng` has it.
-///
-/// # Errors
-/// [`RunError::Trap`] where a row traps.
+/// How a module is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions {
+    /// Of the interleaving of blocks and lanes, and of where inputs lie.
+    pub(crate) seed: u64,
+    /// Whether columns begin at any element, not where loads of 16 bytes may.
+    pub(crate) misaligned: bool,
+}
+
+/// What came of it.
+pub(crate) struct Run {
+    /// What the interpreter would return.
+    pub(crate) outputs: Result<Outputs, RunError>,
+    /// What all kernels did.
+    pub(crate) counters: Counters,
+}
+
+/// Runs a module.
 ///
 /// # Panics
 /// Where the simulated GPU finds fault with the text or with what a kernel does.
@@ -33,14 +47,14 @@ pub(crate) fn run(
     program: &Program,
     module: &Module,
     inputs: &OwnedInputs,
-    rng: &mut Rng,
-) -> Result<Outputs, RunError> {
+    conditions: Conditions,
+) -> Run {
     let mut interleaving = Interleaving::default();
-    interleaving.seed = rng.next();
+    interleaving.seed = conditions.seed;
     let mut host = Host {
         gpu: Gpu::new(Profile::h200()).with_interleaving(interleaving),
     };
-    let args = host.arguments(program, inputs, rng);
+    let args = host.arguments(program, inputs, conditions);
     let status = host.room(STATUS_BYTES);
     let blocks = module.kernels[0].grid(inputs.rows);
     let scratch = host.room(module.scratch.bytes(blocks));
@@ -53,6 +67,7 @@ pub(crate) fn run(
     }
     let parsed = unlade_sim_gpu::Module::parse(&module.text)
         .unwrap_or_else(|error| panic!("{error}\n{}", module.text));
+    let mut counters = Counters::default();
     for kernel in &module.kernels {
         let given: Vec<Argument> = kernel
             .params
@@ -63,20 +78,22 @@ pub(crate) fn run(
             .kernel(&kernel.name)
             .unwrap_or_else(|| panic!("the text has no kernel {}", kernel.name));
         let grid = Grid::linear(kernel.grid(inputs.rows), kernel.block);
-        host.gpu
+        let report = host
+            .gpu
             .launch(code, grid, &given)
             .unwrap_or_else(|finding| panic!("{finding}\n{program}\n{}", numbered(&module.text)));
+        counters += report.counters;
     }
     let words = host.read(status, STATUS_BYTES);
     let word = |at: usize| u64::from_le_bytes(words[at..at + 8].try_into().expect("8 bytes"));
-    if word(8) != u64::MAX {
-        let ordinal = u32::try_from(word(16)).expect("the status ends with zeros");
-        return Err(RunError::Trap(Trap {
-            row: word(8),
-            ordinal,
-        }));
-    }
-    Ok(host.outputs(program, &args, inputs.rows, word(0)))
+    let outputs = match word(8) {
+        u64::MAX => Ok(host.outputs(program, &args, inputs.rows, word(0))),
+        row => {
+            let ordinal = u32::try_from(word(16)).expect("the status ends with zeros");
+            Err(RunError::Trap(Trap { row, ordinal }))
+        }
+    };
+    Run { outputs, counters }
 }
 
 fn numbered(text: &str) -> String {
@@ -124,12 +141,16 @@ struct Host {
 }
 
 impl Host {
-    fn arguments(&mut self, program: &Program, inputs: &OwnedInputs, rng: &mut Rng) -> Vec<Arg> {
-        // Half of all inputs begin where only single elements can be loaded.
-        let misaligned = rng.chance(50);
+    fn arguments(
+        &mut self,
+        program: &Program,
+        inputs: &OwnedInputs,
+        conditions: Conditions,
+    ) -> Vec<Arg> {
+        let rng = &mut Rng::new(conditions.seed);
         let mut args = Vec::new();
         for (column, given) in program.columns.iter().zip(&inputs.columns) {
-            let step = match misaligned {
+            let step = match conditions.misaligned {
                 true => u64::from(column.ty.bits()).div_ceil(8).min(8),
                 false => ALIGNMENT,
             };
