@@ -71,6 +71,7 @@ const fn integration(package: &'static str, file: &'static str, test: &'static s
 const EXPR: &str = "kernels/expr";
 const PROGRAM: &str = "kernels/program";
 const EVAL: &str = "kernels/eval";
+const PTX: &str = "kernels/ptx";
 
 /// Random queries, lowered, against the interpreter of trees.
 const TREES: Killer = integration(
@@ -83,6 +84,20 @@ const TREES: Killer = integration(
 const CELLS: Killer = integration(EVAL, "differential", "every_cell_agrees");
 /// Random programs, likewise.
 const PROGRAMS: Killer = integration(EVAL, "differential", "random_programs_agree");
+/// Random programs as PTX, on the simulated GPU, against the interpreter of programs.
+const KERNELS: Killer = integration(
+    PTX,
+    "differential",
+    "kernels_compute_what_the_interpreter_does",
+);
+/// Each shape of kernel under many interleavings.
+const INTERLEAVINGS: Killer = integration(
+    PTX,
+    "differential",
+    "interleavings::every_interleaving_has_one_result",
+);
+/// The rules that the text of kernels keeps.
+const LINT: Killer = integration(PTX, "shapes", "lint::the_rules_hold_for_every_shape");
 const COMPACTION: Killer = library(
     EVAL,
     "compact::tests::values_of_every_width_are_compacted_at_every_level",
@@ -423,5 +438,150 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         planted: "compare::<_MM_CMPINT_LE, _CMP_LT_OQ, T>(lhs, rhs)",
         killer: CELLS,
         needs: Needs::Avx512,
+    },
+    // Kernels for GPUs.
+    Mutant {
+        name: "ptx-takes-less-or-equal-for-less",
+        file: "kernels/ptx/src/integer.rs",
+        original: "CompareOp::Lt => \"lt\",",
+        planted: "CompareOp::Lt => \"le\",",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-lengthens-signed-words-with-zeros",
+        file: "kernels/ptx/src/cast.rs",
+        original: "self.asm.r64(\"cvt.s64.s32\", word)",
+        planted: "self.asm.r64(\"cvt.u64.u32\", word)",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-keeps-rows-behind-the-last",
+        file: "kernels/ptx/src/predicate.rs",
+        original: "frame.asm.pred(\"and.pred\", (kept, exists))",
+        planted: "frame.asm.pred(\"and.pred\", (kept, kept))",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-votes-without-the-last-lane",
+        file: "kernels/ptx/src/dense.rs",
+        original: "(set, ALL_LANES)",
+        planted: "(set, ALL_LANES >> 1)",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-lets-lanes-without-a-row-leave-before-the-vote",
+        file: "kernels/ptx/src/dense.rs",
+        original: "let rows = Rows::striped(row, vec![Some(exists)]);",
+        planted: "frame.asm.unless(exists).jump(ready);\n        let rows = Rows::striped(row, vec![Some(exists)]);",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-andnot-is-and",
+        file: "kernels/ptx/src/evaluate.rs",
+        original: "let not = self.not(rhs);",
+        planted: "let not = rhs;",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-reports-the-greatest-row",
+        file: "kernels/ptx/src/traps.rs",
+        original: "\"red.global.max.u64\"",
+        planted: "\"red.global.min.u64\"",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-reports-the-greatest-ordinal",
+        file: "kernels/ptx/src/traps.rs",
+        original: "\"min.u32\", (least, ordinal)",
+        planted: "\"max.u32\", (least, ordinal)",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-forgets-the-carry",
+        file: "kernels/ptx/src/wide.rs",
+        original: "high: self.asm.r64(\"addc.u64\", (x.high, y.high)),",
+        planted: "high: self.asm.r64(\"add.u64\", (x.high, y.high)),",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-keeps-the-hardware-s-nan",
+        file: "kernels/ptx/src/float.rs",
+        original: "(nan(ty), value, is_nan)",
+        planted: "(value, value, is_nan)",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-converts-wide-integers-without-the-sticky-bit",
+        file: "kernels/ptx/src/cast.rs",
+        original: "self.asm.r64(\"or.b64\", (top, last))",
+        planted: "self.asm.r64(\"or.b64\", (top, top))",
+        killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-reads-a-bitmap-s-byte-behind-the-last",
+        file: "kernels/ptx/src/rows.rs",
+        original: "\"setp.ne.u32\", (offset, 0u32)",
+        planted: "\"setp.eq.u32\", (offset, offset)",
+        killer: integration(PTX, "differential", "traffic::validity_takes_a_bit_a_row"),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-joins-bits-at-the-wrong-place",
+        file: "kernels/ptx/src/compact.rs",
+        original: "\"and.b32\", (self.base, LANES - 1)",
+        planted: "\"and.b32\", (self.base, LANES / 2 - 1)",
+        killer: INTERLEAVINGS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-looks-back-past-the-nearest",
+        file: "kernels/ptx/src/compact.rs",
+        original: "\"setp.le.u32\", (thread, nearest)",
+        planted: "\"setp.lt.u32\", (thread, nearest)",
+        killer: INTERLEAVINGS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-scans-without-a-barrier",
+        file: "kernels/ptx/src/compact.rs",
+        original: "            .run(\"st.shared.b32\", (Shared(at, 0), sum));\n        self.asm.run(\"bar.sync\", 0u32);",
+        planted: "            .run(\"st.shared.b32\", (Shared(at, 0), sum));",
+        killer: INTERLEAVINGS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-polls-without-acquiring",
+        file: "kernels/ptx/src/compact.rs",
+        original: "\"ld.acquire.gpu.global.b64\"",
+        planted: "\"ld.relaxed.gpu.global.b64\"",
+        killer: LINT,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-reads-traps-without-a-fence",
+        file: "kernels/ptx/src/status.rs",
+        original: "    if can_trap {\n        frame.asm.run_plain(\"fence.acq_rel.gpu\");\n    }\n    let done",
+        planted: "    let done",
+        killer: LINT,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-lets-sums-be-contracted",
+        file: "kernels/ptx/src/float.rs",
+        original: "BinaryOp::Add => \"add.rn.\",",
+        planted: "BinaryOp::Add => \"add.\",",
+        killer: LINT,
+        needs: Needs::AnyCpu,
     },
 ];
