@@ -98,11 +98,11 @@ pub(crate) struct QueryArgs {
 }
 
 const SELECT_HELP: &str = "\
-Columns to put out: expressions separated by commas, each with an optional `as NAME`; * is all
+Columns to put out: expressions separated by commas, each with an optional `as NAME`; * is all \
 columns.
 
-A name without quotes stands for the column of exactly that name, or else for the only one that
-differs in letter case; two such columns are an error. In double quotes it stands for exactly that
+A name without quotes stands for the column of exactly that name, or else for the only one that \
+differs in letter case; two such columns are an error. In double quotes it stands for exactly that \
 name, and may hold any character: \"Unit Price\". Rows keep the order of the inputs.";
 
 /// What expressions mean.
