@@ -55,7 +55,6 @@ pub(crate) enum Parts {
 pub(crate) struct Tally {
     /// Why the device was chosen for this batch, where that is not the plan's own reason.
     pub(crate) reason: Option<Reason>,
-    pub(crate) predicted: Option<Duration>,
     pub(crate) parts: Vec<PartReceipt>,
     pub(crate) bytes_to_device: u64,
     pub(crate) bytes_from_device: u64,

@@ -68,7 +68,7 @@ impl KernelMetrics {
             self.retries.increment(u64::from(receipt.retries));
         }
         // Virtual seconds are no seconds.
-        if receipt.clock == ClockKind::Wall {
+        if receipt.taken_clock == ClockKind::Wall {
             self.seconds.record(receipt.taken.as_secs_f64());
         }
     }

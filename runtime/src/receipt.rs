@@ -8,11 +8,16 @@ use serde::{Serialize, Serializer};
 use unlade_hal::ClockKind;
 
 /// Version of the receipts' JSON form; raised whenever a field changes its meaning or goes.
-pub const RECEIPT_VERSION: u32 = 1;
+///
+/// - 2: `clock` of a receipt became `taken_clock`; `predicted_clock` is new.
+pub const RECEIPT_VERSION: u32 = 2;
 
 /// What became of one batch.
 ///
-/// Durations serialise as whole nanoseconds, in fields that end in `_ns`.
+/// Durations serialise as whole nanoseconds, in fields that end in `_ns`. Each has a clock: `wall`, or
+/// `virtual` for the time of a simulator. Times of different clocks are never compared or added: of a
+/// batch on a simulated device, what it took is wall time, while its parts and the prediction are
+/// virtual.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Receipt {
     /// Number of the batch among those that its kernel has taken, from 0.
@@ -35,20 +40,23 @@ pub struct Receipt {
     pub bytes_to_device: u64,
     /// Bytes copied from devices.
     pub bytes_from_device: u64,
-    /// What the batch was expected to take on the device that ran it, by that device's clock;
-    /// where there was a choice to make, or predictions were asked for.
+    /// What the batch was expected to take on the device that ran it, by
+    /// [`predicted_clock`](Receipt::predicted_clock); where there was a choice to make, or
+    /// predictions were asked for.
     #[serde(rename = "predicted_ns", serialize_with = "optional_nanos")]
     pub predicted: Option<Duration>,
-    /// What it took from hand-over to result, by [`clock`](Receipt::clock).
+    /// The clock of `predicted`: that of the device.
+    #[serde(serialize_with = "optional_clock_name")]
+    pub predicted_clock: Option<ClockKind>,
+    /// What it took from hand-over to result, by [`taken_clock`](Receipt::taken_clock).
     #[serde(rename = "taken_ns", serialize_with = "nanos")]
     pub taken: Duration,
-    /// The clock of `taken`. Times of different clocks are never added.
+    /// The clock of `taken`: that of the runtime.
     #[serde(serialize_with = "clock_name")]
-    pub clock: ClockKind,
+    pub taken_clock: ClockKind,
     /// CPU time of the thread that ran the batch, from hand-over to result, where the runtime was
     /// built to [measure it](crate::RuntimeBuilder::host_cpu). Waiting for a device costs none; what
-    /// the threads that drive devices use is not in it. It is real time whatever
-    /// [`clock`](Receipt::clock) says.
+    /// the threads that drive devices use is not in it. It is real time, whatever the clocks.
     #[serde(rename = "host_cpu_ns", serialize_with = "optional_nanos")]
     pub host_cpu: Option<Duration>,
     /// How often work was repeated after a device fault or for want of memory.
@@ -82,7 +90,7 @@ pub struct PartReceipt {
     /// Time copying from the device.
     #[serde(rename = "copy_out_ns", serialize_with = "nanos")]
     pub copy_out: Duration,
-    /// The clock of these times.
+    /// The clock of this part's times: that of its device.
     #[serde(serialize_with = "clock_name")]
     pub clock: ClockKind,
 }
@@ -217,6 +225,16 @@ pub(crate) fn clock_name<S: Serializer>(
     serializer.serialize_str(clock_text(*clock))
 }
 
+fn optional_clock_name<S: Serializer>(
+    clock: &Option<ClockKind>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match clock {
+        Some(clock) => clock_name(clock, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 pub(crate) fn clock_text(clock: ClockKind) -> &'static str {
     match clock {
         ClockKind::Wall => "wall",
@@ -254,17 +272,21 @@ mod tests {
             bytes_copied: 16,
             bytes_to_device: 0,
             bytes_from_device: 0,
-            predicted: None,
+            predicted: Some(Duration::from_micros(4)),
+            predicted_clock: Some(ClockKind::Virtual),
             taken: Duration::from_micros(3),
-            clock: ClockKind::Wall,
+            taken_clock: ClockKind::Wall,
             host_cpu: None,
             retries: 0,
             verified: Verified::Reference,
         };
         let json = serde_json::to_value(&receipt).unwrap();
         assert_eq!(json["taken_ns"], 3000);
-        assert_eq!(json["clock"], "wall");
-        assert_eq!(json["predicted_ns"], serde_json::Value::Null);
+        assert_eq!(json["taken_clock"], "wall");
+        assert_eq!(json["predicted_ns"], 4000);
+        assert_eq!(json["predicted_clock"], "virtual");
+        assert_eq!(json["host_cpu_ns"], serde_json::Value::Null);
+        assert_eq!(json["parts"][0]["clock"], "wall");
         assert_eq!(json["parts"][0]["compute_ns"], 2000);
         assert_eq!(json["parts"][0]["path"], "fallback");
         assert_eq!(

@@ -24,12 +24,10 @@ impl KernelCore {
         };
         let reason = auto::reason(&choice);
         let chosen = choice.candidates.iter().nth(choice.device.0);
-        let predicted = chosen.map(|candidate| candidate.terms.latency());
         let mut output = match &auto.plans[choice.device.0] {
             Some(plan) => {
                 let tally = Tally {
                     reason: Some(reason),
-                    predicted,
                     ..Tally::default()
                 };
                 let output = self.run_on_device(plan, batch, number, None, tally)?;
@@ -49,7 +47,8 @@ impl KernelCore {
                 output
             }
         };
-        output.receipt.predicted = predicted;
+        output.receipt.predicted = chosen.map(|candidate| candidate.terms.latency());
+        output.receipt.predicted_clock = chosen.map(|candidate| candidate.clock);
         if let Some(probe) = choice.probe {
             self.probe(auto, batch, probe.device, probe.rows, &work);
         }

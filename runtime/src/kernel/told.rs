@@ -42,6 +42,7 @@ impl KernelCore {
         let mut output = self.run_where_told(batch, number)?;
         let receipt = &mut output.receipt;
         receipt.predicted = Some(predicted);
+        receipt.predicted_clock = Some(runtime.devices[device.0].device.info().clock);
         if self.route.device.is_none() {
             forecast.ran_inline(runtime, device, &work, receipt.taken, receipt.rows_out);
         } else {
