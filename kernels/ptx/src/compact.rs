@@ -6,8 +6,8 @@
 //! look-back, Merrill and Garland 2016). Tiles are numbered in the order in which blocks begin, so
 //! that all that a block waits for is under way.
 //!
-//! Columns are read after that, where rows are kept; what the predicate has read is then still in
-//! the cache. Bits are gathered in shared memory, a byte each, and joined to words, of which a
+//! Columns are read after that, where rows are kept, but for those that the predicate has read,
+//! which may still be there (`cache`). Bits are gathered in shared memory, a byte each, and joined to words, of which a
 //! tile's first and last are also its neighbours'.
 
 use std::ops::Range;
@@ -39,7 +39,7 @@ const OWN: u64 = 1 << 32;
 /// Flag of a state that counts the rows of all tiles up to it.
 const ALL: u64 = 2 << 32;
 /// Most bitmaps that are gathered at once.
-const STAGES: [&str; 4] = ["stage0", "stage1", "stage2", "stage3"];
+const STAGES: [&str; 3] = ["stage0", "stage1", "stage2"];
 /// Most bytes of a row's values that are under way at once.
 const ROW_BYTES: u64 = 16;
 /// Bytes of a tile's keep mask. Behind it in shared memory lie the rows kept before each word.
@@ -136,6 +136,9 @@ impl Frame<'_> {
     /// Evaluates the predicate on the tile and leaves its bits in shared memory.
     fn find_kept(&mut self, keep: Val, rows: R64, thread: R32, start: R64, keeps: R32) {
         let predicate = Predicate::begin(self, keep, rows);
+        let outputs = self.needed_by_outputs(0..self.program.outputs.len(), false);
+        self.choose_cached(predicate.needed(), &outputs, TILE);
+        let predicate = predicate.in_tile(self, start);
         let groups = predicate.groups();
         let within = self.asm.r32("shl.b32", (thread, SLOTS.trailing_zeros()));
         let within = self.extend(within);
@@ -351,7 +354,10 @@ impl Pass {
         let kept = Kept::read(frame, self, slots, words);
         let none = frame.asm.pred("setp.eq.u32", (kept.any, 0u32));
         frame.asm.when(none).jump(skip);
-        let rows = Rows::striped(first, kept.guards.clone());
+        let rows = Rows {
+            in_tile: Some(self.row_in_tile(frame, words)),
+            ..Rows::striped(first, kept.guards.clone())
+        };
         let values = frame.evaluate(&needed, &scalars, &rows);
         for (arg, value) in columns {
             self.store(frame, arg, value, &values, &kept);
@@ -374,6 +380,14 @@ impl Pass {
         }
         // The next pass writes over them.
         frame.asm.run("bar.sync", 0u32);
+    }
+
+    /// A thread's row of the word that is at a place in shared memory, counted from the tile's
+    /// first: 32 rows are a word of four bytes.
+    fn row_in_tile(&self, frame: &mut Frame<'_>, words: R32) -> R32 {
+        let bytes = frame.asm.r32("sub.s32", (words, self.keeps));
+        let row = frame.asm.r32("shl.b32", (bytes, 3u32));
+        frame.asm.r32("add.s32", (row, self.lane))
     }
 
     /// On to the next words. Where a warp's slots are gone through one by one, it has done with

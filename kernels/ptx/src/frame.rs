@@ -6,6 +6,7 @@ use unlade_program::args::Layout;
 use unlade_program::{Program, Ty, Val};
 
 use crate::asm::{Array, Asm, Operands, Parameter, Pred, R32, R64, Special};
+use crate::cache::Cached;
 use crate::module::{Kernel, LowerError, MAX_PARAM_BYTES, Param};
 
 /// Threads of a block.
@@ -29,6 +30,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) asm: Asm,
     /// Blocks that a multiprocessor is to hold at once; as many as the assembler sees fit if 0.
     pub(crate) resident_blocks: u32,
+    /// Columns that stay in shared memory.
+    pub(crate) cached: Vec<Cached>,
     types: Vec<Option<Ty>>,
     params: Vec<Param>,
     arrays: Vec<(Array, u32)>,
@@ -41,6 +44,7 @@ impl<'a> Frame<'a> {
             layout: Layout::of(program),
             asm: Asm::default(),
             resident_blocks: 0,
+            cached: Vec::new(),
             types: program.types(),
             params: Vec::new(),
             arrays: Vec::new(),

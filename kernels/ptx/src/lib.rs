@@ -62,7 +62,7 @@
 //! # What is inside
 //! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
 //! - `mask`, `dense`, `compact`: the shapes; `predicate`, `traps`, `status`: what they share
-//! - `rows`: how values come from memory; `evaluate`: instructions, by `integer`, `wide`, `float`,
+//! - `rows`: how values come from memory, `cache`: which stay in shared memory; `evaluate`: instructions, by `integer`, `wide`, `float`,
 //!   `cast` and `lookup`
 //!
 //! The tests run random programs on the simulated GPU against the naive interpreter, compare the
@@ -71,6 +71,7 @@
 #![forbid(unsafe_code)]
 
 mod asm;
+mod cache;
 mod cast;
 mod compact;
 mod dense;

@@ -22,6 +22,8 @@ pub(crate) struct Predicate {
     aligned: Option<Pred>,
     /// Strips that are computed at once.
     groups: u32,
+    /// The first row of the tile whose columns are kept, if any are.
+    tile: Option<R64>,
 }
 
 impl Predicate {
@@ -38,7 +40,19 @@ impl Predicate {
             rows,
             aligned,
             groups: if weight <= MOST_FOR_TWO_GROUPS { 2 } else { 1 },
+            tile: None,
         }
+    }
+
+    /// The same, for a tile that begins at a row and keeps columns.
+    pub(crate) fn in_tile(self, frame: &Frame<'_>, start: R64) -> Self {
+        let tile = (!frame.cached.is_empty()).then_some(start);
+        Predicate { tile, ..self }
+    }
+
+    /// What it is made from.
+    pub(crate) fn needed(&self) -> &Needed {
+        &self.needed
     }
 
     /// Strips that are computed at once.
@@ -77,6 +91,10 @@ impl Predicate {
     fn all_at_once(&self, frame: &mut Frame<'_>, first: R64, bits: R32) -> Option<Pred> {
         let rows = Rows::adjacent(first, self.groups);
         let values = frame.evaluate(&self.needed, &self.scalars, &rows);
+        if let Some(tile) = self.tile {
+            let row = in_tile(frame, tile, first);
+            frame.cache_groups(&values, &rows, row);
+        }
         frame.asm.comment(format_args!("keep {}", self.keep));
         for slot in 0..self.groups * SLOTS {
             let kept = values.get(self.keep, slot as usize).mask();
@@ -99,6 +117,10 @@ impl Predicate {
         let exists = frame.asm.pred("setp.lt.u64", (row, self.rows));
         let rows = Rows::striped(row, vec![Some(exists)]);
         let values = frame.evaluate(&self.needed, &self.scalars, &rows);
+        if let Some(tile) = self.tile {
+            let row = in_tile(frame, tile, row);
+            frame.cache_row(&values, row);
+        }
         frame.asm.comment(format_args!("keep {}", self.keep));
         let kept = values.get(self.keep, 0).mask();
         let kept = frame.asm.pred("and.pred", (kept, exists));
@@ -151,4 +173,10 @@ impl Predicate {
             })
             .collect()
     }
+}
+
+/// A row, counted from the tile's first.
+fn in_tile(frame: &mut Frame<'_>, tile: R64, row: R64) -> R32 {
+    let distance = frame.asm.r64("sub.s64", (row, tile));
+    frame.asm.r32("cvt.u32.u64", distance)
 }

@@ -28,6 +28,8 @@ pub(crate) struct Rows {
     pub(crate) first: R64,
     /// Of each row, where it is to be read at all; zeros are computed with where not.
     pub(crate) guards: Vec<Option<Pred>>,
+    /// The first, counted from the tile's first: where columns of the tile are kept.
+    pub(crate) in_tile: Option<R32>,
 }
 
 impl Rows {
@@ -42,6 +44,7 @@ impl Rows {
             spread: Spread::Adjacent,
             first,
             guards: vec![None; (groups * SLOTS) as usize],
+            in_tile: None,
         }
     }
 
@@ -57,6 +60,7 @@ impl Rows {
             spread: Spread::Striped,
             first,
             guards,
+            in_tile: None,
         }
     }
 }
@@ -64,6 +68,9 @@ impl Rows {
 impl Frame<'_> {
     /// The values of a column, one per row.
     pub(crate) fn load(&mut self, column: usize, rows: &Rows) -> Vec<Value> {
+        if let Some(kept) = self.load_cached(column, rows) {
+            return kept;
+        }
         let arg = self.layout.column(column);
         match self.program.columns[column].ty {
             Ty::Mask => self.bits(arg, rows, false),
