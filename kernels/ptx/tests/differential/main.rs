@@ -10,6 +10,7 @@ mod interleavings;
 mod shapes;
 mod simulated;
 mod traffic;
+mod wide;
 
 use std::collections::BTreeMap;
 use std::env;
