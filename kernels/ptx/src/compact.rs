@@ -28,10 +28,12 @@ const STRIPS: u32 = 2;
 const TILE: u32 = STRIPS * STRIP;
 /// Words of a tile's keep mask: at most one per thread.
 const WORDS: u32 = TILE / LANES;
+/// Bytes of a line of the cache: what many blocks add to is not to share one with what they poll.
+const LINE: u64 = 128;
 /// Where in the scratch memory the number of the next tile is.
-const TICKET_AT: u64 = status::SCRATCH_BYTES;
+const TICKET_AT: u64 = LINE;
 /// Where in it the tiles' states begin.
-const STATES_AT: u64 = status::SCRATCH_BYTES + 16;
+const STATES_AT: u64 = 2 * LINE;
 /// Bytes of a state: a count below, a flag above.
 const STATE_BYTES: u32 = 8;
 /// Flag of a state that counts the rows of its tile.
@@ -82,7 +84,11 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
         };
         pass.run(&mut frame, outputs, &mut zeroed);
     }
-    status::report_total(&mut frame, thread, total);
+    if program.can_trap() {
+        status::report_total(&mut frame, thread, total);
+    } else {
+        frame.report_by_last_tile(thread, tile, base, total);
+    }
     frame.asm.run_plain("ret");
     let mut text = header(program);
     let kernel = frame.finish("unlade_compact", TILE, &mut text)?;
@@ -117,6 +123,16 @@ fn groups(frame: &Frame<'_>) -> Vec<Range<usize>> {
 }
 
 impl Frame<'_> {
+    /// The last tile knows how many rows all keep.
+    fn report_by_last_tile(&mut self, thread: R32, tile: R32, base: R32, total: R32) {
+        let tiles = self.special("%nctaid.x");
+        let last = self.asm.r32("sub.s32", (tiles, 1u32));
+        let is_last = self.asm.pred("setp.eq.u32", (tile, last));
+        let kept = self.asm.r32("add.s32", (base, total));
+        let kept = self.extend(kept);
+        status::report_known(self, thread, is_last, kept);
+    }
+
     /// The number of the next tile, in the order in which blocks come here.
     fn take_tile(&mut self, thread: R32) -> R32 {
         let place = self.shared("tile", 4);

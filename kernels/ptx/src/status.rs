@@ -1,9 +1,10 @@
 //! The end of a dispatch: the last block to finish writes the status block.
 //!
 //! Each block adds, in one atomic step, the rows it kept and one to the number of blocks done.
-//! Whoever finds that it was the last knows the sum, and by then all traps are in.
+//! Whoever finds that it was the last knows the sum, and by then all traps are in. Where nothing
+//! traps and some block knows how many rows are kept in all, that block writes it at once.
 
-use crate::asm::{Global, R32, R64, Shared};
+use crate::asm::{Global, Pred, R32, R64, Shared};
 use crate::frame::{ALL_LANES, Frame, LANES, WARPS};
 use crate::module::Param;
 
@@ -55,7 +56,6 @@ pub(crate) fn report_total(frame: &mut Frame<'_>, thread: R32, total: R32) {
     let not_first = frame.asm.pred("setp.ne.u32", (thread, 0u32));
     frame.asm.when(not_first).jump(ended);
     let scratch = frame.param64(Param::Scratch, 0);
-    let status = frame.param64(Param::Status, 0);
     let own = frame.extend(total);
     let one_done = frame.asm.r64("or.b64", (own, 1u64 << KEPT_BITS));
     let can_trap = frame.program.can_trap();
@@ -87,10 +87,29 @@ pub(crate) fn report_total(frame: &mut Frame<'_>, thread: R32, total: R32) {
             frame.asm.r64("mov.b64", 0u64),
         ),
     };
-    for (at, value) in [(0, kept), (8, row), (16, ordinal)] {
-        frame.asm.run("st.global.b64", (Global(status, at), value));
-    }
+    write(frame, [kept, row, ordinal]);
     frame.asm.place(ended);
+}
+
+/// Reports what all blocks keep where nothing can trap: the first thread of the block that
+/// `knows` does.
+pub(crate) fn report_known(frame: &mut Frame<'_>, thread: R32, knows: Pred, kept: R64) {
+    debug_assert!(!frame.program.can_trap());
+    let ended = frame.asm.label("ended");
+    let first = frame.asm.pred("setp.eq.u32", (thread, 0u32));
+    let reports = frame.asm.pred("and.pred", (first, knows));
+    frame.asm.unless(reports).jump(ended);
+    let row = frame.asm.r64("mov.b64", u64::MAX);
+    let ordinal = frame.asm.r64("mov.b64", 0u64);
+    write(frame, [kept, row, ordinal]);
+    frame.asm.place(ended);
+}
+
+fn write(frame: &mut Frame<'_>, words: [R64; 3]) {
+    let status = frame.param64(Param::Status, 0);
+    for (at, word) in (0..).step_by(8).zip(words) {
+        frame.asm.run("st.global.b64", (Global(status, at), word));
+    }
 }
 
 /// Row and ordinal of the least trap reported, all ones and zero where there is none.
