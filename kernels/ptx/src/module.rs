@@ -47,6 +47,9 @@ pub struct Kernel {
 
 impl Kernel {
     /// Blocks to launch for a number of rows.
+    ///
+    /// # Panics
+    /// On many more rows than [`MAX_ROWS`].
     pub fn grid(&self, rows: u64) -> u32 {
         let blocks = rows.div_ceil(u64::from(self.rows_per_block)).max(1);
         u32::try_from(blocks).expect("at most MAX_ROWS rows")

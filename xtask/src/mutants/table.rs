@@ -553,6 +553,18 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         needs: Needs::AnyCpu,
     },
     Mutant {
+        name: "ptx-looks-back-at-the-same-tiles-again",
+        file: "kernels/ptx/src/compact.rs",
+        original: "(looked, LANES)",
+        planted: "(looked, 0u32)",
+        killer: integration(
+            PTX,
+            "differential",
+            "interleavings::tiles_look_back_further_than_a_warp",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
         name: "ptx-scans-without-a-barrier",
         file: "kernels/ptx/src/compact.rs",
         original: "            .run(\"st.shared.b32\", (Shared(at, 0), sum));\n        self.asm.run(\"bar.sync\", 0u32);",

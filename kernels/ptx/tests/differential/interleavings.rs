@@ -15,6 +15,27 @@ const SEEDS: u64 = 64;
 /// of the others.
 const ROWS: u64 = 2 * 8192 + 301;
 
+/// More tiles than the look-back sees at once, all resident: some tile finds none before it that
+/// knows of all, and looks further back.
+#[test]
+fn tiles_look_back_further_than_a_warp() {
+    let tiles = 80;
+    let (_, program) = shapes()
+        .find(|(name, _)| *name == "compact")
+        .expect("a shape of that name");
+    let module = unlade_ptx::lower(&program).expect("shapes are lowered");
+    let inputs = random_inputs(&program, tiles * 4096 - 5, &mut Rng::new(2));
+    let wanted = unlade_naive::run(&program, &inputs.borrow());
+    for seed in 0..3 {
+        let conditions = Conditions {
+            seed,
+            misaligned: false,
+            resident_blocks: tiles as u32,
+        };
+        check(&program, &module, &inputs, conditions, &wanted);
+    }
+}
+
 #[test]
 fn every_interleaving_has_one_result() {
     let seeds = number("UNLADE_SEEDS").unwrap_or(SEEDS);
@@ -29,6 +50,7 @@ fn every_interleaving_has_one_result() {
             let conditions = Conditions {
                 seed,
                 misaligned: seed % 8 == 7,
+                resident_blocks: 4,
             };
             check(&program, &module, &inputs, conditions, &wanted);
         }

@@ -86,6 +86,7 @@ fn compare(program: &Program, rows: u64, seed: u64, rng: &mut Rng) -> bool {
     let conditions = Conditions {
         seed: rng.next(),
         misaligned: rng.chance(50),
+        resident_blocks: 4,
     };
     check(program, &module, &inputs, conditions, &wanted);
     wanted.is_ok()

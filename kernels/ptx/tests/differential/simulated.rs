@@ -29,6 +29,8 @@ pub(crate) struct Conditions {
     pub(crate) seed: u64,
     /// Whether columns begin at any element, not where loads of 16 bytes may.
     pub(crate) misaligned: bool,
+    /// Most blocks that are resident at once.
+    pub(crate) resident_blocks: u32,
 }
 
 /// What came of it.
@@ -51,6 +53,7 @@ pub(crate) fn run(
 ) -> Run {
     let mut interleaving = Interleaving::default();
     interleaving.seed = conditions.seed;
+    interleaving.resident_blocks = conditions.resident_blocks;
     let mut host = Host {
         gpu: Gpu::new(Profile::h200()).with_interleaving(interleaving),
     };

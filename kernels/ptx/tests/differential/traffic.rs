@@ -66,6 +66,7 @@ fn counters(shape: &str) -> Counters {
     let conditions = Conditions {
         seed: 1,
         misaligned: false,
+        resident_blocks: 4,
     };
     let run = run(&program, &module, &inputs(&program), conditions);
     run.outputs.expect("nothing traps");
