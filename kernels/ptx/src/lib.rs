@@ -61,7 +61,8 @@
 //!
 //! # What is inside
 //! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
-//! - `mask`, `dense`, `compact`: the shapes; `predicate`, `traps`, `status`: what they share
+//! - `mask`, `dense`, `compact` with `look_back` and `scatter`: the shapes; `predicate`, `traps`,
+//!   `status`: what they share
 //! - `rows`: how values come from memory, `cache`: which stay in shared memory; `evaluate`: instructions, by `integer`, `wide`, `float`,
 //!   `cast` and `lookup`
 //!
@@ -79,11 +80,13 @@ mod evaluate;
 mod float;
 mod frame;
 mod integer;
+mod look_back;
 mod lookup;
 mod mask;
 mod module;
 mod predicate;
 mod rows;
+mod scatter;
 mod status;
 mod traps;
 mod value;

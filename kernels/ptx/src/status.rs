@@ -21,15 +21,7 @@ const KEPT_BITS: u32 = 40;
 /// number. All threads take part.
 pub(crate) fn report(frame: &mut Frame<'_>, thread: R32, count: R32) {
     frame.asm.comment(format_args!("rows kept by the block"));
-    let mut sum = count;
-    let mut distance = LANES / 2;
-    while distance > 0 {
-        let other = frame
-            .asm
-            .r32("shfl.sync.bfly.b32", (sum, distance, LANES - 1, ALL_LANES));
-        sum = frame.asm.r32("add.s32", (sum, other));
-        distance /= 2;
-    }
+    let sum = frame.sum_of_warp(count);
     let sums = frame.shared("sums", WARPS * 4);
     let lane = frame.asm.r32("and.b32", (thread, LANES - 1));
     let first_lane = frame.asm.pred("setp.eq.u32", (lane, 0u32));
@@ -124,4 +116,20 @@ fn least_trap(frame: &mut Frame<'_>, scratch: R64) -> (R64, R64) {
     let ordinal = frame.asm.r64("and.b64", (key, u64::from(u32::MAX)));
     let ordinal = frame.asm.r64("selp.b64", (0u64, ordinal, none));
     (row, ordinal)
+}
+
+impl Frame<'_> {
+    /// The sum over all lanes of a warp, for each of them.
+    pub(crate) fn sum_of_warp(&mut self, count: R32) -> R32 {
+        let mut sum = count;
+        let mut distance = LANES / 2;
+        while distance > 0 {
+            let other = self
+                .asm
+                .r32("shfl.sync.bfly.b32", (sum, distance, LANES - 1, ALL_LANES));
+            sum = self.asm.r32("add.s32", (sum, other));
+            distance /= 2;
+        }
+        sum
+    }
 }

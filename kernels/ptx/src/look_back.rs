@@ -1,0 +1,194 @@
+//! Where a tile's rows go: decoupled look-back (Merrill and Garland, "Single-pass Parallel Prefix
+//! Scan with Decoupled Look-back", NVIDIA 2016).
+//!
+//! Each tile publishes first how many rows it keeps, then how many all tiles up to it keep, and
+//! looks back over its predecessors until it finds one of the latter. Tiles are numbered in the
+//! order in which blocks begin, so that all that a block waits for is under way.
+
+use crate::asm::{Global, Pred, R32, R64, Shared};
+use crate::frame::{ALL_LANES, Frame, LANES};
+use crate::module::{Param, Scratch};
+
+/// Bytes of a line of the cache: what many blocks add to is not to share one with what they poll.
+const LINE: u64 = 128;
+/// Where in the scratch memory the number of the next tile is.
+const TICKET_AT: u64 = LINE;
+/// Where in it the tiles' states begin.
+const STATES_AT: u64 = 2 * LINE;
+/// Bytes of a state: a count below, a flag above.
+const STATE_BYTES: u32 = 8;
+/// Flag of a state that counts the rows of its tile.
+const OWN: u64 = 1 << 32;
+/// Flag of a state that counts the rows of all tiles up to it.
+const ALL: u64 = 2 << 32;
+
+/// What all blocks need beside their arguments.
+pub(crate) const SCRATCH: Scratch = Scratch {
+    fixed: STATES_AT,
+    per_block: STATE_BYTES as u64,
+};
+
+/// Words of a tile's keep mask: four for each lane of a warp.
+pub(crate) const WORDS: u32 = 4 * LANES;
+
+/// How many rows are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    /// By all tiles before this one.
+    pub(crate) base: R32,
+    /// By this one.
+    pub(crate) total: R32,
+}
+
+/// The number of the block's tile, in the order in which blocks come here.
+pub(crate) fn take_tile(frame: &mut Frame<'_>, thread: R32) -> R32 {
+    let place = frame.shared("tile", 4);
+    let scratch = frame.param64(Param::Scratch, 0);
+    let ticket = frame.asm.label("ticket");
+    let other = frame.asm.pred("setp.ne.u32", (thread, 0u32));
+    frame.asm.when(other).jump(ticket);
+    let number = frame
+        .asm
+        .r32("atom.global.add.u32", (Global(scratch, TICKET_AT), 1u32));
+    frame.asm.run("st.shared.b32", (Shared(place, 0), number));
+    frame.asm.place(ticket);
+    frame.asm.run("bar.sync", 0u32);
+    frame.asm.r32("ld.shared.b32", Shared(place, 0))
+}
+
+/// Counts what the tile keeps and what all before it do. Its keep mask is at `words` in shared
+/// memory; how many rows are kept before each word of it goes `offsets` bytes behind. Begins and
+/// ends with a barrier; between them the first warp works.
+pub(crate) fn count(
+    frame: &mut Frame<'_>,
+    thread: R32,
+    tile: R32,
+    words: R32,
+    offsets: u32,
+) -> Counted {
+    let place = frame.shared("counted", 8);
+    let known = frame.asm.label("known");
+    frame.asm.run("bar.sync", 0u32);
+    let other_warp = frame.asm.pred("setp.ge.u32", (thread, LANES));
+    frame.asm.when(other_warp).jump(known);
+    let total = scan(frame, thread, words, offsets);
+    let base = look_back(frame, thread, tile, total);
+    let first_lane = frame.asm.pred("setp.eq.u32", (thread, 0u32));
+    frame
+        .asm
+        .when(first_lane)
+        .run("st.shared.v2.b32", (Shared(place, 0), [base, total]));
+    frame.asm.place(known);
+    frame.asm.run("bar.sync", 0u32);
+    let (base, total) = (frame.asm.new32(), frame.asm.new32());
+    frame
+        .asm
+        .set([base, total], "ld.shared.v2.b32", Shared(place, 0));
+    Counted { base, total }
+}
+
+/// Rows kept before each word, four words a lane; returns how many in all.
+fn scan(frame: &mut Frame<'_>, lane: R32, words: R32, offsets: u32) -> R32 {
+    let asm = &mut frame.asm;
+    asm.comment(format_args!(
+        "rows kept before each word of the tile's mask"
+    ));
+    let distance = asm.r32("shl.b32", (lane, 4u32));
+    let at = asm.r32("add.s32", (words, distance));
+    let four: [R32; 4] = std::array::from_fn(|_| asm.new32());
+    asm.set(four, "ld.shared.v4.b32", Shared(at, 0));
+    let counts = four.map(|word| asm.r32("popc.b32", word));
+    let two = asm.r32("add.s32", (counts[0], counts[1]));
+    let three = asm.r32("add.s32", (two, counts[2]));
+    let all = asm.r32("add.s32", (three, counts[3]));
+    let sum = asm.r32("mov.b32", all);
+    let mut step = 1;
+    while step < LANES {
+        let below = asm.r32("shfl.sync.up.b32", (sum, step, 0u32, ALL_LANES));
+        let adds = asm.pred("setp.ge.u32", (lane, step));
+        asm.when(adds).set(sum, "add.s32", (sum, below));
+        step *= 2;
+    }
+    let before = asm.r32("sub.s32", (sum, all));
+    let inner = [counts[0], two, three].map(|count| asm.r32("add.s32", (before, count)));
+    let four = [before, inner[0], inner[1], inner[2]];
+    asm.run("st.shared.v4.b32", (Shared(at, offsets), four));
+    asm.r32("shfl.sync.idx.b32", (sum, LANES - 1, LANES - 1, ALL_LANES))
+}
+
+/// How many rows all tiles before this one keep, told to all that look back later.
+fn look_back(frame: &mut Frame<'_>, lane: R32, tile: R32, total: R32) -> R32 {
+    frame
+        .asm
+        .comment(format_args!("rows kept by all tiles before"));
+    let states = States::of(frame);
+    let own = states.at(frame, tile);
+    let first_lane = frame.asm.pred("setp.eq.u32", (lane, 0u32));
+    let base = frame.asm.r32("mov.b32", 0u32);
+    let (again, found) = (frame.asm.label("look_back"), frame.asm.label("found"));
+    let first_tile = frame.asm.pred("setp.eq.u32", (tile, 0u32));
+    frame.asm.when(first_tile).jump(found);
+    publish(frame, own, total, OWN, first_lane);
+    let before = frame.asm.r32("sub.s32", (tile, 1u32));
+    let looked = frame.asm.r32("sub.s32", (before, lane));
+
+    frame.asm.place(again);
+    let state = states.poll(frame, looked);
+    let of_all = frame.asm.pred("setp.ge.u64", (state, ALL));
+    let lanes = frame.asm.r32("vote.sync.ballot.b32", (of_all, ALL_LANES));
+    // The nearest tile that knows of all before it; 32 where none does.
+    let reversed = frame.asm.r32("brev.b32", lanes);
+    let nearest = frame.asm.r32("clz.b32", reversed);
+    let counts = frame.asm.pred("setp.le.u32", (lane, nearest));
+    let count = frame.asm.r32("cvt.u32.u64", state);
+    let count = frame.asm.r32("selp.b32", (count, 0u32, counts));
+    let sum = frame.sum_of_warp(count);
+    frame.asm.set(base, "add.s32", (base, sum));
+    frame.asm.set(looked, "sub.s32", (looked, LANES));
+    let none = frame.asm.pred("setp.eq.u32", (lanes, 0u32));
+    frame.asm.when(none).jump(again);
+
+    frame.asm.place(found);
+    let all = frame.asm.r32("add.s32", (base, total));
+    publish(frame, own, all, ALL, first_lane);
+    base
+}
+
+fn publish(frame: &mut Frame<'_>, state: Global, count: R32, flag: u64, first_lane: Pred) {
+    let count = frame.extend(count);
+    let flagged = frame.asm.r64("or.b64", (count, flag));
+    frame
+        .asm
+        .when(first_lane)
+        .run("st.release.gpu.global.b64", (state, flagged));
+}
+
+/// The states of all tiles.
+struct States(R64);
+
+impl States {
+    fn of(frame: &mut Frame<'_>) -> Self {
+        let scratch = frame.param64(Param::Scratch, 0);
+        States(frame.asm.r64("add.s64", (scratch, STATES_AT)))
+    }
+
+    fn at(&self, frame: &mut Frame<'_>, tile: R32) -> Global {
+        let distance = frame.asm.r64("mul.wide.u32", (tile, STATE_BYTES));
+        Global(frame.asm.r64("add.s64", (self.0, distance)), 0)
+    }
+
+    /// The state of a tile once it has one; before the first tile, that of no rows at all.
+    fn poll(&self, frame: &mut Frame<'_>, tile: R32) -> R64 {
+        let (poll, polled) = (frame.asm.label("poll"), frame.asm.label("polled"));
+        let state = frame.asm.r64("mov.b64", ALL);
+        let outside = frame.asm.pred("setp.lt.s32", (tile, 0));
+        frame.asm.when(outside).jump(polled);
+        let at = self.at(frame, tile);
+        frame.asm.place(poll);
+        frame.asm.set(state, "ld.acquire.gpu.global.b64", at);
+        let missing = frame.asm.pred("setp.lt.u64", (state, OWN));
+        frame.asm.when(missing).jump(poll);
+        frame.asm.place(polled);
+        state
+    }
+}
