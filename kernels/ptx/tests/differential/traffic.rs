@@ -1,4 +1,4 @@
-//! Bytes that kernels ask of global memory, against the count on paper.
+//! Bytes that kernels ask of global memory, against the count on paper; and instructions.
 
 use unlade_naive::generate::{OwnedBits, OwnedColumn, OwnedInputs};
 use unlade_program::{Program, Ty};
@@ -54,6 +54,21 @@ fn compaction_reads_its_column_once() {
     assert!(states >= (tiles - 1) * 8, "{states} bytes of states");
     let published = (2 * tiles - 1) * 8;
     assert_eq!(counted.global_stored, 4 * kept + published + STATUS);
+}
+
+/// Instructions of a thread for each row, those around the rows included: what a kernel may take
+/// without being slower than the memory is a multiple of it, and this holds it down.
+#[test]
+fn a_row_takes_few_instructions() {
+    for (shape, most) in [
+        ("mask", 6.5),
+        ("mask-nullable", 10.8),
+        ("columns", 25.5),
+        ("compact", 22.0),
+    ] {
+        let taken = counters(shape).thread_instructions as f64 / ROWS as f64;
+        assert!(taken < most, "{shape}: {taken:.2} instructions a row");
+    }
 }
 
 /// What the kernels of a shape count over columns of zeros and ones in turns, all parameters being
