@@ -10,6 +10,7 @@ mod row_bytes;
 use arrow_array::RecordBatch;
 
 use self::row_bytes::fitting_rows;
+pub(crate) use self::row_bytes::row_bytes;
 use crate::error::{IngestError, Place};
 use crate::guard::guarded;
 

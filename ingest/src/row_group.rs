@@ -1,7 +1,10 @@
 //! The batches of a Parquet row group.
 
 use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow_array::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -13,7 +16,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::ChunkReader;
 
 use crate::error::{IngestError, Place};
-use crate::fit::{BatchLimits, Fitted};
+use crate::fit::{BatchLimits, Fitted, row_bytes};
 use crate::source::UnitBatches;
 
 const FORMAT: &str = "Parquet";
@@ -35,19 +38,45 @@ pub(crate) struct RowGroup {
     pub(crate) metadata: ArrowReaderMetadata,
     pub(crate) index: usize,
     pub(crate) mask: ProjectionMask,
+    pub(crate) seen: SeenRows,
+}
+
+/// What rows took that were decoded before in the same scan, for row groups that do not tell: to
+/// find it out anew costs a page of each column.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SeenRows {
+    /// Bytes of a row; 0 before there was any.
+    bytes: Arc<AtomicU64>,
+}
+
+impl SeenRows {
+    fn bytes(&self) -> Option<u64> {
+        Some(self.bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+
+    fn note(&self, batch: &RecordBatch) {
+        let rows = batch.num_rows().max(1) as u64;
+        let bytes = row_bytes(batch).div_ceil(rows).max(1);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
 }
 
 impl RowGroup {
     pub(crate) fn batches(self, limits: BatchLimits) -> UnitBatches {
         let place = self.place.clone();
-        let row_bytes = decoded_row_bytes(self.group(), &self.mask);
-        Box::new(Fitted::new(
-            place,
-            FORMAT,
-            limits,
-            row_bytes,
-            move |from, rows| self.open(from, rows),
-        ))
+        let told = decoded_row_bytes(self.group(), &self.mask);
+        let seen = self.seen.clone();
+        let row_bytes = told.or_else(|| seen.bytes());
+        let open = move |from, rows| self.open(from, rows);
+        let batches = Fitted::new(place, FORMAT, limits, row_bytes, open);
+        match told {
+            Some(_) => Box::new(batches),
+            None => Box::new(batches.inspect(move |batch| {
+                if let Ok(batch) = batch {
+                    seen.note(batch);
+                }
+            })),
+        }
     }
 
     fn group(&self) -> &RowGroupMetaData {

@@ -10,6 +10,7 @@ use crate::fit::BatchLimits;
 use crate::mapped::MappedFiles;
 use crate::parallel::{self, BatchReader};
 use crate::prune::Pruning;
+use crate::row_group::SeenRows;
 use crate::source::Source;
 
 /// What to read.
@@ -156,8 +157,10 @@ impl Scan {
             ..ScanStats::default()
         };
         let mut units = Vec::new();
+        let seen = SeenRows::default();
         for source in &self.sources {
-            let (mut of_source, pruned) = source.guarded(|| source.units(columns, pruning))?;
+            let (mut of_source, pruned) =
+                source.guarded(|| source.units(columns, pruning, &seen))?;
             stats.pruned += pruned;
             stats.units += of_source.len();
             for unit in &of_source {

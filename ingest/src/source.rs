@@ -19,7 +19,7 @@ use crate::ipc_stream::IpcStream;
 use crate::mapped::MappedInput;
 use crate::parallel::Location;
 use crate::prune::Pruning;
-use crate::row_group::{Pages, RowGroup};
+use crate::row_group::{Pages, RowGroup, SeenRows};
 use crate::scan::Input;
 
 const READ_BUFFER_BYTES: usize = 1 << 20;
@@ -56,6 +56,7 @@ enum ParquetBytes {
 pub(crate) struct Unit {
     source: Arc<Source>,
     part: Part,
+    seen: SeenRows,
 }
 
 #[derive(Clone, Debug)]
@@ -225,6 +226,7 @@ impl Source {
         self: &Arc<Self>,
         columns: &[usize],
         pruning: Option<&Pruning>,
+        seen: &SeenRows,
     ) -> Result<(Vec<Unit>, usize), IngestError> {
         let (parts, pruned): (Vec<Part>, usize) = match &self.content {
             Content::Parquet { metadata, .. } => {
@@ -246,6 +248,7 @@ impl Source {
         let unit = |part| Unit {
             source: Arc::clone(self),
             part,
+            seen: seen.clone(),
         };
         Ok((parts.into_iter().map(unit).collect(), pruned))
     }
@@ -340,6 +343,7 @@ impl Unit {
                     metadata: metadata.clone(),
                     index: *index,
                     mask: ProjectionMask::roots(metadata.parquet_schema(), roots),
+                    seen: self.seen.clone(),
                 };
                 Ok(group.batches(limits))
             }

@@ -433,6 +433,11 @@ fn a_batch_takes_no_more_bytes_than_it_may() {
         Format::ArrowFile,
         std::slice::from_ref(&whole),
     );
+    // The first batch tells what rows take, and those of later row groups begin with it.
+    let twice = [bare.clone(), bare.clone()];
+    let whole_batches = read(&twice, &[0, 1], ScanOptions::default());
+    let sizes: Vec<usize> = whole_batches.iter().map(RecordBatch::num_rows).collect();
+    assert_eq!(sizes, [64, 3936, 4000]);
     for path in [noted, bare, arrow] {
         for (threads, mmap) in [(1, false), (1, true), (3, false)] {
             let options = ScanOptions {

@@ -10,7 +10,7 @@ const INLINE_BYTES: u64 = 12;
 
 /// Bytes that the rows of a batch take, without what they share with other batches: the values of
 /// dictionaries.
-fn row_bytes(batch: &RecordBatch) -> u64 {
+pub(crate) fn row_bytes(batch: &RecordBatch) -> u64 {
     let columns = batch.columns().iter();
     columns.map(|column| of_data(&column.to_data())).sum()
 }
