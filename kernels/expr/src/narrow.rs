@@ -4,7 +4,8 @@
 //! cannot fail, so a comparison may look through it wherever the other operand has a counterpart
 //! in the narrow type. A literal that has none is less or greater than every value of that type,
 //! which is known without looking; that is the one case in which a literal decides the shape of a
-//! program.
+//! program. So `cast(a as bigint) + 1 > 5` asks the same as `a > 4`, where no value of the narrow type
+//! can leave the wide one.
 
 use std::cmp::Ordering;
 
@@ -12,7 +13,7 @@ use arrow_schema::DataType;
 use unlade_program::{Imm, Ty};
 
 use crate::physical::physical_type;
-use crate::typed::{Node, Typed};
+use crate::typed::{ArithmeticOp, Node, Typed};
 
 /// The operand inside of all integer casts around it that hold every one of its values.
 pub(crate) fn unwidened(mut tree: &Typed) -> &Typed {
@@ -37,9 +38,71 @@ pub(crate) fn common(lhs: Ty, rhs: Ty, widened: Ty) -> Ty {
     }
 }
 
+/// What `sum` was made of by adding or subtracting a literal, and the literal that it compares
+/// with as the sum does with `limit`. Only where the sum cannot overflow.
+pub(crate) fn unshifted<'a>(sum: &'a Typed, limit: &Typed) -> Option<(&'a Typed, i128)> {
+    let Node::Arithmetic { op, lhs, rhs, .. } = &sum.node else {
+        return None;
+    };
+    let limit = literal(limit)?;
+    let (arg, limit) = match (op, literal(lhs), literal(rhs)) {
+        (ArithmeticOp::Add, None, Some(addend)) => (lhs, limit.checked_sub(addend)?),
+        (ArithmeticOp::Add, Some(addend), None) => (rhs, limit.checked_sub(addend)?),
+        (ArithmeticOp::Sub, None, Some(subtrahend)) => (lhs, limit.checked_add(subtrahend)?),
+        _ => return None,
+    };
+    stays_in_range(*op, lhs, rhs).then(|| (unwidened(arg), limit))
+}
+
+/// Whether a sum, difference or product of integers has no overflow, for the types that its
+/// operands were widened from, or the literals that they are.
+pub(crate) fn stays_in_range(op: ArithmeticOp, lhs: &Typed, rhs: &Typed) -> bool {
+    let ends = |tree: &Typed| match literal(tree) {
+        Some(value) => Some((value, value)),
+        None => integer(&unwidened(tree).data_type)?.integer_range(),
+    };
+    let range = integer(&lhs.data_type).and_then(Ty::integer_range);
+    let (Some((least, greatest)), Some(left), Some(right)) = (range, ends(lhs), ends(rhs)) else {
+        return false;
+    };
+    // At the corners. What a product saturates to is in no range.
+    let results = match op {
+        ArithmeticOp::Add => [
+            left.0 + right.0,
+            left.1 + right.1,
+            left.0 + right.1,
+            left.1 + right.0,
+        ],
+        ArithmeticOp::Sub => [
+            left.0 - right.1,
+            left.1 - right.0,
+            left.0 - right.0,
+            left.1 - right.1,
+        ],
+        ArithmeticOp::Mul => [
+            left.0.saturating_mul(right.0),
+            left.0.saturating_mul(right.1),
+            left.1.saturating_mul(right.0),
+            left.1.saturating_mul(right.1),
+        ],
+        ArithmeticOp::Div | ArithmeticOp::Rem => return false,
+    };
+    results
+        .iter()
+        .all(|result| (least..=greatest).contains(result))
+}
+
+fn literal(tree: &Typed) -> Option<i128> {
+    match &tree.node {
+        Node::Literal(literal) if literal.data_type.is_integer() => {
+            literal.value.map(Imm::as_integer)
+        }
+        _ => None,
+    }
+}
+
 /// An integer as a value of another type, or how it compares to every value of that type.
-pub(crate) fn converted(value: Imm, to: Ty) -> Result<Imm, Ordering> {
-    let value = value.as_integer();
+pub(crate) fn converted(value: i128, to: Ty) -> Result<Imm, Ordering> {
     Imm::integer(to, value).ok_or(match to.integer_range() {
         Some((least, _)) if value < least => Ordering::Less,
         _ => Ordering::Greater,
@@ -85,12 +148,8 @@ mod tests {
 
     #[test]
     fn literals_beyond_a_type_know_their_side() {
-        let value = |value| Imm::integer(Ty::I64, value).unwrap();
-        assert_eq!(converted(value(300), Ty::I8), Err(Ordering::Greater));
-        assert_eq!(converted(value(-1), Ty::U8), Err(Ordering::Less));
-        assert_eq!(
-            converted(value(7), Ty::U8),
-            Ok(Imm::integer(Ty::U8, 7).unwrap())
-        );
+        assert_eq!(converted(300, Ty::I8), Err(Ordering::Greater));
+        assert_eq!(converted(-1, Ty::U8), Err(Ordering::Less));
+        assert_eq!(converted(7, Ty::U8), Ok(Imm::integer(Ty::U8, 7).unwrap()));
     }
 }

@@ -8,6 +8,7 @@ use super::builder::FALSE;
 use super::logic::Scope;
 use super::{Failure, Lowering, Value, ty_of};
 use crate::error::ExprError;
+use crate::narrow::stays_in_range;
 use crate::semantics::{FloatZeroDivision, OnError};
 use crate::typed::{ArithmeticOp, Node, Typed};
 
@@ -29,6 +30,8 @@ impl Lowering<'_> {
             unreachable!("the caller matched the node");
         };
         let ty = ty_of(tree)?;
+        let may_overflow =
+            *overflow != OnError::Wrap && ty.is_integer() && !stays_in_range(*op, lhs, rhs);
         let lhs = self.value(lhs, scope)?;
         let rhs = self.value(rhs, scope)?;
         let divides = matches!(op, ArithmeticOp::Div | ArithmeticOp::Rem);
@@ -60,7 +63,7 @@ impl Lowering<'_> {
             };
             result = self.settle(on_zero, result, fails, failure, scope);
         }
-        if *overflow != OnError::Wrap && ty.is_integer() {
+        if may_overflow {
             let fails = self.overflows(ty, *op, lhs.value, rhs.value);
             result = self.settle(*overflow, result, fails, overflow_at(tree), scope);
         }

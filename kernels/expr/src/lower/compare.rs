@@ -106,7 +106,7 @@ impl Lowering<'_> {
         // What the narrow type does not hold, no row equals.
         let listed: Vec<Imm> = match ty.is_integer() {
             true => listed
-                .filter_map(|value| narrow::converted(value, ty).ok())
+                .filter_map(|value| narrow::converted(value.as_integer(), ty).ok())
                 .collect(),
             false => listed.collect(),
         };
@@ -175,6 +175,12 @@ impl Lowering<'_> {
     fn operands(&mut self, lhs: &Typed, rhs: &Typed, scope: &Scope) -> Result<Operands, ExprError> {
         let widened = ty_of(lhs)?;
         let (lhs, rhs) = (narrow::unwidened(lhs), narrow::unwidened(rhs));
+        if let Some((lhs, limit)) = narrow::unshifted(lhs, rhs) {
+            return self.with_limit(lhs, limit, scope);
+        }
+        if let Some((rhs, limit)) = narrow::unshifted(rhs, lhs) {
+            return Ok(self.with_limit(rhs, limit, scope)?.exchanged());
+        }
         let (left, right) = (ty_of(lhs)?, ty_of(rhs)?);
         let (mut lhs, mut rhs) = (self.value(lhs, scope)?, self.value(rhs, scope)?);
         let mut ordering = None;
@@ -182,14 +188,14 @@ impl Lowering<'_> {
         let ty = match known {
             _ if left == right => left,
             (None, Some(value)) => {
-                match narrow::converted(value, left) {
+                match narrow::converted(value.as_integer(), left) {
                     Ok(value) => rhs.value = self.builder.literal(value),
                     Err(side) => ordering = Some(side.reverse()),
                 }
                 left
             }
             (Some(value), None) => {
-                match narrow::converted(value, right) {
+                match narrow::converted(value.as_integer(), right) {
                     Ok(value) => lhs.value = self.builder.literal(value),
                     Err(side) => ordering = Some(side),
                 }
@@ -208,6 +214,42 @@ impl Lowering<'_> {
             rhs,
             ordering,
         })
+    }
+
+    /// An integer and the literal that it is compared with.
+    fn with_limit(
+        &mut self,
+        arg: &Typed,
+        limit: i128,
+        scope: &Scope,
+    ) -> Result<Operands, ExprError> {
+        let ty = ty_of(arg)?;
+        let lhs = self.value(arg, scope)?;
+        let (limit, ordering) = match narrow::converted(limit, ty) {
+            Ok(limit) => (limit, None),
+            Err(side) => (Imm::zero(ty), Some(side.reverse())),
+        };
+        let rhs = Value {
+            value: self.builder.literal(limit),
+            valid: TRUE,
+        };
+        Ok(Operands {
+            ty,
+            lhs,
+            rhs,
+            ordering,
+        })
+    }
+}
+
+impl Operands {
+    fn exchanged(self) -> Self {
+        Operands {
+            ty: self.ty,
+            lhs: self.rhs,
+            rhs: self.lhs,
+            ordering: self.ordering.map(Ordering::reverse),
+        }
     }
 }
 

@@ -66,7 +66,8 @@ use crate::typed::{Checked, Node, OutputColumn, Typed};
 /// ```
 ///
 /// The program has the same shape for all values of its literals, with these exceptions: a literal
-/// that a narrower column cannot hold decides its comparison; two bounds of one kind, of which one
+/// that a narrower column cannot hold decides its comparison; one that overflows a widened column's
+/// sum or product, or cannot, decides whether that is checked; two bounds of one kind, of which one
 /// excludes a type's last value, are never met; literal divisors 0 and -1 are checked; booleans
 /// and nulls are part of the program; an `IN` list is a set from nine members on; and
 /// an operation that is written twice over the same column with equal literals is computed once.

@@ -42,6 +42,8 @@ fn schema() -> SchemaRef {
 
 const ARROW: Semantics = Semantics::arrow();
 const LEGACY: Semantics = Semantics::spark_legacy();
+const ANSI: Semantics = Semantics::spark_ansi();
+const DATAFUSION: Semantics = Semantics::datafusion();
 
 fn lowered(text: &str, semantics: &Semantics, payload: Payload) -> Lowered {
     // `SELECT list WHERE predicate`, either of which may be missing.
@@ -307,8 +309,8 @@ fn payload() {
 
 #[test]
 fn ten_thousand_literals_are_one_shape() {
-    let shape = |text: &str| ShapeHash::of(&lowered(text, &ARROW, Payload::Fused).program);
-    let literal: [fn(i32) -> String; 5] = [
+    let shape = |text: &str, rules| ShapeHash::of(&lowered(text, rules, Payload::Fused).program);
+    let literal: [fn(i32) -> String; 7] = [
         |i| format!("WHERE a > {i}"),
         |i| {
             format!(
@@ -319,11 +321,18 @@ fn ten_thousand_literals_are_one_shape() {
         |i| format!("WHERE a IN ({i}, 5000) OR f64 < {i}.5"),
         |i| format!("WHERE a IN (1,2,3,4,5,6,7,8,{i})"),
         |i| format!("SELECT CASE WHEN a = {i} THEN b + {i} ELSE 5000 END AS x WHERE n < {i}"),
+        |i| format!("WHERE i8 + {i} > {}", i - 1),
+        |i| format!("SELECT coalesce(a, {i}) * 3 AS x WHERE f64 > {i}.5 AND f64 * {i} < 7"),
     ];
-    for text in literal {
-        let first = shape(&text(1));
-        for i in 2..=2_000 {
-            assert_eq!(shape(&text(i)), first, "{}", text(i));
+    for rules in [&ARROW, &LEGACY, &ANSI] {
+        for (text, least) in literal.into_iter().zip([1, 1, 1, 1, 1, 2, 1]) {
+            let first = shape(&text(least), rules);
+            for i in least..=1_000 {
+                if *rules == ARROW && text(i).contains("i8 +") && i > 127 {
+                    break;
+                }
+                assert_eq!(shape(&text(i), rules), first, "{}", text(i));
+            }
         }
     }
 }
@@ -344,4 +353,45 @@ fn a_widened_compare_is_the_narrow_one() {
         "WHERE CAST(a AS bigint) IS DISTINCT FROM CAST(b AS bigint)",
         "WHERE a IS DISTINCT FROM b",
     );
+}
+
+#[test]
+fn an_engines_wider_type_costs_a_comparison_nothing() {
+    let same = |wide, rules, narrow| {
+        let lowered = |text, rules| lowered(text, rules, Payload::Fused);
+        assert_eq!(lowered(wide, rules), lowered(narrow, &ARROW), "{wide}");
+    };
+    for rules in [&LEGACY, &ANSI, &DATAFUSION] {
+        same("WHERE i8 > 100", rules, "WHERE i8 > 100");
+        same("WHERE 100 <= i8", rules, "WHERE i8 >= 100");
+        same("WHERE i8 > 300", rules, "WHERE i8 > 300");
+        same("WHERE i8 IN (1, 2)", rules, "WHERE i8 IN (1, 2)");
+        same(
+            "WHERE i64 BETWEEN 1 AND 2.0",
+            rules,
+            "WHERE i64 BETWEEN 1 AND 2",
+        );
+        // No sum of an Int8 and such a constant leaves the wider type.
+        same("WHERE i8 + 1 > 5", rules, "WHERE i8 > 4");
+        same("WHERE 5 > i8 - 1", rules, "WHERE i8 < 6");
+        same("WHERE 100 + i8 = 300", rules, "WHERE i8 = 200");
+    }
+    same("WHERE CAST(a AS bigint) + 1 > 5", &ARROW, "WHERE a > 4");
+    // An Int32 may overflow when 1 is added: it is added, and compared as it is.
+    let text = lowered("WHERE a + 1 > 5", &ANSI, Payload::Fused);
+    assert_eq!(text, lowered("WHERE a + 1 > 5", &ARROW, Payload::Fused));
+    assert!(
+        text.program.to_string().contains("trap"),
+        "{}",
+        text.program
+    );
+    assert!(
+        !text.program.to_string().contains("cast"),
+        "{}",
+        text.program
+    );
+    // Products of widened columns fit, and are not checked.
+    let wide = "SELECT CAST(n AS bigint) * CAST(m AS bigint) AS x";
+    let program = lowered(wide, &ARROW, Payload::Fused).program.to_string();
+    assert!(!program.contains("trap"), "{program}");
 }

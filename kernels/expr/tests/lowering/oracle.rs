@@ -121,6 +121,91 @@ fn every_narrowed_comparison_means_what_the_wide_one_does() {
     }
 }
 
+/// Sums and differences of widened columns beside literals at the ends of both types: those that
+/// lowering takes apart, and those that may overflow.
+#[test]
+fn every_shifted_comparison_means_what_the_sum_does() {
+    let mut generator = Generator::new(5);
+    for (narrow, wide) in [
+        (DataType::Int8, DataType::Int16),
+        (DataType::Int8, DataType::Int64),
+        (DataType::UInt8, DataType::Int16),
+        (DataType::Int32, DataType::Int64),
+        (DataType::UInt32, DataType::UInt64),
+        (DataType::Int16, DataType::Int16),
+    ] {
+        let batch = generator.batch_of(&[(narrow.clone(), false), (narrow.clone(), true)]);
+        let (low, high) = ty_of(&narrow).integer_range().expect("an integer type");
+        let (least, greatest) = ty_of(&wide).integer_range().expect("an integer type");
+        let literal = |value: i128| Literal {
+            data_type: wide.clone(),
+            value: Imm::integer(ty_of(&wide), value),
+        };
+        let mut shapes = (0..).zip(COMPARISONS.into_iter().cycle());
+        for shift in [
+            1,
+            -1,
+            100,
+            low,
+            high,
+            greatest - high,
+            least - low,
+            greatest,
+            least,
+        ] {
+            for limit in [
+                0,
+                low + shift,
+                high + shift,
+                high + shift + 1,
+                low - shift - 1,
+                least,
+            ] {
+                let (shift, limit) = (literal(shift), literal(limit));
+                if shift.value.is_none() || limit.value.is_none() {
+                    continue;
+                }
+                for overflow in [OnError::Null, OnError::Trap, OnError::Wrap] {
+                    let (which, op) = shapes.next().expect("it has no end");
+                    let column = generator.column(which % 2);
+                    let node = Node::Cast {
+                        on_error: OnError::Trap,
+                        dialect: Dialect::Spark,
+                        arg: Box::new(column.clone()),
+                    };
+                    let arg = match narrow == wide {
+                        true => column,
+                        false => typed(node, wide.clone()),
+                    };
+                    let shift = typed(Node::Literal(shift.clone()), wide.clone());
+                    let (sum, lhs, rhs) = match which % 3 {
+                        0 => (ArithmeticOp::Add, arg, shift),
+                        1 => (ArithmeticOp::Add, shift, arg),
+                        _ => (ArithmeticOp::Sub, arg, shift),
+                    };
+                    let node = Node::Arithmetic {
+                        op: sum,
+                        overflow,
+                        zero: OnError::Trap,
+                        float_zero: FloatZeroDivision::Ieee,
+                        lhs: Box::new(lhs),
+                        rhs: Box::new(rhs),
+                    };
+                    let sum = typed(node, wide.clone());
+                    let limit = typed(Node::Literal(limit.clone()), wide.clone());
+                    let (lhs, rhs) = match which % 5 {
+                        0 | 1 => (limit, sum),
+                        _ => (sum, limit),
+                    };
+                    let tree = generator.compared(op, FloatOrder::Ieee, lhs, rhs);
+                    let outcome = compare(&projection(&batch, tree), &batch, Payload::Fused);
+                    assert!(outcome.is_ok() || overflow == OnError::Trap);
+                }
+            }
+        }
+    }
+}
+
 /// Long lists of floats, which are sets of bits, under orders that know one zero or two, and one
 /// NaN, many or none.
 #[test]
