@@ -250,6 +250,12 @@ fn cell_case(cell: Cell) -> (Program, Vec<OwnedInputs>) {
                 maker.push_output(Inst::Rescale { arg, by, rounding });
             }
         }
+        Op::Digits => {
+            let arg = maker.load(ty);
+            for by in [0, 1, 2, 18, 37, 38] {
+                maker.push_output(Inst::Digits { arg, by });
+            }
+        }
         Op::RescaleFails => {
             let arg = maker.load(ty);
             for by in [1, 2, 18, 19, 37, 38] {

@@ -60,7 +60,7 @@ fn spark_answers_the_same() {
                 true => errors += 1,
                 false => values += 1,
             }
-            if !same(&case.result, &ours, &spark[0]) {
+            if !same(&case.result, &ours, &spark[0]) && !is_java_17s(&case, &operands[0]) {
                 differences.push(format!(
                     "{mode}: {} of {}: {}: Spark says {}, we {ours}",
                     case.expression,
@@ -89,7 +89,7 @@ fn spark_answers_the_same() {
     }
     // What was asked for was asked.
     assert!(
-        values > 54_000 && errors > 1_000,
+        values > 60_000 && errors > 1_000,
         "{values} values, {errors} errors"
     );
     println!("{values} values and {errors} errors as Spark has them");
@@ -134,6 +134,18 @@ fn answers(kernel: &Kernel, case: &Case) -> Vec<String> {
         Err(error) => panic!("{}: {error}", case.expression),
     };
     case.rows.iter().map(alone).collect()
+}
+
+/// Whether a float becomes a decimal that shows the Java that Spark ran on: the answers were recorded
+/// on Java 17, which writes these floats with more digits than tell them apart.
+fn is_java_17s(case: &Case, operand: &str) -> bool {
+    let longer = [
+        "5d5e0b6b",         // 9.99999984306749440E17, not ...494E17
+        "5d5dd293",         // 9.9899997848128717E17, not ...872E17
+        "44b52d02c7e14af6", // 9.999999999999999E22, not 1.0E23
+        "43dfffffffffffff", // 9.2233720368547748E18, not ...775E18
+    ];
+    case.expression.starts_with("cast(x as decimal") && longer.contains(&operand)
 }
 
 fn same(result: &str, ours: &str, sparks: &str) -> bool {

@@ -149,6 +149,7 @@ fn evaluate(
             Inst::RescaleFails { arg, by } => {
                 Imm::mask(value::rescale_fails(values[arg.index()], by))
             }
+            Inst::Digits { arg, by } => value::digits(values[arg.index()].as_f64(), by),
             // The bits of the one that is chosen, untouched.
             Inst::Select { mask, then, other } => {
                 let chosen = if values[mask.index()].as_mask() {

@@ -188,6 +188,59 @@ pub(crate) fn cast_fails(arg: Imm, to: Ty) -> bool {
     !(low as f64 <= truncated && truncated < beyond)
 }
 
+/// `digits`: the shortest decimal text of a float, cut behind so many digits after the point and
+/// rounded by the digit after those.
+pub(crate) fn digits(value: f64, by: i8) -> Imm {
+    let end = if value < 0.0 { i128::MIN } else { i128::MAX };
+    let unscaled = match value {
+        value if value.is_nan() => 0,
+        value if value.is_infinite() => end,
+        value => {
+            let (whole, fraction) = shortest_text(value.abs());
+            let kept = usize::from(by.unsigned_abs());
+            let fraction = format!("{fraction:0<width$}", width = kept + 1);
+            let cut: Option<i128> = format!("{whole}{}", &fraction[..kept]).parse().ok();
+            let away = match fraction.as_bytes()[kept] {
+                b'0'..=b'4' => 0,
+                _ => 1,
+            };
+            match cut.and_then(|cut| cut.checked_add(away)) {
+                Some(magnitude) if value < 0.0 => -magnitude,
+                Some(magnitude) => magnitude,
+                None => end,
+            }
+        }
+    };
+    Imm::integer(Ty::I128, unscaled).expect("128 bits hold 128 bits")
+}
+
+/// The digits before and behind the point of the shortest decimal that reads back as a float, of
+/// several the nearest, of two as near the even one.
+fn shortest_text(value: f64) -> (String, String) {
+    let shortest = format!("{value:e}");
+    let places = shortest.find('e').expect("an exponent") - 1;
+    // The nearest of so many digits, ties to even. Below a power of two it may be another float's.
+    let nearest = format!("{value:.*e}", places.saturating_sub(1));
+    let text = match nearest.parse() == Ok(value) {
+        true => nearest,
+        false => shortest,
+    };
+    let (mantissa, exponent) = text.split_once('e').expect("an exponent");
+    let digits = mantissa.replace('.', "");
+    let exponent: i32 = exponent.parse().expect("an exponent");
+    match usize::try_from(exponent) {
+        Ok(exponent) => {
+            let digits = format!("{digits:0<width$}", width = exponent + 1);
+            let (whole, fraction) = digits.split_at(exponent + 1);
+            (whole.to_owned(), fraction.to_owned())
+        }
+        Err(_) => {
+            let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
+            ("0".to_owned(), zeros + &digits)
+        }
+    }
+}
+
 /// `rescale`: times ten to a power, modulo 2^128, or divided by one and rounded.
 pub(crate) fn rescale(arg: Imm, by: i8, rounding: Rounding) -> Imm {
     let power = 10i128.pow(u32::from(by.unsigned_abs()));

@@ -51,6 +51,7 @@ impl Cell {
             Inst::Binary { lhs, .. } => same(typed(lhs)),
             Inst::Select { then, .. } => same(typed(then)),
             Inst::Cast { arg, to, .. } | Inst::CastFails { arg, to } => (typed(arg), to),
+            Inst::Digits { arg, .. } => (typed(arg), Ty::I128),
             Inst::Lookup { table, index } => (typed(index), program.tables[table as usize]),
             Inst::Overflow { lhs, .. } | Inst::Compare { lhs, .. } | Inst::Mask { lhs, .. } => {
                 (typed(lhs), Ty::Mask)
@@ -141,6 +142,7 @@ pub(crate) fn results(op: Op, operand: Ty) -> impl Iterator<Item = Ty> {
         }
         Op::CastSaturate => result.is_integer(),
         Op::CastFails => result.is_integer() && result != operand,
+        Op::Digits => result == Ty::I128,
         Op::Lookup => true,
         Op::OverflowAdd
         | Op::OverflowSub

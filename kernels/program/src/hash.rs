@@ -97,7 +97,7 @@ impl Encoding {
                 self.byte(by as u8);
                 self.byte(rounding as u8);
             }
-            Inst::RescaleFails { by, .. } => self.byte(by as u8),
+            Inst::RescaleFails { by, .. } | Inst::Digits { by, .. } => self.byte(by as u8),
             Inst::Lookup { table, .. } | Inst::InBounds { table, .. } => self.half(table),
             Inst::InSet { set, .. } => self.half(set),
             Inst::Trap { code, ordinal, .. } => {

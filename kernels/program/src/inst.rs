@@ -255,6 +255,11 @@ pub enum Inst {
     },
     /// Whether [`Inst::Rescale`] with `by > 0` wraps. Result: mask.
     RescaleFails { arg: Val, by: i8 },
+    /// An `f64` as a decimal of `by` digits after the point, 0 to 38 of them: the shortest decimal
+    /// that reads back as the float (of several the nearest, of two as near the even one), times
+    /// ten to the power of `by`, rounded half away from zero. What exceeds an `i128` becomes the nearest end of its range; a
+    /// NaN becomes 0. Result: `i128`.
+    Digits { arg: Val, by: i8 },
     /// `then` where the mask is set, else `other`; bits are kept, NaN payloads included.
     Select { mask: Val, then: Val, other: Val },
     /// See [`MaskOp`].
@@ -299,6 +304,7 @@ impl Inst {
             | Inst::CastFails { arg, .. }
             | Inst::Rescale { arg, .. }
             | Inst::RescaleFails { arg, .. }
+            | Inst::Digits { arg, .. }
             | Inst::Not { arg }
             | Inst::InSet { arg, .. }
             | Inst::Lookup { index: arg, .. }

@@ -67,6 +67,7 @@
 
 pub mod args;
 mod cells;
+mod digits;
 mod hash;
 mod imm;
 mod inst;
@@ -80,6 +81,7 @@ mod ty;
 mod verify;
 
 pub use cells::{Cell, CellSet, cells, unsupported};
+pub use digits::shortest_decimal;
 pub use hash::ShapeHash;
 pub use imm::Imm;
 pub use inst::{

@@ -54,6 +54,7 @@ pub enum Op {
     CastFails = 62,
     Rescale = 70,
     RescaleFails = 71,
+    Digits = 72,
     Select = 80,
     And = 90,
     Or = 91,
@@ -119,6 +120,7 @@ impl OpRow {
 const MASK: &[Ty] = &[Ty::Mask];
 const ANY: &[Ty] = &Ty::ALL;
 const FLOATS: &[Ty] = &[Ty::F32, Ty::F64];
+const DOUBLE: &[Ty] = &[Ty::F64];
 const DECIMAL: &[Ty] = &[Ty::I128];
 const INTEGERS: &[Ty] = &[
     Ty::I8,
@@ -187,7 +189,7 @@ use NullRule::{NotStrict, Strict};
 
 /// The op table, ascending by number.
 #[rustfmt::skip]
-pub static OPS: [OpRow; 39] = [
+pub static OPS: [OpRow; 40] = [
     row(Op::Load,         "load",          "values of a column of type T -> T",                 ANY,             NotStrict, Source),
     row(Op::Validity,     "valid",         "validity of a column -> mask",                      MASK,            NotStrict, Source),
     row(Op::Param,        "param",         "scalar of the execution, of type T -> T",           ANY,             NotStrict, Source),
@@ -217,6 +219,7 @@ pub static OPS: [OpRow; 39] = [
     row(Op::CastFails,    "cast.fails",    "T, asked about another, integer type -> mask",      NUMBERS,         Strict,    Simple),
     row(Op::Rescale,      "rescale",       "i128, digits -> i128",                              DECIMAL,         Strict,    Divide),
     row(Op::RescaleFails, "rescale.fails", "i128, digits added -> mask",                        DECIMAL,         Strict,    Multiply),
+    row(Op::Digits,       "digits",        "f64, digits after the point -> i128",               DOUBLE,          Strict,    Divide),
     row(Op::Select,       "select",        "mask, T, T -> T",                                   ANY,             NotStrict, Simple),
     row(Op::And,          "and",           "mask, mask -> mask",                                MASK,            NotStrict, Simple),
     row(Op::Or,           "or",            "mask, mask -> mask",                                MASK,            NotStrict, Simple),
@@ -272,6 +275,7 @@ impl Op {
             Inst::CastFails { .. } => Op::CastFails,
             Inst::Rescale { .. } => Op::Rescale,
             Inst::RescaleFails { .. } => Op::RescaleFails,
+            Inst::Digits { .. } => Op::Digits,
             Inst::Select { .. } => Op::Select,
             Inst::Mask { op, .. } => match op {
                 MaskOp::And => Op::And,

@@ -78,6 +78,7 @@ impl Program {
             Inst::Binary { lhs, .. } => of(lhs),
             Inst::Select { then, .. } => of(then),
             Inst::Cast { to, .. } => Some(to),
+            Inst::Digits { .. } => Some(Ty::I128),
             Inst::Validity { .. }
             | Inst::Overflow { .. }
             | Inst::Compare { .. }

@@ -308,6 +308,14 @@ impl Checker<'_> {
                 }
                 Ty::Mask
             }
+            Inst::Digits { arg, by } => {
+                self.admitted(op, arg)?;
+                if !(0..=limits::RESCALE_DIGITS).contains(&by) {
+                    let admitted = "0 to 38 after the point are defined";
+                    return Err(BrokenRule::Digits { by, admitted });
+                }
+                Ty::I128
+            }
             Inst::Select { mask, then, other } => {
                 self.same(Ty::Mask, mask)?;
                 let ty = self.admitted(op, then)?;

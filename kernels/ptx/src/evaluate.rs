@@ -282,6 +282,7 @@ impl Frame<'_> {
             | Inst::Validity { .. }
             | Inst::Param { .. }
             | Inst::Const { .. }
+            | Inst::Digits { .. }
             | Inst::Trap { .. } => unreachable!("dealt with before: {inst}"),
         }
     }

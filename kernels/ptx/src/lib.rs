@@ -93,7 +93,7 @@ mod value;
 mod wide;
 
 pub use module::{ALIGNMENT, Kernel, LowerError, MAX_ROWS, Module, Param, SLACK, Scratch};
-use unlade_program::{CellSet, Program};
+use unlade_program::{CellSet, Op, Program};
 
 /// Lowers a verified program.
 ///
@@ -103,6 +103,9 @@ use unlade_program::{CellSet, Program};
 /// # Panics
 /// Where the program is not one that [`unlade_program::verify`] accepts.
 pub fn lower(program: &Program) -> Result<Module, LowerError> {
+    if let Some(op) = program.insts.iter().map(Op::of).find(|&op| lacks(op)) {
+        return Err(LowerError::Unsupported { op });
+    }
     match program.keep {
         Some(keep) if program.outputs.is_empty() => mask::lower(program, keep),
         Some(keep) => compact::lower(program, keep),
@@ -112,5 +115,10 @@ pub fn lower(program: &Program) -> Result<Module, LowerError> {
 
 /// What [`lower`] knows: what a device that runs its kernels may advertise.
 pub fn cells() -> CellSet {
-    CellSet::full()
+    CellSet::full().without(|cell| lacks(cell.op))
+}
+
+/// The shortest digits of a float take tables and 128-bit products: the CPU makes them.
+fn lacks(op: Op) -> bool {
+    op == Op::Digits
 }

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use unlade_program::{Inst, Rounding, Ty};
+use unlade_program::{Inst, Rounding, Ty, shortest_decimal};
 
 use super::{Recipe, compare, map1};
 use crate::Level;
@@ -49,6 +49,23 @@ impl Kernel for Multiply {
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
         let power = power_of(step);
         map1(step, frame, |arg: i128| arg.wrapping_mul(power));
+    }
+}
+
+/// A float at a time: its shortest digits are found by table and 128-bit products.
+pub(super) fn digits() -> Entry {
+    Level::PORTABLE.entry::<Digits>()
+}
+
+struct Digits;
+
+impl Kernel for Digits {
+    #[inline(always)]
+    fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
+        let Inst::Digits { by, .. } = step.inst else {
+            unreachable!("the kernel of digits is given no {:?}", step.inst)
+        };
+        map1(step, frame, |arg: f64| shortest_decimal(arg, by));
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn recipe(level: Level, inst: &Inst, arg: Option<Ty>, result: Option<
         Inst::CastFails { to, .. } => cast::fails(level, arg, to),
         Inst::Rescale { by, rounding, .. } => Recipe::plain(decimal::rescale(by, rounding)),
         Inst::RescaleFails { by, .. } => decimal::rescale_fails(level, by),
+        Inst::Digits { .. } => Recipe::plain(decimal::digits()),
         Inst::Select { .. } => Recipe::plain(select::select(level, result.unwrap_or(Ty::Mask))),
         Inst::Mask { op, .. } => Recipe::plain(logic::mask(level, op)),
         Inst::Not { .. } => Recipe::plain(logic::not(level)),

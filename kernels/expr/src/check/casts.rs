@@ -6,7 +6,7 @@ mod table;
 use arrow_schema::{DataType, TimeUnit};
 
 pub use self::table::CASTS;
-use super::types::{is_decimal, is_timestamp, is_unsigned};
+use super::types::{is_decimal, is_float, is_timestamp, is_unsigned};
 use crate::semantics::{Dialect, OnError};
 
 /// A row of the table of casts.
@@ -56,8 +56,10 @@ pub fn cast_makes_nulls(from: &DataType, to: &DataType, mode: OnError, dialect: 
     let Some(row) = cast_row(from, to, dialect) else {
         return false;
     };
+    // Spark has no error for a NaN that becomes a decimal.
+    let nan_is_null = dialect == Dialect::Spark && is_float(from) && is_decimal(to);
     let nulls = match mode {
-        OnError::Trap => false,
+        OnError::Trap => nan_is_null,
         OnError::Null => true,
         OnError::Wrap => is_decimal(to) || is_timestamp(from),
     };

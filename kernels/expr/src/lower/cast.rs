@@ -43,6 +43,8 @@ enum Kind {
 /// A value converted, and the rows on which that is not what it stands for.
 struct Conversion {
     value: Val,
+    /// The rows on which there is a value at all.
+    valid: Val,
     fails: Val,
     code: TrapCode,
     on_error: OnError,
@@ -63,6 +65,7 @@ impl Lowering<'_> {
         let Value { value, valid } = self.value(arg, scope)?;
         let exact = |value| Conversion {
             value,
+            valid,
             fails: FALSE,
             code: TrapCode::CastOutOfRange,
             on_error: *on_error,
@@ -108,7 +111,7 @@ impl Lowering<'_> {
         };
         let value = Value {
             value: conversion.value,
-            valid,
+            valid: conversion.valid,
         };
         Ok(self.settle(conversion.on_error, value, conversion.fails, failure, scope))
     }
@@ -196,6 +199,19 @@ impl Lowering<'_> {
             ) => {
                 let (value, fails) = self.rescaled(arg, precision, t - s);
                 self.decimal(value, fails, q, types, conversion)
+            }
+            (Kind::Float, Kind::Decimal { precision, scale })
+                if types.dialect == Dialect::Spark =>
+            {
+                let float = self.wrapped(arg, types.ty, Ty::F64);
+                let by = scale;
+                let value = self.builder.push(Inst::Digits { arg: float, by });
+                let finite = self.is_finite(float);
+                let conversion = Conversion {
+                    valid: self.builder.and(conversion.valid, finite),
+                    ..conversion
+                };
+                self.decimal(value, FALSE, precision, types, conversion)
             }
             (Kind::Float, Kind::Decimal { precision, scale }) => {
                 let float = self.wrapped(arg, types.ty, Ty::F64);
@@ -374,10 +390,21 @@ impl Lowering<'_> {
         };
         Conversion {
             value: digits,
+            valid: conversion.valid,
             fails,
             code: TrapCode::DecimalPrecision,
             on_error: null_for_wrap(conversion.on_error),
         }
+    }
+
+    /// Whether a double is neither infinite nor a NaN.
+    fn is_finite(&mut self, arg: Val) -> Val {
+        let op = UnaryOp::Abs;
+        let magnitude = self.builder.push(Inst::Unary { op, arg });
+        let infinity = self.builder.constant(Imm::f64(f64::INFINITY));
+        let (op, order) = (CompareOp::Lt, FloatOrder::Ieee);
+        self.builder
+            .compare(Ty::F64, op, order, magnitude, infinity)
     }
 
     /// Digits shifted by a difference of scales, and where that leaves 128 bits.

@@ -134,6 +134,10 @@ impl Maker {
                     },
                 }
             }
+            Op::Digits => Inst::Digits {
+                arg: self.operand(ty, rng),
+                by: random_digits(rng) - 1,
+            },
             Op::RescaleFails => Inst::RescaleFails {
                 arg: self.operand(ty, rng),
                 by: random_digits(rng),

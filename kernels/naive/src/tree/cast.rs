@@ -4,6 +4,8 @@ use arrow_schema::{DataType, TimeUnit};
 use unlade_expr::{Dialect, OnError};
 use unlade_program::{Imm, TrapCode, Ty};
 
+use crate::value::digits;
+
 use super::scalar::{Outcome, f32_result, f64_result, low_bits, settle};
 
 /// The value of `CAST(value AS to)`.
@@ -47,6 +49,14 @@ pub(crate) fn cast(
         (Kind::Float(_), Kind::Integer(ty)) => float_to_integer(dialect, on_error, value, ty),
         (Kind::Float(Ty::F32), Kind::Float(_)) => Ok(Some(f64_result(value.as_f32().into()))),
         (Kind::Float(_), Kind::Float(_)) => Ok(Some(f32_result(value.as_f64() as f32))),
+        (Kind::Float(_), Kind::Decimal { precision, scale }) if dialect == Dialect::Spark => {
+            let float = as_f64(value);
+            if !float.is_finite() {
+                return Ok(None);
+            }
+            let unscaled = digits(float, scale as i8).as_integer();
+            decimal(on_error, Some(unscaled), precision)
+        }
         (Kind::Float(_), Kind::Decimal { precision, scale }) => {
             let scaled = (as_f64(value) * float_power_of_ten(scale)).round();
             // 2^127 is a binary64; what is not below it in magnitude has no i128.

@@ -224,6 +224,10 @@ impl<'a> Cursor<'a> {
                 let (arg, by) = self.digits()?;
                 Inst::RescaleFails { arg, by }
             }
+            Op::Digits => {
+                let (arg, by) = self.digits()?;
+                Inst::Digits { arg, by }
+            }
             Op::Select => {
                 let (mask, then, other) = self.triple()?;
                 Inst::Select { mask, then, other }

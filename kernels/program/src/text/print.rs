@@ -78,7 +78,9 @@ impl Display for Inst {
             Inst::Rescale { arg, by, rounding } => {
                 write!(f, "{name}.{} {arg} by {by}", rounding.name())
             }
-            Inst::RescaleFails { arg, by } => write!(f, "{name} {arg} by {by}"),
+            Inst::RescaleFails { arg, by } | Inst::Digits { arg, by } => {
+                write!(f, "{name} {arg} by {by}")
+            }
             Inst::Select { mask, then, other } => write!(f, "{name} {mask}, {then}, {other}"),
             Inst::Lookup { table, index } | Inst::InBounds { table, index } => {
                 write!(f, "{name} t{table}, {index}")

@@ -61,6 +61,7 @@ sets s0: i32
 %49 = const f64 1e300
 %50 = const f32 -inf
 %51 = const f64 0xfff8000000000000
+%52 = digits %48 by 38
 keep %33
 emit mask
 output %0 valid %1

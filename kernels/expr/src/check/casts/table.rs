@@ -204,6 +204,17 @@ pub const CASTS: &[CastRow] = &[
         may_fail: always,
     },
     CastRow {
+        from: "Float32, Float64",
+        to: "Decimal128(p, s)",
+        dialects: SPARK,
+        modes: ALL_MODES,
+        computes: "as Float64, the shortest decimal that reads back as it, rounded half away from \
+                   zero to s digits after the point; NaN and infinities are null in every mode; \
+                   fails where that has more than p digits; wrap gives null there",
+        applies: |from, to| is_float(from) && is_decimal(to),
+        may_fail: always,
+    },
+    CastRow {
         from: "Decimal128(p, s), s at most 22",
         to: "Float32, Float64",
         dialects: ARROW,

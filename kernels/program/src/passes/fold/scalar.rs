@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use crate::{
     BinaryOp, CastRule, CompareOp, FloatOrder, Imm, Inst, MaskOp, OverflowOp, Rounding, Ty,
-    UnaryOp, Val,
+    UnaryOp, Val, shortest_decimal,
 };
 
 /// The value of an instruction whose operands are constant, or `None` where one is not or where the
@@ -53,6 +53,9 @@ pub fn evaluate(inst: &Inst, constant: impl Fn(Val) -> Option<Imm>) -> Option<Im
         Inst::RescaleFails { arg, by } => {
             let value = constant(arg)?.as_integer();
             Imm::mask(value.checked_mul(power_of_ten(by)).is_none())
+        }
+        Inst::Digits { arg, by } => {
+            Imm::integer(Ty::I128, shortest_decimal(constant(arg)?.as_f64(), by))?
         }
         Inst::Select {
             mask: when,
