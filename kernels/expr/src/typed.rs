@@ -226,6 +226,46 @@ impl Checked {
     }
 }
 
+/// Visits the operands of a node behind a reference, shared or mutable.
+macro_rules! visit_operands {
+    ($node:expr, $visit:ident) => {
+        match $node {
+            Node::Column(_) | Node::Literal(_) => {}
+            Node::Decode(arg)
+            | Node::Negate { arg, .. }
+            | Node::Abs { arg, .. }
+            | Node::Cast { arg, .. }
+            | Node::Not(arg)
+            | Node::Is { arg, .. }
+            | Node::In { arg, .. }
+            | Node::Try(arg) => $visit(arg),
+            Node::Arithmetic { lhs, rhs, .. }
+            | Node::Compare { lhs, rhs, .. }
+            | Node::Distinct { lhs, rhs, .. } => {
+                $visit(lhs);
+                $visit(rhs);
+            }
+            Node::And(args) | Node::Or(args) | Node::Coalesce(args) => {
+                for arg in args {
+                    $visit(arg);
+                }
+            }
+            Node::Case {
+                branches,
+                otherwise,
+            } => {
+                for (condition, value) in branches {
+                    $visit(condition);
+                    $visit(value);
+                }
+                if let Some(otherwise) = otherwise {
+                    $visit(otherwise);
+                }
+            }
+        }
+    };
+}
+
 impl Typed {
     fn collect_columns(&self, columns: &mut Vec<usize>) {
         if let Node::Column(column) = self.node {
@@ -236,72 +276,12 @@ impl Typed {
 
     /// Calls `visit` with each operand, in pre-order of the source.
     pub fn for_each_child<'a>(&'a self, mut visit: impl FnMut(&'a Typed)) {
-        match &self.node {
-            Node::Column(_) | Node::Literal(_) => {}
-            Node::Decode(arg)
-            | Node::Negate { arg, .. }
-            | Node::Abs { arg, .. }
-            | Node::Cast { arg, .. }
-            | Node::Not(arg)
-            | Node::Is { arg, .. }
-            | Node::In { arg, .. }
-            | Node::Try(arg) => visit(arg),
-            Node::Arithmetic { lhs, rhs, .. }
-            | Node::Compare { lhs, rhs, .. }
-            | Node::Distinct { lhs, rhs, .. } => {
-                visit(lhs);
-                visit(rhs);
-            }
-            Node::And(args) | Node::Or(args) | Node::Coalesce(args) => args.iter().for_each(visit),
-            Node::Case {
-                branches,
-                otherwise,
-            } => {
-                for (condition, value) in branches {
-                    visit(condition);
-                    visit(value);
-                }
-                if let Some(otherwise) = otherwise {
-                    visit(otherwise);
-                }
-            }
-        }
+        visit_operands!(&self.node, visit);
     }
 
     /// As [`for_each_child`](Self::for_each_child), to change them.
     pub fn for_each_child_mut(&mut self, mut visit: impl FnMut(&mut Typed)) {
-        match &mut self.node {
-            Node::Column(_) | Node::Literal(_) => {}
-            Node::Decode(arg)
-            | Node::Negate { arg, .. }
-            | Node::Abs { arg, .. }
-            | Node::Cast { arg, .. }
-            | Node::Not(arg)
-            | Node::Is { arg, .. }
-            | Node::In { arg, .. }
-            | Node::Try(arg) => visit(arg),
-            Node::Arithmetic { lhs, rhs, .. }
-            | Node::Compare { lhs, rhs, .. }
-            | Node::Distinct { lhs, rhs, .. } => {
-                visit(lhs);
-                visit(rhs);
-            }
-            Node::And(args) | Node::Or(args) | Node::Coalesce(args) => {
-                args.iter_mut().for_each(visit)
-            }
-            Node::Case {
-                branches,
-                otherwise,
-            } => {
-                for (condition, value) in branches {
-                    visit(condition);
-                    visit(value);
-                }
-                if let Some(otherwise) = otherwise {
-                    visit(otherwise);
-                }
-            }
-        }
+        visit_operands!(&mut self.node, visit);
     }
 
     /// The node with this ordinal, for the words of an error.
