@@ -192,7 +192,7 @@ pub(crate) struct DevicesArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FunctionsArgs {
-    /// Only functions whose name or text holds this
+    /// Only functions, and with --casts casts, whose name or text holds this; or casts of a type
     #[arg(value_name = "WORD")]
     pub(crate) word: Option<String>,
     /// Also list every cast with what it computes

@@ -1,7 +1,10 @@
 //! `unlade functions`: the expression language, from its own table.
 
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Schema};
 use serde_json::json;
-use unlade::{CASTS, Dialect, FUNCTIONS, Function};
+use unlade::{CASTS, CastRow, Dialect, FUNCTIONS, Function, Query, Semantics, check, parse_expr};
 
 use crate::args::FunctionsArgs;
 use crate::error::Failure;
@@ -14,13 +17,22 @@ pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Failure> {
         .iter()
         .filter(|function| mentions(function, &word))
         .collect();
-    if wanted.is_empty() && !args.casts {
+    let casts: Vec<&CastRow> = match args.casts {
+        true => CASTS.iter().filter(|row| converts(row, &word)).collect(),
+        false => Vec::new(),
+    };
+    if wanted.is_empty() && casts.is_empty() {
+        let what = if args.casts {
+            "function and no cast"
+        } else {
+            "function"
+        };
         return Err(Failure::usage(format!(
-            "no function mentions `{word}`; `unlade functions` lists them all"
+            "no {what} mentions `{word}`; `unlade functions` lists them all"
         )));
     }
     if args.json {
-        return as_json(&wanted, args.casts);
+        return as_json(&wanted, args.casts.then_some(&casts));
     }
     let mut text = String::new();
     let mut group = None;
@@ -40,8 +52,8 @@ pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Failure> {
         line("rules", function.differs);
         line("example", function.example);
     }
-    if args.casts {
-        text.push_str(&format!("\nCASTS\n\n{}\n", casts()));
+    if !casts.is_empty() {
+        text.push_str(&format!("\nCASTS\n\n{}\n", as_table(&casts)));
     }
     report::print(text.trim_start_matches('\n').as_bytes())
 }
@@ -58,8 +70,30 @@ fn mentions(function: &Function, word: &str) -> bool {
     .any(|text| text.to_lowercase().contains(word))
 }
 
-fn casts() -> String {
-    let rows: Vec<Vec<String>> = CASTS
+/// Whether a cast is from or to the type that the word names, or of the rules that it names, or is
+/// described with it.
+fn converts(row: &CastRow, word: &str) -> bool {
+    if let Some(data_type) = type_named(word) {
+        return row.concerns(&data_type);
+    }
+    let names = row.dialects.iter().map(|dialect| dialect_name(*dialect));
+    [row.from, row.to, row.computes]
+        .map(str::to_lowercase)
+        .into_iter()
+        .chain(names)
+        .any(|text| text.contains(word))
+}
+
+/// The type of this name in an expression.
+fn type_named(word: &str) -> Option<DataType> {
+    let null = parse_expr(&format!("cast(NULL as {word})")).ok()?;
+    let query = Query::all().select([null.alias("x")]);
+    let checked = check(&query, &Arc::new(Schema::empty()), &Semantics::arrow()).ok()?;
+    Some(checked.output.field(0).data_type().clone())
+}
+
+fn as_table(casts: &[&CastRow]) -> String {
+    let rows: Vec<Vec<String>> = casts
         .iter()
         .map(|row| {
             vec![
@@ -81,7 +115,7 @@ fn casts() -> String {
     table(&header, &rows)
 }
 
-fn as_json(wanted: &[&Function], with_casts: bool) -> Result<(), Failure> {
+fn as_json(wanted: &[&Function], casts: Option<&Vec<&CastRow>>) -> Result<(), Failure> {
     let functions: Vec<_> = wanted
         .iter()
         .map(|function| {
@@ -98,8 +132,8 @@ fn as_json(wanted: &[&Function], with_casts: bool) -> Result<(), Failure> {
         })
         .collect();
     let mut document = json!({ "version": 1, "functions": functions });
-    if with_casts {
-        document["casts"] = CASTS
+    if let Some(casts) = casts {
+        document["casts"] = casts
             .iter()
             .map(|row| {
                 json!({

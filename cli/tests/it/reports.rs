@@ -202,7 +202,22 @@ fn the_language_is_listed_from_its_table() {
     let document: Value =
         serde_json::from_str(&place.run(&["functions", "--json", "--casts"]).success()).unwrap();
     assert!(document["functions"].as_array().unwrap().len() > 20);
-    assert!(document["casts"].as_array().unwrap().len() > 5);
+    let every_cast = document["casts"].as_array().unwrap().len();
+    assert!(every_cast > 5);
+    // A word leaves the casts from and to the type that it names.
+    let of_type = |word: &str| {
+        let text = place
+            .run(&["functions", "--casts", "--json", word])
+            .success();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        document["casts"].as_array().unwrap().len()
+    };
+    assert!((1..8).contains(&of_type("date")), "{}", of_type("date"));
+    assert!((1..every_cast).contains(&of_type("bigint")));
+    assert!((1..every_cast).contains(&of_type("spark")));
+    place
+        .run(&["functions", "--casts", "frobnicate"])
+        .failure(2, &["no function and no cast mentions `frobnicate`"]);
 }
 
 #[test]

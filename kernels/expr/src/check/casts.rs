@@ -105,6 +105,14 @@ impl CastRow {
         (self.may_fail)(from, to)
     }
 
+    /// Whether it casts values of a type, or to it.
+    pub fn concerns(&self, data_type: &DataType) -> bool {
+        computable_types().iter().any(|other| {
+            other != data_type
+                && ((self.applies)(data_type, other) || (self.applies)(other, data_type))
+        })
+    }
+
     /// Whether the pair may be cast in this mode. The row must be that of the pair.
     pub fn allows(&self, from: &DataType, to: &DataType, mode: OnError) -> bool {
         self.modes.contains(&mode) || !self.may_fail(from, to)
