@@ -234,6 +234,8 @@ fn spark_rules() {
             .contains("unsigned")
     );
     assert!(spark("u8").is_ok(), "payload of any type is put out");
+    let error = spark("cast(d64 as int)").unwrap_err().to_string();
+    assert!(error.contains("there is no cast from Date64"), "{error}");
 }
 
 #[test]

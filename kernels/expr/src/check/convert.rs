@@ -7,11 +7,12 @@ use super::Checker;
 use super::adapt::{self, Fit};
 use super::casts::{cast_makes_nulls, cast_row, computable_types};
 use super::expr::{Operand, Side, constant};
-use super::types::is_decimal;
+use super::types::{is_decimal, is_timestamp, is_utc};
 use crate::error::{ExprError, ExprErrorKind};
 use crate::literal::Literal;
 use crate::semantics::OnError;
 use crate::tree::{Expr, Value};
+use crate::type_name::TypeName;
 use crate::typed::{Node, Typed};
 
 impl<'q> Checker<'q> {
@@ -123,6 +124,18 @@ impl<'q> Checker<'q> {
     }
 
     fn no_such_cast(&self, from: &DataType, to: &DataType, source: &Expr) -> ExprError {
+        let rules = if self.is_spark() { "Spark" } else { "arrow" };
+        let error = ExprError::new(
+            ExprErrorKind::Unsupported,
+            format!("`{source}` is {from}, which the {rules} rules do not cast to {to}"),
+        )
+        .at(source.span);
+        if [from, to].into_iter().any(has_negative_scale) {
+            return error.with_help("decimals of a negative scale are compared only");
+        }
+        if let Some(help) = help_with_zone(from, to, source) {
+            return error.with_help(help);
+        }
         let mut targets: Vec<&str> = Vec::new();
         for target in computable_types() {
             if let Some(row) = cast_row(from, &target, self.semantics.dialect)
@@ -131,13 +144,43 @@ impl<'q> Checker<'q> {
                 targets.push(row.to);
             }
         }
-        let rules = if self.is_spark() { "Spark" } else { "arrow" };
-        ExprError::new(
-            ExprErrorKind::Unsupported,
-            format!("`{source}` is {from}, which the {rules} rules do not cast to {to}"),
-        )
-        .with_help(format!("{from} casts to {}", targets.join("; ")))
-        .at(source.span)
+        match targets.is_empty() {
+            true => error.with_help(format!("there is no cast from {from} under these rules")),
+            false => error.with_help(format!("{from} casts to {}", targets.join("; "))),
+        }
+    }
+}
+
+fn has_negative_scale(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(_, ..0))
+}
+
+/// What to write where the wall clock of a zone other than UTC would be needed.
+fn help_with_zone(from: &DataType, to: &DataType, source: &Expr) -> Option<String> {
+    let in_utc = |data_type: &DataType| match data_type {
+        DataType::Timestamp(unit, Some(zone)) if !is_utc(zone) => {
+            Some(DataType::Timestamp(*unit, Some("UTC".into())))
+        }
+        _ => None,
+    };
+    let is_temporal = |data_type: &DataType| {
+        is_timestamp(data_type) || matches!(data_type, DataType::Date32 | DataType::Date64)
+    };
+    if !is_temporal(from) || !is_temporal(to) {
+        return None;
+    }
+    let why = "the clock of a zone other than UTC is not known here";
+    match (in_utc(from), in_utc(to)) {
+        (Some(utc), _) => Some(format!(
+            "{why}; for that of UTC write cast(cast({source} as {}) as {})",
+            TypeName(&utc),
+            TypeName(to)
+        )),
+        (None, Some(utc)) => Some(format!(
+            "{why}; if the values are in UTC write cast({source} as {})",
+            TypeName(&utc)
+        )),
+        (None, None) => None,
     }
 }
 
