@@ -1,4 +1,5 @@
-//! Every shape through `ptxas`, for every architecture that it is to run on; a spill fails.
+//! Every shape through `ptxas`, for every architecture that it is to run on; a spill fails. And
+//! random programs for the oldest and the newest of them, which may spill.
 //!
 //! `cargo test -p unlade-ptx --test assemble` finds `ptxas` in `UNLADE_PTXAS`, on the path or in
 //! `/usr/local/cuda/bin`, and fails where it is nowhere. It is no part of a plain `cargo test`, so
@@ -12,11 +13,16 @@ mod shapes;
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+
+use unlade_naive::generate::{Options, Rng, random_program};
+use unlade_program::Program;
 
 /// Compute capabilities, from Turing on.
 const ARCHITECTURES: [&str; 8] = ["75", "80", "86", "89", "90", "100", "120", "121"];
+/// Random programs beside the shapes.
+const PROGRAMS: u64 = 40;
 
 fn main() -> ExitCode {
     let ptxas = match find() {
@@ -26,44 +32,113 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let mut failures = Vec::new();
-    println!("registers of {}", ptxas.display());
-    println!(
-        "{:<22}{}",
-        "shape",
-        ARCHITECTURES
-            .map(|arch| format!("{:>8}", format!("sm_{arch}")))
-            .concat()
-    );
-    for (name, program) in shapes::shapes() {
-        let text = match unlade_ptx::lower(&program) {
-            Ok(module) => module.text,
-            Err(error) => {
-                failures.push(format!("{name}: {error}"));
-                continue;
-            }
-        };
-        let source = folder.join(format!("{name}.ptx"));
-        fs::write(&source, text).expect("the target folder is writable");
-        let mut line = format!("{name:<22}");
-        for arch in ARCHITECTURES {
-            match assemble(&ptxas, &source, arch) {
-                Ok(registers) => line.push_str(&format!("{registers:>8}")),
-                Err(error) => {
-                    line.push_str("  FAILED");
-                    failures.push(format!("{name} for sm_{arch}: {error}"));
-                }
-            }
-        }
-        println!("{line}");
-    }
+    let bench = Bench {
+        ptxas,
+        folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
+    };
+    let mut failures = bench.shapes();
+    failures.extend(bench.random_programs());
     for failure in &failures {
         eprintln!("{failure}");
     }
     match failures.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    }
+}
+
+/// What texts are assembled with, and where they lie.
+struct Bench {
+    ptxas: PathBuf,
+    folder: PathBuf,
+}
+
+/// What the assembler says of a kernel.
+struct Assembled {
+    registers: u32,
+    /// Bytes stored to and loaded from where registers were spilled to.
+    spilled: (u32, u32),
+}
+
+impl Bench {
+    /// Every shape for every architecture; prints registers, returns what fails.
+    fn shapes(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        println!("registers of {}", self.ptxas.display());
+        let heads = ARCHITECTURES.map(|arch| format!("{:>8}", format!("sm_{arch}")));
+        println!("{:<22}{}", "shape", heads.concat());
+        for (name, program) in shapes::shapes() {
+            let mut line = format!("{name:<22}");
+            for arch in ARCHITECTURES {
+                let failure = match self.assemble(name, &program, arch) {
+                    Ok(Assembled {
+                        registers,
+                        spilled: (0, 0),
+                    }) => {
+                        line.push_str(&format!("{registers:>8}"));
+                        continue;
+                    }
+                    Ok(Assembled {
+                        spilled: (stored, loaded),
+                        ..
+                    }) => format!("{stored} bytes are spilled and {loaded} loaded again"),
+                    Err(error) => error,
+                };
+                line.push_str("  FAILED");
+                failures.push(format!("{name} for sm_{arch}: {failure}"));
+            }
+            println!("{line}");
+        }
+        failures
+    }
+
+    /// Random programs, in which every operation occurs; these may spill. Returns what fails.
+    fn random_programs(&self) -> Vec<String> {
+        let oldest_and_newest = [ARCHITECTURES[0], ARCHITECTURES[ARCHITECTURES.len() - 1]];
+        let failures: Vec<String> = (0..PROGRAMS)
+            .flat_map(|seed| oldest_and_newest.map(|arch| (seed, arch)))
+            .filter_map(|(seed, arch)| {
+                let program = random_program(&mut Rng::new(seed), &Options::default());
+                let error = self.assemble("random", &program, arch).err()?;
+                Some(format!("seed {seed} for sm_{arch}: {error}"))
+            })
+            .collect();
+        println!("{PROGRAMS} random programs: {} failures", failures.len());
+        failures
+    }
+
+    fn assemble(&self, name: &str, program: &Program, arch: &str) -> Result<Assembled, String> {
+        let module = unlade_ptx::lower(program).map_err(|error| error.to_string())?;
+        let source = self.folder.join(format!("{name}.ptx"));
+        fs::write(&source, module.text).expect("the target folder is writable");
+        let output = Command::new(&self.ptxas)
+            .arg("-v")
+            .arg(format!("-arch=sm_{arch}"))
+            .arg("-o")
+            .arg(source.with_extension("cubin"))
+            .arg(&source)
+            .output()
+            .map_err(|error| format!("{}: {error}", self.ptxas.display()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            return Err(said.into_owned());
+        }
+        let before = |words: &str| {
+            let number = said[..said.find(words)?].split_whitespace().next_back()?;
+            number.parse::<u32>().ok()
+        };
+        let found = (
+            before("registers"),
+            before("bytes spill stores"),
+            before("bytes spill loads"),
+        );
+        match found {
+            (Some(registers), Some(stored), Some(loaded)) => Ok(Assembled {
+                registers,
+                spilled: (stored, loaded),
+            }),
+            _ => Err(format!("it says nothing of registers: {said}")),
+        }
     }
 }
 
@@ -89,37 +164,4 @@ fn find() -> Result<PathBuf, String> {
              `cargo xtask test`, which fetches it"
                 .to_owned()
         })
-}
-
-/// Registers used.
-fn assemble(ptxas: &Path, source: &Path, arch: &str) -> Result<u32, String> {
-    let output = Command::new(ptxas)
-        .arg("-v")
-        .arg(format!("-arch=sm_{arch}"))
-        .arg("-o")
-        .arg(source.with_extension(format!("{arch}.cubin")))
-        .arg(source)
-        .output()
-        .map_err(|error| format!("{}: {error}", ptxas.display()))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        return Err(said.into_owned());
-    }
-    let before = |words: &str| {
-        let at = said.find(words)?;
-        said[..at]
-            .split_whitespace()
-            .next_back()?
-            .parse::<u32>()
-            .ok()
-    };
-    match (
-        before("bytes spill stores"),
-        before("bytes spill loads"),
-        before("registers"),
-    ) {
-        (Some(0), Some(0), Some(registers)) => Ok(registers),
-        (Some(stores), Some(loads), _) => Err(format!("{stores} bytes spilled, {loads} loaded")),
-        _ => Err(format!("it says nothing of registers: {said}")),
-    }
 }
