@@ -51,20 +51,21 @@
 //! take too many registers are gone through so from the start.
 //!
 //! # Bits
-//! Every result equals that of the CPU evaluator bit for bit, so every cell is advertised
-//! ([`cells`]). Float operations round to nearest even and are never contracted, a NaN that
-//! arithmetic makes is the canonical one, and signs are changed as bits. Nothing is asked of the
-//! hardware whose result the PTX ISA leaves open: divisors of zero are replaced, floats converted
-//! to integers are first found to fit. Integers of 128 bits are pairs of 64, divided bit by bit
-//! where 64 do not suffice. Float remainders are divided exactly, eleven bits at a time. A trap is
-//! the least `(row, ordinal)` of all threads, by an atomic maximum over complements.
+//! Every result equals that of the CPU evaluator bit for bit. All cells are advertised ([`cells`])
+//! but those of [`Op::Digits`], which takes tables. Float operations round to nearest even and are
+//! never contracted, a NaN that arithmetic makes is the canonical one, and signs are changed as
+//! bits. Nothing is asked of the hardware whose result the PTX ISA leaves open: divisors of zero
+//! are replaced, floats converted to integers are first found to fit. Integers of 128 bits are
+//! pairs of 64, divided bit by bit where 64 do not suffice. Float remainders are divided exactly,
+//! eleven bits at a time. A trap is the least `(row, ordinal)` of all threads, by an atomic maximum
+//! over complements.
 //!
 //! # What is inside
 //! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
 //! - `mask`, `dense`, `compact` with `look_back` and `scatter`: the shapes; `predicate`, `traps`,
 //!   `status`: what they share
-//! - `rows`: how values come from memory, `cache`: which stay in shared memory; `evaluate`: instructions, by `integer`, `wide`, `float`,
-//!   `cast` and `lookup`
+//! - `rows`: how values come from memory, `cache`: which stay in shared memory
+//! - `evaluate`: instructions, by `integer`, `wide`, `float`, `cast` and `lookup`
 //!
 //! The tests run random programs on the simulated GPU against the naive interpreter, compare the
 //! text of each shape with a golden file, lint it, and assemble it where `ptxas` can be had

@@ -17,12 +17,14 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use unlade_naive::generate::{Options, Rng, random_program};
-use unlade_program::Program;
+use unlade_program::{Cell, Program};
 
 /// Compute capabilities, from Turing on.
 const ARCHITECTURES: [&str; 8] = ["75", "80", "86", "89", "90", "100", "120", "121"];
 /// Random programs beside the shapes.
 const PROGRAMS: u64 = 40;
+/// Operations of each.
+const CELLS: usize = 12;
 
 fn main() -> ExitCode {
     let ptxas = match find() {
@@ -94,11 +96,17 @@ impl Bench {
 
     /// Random programs, in which every operation occurs; these may spill. Returns what fails.
     fn random_programs(&self) -> Vec<String> {
+        let known: Vec<Cell> = unlade_ptx::cells().iter().collect();
         let oldest_and_newest = [ARCHITECTURES[0], ARCHITECTURES[ARCHITECTURES.len() - 1]];
         let failures: Vec<String> = (0..PROGRAMS)
             .flat_map(|seed| oldest_and_newest.map(|arch| (seed, arch)))
             .filter_map(|(seed, arch)| {
-                let program = random_program(&mut Rng::new(seed), &Options::default());
+                let mut rng = Rng::new(seed);
+                let options = Options {
+                    cells: (0..CELLS).map(|_| rng.pick(&known)).collect(),
+                    ..Options::default()
+                };
+                let program = random_program(&mut rng, &options);
                 let error = self.assemble("random", &program, arch).err()?;
                 Some(format!("seed {seed} for sm_{arch}: {error}"))
             })
