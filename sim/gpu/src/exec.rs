@@ -13,6 +13,7 @@ mod counters;
 mod float;
 mod grid;
 mod integer;
+mod order;
 mod rng;
 mod row;
 mod step;

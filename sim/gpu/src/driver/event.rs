@@ -21,8 +21,8 @@ pub(super) struct Event {
 /// `CU_EVENT_DISABLE_TIMING`.
 const NOT_TIMED: u32 = 2;
 
-/// How often a lazy stream is asked for an event before it goes on.
-const PATIENCE: u64 = 3;
+/// How often a lazy stream is asked for an event in vain before it goes on to there.
+const PATIENCE: u64 = 2;
 
 impl State {
     pub(crate) fn create_event(&mut self, flags: u32) -> Answer<u64> {
@@ -88,7 +88,7 @@ impl State {
         }
         // Who asks often waits.
         if self.config.mode == Mode::Lazy && mark.ask() >= PATIENCE {
-            self.step(mark.stream)?;
+            self.run_until(&mark)?;
         }
         Err(Code::NOT_READY)
     }

@@ -221,6 +221,27 @@ impl State {
         Ok(())
     }
 
+    /// Up to a point that was asked for, or as far as it goes.
+    pub(super) fn run_until(&mut self, mark: &Mark) -> Answer {
+        while mark.reached().is_none() {
+            if self.step(mark.stream)? {
+                continue;
+            }
+            let stream = self.streams.get(&mark.stream).ok_or(Code::INVALID_HANDLE)?;
+            match stream.work.front() {
+                Some(Work::Wait(other)) if !stream.hangs => {
+                    let other = other.clone();
+                    self.run_until(&other)?;
+                    if other.reached().is_none() {
+                        return Ok(());
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
     /// One step of a stream that something waits for, or of the one that it waits for itself.
     fn step_or_unblock(&mut self, id: StreamId) -> Answer {
         if self.step(id)? {

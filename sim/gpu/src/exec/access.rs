@@ -1,5 +1,6 @@
 //! Loads, stores and atomic operations (PTX ISA 9.7.9 and 9.7.13).
 
+use super::order::{BlockStores, History};
 use super::row::lanes;
 use super::warp::Warp;
 use super::{Counters, rng::Rng};
@@ -16,6 +17,12 @@ pub(super) struct Reach<'r> {
     pub(super) parameters: &'r [u8],
     pub(super) counters: &'r mut Counters,
     pub(super) rng: &'r mut Rng,
+    /// The block's number.
+    pub(super) block: u32,
+    pub(super) block_stores: &'r mut BlockStores,
+    pub(super) history: &'r mut History,
+    /// Whether threads learn of each other through memory, so that its order matters.
+    pub(super) ordered: bool,
 }
 
 impl Reach<'_> {
@@ -38,21 +45,32 @@ impl Reach<'_> {
     }
 
     pub(super) fn load(&mut self, warp: &mut Warp, load: &Load, active: u32) -> Result<(), Fault> {
-        let element = load.element.bytes() as usize;
+        let (space, element) = (load.address.space, load.element.bytes() as usize);
         let bytes = (element * load.to.len()) as u64;
         self.counters
-            .loaded(load.address.space, bytes * u64::from(active.count_ones()));
+            .loaded(space, bytes * u64::from(active.count_ones()));
+        let ordered = self.ordered;
         for lane in lanes(active) {
             let at = place(warp, load.address, lane);
-            let (memory, start) = self
-                .reach(load.address.space, at, bytes)
-                .map_err(|fault| fault.by(lane as u32))?;
+            let by = |fault: Fault| fault.by(lane as u32);
+            let (memory, start) = self.reach(space, at, bytes).map_err(by)?;
+            if !ordered {
+                for (i, loaded) in load.to.iter().enumerate() {
+                    let value = memory.load(start + i * element, element).map_err(by)?;
+                    warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
+                }
+                continue;
+            }
             for (i, loaded) in load.to.iter().enumerate() {
-                let value = memory
-                    .load(start + i * element, element)
-                    .map_err(|fault| fault.by(lane as u32))?;
+                let at = at + (i * element) as u64;
+                let value = self
+                    .read(warp, lane, space, at, element, load.order)
+                    .map_err(by)?;
                 warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
             }
+        }
+        if load.order.acquires() {
+            self.acquire(warp, active);
         }
         Ok(())
     }
@@ -63,17 +81,28 @@ impl Reach<'_> {
         store: &Store,
         active: u32,
     ) -> Result<(), Fault> {
-        let element = store.element.bytes() as usize;
+        let (space, element) = (store.address.space, store.element.bytes() as usize);
         let bytes = (element * store.from.len()) as u64;
         self.counters
-            .stored(store.address.space, bytes * u64::from(active.count_ones()));
+            .stored(space, bytes * u64::from(active.count_ones()));
+        if store.order.releases() {
+            self.release(warp, active, store.scope);
+        }
+        let ordered = self.ordered;
         for lane in lanes(active) {
             let at = place(warp, store.address, lane);
             let (memory, start) = self
-                .reach(store.address.space, at, bytes)
+                .reach(space, at, bytes)
                 .map_err(|fault| fault.by(lane as u32))?;
+            if !ordered {
+                for (i, &from) in store.from.iter().enumerate() {
+                    memory.store(start + i * element, element, warp.row(from).0[lane]);
+                }
+                continue;
+            }
             for (i, &from) in store.from.iter().enumerate() {
-                memory.store(start + i * element, element, warp.row(from).0[lane]);
+                let value = warp.row(from).0[lane];
+                self.write(warp, lane, space, at + (i * element) as u64, element, value);
             }
         }
         Ok(())
@@ -85,26 +114,31 @@ impl Reach<'_> {
         atomic: &Atomic,
         active: u32,
     ) -> Result<(), Fault> {
-        let width = atomic.ty.width().expect("atomics have a size");
-        let bytes = width.bytes() as usize;
+        let (space, op, ty) = (atomic.address.space, atomic.op, atomic.ty);
+        let bytes = ty.width().expect("atomics have a size").bytes() as usize;
         self.counters.atomics += u64::from(active.count_ones());
+        if atomic.order.releases() {
+            self.release(warp, active, atomic.scope);
+        }
         // Lanes of one warp come in no order that a kernel may rely on.
         let first = self.rng.below(32) as u32;
         for turn in lanes(active.rotate_right(first)) {
             let lane = (turn + first as usize) % 32;
             let at = place(warp, atomic.address, lane);
-            let (memory, start) = self
-                .reach(atomic.address.space, at, bytes as u64)
-                .map_err(|fault| fault.by(lane as u32))?;
-            let old = memory
-                .load(start, bytes)
-                .map_err(|fault| fault.by(lane as u32))?;
+            let by = |fault: Fault| fault.by(lane as u32);
+            self.reach(space, at, bytes as u64).map_err(by)?;
             let a = warp.row(atomic.a).0[lane];
             let b = atomic.b.map_or(0, |b| warp.row(b).0[lane]);
-            memory.store(start, bytes, combine(atomic.op, atomic.ty, old, a, b));
+            let change = |old| combine(op, ty, old, a, b);
+            let old = self
+                .update(warp, lane, space, at, bytes, change)
+                .map_err(by)?;
             if let Some(d) = atomic.d {
                 warp.row_mut(d).0[lane] = old;
             }
+        }
+        if atomic.order.acquires() {
+            self.acquire(warp, active);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A block while it is resident: its warps, its shared memory and its barriers.
 
 use super::Launch;
+use super::order::BlockStores;
 use super::warp::{Group, Parked, Warp};
 use crate::finding::{Fault, FindingKind};
 use crate::memory::Bytes;
@@ -15,6 +16,7 @@ pub(super) struct Block {
     pub(super) number: u32,
     pub(super) shared: Bytes,
     pub(super) warps: Vec<Warp>,
+    pub(super) stores: BlockStores,
 }
 
 impl Block {
@@ -28,6 +30,7 @@ impl Block {
             warps: (0..warps)
                 .map(|index| Warp::new(launch, place, index, poison))
                 .collect(),
+            stores: BlockStores::new(),
         }
     }
 

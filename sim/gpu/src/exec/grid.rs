@@ -3,13 +3,14 @@
 use super::access::Reach;
 use super::block::Block;
 use super::collective;
+use super::order::{Haste, History};
 use super::rng::Rng;
 use super::step::step;
 use super::warp::{Group, Warp};
 use super::{Counters, Launch};
 use crate::finding::{Fault, Finding, FindingKind};
 use crate::memory::DeviceMemory;
-use crate::ptx::inst::Op;
+use crate::ptx::inst::{Op, Scope};
 
 /// Blocks begin in an order that is drawn from so many at a time.
 const WINDOW: usize = 16;
@@ -21,6 +22,7 @@ pub(crate) fn run(
 ) -> Result<Counters, Box<Finding>> {
     let mut rng = Rng::new(launch.interleaving.seed);
     let poison = rng.next() | 1;
+    let haste = Haste::draw(&mut rng);
     let mut grid = Grid {
         launch,
         memory,
@@ -31,10 +33,14 @@ pub(crate) fn run(
         counters: Counters::default(),
         poison,
         idle: 0,
+        leaving: Vec::new(),
+        history: History::default(),
+        haste,
     };
     loop {
         grid.admit();
         if grid.resident.is_empty() {
+            while grid.leave() {}
             return Ok(grid.counters);
         }
         grid.turn()?;
@@ -54,6 +60,10 @@ struct Grid<'g> {
     poison: u64,
     /// Instructions since anyone stored, left or passed a barrier.
     idle: u64,
+    /// Blocks whose threads have left, and whose stores not everyone sees.
+    leaving: Vec<Block>,
+    history: History,
+    haste: Haste,
 }
 
 /// A fault and where in the text it happened.
@@ -93,12 +103,43 @@ impl Grid<'_> {
             return Err(self.finding(block, warp, pc, fault));
         }
         if self.resident[block].is_done() {
-            self.resident.swap_remove(block);
+            let done = self.resident.swap_remove(block);
+            if !done.stores.is_empty() {
+                self.leaving.push(done);
+            }
+        }
+        if self.haste.moves(&mut self.rng) {
+            self.leave();
         }
         if self.idle > self.launch.interleaving.patience {
             return Err(self.deadlock("all threads run in circles, waiting for each other"));
         }
         Ok(())
+    }
+
+    /// One store of a block that is gone reaches memory; false if there is none.
+    fn leave(&mut self) -> bool {
+        if self.leaving.is_empty() {
+            return false;
+        }
+        let index = self.rng.below(self.leaving.len());
+        let block = &mut self.leaving[index];
+        let mut reach = Reach {
+            memory: self.memory,
+            shared: &mut block.shared,
+            parameters: &[],
+            counters: &mut self.counters,
+            rng: &mut self.rng,
+            block: block.number,
+            block_stores: &mut block.stores,
+            history: &mut self.history,
+            ordered: true,
+        };
+        reach.settle_one_of_block();
+        if block.stores.is_empty() {
+            self.leaving.swap_remove(index);
+        }
+        true
     }
 
     /// A warp of the block that has lanes to run.
@@ -152,15 +193,20 @@ impl Grid<'_> {
         turns: usize,
     ) -> Result<(), Located> {
         let code = &self.launch.kernel.code;
-        let Block { shared, warps, .. } = &mut self.resident[block];
-        let warp = &mut warps[index];
+        let resident = &mut self.resident[block];
+        let warp = &mut resident.warps[index];
         let mut reach = Reach {
             memory: self.memory,
-            shared,
+            shared: &mut resident.shared,
             parameters: self.launch.parameters,
             counters: &mut self.counters,
             rng: &mut self.rng,
+            block: resident.number,
+            block_stores: &mut resident.stores,
+            history: &mut self.history,
+            ordered: self.launch.kernel.communicates,
         };
+        reach.drift(warp, self.haste);
         for turn in 0..turns {
             if turn > 0 && !warp.groups.is_empty() {
                 // Others may be here already, or behind.
@@ -204,6 +250,7 @@ impl Grid<'_> {
                 }
                 Op::Exit => {
                     self.idle = 0;
+                    reach.release(warp, active, Scope::Block);
                     return self.exit(block, index, active, rest);
                 }
                 Op::Trap => {
@@ -212,16 +259,21 @@ impl Grid<'_> {
                 }
                 Op::Vote { .. } | Op::Shuffle { .. } | Op::WarpBarrier { .. } => {
                     warp.ready(rest);
+                    if matches!(inst.op, Op::WarpBarrier { .. }) {
+                        reach.release(warp, active, Scope::Block);
+                        warp.sight.share(warp.sight.latest());
+                    }
                     let arriving = Group { pc, lanes: active };
                     return meet(warp, code, arriving, self.poison);
                 }
                 Op::Barrier { .. } => {
                     warp.ready(rest);
+                    reach.release(warp, active, Scope::Block);
                     let passed =
                         self.resident[block].park(index, Group { pc, lanes: active }, code);
                     return match passed {
                         Ok(passed) => {
-                            self.passed(passed);
+                            self.passed(block, passed);
                             Ok(())
                         }
                         Err(fault) => Err((fault, pc)),
@@ -254,17 +306,24 @@ impl Grid<'_> {
         collective::complete(warp, code, self.poison);
         match self.resident[block].complete_all(code) {
             Ok(passed) => {
-                self.passed(passed);
+                self.passed(block, passed);
                 Ok(())
             }
             Err(fault) => Err((fault, rest.pc - 1)),
         }
     }
 
-    fn passed(&mut self, passed: bool) {
-        if passed {
-            self.idle = 0;
-            self.counters.barriers += 1;
+    /// Threads of a block passed a barrier: what one has acquired, all have.
+    fn passed(&mut self, block: usize, passed: bool) {
+        if !passed {
+            return;
+        }
+        self.idle = 0;
+        self.counters.barriers += 1;
+        let warps = &mut self.resident[block].warps;
+        let latest = warps.iter().map(|warp| warp.sight.latest()).max();
+        for warp in warps {
+            warp.sight.share(latest.unwrap_or(0));
         }
     }
 

@@ -180,7 +180,12 @@ pub(super) fn step(
         Op::Store(ref store) => return reach.store(warp, store, active),
         Op::Atomic(ref atomic) => return reach.atomic(warp, atomic, active),
         Op::ActiveMask { d } => (d, Row::splat(u64::from(active))),
-        Op::Fence { .. } | Op::Yield => return Ok(()),
+        Op::Fence { scope } => {
+            reach.release(warp, active, scope);
+            reach.acquire(warp, active);
+            return Ok(());
+        }
+        Op::Yield => return Ok(()),
         Op::Vote { .. }
         | Op::Shuffle { .. }
         | Op::WarpBarrier { .. }

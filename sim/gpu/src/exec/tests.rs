@@ -1,6 +1,7 @@
 //! Kernels that show the interpreter's rules.
 
 mod control;
+mod order;
 mod values;
 
 use crate::{Argument, Finding, Gpu, Grid, Interleaving, LaunchError, Module, Profile, Report};

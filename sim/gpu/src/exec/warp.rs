@@ -2,6 +2,7 @@
 //! kept, and run, together.
 
 use super::Launch;
+use super::order::Sight;
 use super::row::{LANES, Row};
 use crate::ptx::RowInit;
 use crate::ptx::inst::{Guard, Pred, Reg, Special};
@@ -40,6 +41,7 @@ pub(super) struct Warp {
     pub(super) groups: Vec<Group>,
     pub(super) meetings: Vec<Meeting>,
     pub(super) parked: Vec<Parked>,
+    pub(super) sight: Sight,
     /// Lanes that have not left the kernel.
     pub(super) alive: u32,
 }
@@ -78,6 +80,7 @@ impl Warp {
             }],
             meetings: Vec::new(),
             parked: Vec::new(),
+            sight: Sight::new(),
             alive,
         }
     }

@@ -382,10 +382,6 @@ impl Order {
     pub(crate) fn releases(self) -> bool {
         matches!(self, Order::Release | Order::AcquireRelease)
     }
-
-    pub(crate) fn is_strong(self) -> bool {
-        self != Order::Weak
-    }
 }
 
 /// An address: what the row holds and a constant.

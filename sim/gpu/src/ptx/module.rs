@@ -39,7 +39,6 @@ pub struct Kernel {
     pub(crate) shared: SharedLayout,
     pub(crate) threads: Option<(u32, bool)>,
     /// Whether threads can learn of each other through memory: only then does order matter.
-    #[expect(dead_code, reason = "for the memory model that comes next")]
     pub(crate) communicates: bool,
     parameters: Vec<Parameter>,
     parameter_bytes: u32,
