@@ -14,24 +14,29 @@ use crate::value::Value;
 
 /// Names of the columns' arrays.
 const ARRAYS: [&str; 2] = ["column0", "column1"];
-/// Most bytes of a row that are kept: with tiles of 4096 rows, 32 KiB of the 48 that a block may
-/// declare.
+/// Most bytes of a row that are kept.
 const ROW_BYTES: u64 = 8;
 
-/// A column that is kept.
+/// A column that is worth keeping.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cached {
+pub(crate) struct Candidate {
     column: u16,
     /// The column's load, as the predicate has it.
     load: Val,
     /// Bytes of a value: 4 or 8.
-    width: u32,
+    pub(crate) width: u32,
+}
+
+/// A column that is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cached {
+    of: Candidate,
     array: R32,
 }
 
 impl Frame<'_> {
-    /// Chooses the columns to keep of a tile of so many rows.
-    pub(crate) fn choose_cached(&mut self, predicate: &Needed, outputs: &Needed, tile: u32) {
+    /// The columns to keep, not more than [`ROW_BYTES`] wide together.
+    pub(crate) fn worth_keeping(&self, predicate: &Needed, outputs: &Needed) -> Vec<Candidate> {
         let loads = |needed: &Needed| -> Vec<(Val, u16)> {
             needed
                 .of(&self.program.insts, |_| true)
@@ -43,21 +48,29 @@ impl Frame<'_> {
         };
         let again = loads(outputs);
         let mut room = ROW_BYTES;
+        let mut candidates: Vec<Candidate> = Vec::new();
         for (load, column) in loads(predicate) {
             let width = self.program.columns[usize::from(column)].ty.bytes_for(1);
             let needed_again = again.iter().any(|(_, other)| *other == column);
-            let is_new = self.cached.iter().all(|cached| cached.column != column);
+            let is_new = candidates.iter().all(|known| known.column != column);
             if !needed_again || !is_new || !matches!(width, 4 | 8) || width > room {
                 continue;
             }
             room -= width;
-            let array = self.shared(ARRAYS[self.cached.len()], tile * width as u32);
-            self.cached.push(Cached {
+            candidates.push(Candidate {
                 column,
                 load,
                 width: width as u32,
-                array,
             });
+        }
+        candidates
+    }
+
+    /// Makes room for columns of a tile of so many rows.
+    pub(crate) fn keep_columns(&mut self, candidates: &[Candidate], rows: u32) {
+        for (&of, name) in candidates.iter().zip(ARRAYS) {
+            let array = self.shared(name, rows * of.width);
+            self.cached.push(Cached { of, array });
         }
     }
 
@@ -66,14 +79,14 @@ impl Frame<'_> {
         for cached in self.cached.clone() {
             let at = self.cached_place(cached, row);
             let found: Vec<Value> = (0..rows.slots())
-                .map(|slot| values.get(cached.load, slot))
+                .map(|slot| values.get(cached.of.load, slot))
                 .collect();
             // 16 bytes at a time.
-            let per_store = (16 / cached.width) as usize;
+            let per_store = (16 / cached.of.width) as usize;
             for (store, found) in found.chunks_exact(per_store).enumerate() {
                 let slot = (store * per_store) as u32;
                 let (group, within) = (slot / SLOTS, slot % SLOTS);
-                let place = Shared(at, (group * STRIP + within) * cached.width);
+                let place = Shared(at, (group * STRIP + within) * cached.of.width);
                 match *found {
                     [
                         Value::Word(a),
@@ -96,7 +109,7 @@ impl Frame<'_> {
     pub(crate) fn cache_row(&mut self, values: &Values, row: R32) {
         for cached in self.cached.clone() {
             let at = Shared(self.cached_place(cached, row), 0);
-            match values.get(cached.load, 0) {
+            match values.get(cached.of.load, 0) {
                 Value::Word(word) => self.asm.run("st.shared.b32", (at, word)),
                 Value::Long(long) => self.asm.run("st.shared.b64", (at, long)),
                 other => unreachable!("only values of 4 and 8 bytes are kept, not {other:?}"),
@@ -110,11 +123,11 @@ impl Frame<'_> {
         let cached = *self
             .cached
             .iter()
-            .find(|cached| usize::from(cached.column) == column)?;
+            .find(|cached| usize::from(cached.of.column) == column)?;
         let at = self.cached_place(cached, row);
         let loaded = (0u32..).zip(&rows.guards).map(|(slot, guard)| {
-            let place = Shared(at, slot * LANES * cached.width);
-            match cached.width {
+            let place = Shared(at, slot * LANES * cached.of.width);
+            match cached.of.width {
                 4 => Value::Word(self.load_shared(place, *guard)),
                 _ => Value::Long(self.load_shared_long(place, *guard)),
             }
@@ -123,7 +136,7 @@ impl Frame<'_> {
     }
 
     fn cached_place(&mut self, cached: Cached, row: R32) -> R32 {
-        let shift = cached.width.trailing_zeros();
+        let shift = cached.of.width.trailing_zeros();
         let distance = self.asm.r32("shl.b32", (row, shift));
         self.asm.r32("add.s32", (cached.array, distance))
     }

@@ -4,21 +4,52 @@
 use unlade_program::{Program, Val};
 
 use crate::asm::{R32, R64, Shared};
+use crate::cache::Candidate;
 use crate::frame::{Frame, LANES, SLOTS, STRIP, THREADS, header};
 use crate::look_back::{self, Counted};
 use crate::module::{LowerError, Module, Param};
 use crate::predicate::Predicate;
-use crate::scatter::{Tile, groups};
+use crate::scatter::{Group, Tile, groups};
 use crate::status;
 
-/// Strips of a tile.
-const STRIPS: u32 = 2;
-/// Rows of a tile, which is what a block computes.
-pub(crate) const TILE: u32 = STRIPS * STRIP;
-/// Bytes of a tile's keep mask. Behind it in shared memory lie the rows kept before each word.
-pub(crate) const KEEP_BYTES: u32 = TILE / 8;
+/// Strips of a tile: of the most rows that shared memory has room for, since what a tile waits for
+/// is the same however many it has.
+const STRIPS: [u32; 2] = [4, 2];
+/// Shared memory that a block may declare, less a little for single words.
+const SHARED_BYTES: u32 = (48 << 10) - 64;
 
-const _: () = assert!(TILE == look_back::WORDS * LANES);
+/// How large a tile is, which is what a block computes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    strips: u32,
+}
+
+impl Extent {
+    /// For columns that are kept and bitmaps that are gathered.
+    fn of(kept: &[Candidate], bitmaps: u32) -> Extent {
+        let row_bytes: u32 = kept.iter().map(|column| column.width).sum();
+        let fits = |extent: &Extent| {
+            let bitmaps = bitmaps * (extent.rows() + LANES);
+            2 * extent.mask_bytes() + extent.rows() * row_bytes + bitmaps <= SHARED_BYTES
+        };
+        let mut extents = STRIPS.map(|strips| Extent { strips }).into_iter();
+        match extents.find(fits) {
+            Some(extent) => extent,
+            None => unreachable!("8 bytes a row and three bitmaps fit a small tile"),
+        }
+    }
+
+    /// Rows of a tile.
+    pub(crate) fn rows(self) -> u32 {
+        self.strips * STRIP
+    }
+
+    /// Bytes of its keep mask. Behind it in shared memory lie the rows kept before each word, which
+    /// take as many.
+    pub(crate) fn mask_bytes(self) -> u32 {
+        self.rows() / 8
+    }
+}
 
 /// Weight of the outputs and traps beyond which the assembler is told to be content with two
 /// blocks at once: to have more it would spill registers.
@@ -37,21 +68,26 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
     let rows = frame.param64(Param::Rows, 0);
     let thread = frame.special("%tid.x");
     let number = look_back::take_tile(&mut frame, thread);
-    let start = frame.asm.r64("mul.wide.u32", (number, TILE));
-    let keeps = frame.shared("keep", 2 * KEEP_BYTES);
-    frame.find_kept(keep, rows, thread, start, keeps);
-    let counted = look_back::count(&mut frame, thread, number, keeps, KEEP_BYTES);
+    let predicate = Predicate::begin(&mut frame, keep, rows);
+    let groups = groups(&frame);
+    let extent = frame.make_room(&predicate, &groups);
+    let start = frame.asm.r64("mul.wide.u32", (number, extent.rows()));
+    let keeps = frame.shared("keep", 2 * extent.mask_bytes());
+    let predicate = predicate.in_tile(&frame, start);
+    find_kept(&mut frame, &predicate, thread, start, keeps, extent);
+    let counted = look_back::count(&mut frame, thread, number, keeps, extent.mask_bytes());
 
     let tile = Tile {
         keeps,
         thread,
         lane: frame.asm.r32("and.b32", (thread, LANES - 1)),
         start,
+        extent,
         counted,
     };
     let mut zeroed = Vec::new();
-    for outputs in groups(&frame) {
-        tile.scatter(&mut frame, outputs, &mut zeroed);
+    for group in groups {
+        tile.scatter(&mut frame, group.outputs, &mut zeroed);
     }
     if program.can_trap() {
         status::report_total(&mut frame, thread, counted.total);
@@ -60,7 +96,7 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
     }
     frame.asm.run_plain("ret");
     let mut text = header(program);
-    let kernel = frame.finish("unlade_compact", TILE, &mut text)?;
+    let kernel = frame.finish("unlade_compact", extent.rows(), &mut text)?;
     Ok(Module {
         text,
         kernels: vec![kernel],
@@ -80,32 +116,45 @@ impl Frame<'_> {
         status::report_known(self, thread, is_last, kept);
     }
 
-    /// Evaluates the predicate on the tile and leaves its bits in shared memory.
-    fn find_kept(&mut self, keep: Val, rows: R64, thread: R32, start: R64, keeps: R32) {
-        let predicate = Predicate::begin(self, keep, rows);
+    /// Chooses how large tiles are and what stays of them in shared memory.
+    fn make_room(&mut self, predicate: &Predicate, groups: &[Group]) -> Extent {
         let outputs = self.needed_by_outputs(0..self.program.outputs.len(), false);
-        self.choose_cached(predicate.needed(), &outputs, TILE);
-        let predicate = predicate.in_tile(self, start);
-        let groups = predicate.groups();
-        let within = self.asm.r32("shl.b32", (thread, SLOTS.trailing_zeros()));
-        let within = self.extend(within);
-        let strip_start = self.asm.r64("mov.b64", start);
-        let first = self.asm.r64("add.s64", (start, within));
-        let place = self.asm.r32("add.s32", (keeps, thread));
-        let left = self.asm.r32("mov.b32", STRIPS / groups);
-        let next = self.asm.label("strip");
-        self.asm.place(next);
-        let bits = predicate.bits(self, strip_start, first);
-        for (group, byte) in (0..).zip(predicate.bytes(self, bits)) {
-            let at = Shared(place, group * THREADS);
-            self.asm.run("st.shared.u8", (at, byte));
-        }
-        predicate.store_mask(self, first, bits);
-        self.advance(strip_start, u64::from(groups * STRIP));
-        self.advance(first, u64::from(groups * STRIP));
-        self.asm.set(place, "add.s32", (place, groups * THREADS));
-        self.asm.set(left, "sub.s32", (left, 1u32));
-        let more = self.asm.pred("setp.ne.u32", (left, 0u32));
-        self.asm.when(more).jump(next);
+        let kept = self.worth_keeping(predicate.needed(), &outputs);
+        let bitmaps = groups.iter().map(|group| group.bitmaps).max();
+        let extent = Extent::of(&kept, bitmaps.unwrap_or(0));
+        self.keep_columns(&kept, extent.rows());
+        extent
     }
+}
+
+/// Evaluates the predicate on the tile and leaves its bits in shared memory.
+fn find_kept(
+    frame: &mut Frame<'_>,
+    predicate: &Predicate,
+    thread: R32,
+    start: R64,
+    keeps: R32,
+    extent: Extent,
+) {
+    let groups = predicate.groups();
+    let within = frame.asm.r32("shl.b32", (thread, SLOTS.trailing_zeros()));
+    let within = frame.extend(within);
+    let strip_start = frame.asm.r64("mov.b64", start);
+    let first = frame.asm.r64("add.s64", (start, within));
+    let place = frame.asm.r32("add.s32", (keeps, thread));
+    let left = frame.asm.r32("mov.b32", extent.strips / groups);
+    let next = frame.asm.label("strip");
+    frame.asm.place(next);
+    let bits = predicate.bits(frame, strip_start, first);
+    for (group, byte) in (0..).zip(predicate.bytes(frame, bits)) {
+        let at = Shared(place, group * THREADS);
+        frame.asm.run("st.shared.u8", (at, byte));
+    }
+    predicate.store_mask(frame, first, bits);
+    frame.advance(strip_start, u64::from(groups * STRIP));
+    frame.advance(first, u64::from(groups * STRIP));
+    frame.asm.set(place, "add.s32", (place, groups * THREADS));
+    frame.asm.set(left, "sub.s32", (left, 1u32));
+    let more = frame.asm.pred("setp.ne.u32", (left, 0u32));
+    frame.asm.when(more).jump(next);
 }

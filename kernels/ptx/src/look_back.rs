@@ -28,9 +28,6 @@ pub(crate) const SCRATCH: Scratch = Scratch {
     per_block: STATE_BYTES as u64,
 };
 
-/// Words of a tile's keep mask: four for each lane of a warp.
-pub(crate) const WORDS: u32 = 4 * LANES;
-
 /// How many rows are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {
@@ -57,21 +54,21 @@ pub(crate) fn take_tile(frame: &mut Frame<'_>, thread: R32) -> R32 {
 }
 
 /// Counts what the tile keeps and what all before it do. Its keep mask is at `words` in shared
-/// memory; how many rows are kept before each word of it goes `offsets` bytes behind. Begins and
-/// ends with a barrier; between them the first warp works.
+/// memory, of so many bytes; how many rows are kept before each word of it goes behind the mask.
+/// Begins and ends with a barrier; between them the first warp works.
 pub(crate) fn count(
     frame: &mut Frame<'_>,
     thread: R32,
     tile: R32,
     words: R32,
-    offsets: u32,
+    bytes: u32,
 ) -> Counted {
     let place = frame.shared("counted", 8);
     let known = frame.asm.label("known");
     frame.asm.run("bar.sync", 0u32);
     let other_warp = frame.asm.pred("setp.ge.u32", (thread, LANES));
     frame.asm.when(other_warp).jump(known);
-    let total = scan(frame, thread, words, offsets);
+    let total = scan(frame, thread, words, bytes);
     let base = look_back(frame, thread, tile, total);
     let first_lane = frame.asm.pred("setp.eq.u32", (thread, 0u32));
     frame
@@ -87,21 +84,30 @@ pub(crate) fn count(
     Counted { base, total }
 }
 
-/// Rows kept before each word, four words a lane; returns how many in all.
-fn scan(frame: &mut Frame<'_>, lane: R32, words: R32, offsets: u32) -> R32 {
+/// Rows kept before each word, each lane having as many words beside each other, a multiple of
+/// four; returns how many in all.
+fn scan(frame: &mut Frame<'_>, lane: R32, words: R32, bytes: u32) -> R32 {
     let asm = &mut frame.asm;
     asm.comment(format_args!(
         "rows kept before each word of the tile's mask"
     ));
-    let distance = asm.r32("shl.b32", (lane, 4u32));
+    let own_bytes = bytes / LANES;
+    debug_assert!(own_bytes.is_multiple_of(16));
+    let distance = asm.r32("mul.lo.u32", (lane, own_bytes));
     let at = asm.r32("add.s32", (words, distance));
-    let four: [R32; 4] = std::array::from_fn(|_| asm.new32());
-    asm.set(four, "ld.shared.v4.b32", Shared(at, 0));
-    let counts = four.map(|word| asm.r32("popc.b32", word));
-    let two = asm.r32("add.s32", (counts[0], counts[1]));
-    let three = asm.r32("add.s32", (two, counts[2]));
-    let all = asm.r32("add.s32", (three, counts[3]));
-    let sum = asm.r32("mov.b32", all);
+    // Before each of the lane's words, counted from its first.
+    let mut before_words = Vec::new();
+    let mut own = asm.r32("mov.b32", 0u32);
+    for vector in 0..own_bytes / 16 {
+        let four: [R32; 4] = std::array::from_fn(|_| asm.new32());
+        asm.set(four, "ld.shared.v4.b32", Shared(at, vector * 16));
+        for word in four {
+            before_words.push(own);
+            let count = asm.r32("popc.b32", word);
+            own = asm.r32("add.s32", (own, count));
+        }
+    }
+    let sum = asm.r32("mov.b32", own);
     let mut step = 1;
     while step < LANES {
         let below = asm.r32("shfl.sync.up.b32", (sum, step, 0u32, ALL_LANES));
@@ -109,10 +115,12 @@ fn scan(frame: &mut Frame<'_>, lane: R32, words: R32, offsets: u32) -> R32 {
         asm.when(adds).set(sum, "add.s32", (sum, below));
         step *= 2;
     }
-    let before = asm.r32("sub.s32", (sum, all));
-    let inner = [counts[0], two, three].map(|count| asm.r32("add.s32", (before, count)));
-    let four = [before, inner[0], inner[1], inner[2]];
-    asm.run("st.shared.v4.b32", (Shared(at, offsets), four));
+    let before = asm.r32("sub.s32", (sum, own));
+    for (vector, four) in (0..).zip(before_words.chunks_exact(4)) {
+        let four = [four[0], four[1], four[2], four[3]];
+        let four = four.map(|within| asm.r32("add.s32", (before, within)));
+        asm.run("st.shared.v4.b32", (Shared(at, bytes + vector * 16), four));
+    }
     asm.r32("shfl.sync.idx.b32", (sum, LANES - 1, LANES - 1, ALL_LANES))
 }
 

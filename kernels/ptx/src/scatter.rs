@@ -9,7 +9,7 @@ use std::ops::Range;
 use unlade_program::{Ty, Val};
 
 use crate::asm::{Global, Pred, R32, R64, Shared};
-use crate::compact::{KEEP_BYTES, TILE};
+use crate::compact::Extent;
 use crate::evaluate::Values;
 use crate::frame::{ALL_LANES, Frame, LANES, SLOTS, STRIP, THREADS, WARPS};
 use crate::look_back::Counted;
@@ -20,22 +20,40 @@ const STAGES: [&str; 3] = ["stage0", "stage1", "stage2"];
 /// Most bytes of a row's values that are under way at once.
 const ROW_BYTES: u64 = 16;
 
+/// Outputs that are written together.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) outputs: Range<usize>,
+    /// Bitmaps among them, which are gathered in shared memory.
+    pub(crate) bitmaps: u32,
+}
+
 /// The outputs, in groups small enough for registers and shared memory.
-pub(crate) fn groups(frame: &Frame<'_>) -> Vec<Range<usize>> {
+pub(crate) fn groups(frame: &Frame<'_>) -> Vec<Group> {
     let mut groups = Vec::new();
-    let (mut first, mut bytes, mut stages) = (0, 0, 0);
+    let mut group = Group {
+        outputs: 0..0,
+        bitmaps: 0,
+    };
+    let mut bytes = 0;
     for (index, output) in frame.program.outputs.iter().enumerate() {
         let ty = frame.ty(output.value);
-        let bitmaps = usize::from(ty == Ty::Mask) + usize::from(output.valid.is_some());
+        let bitmaps = u32::from(ty == Ty::Mask) + u32::from(output.valid.is_some());
         let width = ty.bytes_for(1);
-        if index > first && (bytes + width > ROW_BYTES || stages + bitmaps > STAGES.len()) {
-            groups.push(first..index);
-            (first, bytes, stages) = (index, 0, 0);
+        let too_many = (group.bitmaps + bitmaps) as usize > STAGES.len();
+        if index > group.outputs.start && (bytes + width > ROW_BYTES || too_many) {
+            groups.push(group);
+            group = Group {
+                outputs: index..index,
+                bitmaps: 0,
+            };
+            bytes = 0;
         }
+        group.outputs.end = index + 1;
+        group.bitmaps += bitmaps;
         bytes += width;
-        stages += bitmaps;
     }
-    groups.push(first..frame.program.outputs.len());
+    groups.push(group);
     groups
 }
 
@@ -50,6 +68,8 @@ pub(crate) struct Tile {
     pub(crate) lane: R32,
     /// The tile's first row.
     pub(crate) start: R64,
+    /// How large it is.
+    pub(crate) extent: Extent,
     /// Rows kept.
     pub(crate) counted: Counted,
 }
@@ -89,7 +109,7 @@ impl Tile {
                 output.valid.map(|valid| (arg + 1, valid)),
             ];
             for (arg, value) in bitmaps.into_iter().flatten() {
-                let stage = frame.shared(STAGES[stages.len()], TILE + LANES);
+                let stage = frame.shared(STAGES[stages.len()], self.extent.rows() + LANES);
                 let at = frame.asm.r32("add.s32", (stage, shift));
                 stages.push(Stage { arg, value, at });
                 zeroed.push(arg);
@@ -123,7 +143,9 @@ impl Tile {
         }
         frame.asm.place(skip);
         self.advance(frame, slots, first, words);
-        let end = frame.asm.r32("add.s32", (self.keeps, KEEP_BYTES));
+        let end = frame
+            .asm
+            .r32("add.s32", (self.keeps, self.extent.mask_bytes()));
         let more = frame.asm.pred("setp.lt.u32", (words, end));
         frame.asm.when(more).jump(next);
 
@@ -258,7 +280,7 @@ struct Kept {
 
 impl Kept {
     fn read(frame: &mut Frame<'_>, tile: &Tile, slots: u32, words: R32) -> Kept {
-        let offsets = frame.shared_words(Shared(words, KEEP_BYTES), slots);
+        let offsets = frame.shared_words(Shared(words, tile.extent.mask_bytes()), slots);
         let words = frame.shared_words(Shared(words, 0), slots);
         let below = frame.special("%lanemask_lt");
         let own = frame.asm.r32("shl.b32", (1u32, tile.lane));

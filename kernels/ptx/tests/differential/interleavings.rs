@@ -24,7 +24,7 @@ fn tiles_look_back_further_than_a_warp() {
         .find(|(name, _)| *name == "compact")
         .expect("a shape of that name");
     let module = unlade_ptx::lower(&program).expect("shapes are lowered");
-    let inputs = random_inputs(&program, tiles * 4096 - 5, &mut Rng::new(2));
+    let inputs = random_inputs(&program, tiles * 8192 - 5, &mut Rng::new(2));
     let wanted = unlade_naive::run(&program, &inputs.borrow());
     for seed in 0..3 {
         let conditions = Conditions {

@@ -10,7 +10,7 @@ use crate::simulated::{Conditions, run};
 /// Rows: whole blocks of every kernel.
 const ROWS: u64 = 4 * 8192;
 /// Rows of a tile of a compaction.
-const TILE: u64 = 4096;
+const TILE: u64 = 8192;
 /// The status block.
 const STATUS: u64 = 24;
 
