@@ -1,8 +1,7 @@
 //! Columns of a tile that the predicate has read and an output needs again: they stay in shared
 //! memory, so that each crosses the bus of the GPU's memory once.
 //!
-//! The first-level cache would not keep them: tiles look at each other's states by acquiring loads,
-//! and each of those empties it.
+//! The first-level cache promises nothing: as many tiles as a multiprocessor holds fill it.
 
 use unlade_program::{Inst, Val};
 

@@ -4,6 +4,12 @@
 //! Each tile publishes first how many rows it keeps, then how many all tiles up to it keep, and
 //! looks back over its predecessors until it finds one of the latter. Tiles are numbered in the
 //! order in which blocks begin, so that all that a block waits for is under way.
+//!
+//! A state is one word of 64 bits, count and flag, read and written whole by relaxed operations of
+//! the GPU's scope. That is enough: whoever sees the flag has the count, and no other memory passes
+//! from tile to tile. Acquires and releases would order memory that nobody reads, at the price of
+//! emptying the first-level cache at every look (`CCTL.IVALL`) and of waiting for all earlier stores
+//! before every word (`MEMBAR`), which is what `ptxas` makes of them for `sm_90`.
 
 use crate::asm::{Global, Pred, R32, R64, Shared};
 use crate::frame::{ALL_LANES, Frame, LANES};
@@ -168,7 +174,7 @@ fn publish(frame: &mut Frame<'_>, state: Global, count: R32, flag: u64, first_la
     frame
         .asm
         .when(first_lane)
-        .run("st.release.gpu.global.b64", (state, flagged));
+        .run("st.relaxed.gpu.global.b64", (state, flagged));
 }
 
 /// The states of all tiles.
@@ -193,7 +199,7 @@ impl States {
         frame.asm.when(outside).jump(polled);
         let at = self.at(frame, tile);
         frame.asm.place(poll);
-        frame.asm.set(state, "ld.acquire.gpu.global.b64", at);
+        frame.asm.set(state, "ld.relaxed.gpu.global.b64", at);
         let missing = frame.asm.pred("setp.lt.u64", (state, OWN));
         frame.asm.when(missing).jump(poll);
         frame.asm.place(polled);

@@ -573,10 +573,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         needs: Needs::AnyCpu,
     },
     Mutant {
-        name: "ptx-polls-without-acquiring",
+        name: "ptx-publishes-by-a-weak-store",
         file: "kernels/ptx/src/look_back.rs",
-        original: "\"ld.acquire.gpu.global.b64\"",
-        planted: "\"ld.relaxed.gpu.global.b64\"",
+        original: "\"st.relaxed.gpu.global.b64\"",
+        planted: "\"st.global.b64\"",
         killer: LINT,
         needs: Needs::AnyCpu,
     },
