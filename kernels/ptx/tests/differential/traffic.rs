@@ -64,7 +64,7 @@ fn a_row_takes_few_instructions() {
         ("mask", 6.5),
         ("mask-nullable", 10.8),
         ("columns", 25.5),
-        ("compact", 22.0),
+        ("compact", 20.5),
     ] {
         let taken = counters(shape).thread_instructions as f64 / ROWS as f64;
         assert!(taken < most, "{shape}: {taken:.2} instructions a row");
