@@ -318,7 +318,7 @@ impl Reach<'_> {
         };
         if let Some(first) = stores.iter().position(before) {
             let store = stores.remove(first);
-            self.to_block(store);
+            self.hand_to_block(store);
         }
     }
 
@@ -327,7 +327,7 @@ impl Reach<'_> {
         let before = |store: &Pending| store.overlaps(chosen.space, chosen.at, chosen.bytes.into());
         if let Some(first) = self.block_stores.iter().position(before) {
             let store = self.block_stores.remove(first);
-            self.to_memory(store);
+            self.hand_to_memory(store);
         }
     }
 
@@ -338,7 +338,7 @@ impl Reach<'_> {
             .stores
             .extract_if(.., |store| which(store))
             .collect();
-        gone.into_iter().for_each(|store| self.to_block(store));
+        gone.into_iter().for_each(|store| self.hand_to_block(store));
     }
 
     /// Moves stores of the block on, oldest first.
@@ -347,10 +347,10 @@ impl Reach<'_> {
             .block_stores
             .extract_if(.., |store| which(store))
             .collect();
-        gone.into_iter().for_each(|store| self.to_memory(store));
+        gone.into_iter().for_each(|store| self.hand_to_memory(store));
     }
 
-    fn to_block(&mut self, store: Pending) {
+    fn hand_to_block(&mut self, store: Pending) {
         match store.space {
             Space::Shared => self
                 .shared
@@ -364,7 +364,7 @@ impl Reach<'_> {
         }
     }
 
-    fn to_memory(&mut self, store: Pending) {
+    fn hand_to_memory(&mut self, store: Pending) {
         let bytes = usize::from(store.bytes);
         let (memory, start) = self
             .memory
