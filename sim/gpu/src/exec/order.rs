@@ -11,6 +11,7 @@
 //! So a missing release shows, and so does a missing acquire.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::access::Reach;
 use super::rng::Rng;
@@ -56,7 +57,7 @@ impl Haste {
 }
 
 /// Stores that wait in one lane's buffer, or in one block's, before the oldest have to go.
-const ROOM: usize = 128;
+const ROOM: usize = 32;
 
 /// What one warp's lanes have stored and seen.
 #[derive(Debug)]
@@ -99,11 +100,31 @@ impl Sight {
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// By the eight bytes that they lie in, oldest first.
-    changes: HashMap<u64, VecDeque<Change>>,
+    changes: HashMap<u64, VecDeque<Change>, BuildHasherDefault<Mixed>>,
     /// The eight bytes of each change, oldest first.
     order: VecDeque<u64>,
     /// The number of the last change.
     now: u64,
+}
+
+/// Hashes addresses, which no adversary chooses.
+#[derive(Debug, Default)]
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(29);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -347,7 +368,8 @@ impl Reach<'_> {
             .block_stores
             .extract_if(.., |store| which(store))
             .collect();
-        gone.into_iter().for_each(|store| self.hand_to_memory(store));
+        gone.into_iter()
+            .for_each(|store| self.hand_to_memory(store));
     }
 
     fn hand_to_block(&mut self, store: Pending) {

@@ -25,10 +25,38 @@ pub(crate) enum Symbol {
     Shared(u64),
 }
 
+/// Names between two braces.
+#[derive(Debug, Default)]
+struct Scope<'t> {
+    names: HashMap<&'t str, Symbol>,
+    /// `%r<4>`: what `%r0` is, and how many follow each other.
+    numbered: HashMap<&'t str, (Symbol, u32)>,
+}
+
+impl Scope<'_> {
+    fn get(&self, name: &str) -> Option<Symbol> {
+        if let Some(symbol) = self.names.get(name) {
+            return Some(*symbol);
+        }
+        let prefix = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let digits = &name[prefix.len()..];
+        let (first, count) = self.numbered.get(prefix)?;
+        let number: u32 = digits.parse().ok().filter(|number| number < count)?;
+        if digits.len() > 1 && digits.starts_with('0') {
+            return None;
+        }
+        Some(match *first {
+            Symbol::Register(Reg(row), ty) => Symbol::Register(Reg(row + number), ty),
+            Symbol::Predicate(Pred(index)) => Symbol::Predicate(Pred(index + number)),
+            shared @ Symbol::Shared(_) => shared,
+        })
+    }
+}
+
 /// Names of a kernel, by scope.
 #[derive(Debug)]
 pub(crate) struct Symbols<'t> {
-    scopes: Vec<HashMap<String, Symbol>>,
+    scopes: Vec<Scope<'t>>,
     pub(crate) labels: HashMap<&'t str, u32>,
     pub(crate) rows: Vec<RowInit>,
     /// Constants; none for predicate registers.
@@ -54,7 +82,7 @@ const MAX_ROWS: usize = 1 << 17;
 impl<'t> Symbols<'t> {
     pub(crate) fn new() -> Self {
         Symbols {
-            scopes: vec![HashMap::new()],
+            scopes: vec![Scope::default()],
             labels: HashMap::new(),
             rows: Vec::new(),
             predicates: Vec::new(),
@@ -66,7 +94,7 @@ impl<'t> Symbols<'t> {
     }
 
     pub(crate) fn open(&mut self) {
-        self.scopes.push(HashMap::new());
+        self.scopes.push(Scope::default());
     }
 
     pub(crate) fn close(&mut self) {
@@ -74,38 +102,44 @@ impl<'t> Symbols<'t> {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Symbol> {
-        self.scopes
-            .iter()
-            .rev()
-            .find_map(|scope| scope.get(name))
-            .copied()
+        self.scopes.iter().rev().find_map(|scope| scope.get(name))
     }
 
+    /// Registers of one type: one, or so many with numbers behind the name.
     pub(crate) fn declare_registers(
         &mut self,
         ty: Type,
-        name: &str,
+        name: &'t str,
         count: Option<u32>,
         line: u32,
     ) -> Result<()> {
-        match count {
-            None => self.declare_register(ty, name.to_owned(), line),
-            Some(count) => {
-                (0..count).try_for_each(|i| self.declare_register(ty, format!("{name}{i}"), line))
+        let first = match ty.width() {
+            None => Symbol::Predicate(Pred(self.predicates.len() as u32)),
+            Some(Width::W8) => return invalid(line, format!("`{name}`: no register has 8 bits")),
+            Some(_) => Symbol::Register(Reg(self.rows.len() as u32), ty),
+        };
+        for _ in 0..count.unwrap_or(1) {
+            match ty.width() {
+                None => self.predicates.push(None),
+                Some(width) => {
+                    self.row(RowInit::Register(width), line)?;
+                }
             }
         }
-    }
-
-    fn declare_register(&mut self, ty: Type, name: String, line: u32) -> Result<()> {
-        let symbol = match ty.width() {
-            None => {
-                self.predicates.push(None);
-                Symbol::Predicate(Pred(self.predicates.len() as u32 - 1))
-            }
-            Some(Width::W8) => return invalid(line, format!("`{name}`: no register has 8 bits")),
-            Some(width) => Symbol::Register(self.row(RowInit::Register(width), line)?, ty),
+        let Some(count) = count else {
+            return self.declare(name, first, line);
         };
-        self.declare(name, symbol, line)
+        let scope = self
+            .scopes
+            .last_mut()
+            .expect("the outermost scope is never closed");
+        if name.ends_with(|c: char| c.is_ascii_digit()) {
+            return unsupported(line, format!("`{name}<{count}>`: a number behind a number"));
+        }
+        match scope.numbered.insert(name, (first, count)) {
+            None => Ok(()),
+            Some(_) => invalid(line, format!("`{name}` is declared twice")),
+        }
     }
 
     /// Gives a shared variable its place (PTX ISA 5.1.8).
@@ -139,18 +173,17 @@ impl<'t> Symbols<'t> {
             };
             self.shared.bytes = bytes;
         }
-        self.declare(name.to_owned(), Symbol::Shared(start), line)
+        self.declare(name, Symbol::Shared(start), line)
     }
 
-    fn declare(&mut self, name: String, symbol: Symbol, line: u32) -> Result<()> {
+    fn declare(&mut self, name: &'t str, symbol: Symbol, line: u32) -> Result<()> {
         let scope = self
             .scopes
             .last_mut()
             .expect("the outermost scope is never closed");
-        if scope.contains_key(&name) {
+        if scope.names.insert(name, symbol).is_some() {
             return invalid(line, format!("`{name}` is declared twice"));
         }
-        scope.insert(name, symbol);
         Ok(())
     }
 
