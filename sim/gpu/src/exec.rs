@@ -14,6 +14,7 @@ mod float;
 mod grid;
 mod integer;
 mod order;
+mod race;
 mod rng;
 mod row;
 mod step;
@@ -40,6 +41,8 @@ pub struct Interleaving {
     /// Instructions of a warp that may pass without any thread storing, leaving or passing a
     /// barrier, before that counts as a deadlock.
     pub patience: u64,
+    /// Whether races are looked for.
+    pub find_races: bool,
 }
 
 impl Default for Interleaving {
@@ -50,6 +53,7 @@ impl Default for Interleaving {
             resident_blocks: 4,
             tear_one_in: 64,
             patience: 1 << 22,
+            find_races: true,
         }
     }
 }

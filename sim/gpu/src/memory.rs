@@ -53,6 +53,8 @@ pub(crate) struct DeviceMemory {
     first: u64,
     limit: u64,
     used: u64,
+    /// The next number for traces.
+    next_stamp: u32,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl DeviceMemory {
             first: FIRST + (ordinal << COUNT_BITS),
             limit,
             used: 0,
+            next_stamp: 1,
         }
     }
 
@@ -147,6 +150,24 @@ impl DeviceMemory {
     fn split(&self, at: u64) -> Option<(usize, u64)> {
         let number = (at >> OFFSET_BITS).checked_sub(self.first)?;
         Some((number as usize, at & ((1 << OFFSET_BITS) - 1)))
+    }
+
+    /// A number for traces that is above all that were used, with room for many above it.
+    pub(crate) fn first_stamp(&mut self) -> u32 {
+        if self.next_stamp > u32::MAX / 2 {
+            for allocation in &mut self.allocations {
+                if let Allocation::Live(bytes) = allocation {
+                    bytes.clear_trace();
+                }
+            }
+            self.next_stamp = 1;
+        }
+        self.next_stamp
+    }
+
+    /// Numbers below this one were used.
+    pub(crate) fn stamped(&mut self, next: u32) {
+        self.next_stamp = self.next_stamp.max(next);
     }
 
     /// As the host reads: bytes that nobody wrote show as [`POISON`].

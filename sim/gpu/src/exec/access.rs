@@ -1,13 +1,14 @@
 //! Loads, stores and atomic operations (PTX ISA 9.7.9 and 9.7.13).
 
 use super::order::{BlockStores, History};
+use super::race::{Access, BlockOrder, Races, Stamp};
 use super::row::lanes;
 use super::warp::Warp;
 use super::{Counters, rng::Rng};
 use crate::exec::float::{f32_of, single};
 use crate::finding::{Fault, FindingKind};
 use crate::memory::{Bytes, DeviceMemory};
-use crate::ptx::inst::{Address, Atomic, AtomicOp, Load, Loaded, Space, Store};
+use crate::ptx::inst::{Address, Atomic, AtomicOp, Load, Loaded, Order, Space, Store};
 use crate::ptx::types::{Type, Width};
 
 /// What a warp reaches through memory instructions.
@@ -21,6 +22,11 @@ pub(super) struct Reach<'r> {
     pub(super) block: u32,
     pub(super) block_stores: &'r mut BlockStores,
     pub(super) history: &'r mut History,
+    pub(super) races: &'r mut Races,
+    pub(super) block_order: &'r mut BlockOrder,
+    /// Barriers that the block has passed.
+    pub(super) barriers: u32,
+    pub(super) find_races: bool,
     /// Whether threads learn of each other through memory, so that its order matters.
     pub(super) ordered: bool,
 }
@@ -53,6 +59,8 @@ impl Reach<'_> {
         for lane in lanes(active) {
             let at = place(warp, load.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
+            self.watch(warp, lane, space, at, bytes, load.order, false)
+                .map_err(by)?;
             let (memory, start) = self.reach(space, at, bytes).map_err(by)?;
             if !ordered {
                 for (i, loaded) in load.to.iter().enumerate() {
@@ -86,14 +94,15 @@ impl Reach<'_> {
         self.counters
             .stored(space, bytes * u64::from(active.count_ones()));
         if store.order.releases() {
-            self.release(warp, active, store.scope);
+            self.release_to(warp, active, store.scope);
         }
         let ordered = self.ordered;
         for lane in lanes(active) {
             let at = place(warp, store.address, lane);
-            let (memory, start) = self
-                .reach(space, at, bytes)
-                .map_err(|fault| fault.by(lane as u32))?;
+            let by = |fault: Fault| fault.by(lane as u32);
+            self.watch(warp, lane, space, at, bytes, store.order, true)
+                .map_err(by)?;
+            let (memory, start) = self.reach(space, at, bytes).map_err(by)?;
             if !ordered {
                 for (i, &from) in store.from.iter().enumerate() {
                     memory.store(start + i * element, element, warp.row(from).0[lane]);
@@ -118,7 +127,7 @@ impl Reach<'_> {
         let bytes = ty.width().expect("atomics have a size").bytes() as usize;
         self.counters.atomics += u64::from(active.count_ones());
         if atomic.order.releases() {
-            self.release(warp, active, atomic.scope);
+            self.release_to(warp, active, atomic.scope);
         }
         // Lanes of one warp come in no order that a kernel may rely on.
         let first = self.rng.below(32) as u32;
@@ -126,7 +135,9 @@ impl Reach<'_> {
             let lane = (turn + first as usize) % 32;
             let at = place(warp, atomic.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
-            self.reach(space, at, bytes as u64).map_err(by)?;
+            self.watch(warp, lane, space, at, bytes as u64, atomic.order, true)
+                .map_err(by)?;
+            self.see(space, at);
             let a = warp.row(atomic.a).0[lane];
             let b = atomic.b.map_or(0, |b| warp.row(b).0[lane]);
             let change = |old| combine(op, ty, old, a, b);
@@ -143,24 +154,83 @@ impl Reach<'_> {
         Ok(())
     }
 
-    fn reach(&mut self, space: Space, at: u64, bytes: u64) -> Result<(&mut Bytes, usize), Fault> {
-        if !at.is_multiple_of(bytes) {
-            let detail = format!("{bytes} bytes at {at:#x}");
-            return Err(Fault::new(FindingKind::Misaligned, detail));
+    /// Looks for a race, and keeps what is needed to find others.
+    #[expect(clippy::too_many_arguments, reason = "an access is all of this")]
+    fn watch(
+        &mut self,
+        warp: &mut Warp,
+        lane: usize,
+        space: Space,
+        at: u64,
+        bytes: u64,
+        order: Order,
+        stores: bool,
+    ) -> Result<(), Fault> {
+        if !self.find_races {
+            return Ok(());
         }
-        match space {
-            Space::Global => self.memory.reach(at, bytes),
-            Space::Shared => {
-                let size = self.shared.len() as u64;
-                if at.checked_add(bytes).is_none_or(|end| end > size) {
-                    let detail =
-                        format!("{bytes} bytes at {at:#x} of {size} bytes of shared memory");
-                    return Err(Fault::new(FindingKind::OutOfBounds, detail));
-                }
-                Ok((self.shared, at as usize))
-            }
+        let strong = order != Order::Weak;
+        let by = Stamp {
+            block: self.block,
+            warp: warp.index(),
+            lane: lane as u32,
+            barriers: self.barriers,
+            warp_barriers: warp.barriers,
+            releases: self.block_order.releases,
+            strong,
+        };
+        let access = Access {
+            space,
+            at,
+            bytes: bytes as usize,
+            stores,
+            by,
+        };
+        let last = &mut warp.stamps[lane][usize::from(strong)];
+        let (memory, start) = reach(self.memory, self.shared, space, at, bytes)?;
+        self.races
+            .check(memory, start, &access, last, self.block_order)?;
+        if strong && stores {
+            self.races.hand_on(self.block, self.block_order, space, at);
+        } else if strong {
+            self.races.see(self.block, self.block_order, space, at);
+        }
+        Ok(())
+    }
+
+    /// An atomic operation loads what it stores over.
+    fn see(&mut self, space: Space, at: u64) {
+        if self.find_races {
+            self.races.see(self.block, self.block_order, space, at);
         }
     }
+
+    fn reach(&mut self, space: Space, at: u64, bytes: u64) -> Result<(&mut Bytes, usize), Fault> {
+        reach(self.memory, self.shared, space, at, bytes)
+    }
+}
+
+/// The bytes of an access, and where in them it is.
+fn reach<'m>(
+    memory: &'m mut DeviceMemory,
+    shared: &'m mut Bytes,
+    space: Space,
+    at: u64,
+    bytes: u64,
+) -> Result<(&'m mut Bytes, usize), Fault> {
+    if !at.is_multiple_of(bytes) {
+        let detail = format!("{bytes} bytes at {at:#x}");
+        return Err(Fault::new(FindingKind::Misaligned, detail));
+    }
+    if space == Space::Global {
+        return memory.reach(at, bytes);
+    }
+    let size = shared.len() as u64;
+    if at.checked_add(bytes).is_none_or(|end| end > size) {
+        let detail = format!("{bytes} bytes at {at:#x} of {size} bytes of shared memory");
+        return Err(Fault::new(FindingKind::OutOfBounds, detail));
+    }
+    Ok((shared, at as usize))
 }
 
 fn place(warp: &Warp, address: Address, lane: usize) -> u64 {

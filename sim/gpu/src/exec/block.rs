@@ -2,6 +2,7 @@
 
 use super::Launch;
 use super::order::BlockStores;
+use super::race::BlockOrder;
 use super::warp::{Group, Parked, Warp};
 use crate::finding::{Fault, FindingKind};
 use crate::memory::Bytes;
@@ -17,6 +18,9 @@ pub(super) struct Block {
     pub(super) shared: Bytes,
     pub(super) warps: Vec<Warp>,
     pub(super) stores: BlockStores,
+    /// Barriers that it has passed.
+    pub(super) barriers: u32,
+    pub(super) order: BlockOrder,
 }
 
 impl Block {
@@ -31,6 +35,8 @@ impl Block {
                 .map(|index| Warp::new(launch, place, index, poison))
                 .collect(),
             stores: BlockStores::new(),
+            barriers: 0,
+            order: BlockOrder::default(),
         }
     }
 
@@ -116,6 +122,7 @@ impl Block {
         if arrived < wanted.unwrap_or_else(|| self.alive()) {
             return Ok(false);
         }
+        self.barriers += 1;
         for warp in &mut self.warps {
             let gone = warp
                 .parked

@@ -4,6 +4,7 @@ use super::access::Reach;
 use super::block::Block;
 use super::collective;
 use super::order::{Haste, History};
+use super::race::Races;
 use super::rng::Rng;
 use super::step::step;
 use super::warp::{Group, Warp};
@@ -23,6 +24,7 @@ pub(crate) fn run(
     let mut rng = Rng::new(launch.interleaving.seed);
     let poison = rng.next() | 1;
     let haste = Haste::draw(&mut rng);
+    let races = Races::new(launch.blocks(), memory.first_stamp());
     let mut grid = Grid {
         launch,
         memory,
@@ -35,12 +37,14 @@ pub(crate) fn run(
         idle: 0,
         leaving: Vec::new(),
         history: History::default(),
+        races,
         haste,
     };
     loop {
         grid.admit();
         if grid.resident.is_empty() {
             while grid.leave() {}
+            grid.memory.stamped(grid.races.next());
             return Ok(grid.counters);
         }
         grid.turn()?;
@@ -63,6 +67,7 @@ struct Grid<'g> {
     /// Blocks whose threads have left, and whose stores not everyone sees.
     leaving: Vec<Block>,
     history: History,
+    races: Races,
     haste: Haste,
 }
 
@@ -133,6 +138,10 @@ impl Grid<'_> {
             block: block.number,
             block_stores: &mut block.stores,
             history: &mut self.history,
+            races: &mut self.races,
+            block_order: &mut block.order,
+            barriers: block.barriers,
+            find_races: false,
             ordered: true,
         };
         reach.settle_one_of_block();
@@ -204,6 +213,10 @@ impl Grid<'_> {
             block: resident.number,
             block_stores: &mut resident.stores,
             history: &mut self.history,
+            races: &mut self.races,
+            block_order: &mut resident.order,
+            barriers: resident.barriers,
+            find_races: self.launch.interleaving.find_races,
             ordered: self.launch.kernel.communicates,
         };
         reach.drift(warp, self.haste);
@@ -262,6 +275,7 @@ impl Grid<'_> {
                     if matches!(inst.op, Op::WarpBarrier { .. }) {
                         reach.release(warp, active, Scope::Block);
                         warp.sight.share(warp.sight.latest());
+                        warp.barriers += 1;
                     }
                     let arriving = Group { pc, lanes: active };
                     return meet(warp, code, arriving, self.poison);

@@ -312,11 +312,20 @@ impl Reach<'_> {
         }
     }
 
+    /// As `release`, by a fence or an operation that hands on what it released.
+    pub(super) fn release_to(&mut self, warp: &mut Warp, lanes: u32, scope: Scope) {
+        self.release(warp, lanes, scope);
+        if self.find_races {
+            self.races.release(self.block, self.block_order, scope);
+        }
+    }
+
     /// What these lanes do next sees everything that is in memory now.
     pub(super) fn acquire(&mut self, warp: &mut Warp, lanes: u32) {
         for lane in super::row::lanes(lanes) {
             warp.sight.acquire(lane, self.history.now);
         }
+        self.block_order.acquire();
     }
 
     /// Lets some stores move on, as the seed says.

@@ -181,7 +181,7 @@ pub(super) fn step(
         Op::Atomic(ref atomic) => return reach.atomic(warp, atomic, active),
         Op::ActiveMask { d } => (d, Row::splat(u64::from(active))),
         Op::Fence { scope } => {
-            reach.release(warp, active, scope);
+            reach.release_to(warp, active, scope);
             reach.acquire(warp, active);
             return Ok(());
         }

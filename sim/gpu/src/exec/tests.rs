@@ -2,6 +2,7 @@
 
 mod control;
 mod order;
+mod race;
 mod values;
 
 use crate::{Argument, Finding, Gpu, Grid, Interleaving, LaunchError, Module, Profile, Report};
@@ -18,13 +19,28 @@ fn module(params: &str, body: &str) -> Module {
 
 /// Runs a body whose `out` holds a `.u64` for each thread, at `%d19` for the thread's own.
 fn run(body: &str, grid: Grid, seed: u64) -> Result<(Vec<u64>, Report), Box<Finding>> {
+    run_so(
+        body,
+        grid,
+        Interleaving {
+            seed,
+            ..Interleaving::default()
+        },
+    )
+}
+
+fn run_so(
+    body: &str,
+    grid: Grid,
+    interleaving: Interleaving,
+) -> Result<(Vec<u64>, Report), Box<Finding>> {
     let body = format!(
         "mov.u32 %r19, %ctaid.x; mov.u32 %r18, %ntid.x; mov.u32 %r17, %tid.x;\n\
          mad.lo.u32 %r19, %r19, %r18, %r17; ld.param.u64 %d18, [out];\n\
          mad.wide.u32 %d19, %r19, 8, %d18;\n{body}"
     );
     let module = module(".param .u64 out", &body);
-    let mut gpu = Gpu::new(Profile::l4()).with_seed(seed);
+    let mut gpu = Gpu::new(Profile::l4()).with_interleaving(interleaving);
     let threads = (grid.blocks[0] * grid.threads[0]) as usize;
     let out = gpu.allocate(8 * threads as u64).unwrap();
     gpu.write(out, &vec![0; 8 * threads]).unwrap();

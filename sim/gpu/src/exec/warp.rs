@@ -42,6 +42,11 @@ pub(super) struct Warp {
     pub(super) meetings: Vec<Meeting>,
     pub(super) parked: Vec<Parked>,
     pub(super) sight: Sight,
+    /// Barriers of the warp that it has passed.
+    pub(super) barriers: u32,
+    /// The last stamp of each lane, of weak accesses and of strong ones.
+    pub(super) stamps: [[u32; 2]; LANES],
+    index: u32,
     /// Lanes that have not left the kernel.
     pub(super) alive: u32,
 }
@@ -81,8 +86,16 @@ impl Warp {
             meetings: Vec::new(),
             parked: Vec::new(),
             sight: Sight::new(),
+            barriers: 0,
+            stamps: [[0; 2]; LANES],
+            index,
             alive,
         }
+    }
+
+    /// Its number in the block.
+    pub(super) fn index(&self) -> u32 {
+        self.index
     }
 
     #[inline]

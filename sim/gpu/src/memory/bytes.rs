@@ -9,6 +9,15 @@ pub(crate) struct Bytes {
     data: Vec<u8>,
     /// A bit for each byte.
     written: Vec<u64>,
+    trace: Trace,
+}
+
+/// Who stored and loaded each byte last, by numbers of whoever keeps track; 0 is nobody. Empty
+/// until it is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    pub(crate) writers: Vec<u32>,
+    pub(crate) readers: Vec<u32>,
 }
 
 /// Bytes on their way from one place to another.
@@ -24,7 +33,24 @@ impl Bytes {
         Bytes {
             data: vec![0; len],
             written: vec![0; len.div_ceil(64)],
+            trace: Trace::default(),
         }
+    }
+
+    /// Who accessed each byte last: those who stored, and if wanted those who loaded.
+    pub(crate) fn trace(&mut self, readers: bool) -> &mut Trace {
+        if self.trace.writers.is_empty() {
+            self.trace.writers = vec![0; self.data.len()];
+        }
+        if readers && self.trace.readers.is_empty() {
+            self.trace.readers = vec![0; self.data.len()];
+        }
+        &mut self.trace
+    }
+
+    /// Forgets who accessed what.
+    pub(crate) fn clear_trace(&mut self) {
+        self.trace = Trace::default();
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,12 +1,17 @@
 //! What the memory model allows, and what it forbids.
 
-use super::run;
-use crate::Grid;
+use super::{run, run_so};
+use crate::{Grid, Interleaving};
 
-/// Whether any of many seeds leaves, at the first thread's place, what `odd` looks for.
+/// Kernels that race on purpose, to see what comes of it. Whether any of many seeds leaves, at the first thread's place, what `odd` looks for.
 fn ever(body: &str, blocks: u32, threads: u32, odd: impl Fn(&[u64]) -> bool) -> bool {
     (0..200).any(|seed| {
-        let (out, _) = run(body, Grid::linear(blocks, threads), seed).unwrap();
+        let so = Interleaving {
+            seed,
+            find_races: false,
+            ..Interleaving::default()
+        };
+        let (out, _) = run_so(body, Grid::linear(blocks, threads), so).unwrap();
         odd(&out)
     })
 }
