@@ -73,6 +73,17 @@ pub fn discover() -> Result<Vec<Arc<CudaDevice>>, WhyNot> {
     FOUND.get_or_init(look).clone()
 }
 
+/// A device of its own for the GPU with this number, beside the one that [`discover`] shares. Tests
+/// want one where the driver begins anew.
+///
+/// # Errors
+/// As [`discover`].
+pub fn open(ordinal: u32) -> Result<CudaDevice, WhyNot> {
+    unlade_hal::fork::check()?;
+    let driver = Driver::open()?;
+    CudaDevice::open(driver, ordinal).map_err(|why| WhyNot::Unusable(vec![why]))
+}
+
 fn look() -> Result<Vec<Arc<CudaDevice>>, WhyNot> {
     let driver = Driver::open()?;
     let count = Gpu::count(driver).map_err(|fault| WhyNot::Refuses(fault.to_string()))?;

@@ -15,7 +15,7 @@ mod state;
 mod stream;
 mod work;
 
-pub use control::{Alive, Driver, DriverConfig, Mode};
+pub use control::{Alive, Driver, DriverConfig, LaunchRecord, Mode};
 pub use fault::{DriverChance, DriverFault};
 
 pub(crate) use code::{Answer, Code};

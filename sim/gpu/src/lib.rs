@@ -62,7 +62,7 @@
 //! - [`Finding`], [`FindingKind`]: what a kernel did wrong
 //! - [`Counters`]: bytes and instructions
 //! - [`Profile`]: which GPU it stands for
-//! - [`Driver`], [`DriverConfig`], [`Alive`]: the driver, steered; [`DriverFault`], [`DriverChance`]:
+//! - [`Driver`], [`DriverConfig`], [`Alive`], [`LaunchRecord`]: the driver, steered; [`DriverFault`], [`DriverChance`]:
 //!   what can fail in it
 #![deny(unsafe_code)]
 
@@ -78,7 +78,7 @@ mod memory;
 mod profile;
 mod ptx;
 
-pub use driver::{Alive, Driver, DriverChance, DriverConfig, DriverFault, Mode};
+pub use driver::{Alive, Driver, DriverChance, DriverConfig, DriverFault, LaunchRecord, Mode};
 pub use exec::{Counters, Interleaving};
 pub use finding::{Finding, FindingKind};
 pub use gpu::{Argument, Gpu, Grid, LaunchError, Report};

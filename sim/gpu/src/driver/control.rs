@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_fault::{FaultPlan, Injected};
@@ -103,6 +104,22 @@ impl DriverConfig {
 #[non_exhaustive]
 pub struct Driver;
 
+/// A kernel that ran to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaunchRecord {
+    /// Its name.
+    pub kernel: String,
+    /// Blocks: x, y and z.
+    pub blocks: [u32; 3],
+    /// Threads of a block: x, y and z.
+    pub threads: [u32; 3],
+    /// What it did.
+    pub counters: Counters,
+    /// As the profile estimates it.
+    pub time: Duration,
+}
+
 /// What the driver holds at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -180,6 +197,11 @@ impl Driver {
     /// What all kernels did since the start.
     pub fn counters(self) -> Counters {
         lock().counters
+    }
+
+    /// The last kernels that ran, oldest first: as many as 1024.
+    pub fn launches(self) -> Vec<LaunchRecord> {
+        lock().launches.iter().cloned().collect()
     }
 
     /// What is alive.

@@ -1,7 +1,7 @@
 //! The driver's state, and what every call begins with.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use unlade_sim_clock::VirtualClock;
 use unlade_sim_fault::FaultPlan;
 
 use super::code::{Answer, Code};
-use super::control::{Alive, DriverConfig, lock};
+use super::control::{Alive, DriverConfig, LaunchRecord, lock};
 use super::event::Event;
 use super::fault::{DriverChance, DriverFault};
 use super::memory::HostMemory;
@@ -40,6 +40,7 @@ pub(crate) struct State {
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) findings: Vec<Finding>,
     pub(super) counters: Counters,
+    pub(super) launches: VecDeque<LaunchRecord>,
     /// What the last finding says, beside the meaning of its code.
     explained: HashMap<u32, &'static CStr>,
 }
@@ -125,6 +126,7 @@ impl State {
             calls: BTreeMap::new(),
             findings: Vec::new(),
             counters: Counters::default(),
+            launches: VecDeque::new(),
             explained: HashMap::new(),
             config,
         }

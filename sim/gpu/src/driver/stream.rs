@@ -6,7 +6,7 @@ use std::time::Duration;
 use unlade_hal::{Clock, Timestamp};
 
 use super::code::{Answer, Code};
-use super::control::Mode;
+use super::control::{LaunchRecord, Mode};
 use super::state::State;
 use super::work::{Launch, Mark, Place, Work};
 use crate::exec::{self, Counters, Interleaving};
@@ -17,6 +17,9 @@ pub(crate) struct StreamId {
     pub(super) device: usize,
     handle: u64,
 }
+
+/// Launches that are remembered.
+const LAUNCHES: usize = 1024;
 
 /// `CU_STREAM_LEGACY`; also what 0 means.
 const LEGACY: u64 = 1;
@@ -337,8 +340,19 @@ impl State {
             Ok(counters) => counters,
             Err(finding) => return Err(self.found(id.device, *finding)),
         };
+        let time = device.profile.kernel_time(&counters);
         self.counters += counters;
-        Ok(Some(device.profile.kernel_time(&counters)))
+        if self.launches.len() == LAUNCHES {
+            self.launches.pop_front();
+        }
+        self.launches.push_back(LaunchRecord {
+            kernel: launch.kernel.name().to_owned(),
+            blocks: launch.grid,
+            threads: launch.block,
+            counters,
+            time,
+        });
+        Ok(Some(time))
     }
 
     /// The stream does nothing any more: a fault.
