@@ -4,7 +4,8 @@ use unlade_program::{Inst, Ty};
 
 use crate::element::{Element, Scalar, typed, typed_mut};
 use crate::isa::Isa;
-use crate::mask;
+use crate::mask::{self, WORD};
+use crate::plan::MAX_TILE;
 use crate::{BitsRef, Inputs, OutputMut};
 
 /// Where a value of the program is while a tile is computed.
@@ -39,6 +40,8 @@ pub(crate) struct Step {
     pub(crate) inst: Inst,
     /// Whether a mask kernel gives the complement of what it computes.
     pub(crate) negate: bool,
+    /// The rows that the result of a test may hold on; it is clear on all others.
+    pub(crate) within: Place,
     /// An index that the instruction does not name: the output that a step completes.
     pub(crate) index: u32,
 }
@@ -64,8 +67,8 @@ pub(crate) enum Extent {
     None,
     /// Every row is set; the words are meaningless.
     All,
-    /// The words say.
-    Some,
+    /// The words say; so many rows are set.
+    Some(usize),
 }
 
 /// A mask as an operand.
@@ -250,7 +253,7 @@ impl<'o> Frame<'_, 'o> {
                     Extent::None => MaskView::None,
                     Extent::All => MaskView::All,
                     // Longer than the rows at hand: whoever iterates is bounded by what it writes.
-                    Extent::Some => MaskView::Some(&register.words),
+                    Extent::Some(_) => MaskView::Some(&register.words),
                 }
             }
             Place::Scalar(index) if self.registers.scalars[index as usize][0] & 1 == 0 => {
@@ -258,6 +261,34 @@ impl<'o> Frame<'_, 'o> {
             }
             Place::Scalar(_) | Place::AllRows => MaskView::All,
             other => unreachable!("{other:?} holds no mask"),
+        }
+    }
+
+    /// A mask as words also where it sets all rows; nothing where it sets none.
+    #[inline(always)]
+    pub(crate) fn words(&self, place: Place) -> Option<&[u64]> {
+        static ALL: [u64; MAX_TILE / WORD] = [u64::MAX; MAX_TILE / WORD];
+        match self.mask(place) {
+            MaskView::None => None,
+            MaskView::All => Some(&ALL),
+            MaskView::Some(words) => Some(words),
+        }
+    }
+
+    /// How many of the tile's rows a mask sets.
+    #[inline(always)]
+    pub(crate) fn count(&self, place: Place) -> usize {
+        match place {
+            Place::Mask(register) => match self.registers.masks[register as usize].extent {
+                Extent::None => 0,
+                Extent::All => self.rows,
+                Extent::Some(set) => set,
+            },
+            uniform => match self.mask(uniform) {
+                MaskView::None => 0,
+                MaskView::All => self.rows,
+                MaskView::Some(_) => unreachable!("only registers have words"),
+            },
         }
     }
 
@@ -296,16 +327,15 @@ impl<'o> Frame<'_, 'o> {
 const ALIGNED: &str = "operands are aligned";
 
 impl Extent {
-    /// From the disjunction of all words and the conjunction of them, in which the bits beyond
-    /// the rows must be set.
+    /// From the number of rows set, of so many.
     #[inline(always)]
-    pub(crate) fn from_summary(any: u64, all: u64) -> Extent {
-        if any == 0 {
+    pub(crate) fn of(set: usize, rows: usize) -> Extent {
+        if set == 0 {
             Extent::None
-        } else if all == u64::MAX {
+        } else if set == rows {
             Extent::All
         } else {
-            Extent::Some
+            Extent::Some(set)
         }
     }
 }

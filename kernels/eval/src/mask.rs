@@ -164,18 +164,8 @@ pub(crate) fn copy_words(mask: BitsRef<'_>, first: usize, rows: usize, words: &m
 /// What is known of all of the rows of a mask, whose bits beyond them are clear.
 #[inline(always)]
 pub(crate) fn extent(rows: usize, words: &[u64]) -> Extent {
-    let Some((last, full)) = words.split_last() else {
-        return Extent::None;
-    };
-    let (mut any, mut all) = (0, u64::MAX);
-    for word in full {
-        any |= word;
-        all &= word;
-    }
-    Extent::from_summary(
-        any | last,
-        all & (last | !low_bits(rows - full.len() * WORD)),
-    )
+    let set = words.iter().map(|word| word.count_ones() as usize).sum();
+    Extent::of(set, rows)
 }
 
 /// A word whose lowest `bits` bits are set.

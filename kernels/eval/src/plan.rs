@@ -11,22 +11,29 @@
 mod registers;
 mod stages;
 
-use unlade_program::{Imm, Inst, Program, Ty, Val};
+use unlade_program::{Imm, Inst, MaskOp, Program, Ty, Val};
 
 use crate::Level;
 use crate::element::Scalar;
 use crate::frame::{Entry, Place, Step};
 use crate::kernels;
+use crate::mask::WORD;
 use registers::Allocator;
 use stages::Stages;
 
-/// Rows of a tile whose values stay in the first-level cache. So small a tile costs nothing: while
-/// one step ends, the CPU has begun the next.
-const SHORT_TILE: usize = 1024;
+/// Bytes of a tile of the columns that decide which rows are kept: an eighth of a first-level
+/// cache. While one step ends, the CPU has begun to read for the next.
+const SHORT_TILE_BYTES: usize = 4096;
+
+/// Rows of such a tile. With fewer, the steps' own costs show.
+const SHORT_TILE: [usize; 2] = [512, 1024];
 
 /// Rows of a tile where many columns are read. Every column of a tile is a stretch of memory that
 /// the CPU must begin to fetch; longer ones are worth leaving the first-level cache.
 const LONG_TILE: usize = 8192;
+
+/// Most rows of a tile, which a caller may ask for.
+pub(crate) const MAX_TILE: usize = 65_536;
 
 /// Columns up to which tiles are short, of those that only outputs need.
 const FEW_COLUMNS: usize = 2;
@@ -70,8 +77,8 @@ impl Executable {
     /// Where that is not a multiple of 64 between 64 and 65,536.
     pub fn with_tile_rows(mut self, rows: usize) -> Executable {
         assert!(
-            rows.is_multiple_of(64) && (64..=65_536).contains(&rows),
-            "tiles of {rows} rows: take a multiple of 64 from 64 to 65,536"
+            rows.is_multiple_of(WORD) && (WORD..=MAX_TILE).contains(&rows),
+            "tiles of {rows} rows: take a multiple of {WORD} up to {MAX_TILE}"
         );
         self.tile_rows = rows;
         self
@@ -146,6 +153,8 @@ struct Planner<'p> {
     fixed: Vec<Place>,
     /// The output that a value computed in the second stage is written to at once.
     direct: Vec<Option<u32>>,
+    /// How often a value is an operand, an output or what is kept.
+    uses: Vec<u32>,
 }
 
 impl<'p> Planner<'p> {
@@ -160,10 +169,21 @@ impl<'p> Planner<'p> {
                 direct[value.index()].get_or_insert(index as u32);
             }
         }
+        let mut uses = vec![0; count];
+        let mut note = |val: Val| uses[stages.root(val).index()] += 1;
+        for inst in &program.insts {
+            inst.for_each_operand(&mut note);
+        }
+        program.keep.into_iter().for_each(&mut note);
+        for output in &program.outputs {
+            note(output.value);
+            output.valid.into_iter().for_each(&mut note);
+        }
         Planner {
             program,
             level,
             types,
+            uses,
             stages,
             scalars: Vec::new(),
             allocator: Allocator::default(),
@@ -198,11 +218,7 @@ impl<'p> Planner<'p> {
         let mut lists = [first, dense, compacted];
         let (vector_widths, masks) = allocator.assign(&mut prologue, &mut lists, &mut keep);
         let [first, dense, compacted] = lists;
-        let decisive = columns_of(&first);
-        let payload = columns_of(&dense)
-            .iter()
-            .filter(|column| !decisive.contains(column))
-            .count();
+        let tile_rows = tile_rows(program, &columns_of(&first), &columns_of(&dense));
         let output_types = program
             .outputs
             .iter()
@@ -215,11 +231,7 @@ impl<'p> Planner<'p> {
             keep,
             dense,
             compacted,
-            tile_rows: if payload > FEW_COLUMNS {
-                LONG_TILE
-            } else {
-                SHORT_TILE
-            },
+            tile_rows,
             vector_widths,
             masks,
             output_types,
@@ -290,13 +302,55 @@ impl<'p> Planner<'p> {
                 Some(output) if list != List::First => Place::Output(output),
                 _ => self.register(val),
             };
-            steps.push(self.step(inst, val, to, |_, operand| places[operand]));
+            let step = match self.confined(inst, places, &mut steps) {
+                Some(test) => Step { to, ..test },
+                None => self.step(inst, val, to, |_, operand| places[operand]),
+            };
+            steps.push(step);
             places[index] = to;
         }
         if list != List::First {
             self.finish_outputs(list, places, &mut steps);
         }
         steps
+    }
+
+    /// The test that a conjunction is with its other operand, where that is all the test is for:
+    /// taken out of the steps and confined to the rows that the other operand sets. So a test reads
+    /// nothing of a tile in which those before it leave no row.
+    fn confined(&self, inst: &Inst, places: &[Place], steps: &mut Vec<Step>) -> Option<Step> {
+        let Inst::Mask { op, lhs, rhs } = *inst else {
+            return None;
+        };
+        let candidates = match op {
+            MaskOp::And => [Some((rhs, lhs)), Some((lhs, rhs))],
+            MaskOp::AndNot => [Some((rhs, lhs)), None],
+            MaskOp::Or | MaskOp::Xor => [None, None],
+        };
+        candidates.into_iter().flatten().find_map(|(test, other)| {
+            let (test, other) = (self.stages.root(test), self.stages.root(other));
+            if !self.is_test(test) || self.uses[test.index()] != 1 {
+                return None;
+            }
+            let at = steps
+                .iter()
+                .position(|step| step.to == places[test.index()])?;
+            let step = steps.remove(at);
+            Some(Step {
+                negate: step.negate ^ (op == MaskOp::AndNot),
+                within: places[other.index()],
+                ..step
+            })
+        })
+    }
+
+    /// Whether a value's kernel can be confined to some rows.
+    fn is_test(&self, val: Val) -> bool {
+        match self.program.insts[val.index()] {
+            Inst::Compare { lhs, .. } => self.types[lhs.index()] != Some(Ty::Mask),
+            Inst::Range { .. } | Inst::InSet { .. } => true,
+            _ => false,
+        }
     }
 
     /// What the second stage knows from the start: the facts that keeping a row implies. In the
@@ -346,6 +400,7 @@ impl<'p> Planner<'p> {
                 args: [from, Place::None, Place::None],
                 inst: *inst,
                 negate: false,
+                within: Place::AllRows,
                 index: 0,
             });
             places[index] = to;
@@ -361,6 +416,7 @@ impl<'p> Planner<'p> {
                 value: Imm::mask(false),
             },
             negate: false,
+            within: Place::AllRows,
             index: 0,
         }
     }
@@ -399,6 +455,7 @@ impl<'p> Planner<'p> {
                 value: Imm::mask(false),
             },
             negate: false,
+            within: Place::AllRows,
             index: index as u32,
         }
     }
@@ -443,6 +500,7 @@ impl<'p> Planner<'p> {
             args,
             inst: *inst,
             negate: recipe.negate,
+            within: Place::AllRows,
             index: 0,
         }
     }
@@ -464,6 +522,21 @@ impl<'p> Planner<'p> {
     fn constant(&mut self, value: Imm) -> Place {
         self.scalar(ScalarSource::Const(value.to_le_bytes()))
     }
+}
+
+/// Rows of a tile that suit a program: `decisive` columns are read for every row, `wanted` ones for
+/// those kept.
+fn tile_rows(program: &Program, decisive: &[u32], wanted: &[u32]) -> usize {
+    let payload = wanted.iter().filter(|column| !decisive.contains(column));
+    if payload.count() > FEW_COLUMNS {
+        return LONG_TILE;
+    }
+    let width = |column: &u32| program.columns[*column as usize].ty.bits() as usize / 8;
+    let row: usize = decisive.iter().map(width).sum();
+    let [fewest, most] = SHORT_TILE;
+    (SHORT_TILE_BYTES / row.max(1))
+        .next_power_of_two()
+        .clamp(fewest, most)
 }
 
 /// The columns of elements that a list reads.

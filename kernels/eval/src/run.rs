@@ -143,16 +143,16 @@ fn run_tile(
 
     let mut listed = std::mem::take(&mut frame.registers.listed);
     listed.clear();
-    let view = frame.mask(plan.keep);
-    let kept = match view {
-        MaskView::None => 0,
-        MaskView::All => frame.tile_rows,
-        MaskView::Some(keep) => executable.level.call(Count {
+    let (view, kept) = (frame.mask(plan.keep), frame.count(plan.keep));
+    if let MaskView::Some(keep) = view
+        && kept <= frame.tile_rows / FEW
+    {
+        executable.level.call(List {
             keep: &keep[..frame.tile_rows.div_ceil(WORD)],
-            few: frame.tile_rows / FEW,
+            kept,
             listed: &mut listed,
-        }),
-    };
+        });
+    }
     if let Some(out) = mask_out {
         let (at, rows) = (frame.first_row, frame.tile_rows);
         match view {
@@ -174,27 +174,19 @@ fn run_tile(
     kept
 }
 
-/// Counts the rows that a mask keeps, and lists them where they are few.
-struct Count<'a> {
+/// Lists the rows that a mask keeps.
+struct List<'a> {
     keep: &'a [u64],
-    few: usize,
+    kept: usize,
     listed: &'a mut Vec<u16>,
 }
 
-impl Routine for Count<'_> {
-    type Output = usize;
+impl Routine for List<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self) -> usize {
-        let kept = self
-            .keep
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum();
-        if kept > 0 && kept <= self.few {
-            compact::list_rows(self.keep, kept, self.listed);
-        }
-        kept
+    fn run<I: Isa>(self) {
+        compact::list_rows(self.keep, self.kept, self.listed);
     }
 }
 
@@ -274,7 +266,10 @@ fn scalar_result(place: Place, frame: &Frame<'_, '_>) -> element::Scalar {
         }
         Place::Mask(register) => {
             let extent = frame.registers.masks[register as usize].extent;
-            debug_assert_ne!(extent, Extent::Some, "one row is all rows or none");
+            debug_assert!(
+                !matches!(extent, Extent::Some(_)),
+                "one row is all rows or none"
+            );
             Imm::mask(extent == Extent::All).to_le_bytes()
         }
         other => unreachable!("no scalar is left in {other:?}"),

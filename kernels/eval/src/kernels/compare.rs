@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use unlade_program::{CompareOp, FloatOrder, Ty};
 
-use super::{Recipe, Test1, Test2, each_word, logic, test1, test2};
+use super::{Recipe, Test1, Test2, each_tested_word, each_word, logic, test1, test2};
 use crate::Level;
 use crate::element::{Element, Float, Integer, with_float, with_integer};
 use crate::frame::{Entry, Extent, Frame, Kernel, Operand, Step};
@@ -268,11 +268,10 @@ struct RangeOfRows<T>(PhantomData<T>);
 impl<T: Integer> Kernel for RangeOfRows<T> {
     #[inline(always)]
     fn run<I: Isa>(step: &Step, frame: &mut Frame<'_, '_>) {
-        let rows = frame.rows;
         let mut taken = frame.take_mask(step.to);
-        let words = &mut taken.words[..rows.div_ceil(WORD)];
+        let words = &mut taken.words[..frame.rows.div_ceil(WORD)];
         let [arg, low, high] = step.args.map(|place| frame.operand::<T>(place));
-        taken.extent = each_word!(rows, words, step.negate, |index| {
+        taken.extent = each_tested_word!(step, frame, words, |index| {
             let (arg, low, high) = (
                 rows_of(arg, index),
                 rows_of(low, index),

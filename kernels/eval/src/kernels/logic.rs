@@ -93,9 +93,7 @@ impl<Op: Bitwise> Kernel for Combine<Op> {
         taken.extent = match (frame.mask(step.args[0]), frame.mask(step.args[1])) {
             (MaskView::Some(lhs), MaskView::Some(rhs)) => {
                 let (lhs, rhs) = (&lhs[..words.len()], &rhs[..words.len()]);
-                each_word!(rows, words, false, |index| Op::apply(
-                    lhs[index], rhs[index]
-                ))
+                each_word!(rows, words, |index| Op::apply(lhs[index], rhs[index]))
             }
             (lhs, rhs) => match (uniform(lhs), uniform(rhs)) {
                 (Some(lhs), _) => of_one(
@@ -145,7 +143,7 @@ fn of_one(arg: MaskView<'_>, clear: u64, set: u64, rows: usize, words: &mut [u64
             {
                 *last &= low_bits(rows % WORD);
             }
-            return Extent::Some;
+            return mask::extent(rows, words);
         }
     };
     if chosen == 0 {

@@ -199,71 +199,130 @@ macro_rules! chunk {
     };
 }
 
-/// Fills the words of a mask, complemented if asked, clears the bits beyond the rows and says what
-/// is known of all of them.
+/// Fills the words of a mask, clears the bits beyond the rows and counts the others.
 macro_rules! each_word {
-    ($rows:expr, $words:expr, $negate:expr, |$index:ident| $word:expr) => {{
+    ($rows:expr, $words:expr, |$index:ident| $word:expr) => {{
         let (rows, words): (usize, &mut [u64]) = ($rows, $words);
-        let flip = if $negate { u64::MAX } else { 0 };
-        let (mut any, mut all) = (0, u64::MAX);
+        let mut set = 0;
         for ($index, out) in words.iter_mut().enumerate() {
-            let bits = $word ^ flip;
-            any |= bits;
-            all &= bits;
+            let bits: u64 = $word;
+            set += bits.count_ones() as usize;
             *out = bits;
         }
-        match words.last_mut() {
-            Some(last) if !rows.is_multiple_of(WORD) => {
-                // The last word was summed up with rows that do not exist.
-                *last &= $crate::mask::low_bits(rows % WORD);
-                $crate::mask::extent(rows, words)
+        if let Some(last) = words.last_mut()
+            && !rows.is_multiple_of(WORD)
+        {
+            let beyond = *last & !$crate::mask::low_bits(rows % WORD);
+            set -= beyond.count_ones() as usize;
+            *last ^= beyond;
+        }
+        Extent::of(set, rows)
+    }};
+}
+
+/// [`each_tested_word`] of the rows of one operand, which the compiler sees as whole chunks.
+macro_rules! each_tested_chunk {
+    ($step:expr, $frame:expr, $words:expr, $values:expr, |$chunk:ident| $word:expr) => {{
+        let words: &mut [u64] = $words;
+        let (full, rest) = $values.as_chunks::<WORD>();
+        let padded;
+        let last = match rest {
+            [] => &[][..],
+            rest => {
+                padded = [pad(rest)];
+                &padded
             }
-            _ => Extent::from_summary(any, all),
+        };
+        let flip = if $step.negate { u64::MAX } else { 0 };
+        match $frame.words($step.within) {
+            Some(within) => {
+                let (full_words, last_word) = words.split_at_mut(full.len());
+                let (full_within, last_within) = within.split_at(full.len());
+                let mut set = 0;
+                // One loop for both, since each test is compiled often enough.
+                for (chunks, words, within) in [
+                    (full, &mut *full_words, full_within),
+                    (last, &mut *last_word, last_within),
+                ] {
+                    for ((chunk, word), within) in chunks.iter().zip(words).zip(within) {
+                        let $chunk = Chunk::Rows(chunk);
+                        let bits: u64 = ($word ^ flip) & within;
+                        set += bits.count_ones() as usize;
+                        *word = bits;
+                    }
+                }
+                if let [last] = last_word {
+                    // The chunk was filled up with rows that do not exist.
+                    let beyond = *last & !$crate::mask::low_bits(rest.len());
+                    set -= beyond.count_ones() as usize;
+                    *last ^= beyond;
+                }
+                Extent::of(set, $frame.rows)
+            }
+            None => Extent::None,
         }
     }};
 }
 
-use each_word;
+/// [`each_word`] of a test, complemented and confined to some rows as the step says. Where there
+/// are no such rows nothing is tested, and no operand is read.
+macro_rules! each_tested_word {
+    ($step:expr, $frame:expr, $words:expr, |$index:ident| $word:expr) => {{
+        let words: &mut [u64] = $words;
+        let flip = if $step.negate { u64::MAX } else { 0 };
+        match $frame.words($step.within) {
+            Some(within) => {
+                let within = &within[..words.len()];
+                each_word!($frame.rows, words, |$index| ($word ^ flip) & within[$index])
+            }
+            None => Extent::None,
+        }
+    }};
+}
+
+use {each_tested_word, each_word};
 
 /// Computes a mask, 64 rows at a time, from one operand.
 #[inline(always)]
 fn test1<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl Test1<A>) {
-    let (rows, negate) = (frame.rows, step.negate);
     let mut taken = frame.take_mask(step.to);
-    let words = &mut taken.words[..rows.div_ceil(WORD)];
-    blocks!(let args = frame.operand::<A>(step.args[0]), WORD);
-    taken.extent = each_word!(rows, words, negate, |index| {
-        chunk!(let args = args.rows, index, args.stride);
-        test.test::<I>(args)
-    });
+    let words = &mut taken.words[..frame.rows.div_ceil(WORD)];
+    let room;
+    let args = match frame.operand::<A>(step.args[0]) {
+        Operand::Rows(rows) => rows,
+        Operand::Scalar(value) => {
+            // What has scalars alone is computed before the first tile, as one row.
+            debug_assert_eq!(frame.rows, 1);
+            room = [value];
+            &room[..]
+        }
+    };
+    taken.extent = each_tested_chunk!(step, frame, words, args, |args| test.test::<I>(args));
     frame.put_mask(step.to, taken);
 }
 
 /// Computes a mask, 64 rows at a time, from two operands of one type; in few loops, as [`map2`].
 #[inline(always)]
 fn test2<I: Isa, A: Element, T: Test2<A>>(step: &Step, frame: &mut Frame<'_, '_>, test: &T) {
-    let (rows, negate) = (frame.rows, step.negate);
     let mut taken = frame.take_mask(step.to);
-    let words = &mut taken.words[..rows.div_ceil(WORD)];
+    let words = &mut taken.words[..frame.rows.div_ceil(WORD)];
     let (lhs, rhs) = (
         frame.operand::<A>(step.args[0]),
         frame.operand::<A>(step.args[1]),
     );
     taken.extent = match (lhs, rhs) {
-        (Operand::Rows(lhs), Operand::Scalar(rhs)) => each_word!(rows, words, negate, |index| {
-            chunk!(let lhs = lhs, index, WORD);
-            test.test::<I>(lhs, Chunk::Splat(rhs))
-        }),
+        (Operand::Rows(lhs), Operand::Scalar(rhs)) => {
+            each_tested_chunk!(step, frame, words, lhs, |lhs| test
+                .test::<I>(lhs, Chunk::Splat(rhs)))
+        }
         (Operand::Scalar(lhs), Operand::Rows(rhs)) if T::SCALAR_FIRST => {
-            each_word!(rows, words, negate, |index| {
-                chunk!(let rhs = rhs, index, WORD);
-                test.test::<I>(Chunk::Splat(lhs), rhs)
-            })
+            each_tested_chunk!(step, frame, words, rhs, |rhs| test
+                .test::<I>(Chunk::Splat(lhs), rhs))
         }
         _ => {
             blocks!(let lhs = lhs, WORD);
             blocks!(let rhs = rhs, WORD);
-            each_word!(rows, words, negate, |index| {
+            each_tested_word!(step, frame, words, |index| {
                 chunk!(let lhs_rows = lhs.rows, index, lhs.stride);
                 chunk!(let rhs_rows = rhs.rows, index, rhs.stride);
                 test.test::<I>(lhs_rows, rhs_rows)

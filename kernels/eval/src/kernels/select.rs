@@ -90,7 +90,7 @@ impl Kernel for SelectMask {
                 Extent::None
             }
             (MaskView::All, MaskView::All, _) | (MaskView::None, _, MaskView::All) => Extent::All,
-            _ => each_word!(rows, words, false, |index| {
+            _ => each_word!(rows, words, |index| {
                 let mask = word(mask, index);
                 (word(then, index) & mask) | (word(other, index) & !mask)
             }),

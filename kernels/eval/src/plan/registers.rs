@@ -69,7 +69,7 @@ impl Allocator {
         let [first, dense, compacted] = lists;
         let mut pinned = vec![*keep];
         for step in dense.iter().chain(&*compacted) {
-            pinned.extend(step.args);
+            pinned.extend(operands(step));
         }
         pool.assign(prologue.iter_mut().map(|(step, _)| step), &[]);
         pool.assign(first.iter_mut(), &pinned);
@@ -105,7 +105,7 @@ impl Pool<'_> {
             if let Some(last) = last_use.of(step.to) {
                 *last = Some(index);
             }
-            for arg in step.args {
+            for arg in operands(step) {
                 // Registers of an earlier list have no entry, as they stay.
                 if let Some(last @ Some(_)) = last_use.of(arg) {
                     *last = Some(index);
@@ -118,8 +118,10 @@ impl Pool<'_> {
             }
         }
         for (index, step) in steps.into_iter().enumerate() {
-            let places = [step.args[0], step.args[1], step.args[2], step.to];
+            let [first, second, third, within] = operands(step);
+            let places = [first, second, third, within, step.to];
             step.args = step.args.map(|arg| self.mapped(arg));
+            step.within = self.mapped(step.within);
             // Operands are still taken: a step never writes what it reads.
             step.to = self.taken(step.to);
             for place in places {
@@ -176,6 +178,12 @@ impl Pool<'_> {
             _ => {}
         }
     }
+}
+
+/// Every place that a step reads.
+fn operands(step: &Step) -> [Place; 4] {
+    let [first, second, third] = step.args;
+    [first, second, third, step.within]
 }
 
 /// The last step of a list that uses a register which the list writes.
