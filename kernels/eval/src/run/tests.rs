@@ -300,6 +300,73 @@ fn a_value_that_only_an_output_needs_is_computed_for_kept_rows_alone() {
 }
 
 #[test]
+fn tests_of_a_conjunction_are_confined_to_what_the_others_leave() {
+    let conjunction = |keep: &str| {
+        let text = format!(
+            "columns c0: i32, c1: i32, c2: mask\n%0 = load c0\n%1 = load c1\n%2 = load c2\n\
+             %3 = const i32 5\n%4 = cmp.gt %0, %3\n%5 = cmp.eq %1, %3\n{keep}"
+        );
+        Executable::new(&parse(&text)).plan.first
+    };
+    // Two loads of bits and comparisons, and no step for a conjunction.
+    for (keep, steps) in [
+        ("%6 = and %4, %5\nkeep %6\n", 2),
+        ("%6 = andnot %4, %5\nkeep %6\n", 2),
+        ("%6 = and %4, %2\n%7 = and %6, %5\nkeep %7\n", 3),
+        // One that is wanted for itself as well stays, and the other is confined to it; without a
+        // conjunction, all stay.
+        ("%6 = and %4, %5\n%7 = or %6, %5\nkeep %7\n", 3),
+        ("%6 = or %4, %5\nkeep %6\n", 3),
+    ] {
+        let first = conjunction(keep);
+        assert_eq!(first.len(), steps, "{keep}{first:#?}");
+    }
+}
+
+#[test]
+fn a_confined_test_gives_what_a_conjunction_does() {
+    let text = |keep: &str| {
+        format!(
+            "columns c0: u8, c1: u8\n%0 = load c0\n%1 = load c1\n%2 = const u8 100\n\
+             %3 = cmp.gt %0, %2\n%4 = cmp.lt %1, %2\n{keep}emit mask\n"
+        )
+    };
+    const ROWS: usize = 2 * 64 + 17;
+    let mut random = crate::testing::Random::new(5);
+    let mut bytes = || -> Vec<u8> { (0..ROWS).map(|_| random.below(256) as u8).collect() };
+    let (mut first, second) = (bytes(), bytes());
+    // A whole tile in which the first test leaves nothing.
+    first[..64].fill(0);
+    let run_mask = |keep: &str, level: Level| {
+        let executable = Executable::with_level(&parse(&text(keep)), level).with_tile_rows(64);
+        let inputs = Inputs {
+            rows: ROWS,
+            columns: &[column(&first), column(&second)],
+            params: &[],
+            tables: &[],
+            sets: &[],
+        };
+        let mut mask = vec![0xaa; ROWS.div_ceil(8) + SLACK];
+        let mut outputs = Outputs {
+            mask: Some(&mut mask),
+            columns: &mut [],
+        };
+        let done = run(&executable, &inputs, &mut outputs, &mut Scratch::new());
+        let kept = done.expect("nothing traps").kept;
+        let expected = |row: usize| {
+            let (lhs, rhs) = (first[row] > 100, second[row] < 100);
+            lhs && (rhs != keep.contains("andnot"))
+        };
+        assert_eq!(mask[..ROWS.div_ceil(8)], bits(ROWS, expected), "{keep}");
+        assert_eq!(kept, (0..ROWS).filter(|row| expected(*row)).count());
+    };
+    for level in Level::available() {
+        run_mask("%5 = and %3, %4\nkeep %5\n", *level);
+        run_mask("%5 = andnot %3, %4\nkeep %5\n", *level);
+    }
+}
+
+#[test]
 fn values_that_do_not_live_at_the_same_time_share_registers() {
     let mut text = "columns c0: i64\n%0 = load c0\n%1 = neg %0\n".to_owned();
     for val in 2..50 {
