@@ -18,7 +18,7 @@ const PRIOR: f64 = 0.01;
 
 /// Deviations beyond this count for less the larger they are: a batch that was disturbed does not
 /// spoil the estimate.
-const USUAL: f64 = 0.15;
+const USUAL: f64 = 0.2;
 
 /// Relative deviation from which a measurement is a surprise.
 const SURPRISE: f64 = 0.5;

@@ -178,14 +178,9 @@ fn total_time_is_near_the_best_choice_in_hindsight() {
     ratios.sort_by(|a, b| b.0.total_cmp(&a.0));
     let overall = ratios.iter().map(|each| each.0).sum::<f64>() / ratios.len() as f64;
     println!("mean {overall:.4}, worst {:.4?}", &ratios[..8]);
-    // Hindsight knows the best device for every single batch. What keeps one profile in a thousand
-    // from it are disturbed measurements at the wrong moments.
     let worst = &ratios[..8];
     assert!(overall <= 1.03, "{overall}");
-    assert!(
-        ratios[1].0 <= 1.10 && ratios[0].0 <= 1.15,
-        "worst (ratio, seed): {worst:.3?}"
-    );
+    assert!(ratios[0].0 <= 1.10, "worst (ratio, seed): {worst:.3?}");
 }
 
 #[test]
