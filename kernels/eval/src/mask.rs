@@ -168,6 +168,14 @@ pub(crate) fn extent(rows: usize, words: &[u64]) -> Extent {
     Extent::of(set, rows)
 }
 
+/// Clears the bits of a word beyond its first `rows` and returns how many of them were set.
+#[inline(always)]
+pub(crate) fn clear_beyond(word: &mut u64, rows: usize) -> usize {
+    let beyond = *word & !low_bits(rows);
+    *word ^= beyond;
+    beyond.count_ones() as usize
+}
+
 /// A word whose lowest `bits` bits are set.
 #[inline(always)]
 pub(crate) const fn low_bits(bits: usize) -> u64 {

@@ -212,9 +212,7 @@ macro_rules! each_word {
         if let Some(last) = words.last_mut()
             && !rows.is_multiple_of(WORD)
         {
-            let beyond = *last & !$crate::mask::low_bits(rows % WORD);
-            set -= beyond.count_ones() as usize;
-            *last ^= beyond;
+            set -= $crate::mask::clear_beyond(last, rows % WORD);
         }
         Extent::of(set, rows)
     }};
@@ -253,9 +251,7 @@ macro_rules! each_tested_chunk {
                 }
                 if let [last] = last_word {
                     // The chunk was filled up with rows that do not exist.
-                    let beyond = *last & !$crate::mask::low_bits(rest.len());
-                    set -= beyond.count_ones() as usize;
-                    *last ^= beyond;
+                    set -= $crate::mask::clear_beyond(last, rest.len());
                 }
                 Extent::of(set, $frame.rows)
             }
