@@ -102,6 +102,11 @@ const COMPACTION: Killer = library(
     EVAL,
     "compact::tests::values_of_every_width_are_compacted_at_every_level",
 );
+/// Conjunctions of tests, which the plan makes one step of.
+const CONJUNCTIONS: Killer = library(
+    EVAL,
+    "run::tests::a_confined_test_gives_what_a_conjunction_does",
+);
 
 /// All of them, those of one file together so that little is built twice.
 pub(crate) const MUTANTS: &[Mutant] = &[
@@ -292,7 +297,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "kernels/eval/src/plan.rs",
         original: "negate: step.negate ^ (op == MaskOp::AndNot),",
         planted: "negate: step.negate,",
-        killer: PROGRAMS,
+        killer: CONJUNCTIONS,
         needs: Needs::AnyCpu,
     },
     Mutant {
