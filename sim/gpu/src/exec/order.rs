@@ -402,7 +402,7 @@ impl Reach<'_> {
             .reach(store.at, bytes as u64)
             .expect("checked when it was stored");
         self.history
-            .add(self.block, store.at, bytes, memory.load(start, bytes).ok());
+            .add(self.block, store.at, bytes, memory.peek(start, bytes));
         memory.store(start, bytes, store.value);
     }
 }

@@ -60,12 +60,18 @@ impl Bytes {
     /// A value of 1, 2, 4 or 8 bytes at a multiple of its size.
     #[inline]
     pub(crate) fn load(&self, at: usize, len: usize) -> Result<u64, Fault> {
+        self.peek(at, len).ok_or_else(|| self.unwritten(at, len))
+    }
+
+    /// As `load`; none where a byte was never written.
+    #[inline]
+    pub(crate) fn peek(&self, at: usize, len: usize) -> Option<u64> {
         let bits = ones(len) << (at % 64);
         if self.written[at / 64] & bits != bits {
-            return Err(self.unwritten(at, len));
+            return None;
         }
         let data = &self.data[at..at + len];
-        Ok(match len {
+        Some(match len {
             1 => u64::from(data[0]),
             2 => u64::from(u16::from_le_bytes(data.try_into().expect("two bytes"))),
             4 => u64::from(u32::from_le_bytes(data.try_into().expect("four bytes"))),
