@@ -129,7 +129,8 @@ pub(crate) struct RuleArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub(crate) struct ResourceArgs {
-    /// Device by name (see `unlade devices`), or auto, which never picks a simulator [default: auto]
+    /// Device by name (see `unlade devices`), sim-gpu for a simulated NVIDIA GPU, or auto, which
+    /// never picks a simulator [default: auto]
     #[arg(long, value_name = "NAME", env = "UNLADE_DEVICE")]
     pub(crate) device: Option<String>,
     /// Threads [default: one per core, fewer under a small `ulimit -v`]

@@ -184,6 +184,10 @@ pub(crate) struct Recording {
 
 /// A runtime as the arguments want it. Its reserve is smaller where the system has no more to give.
 pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<Runtime, Failure> {
+    // A process has one CUDA driver, so a simulated one is chosen before any is looked for.
+    if wanted(resources).is_some_and(|name| name.starts_with("sim-gpu")) {
+        unlade::simulate_gpu().map_err(Failure::resource)?;
+    }
     let devices = unlade::discover();
     let mut reserve = RESERVE;
     let mut refusal = None;
@@ -209,6 +213,15 @@ pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<
     }
 }
 
+/// The device that is asked for by name; of simulated GPUs the first, if none is.
+fn wanted(resources: &ResourceArgs) -> Option<&str> {
+    match resources.device.as_deref() {
+        None | Some("auto") => None,
+        Some("sim-gpu") => Some("sim-gpu:0"),
+        name => name,
+    }
+}
+
 fn builder(
     resources: &ResourceArgs,
     recording: Recording,
@@ -223,8 +236,8 @@ fn builder(
     if resources.no_fallback.unwrap_or(false) {
         builder = builder.fallback(Fallback::Forbid);
     }
-    match resources.device.as_deref() {
-        None | Some("auto") => {}
+    match wanted(resources) {
+        None => {}
         Some(name) => {
             if !devices.iter().any(|device| device.info().name == name) {
                 let setting = resources.names.name("device");

@@ -127,6 +127,18 @@ pub fn why_no_gpu() -> Option<String> {
     why
 }
 
+/// Makes a simulated NVIDIA GPU this process's only one, before anything asks for a real one:
+/// [`discover`] then finds `sim-gpu:0`. It runs the kernels that a GPU would run.
+///
+/// # Errors
+/// In words that say what to do: the library is not found, or a real driver was loaded first.
+pub fn simulate_gpu() -> Result<(), String> {
+    #[cfg(feature = "cuda")]
+    return unlade_cuda::simulate().map_err(|error| error.to_string());
+    #[cfg(not(feature = "cuda"))]
+    Err("this build of Unlade is without feature `cuda`".to_owned())
+}
+
 #[cfg(feature = "cpu")]
 fn cpu() -> Option<Arc<dyn Device>> {
     Some(Arc::new(unlade_cpu::CpuDevice::new()))

@@ -3,4 +3,5 @@
 mod reports;
 mod run;
 mod settings;
+mod sim_gpu;
 mod support;

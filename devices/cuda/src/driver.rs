@@ -129,7 +129,7 @@ pub(crate) struct Driver {
 }
 
 /// A symbol that no driver of NVIDIA has.
-const SIMULATOR: &[u8] = b"unlade_sim_gpu";
+pub(crate) const SIMULATOR: &[u8] = b"unlade_sim_gpu\0";
 
 impl Driver {
     /// The driver of this process; looked for once.

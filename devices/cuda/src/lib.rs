@@ -37,8 +37,15 @@
 //! and driver. `UNLADE_CUDA_CACHE` names another folder, or is `off`. Which GPUs there are is the
 //! driver's business, so `CUDA_VISIBLE_DEVICES` is honoured.
 //!
+//! # Without a GPU
+//! [`simulate`] puts a driver in software in the place of NVIDIA's, with a simulated GPU behind it
+//! that runs the same kernels; devices are then `sim-gpu:0` and so on, of kind
+//! [`Simulator`](unlade_hal::DeviceKind::Simulator). A process has one driver: where a real one is
+//! loaded already, it is refused.
+//!
 //! # What is inside
-//! - [`discover`]: the GPUs, or [`WhyNot`]
+//! - [`discover`]: the GPUs, or [`WhyNot`]; [`open`]: one that is not shared
+//! - [`simulate`]: a simulated one, or why not: [`CannotSimulate`]
 //! - [`CudaDevice`]: one of them
 //!
 //! This crate calls a C library, so it contains `unsafe` code; docs/UNSAFE.md lists the areas and
@@ -53,11 +60,13 @@ mod modules;
 mod queue;
 mod record;
 mod returns;
+mod simulate;
 mod why_not;
 
 use std::sync::{Arc, OnceLock};
 
 pub use device::CudaDevice;
+pub use simulate::{CannotSimulate, simulate};
 pub use why_not::WhyNot;
 
 use context::Gpu;
