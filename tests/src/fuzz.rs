@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
 
 use unlade_hal::Device;
 use unlade_naive::generate::{Options, OwnedInputs, Rng, random_inputs, random_program};
@@ -20,6 +21,9 @@ const ENOUGH_ROWS: u64 = 1000;
 /// Differences after which nothing more is learnt.
 const MOST_FAILURES: usize = 20;
 
+/// Seeds between the cases of two threads.
+const SEEDS_APART: u64 = 1 << 32;
+
 /// Which cases to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Cases {
@@ -27,6 +31,8 @@ pub struct Cases {
     pub first_seed: u64,
     /// How many.
     pub count: u64,
+    /// Threads to run them on, each with a queue of its own.
+    pub threads: u64,
 }
 
 /// What was run.
@@ -40,8 +46,8 @@ pub struct Report {
     pub left_out: u64,
     /// Runs that trapped, as they had to.
     pub traps: u64,
-    /// Rows of the median run.
-    pub median_rows: u64,
+    /// Rows of each run.
+    pub rows: Vec<u64>,
     /// How often each cell of the device was computed on 1,000 rows or more, without a trap.
     pub hits: BTreeMap<Cell, u64>,
     /// The first differences, each with its seed and program.
@@ -49,6 +55,26 @@ pub struct Report {
 }
 
 impl Report {
+    /// Rows of the median run.
+    pub fn median_rows(&self) -> u64 {
+        let mut rows = self.rows.clone();
+        rows.sort_unstable();
+        rows.get(rows.len() / 2).copied().unwrap_or(0)
+    }
+
+    /// Both together.
+    fn and(mut self, other: Report) -> Report {
+        self.cases += other.cases;
+        self.left_out += other.left_out;
+        self.traps += other.traps;
+        self.rows.extend(other.rows);
+        for (cell, hits) in other.hits {
+            *self.hits.entry(cell).or_default() += hits;
+        }
+        self.failures.extend(other.failures);
+        self
+    }
+
     /// How often the cell was computed that was computed least.
     pub fn least_hits(&self) -> u64 {
         self.hits.values().min().copied().unwrap_or(0)
@@ -63,7 +89,7 @@ impl fmt::Display for Report {
              cells {} times at least",
             self.device,
             self.cases,
-            self.median_rows,
+            self.median_rows(),
             self.traps,
             self.left_out,
             self.hits.len(),
@@ -77,6 +103,26 @@ impl fmt::Display for Report {
 /// # Panics
 /// Where the device fails or breaks a rule of the interface.
 pub fn fuzz(device: &Arc<dyn Device>, cases: Cases) -> Report {
+    let threads = cases.threads.max(1);
+    let of_thread = |thread: u64| Cases {
+        first_seed: cases.first_seed + thread * SEEDS_APART,
+        count: cases.count / threads + u64::from(thread < cases.count % threads),
+        threads: 1,
+    };
+    thread::scope(|scope| {
+        let started: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || fuzz_on_one_thread(device, of_thread(thread))))
+            .collect();
+        let reports = started.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        reports.reduce(Report::and).expect("there is a thread")
+    })
+}
+
+fn fuzz_on_one_thread(device: &Arc<dyn Device>, cases: Cases) -> Report {
     let can = device.capabilities();
     let known = cells().filter(|cell| can.cells.contains(*cell));
     let mut report = Report {
@@ -84,11 +130,10 @@ pub fn fuzz(device: &Arc<dyn Device>, cases: Cases) -> Report {
         cases: 0,
         left_out: 0,
         traps: 0,
-        median_rows: 0,
+        rows: Vec::new(),
         hits: known.map(|cell| (cell, 0)).collect(),
         failures: Vec::new(),
     };
-    let mut rows = Vec::new();
     let mut runner = DeviceRunner::new(device.as_ref());
     let mut flying: VecDeque<(Case, Started)> = VecDeque::new();
     for seed in cases.first_seed..cases.first_seed + cases.count {
@@ -111,15 +156,13 @@ pub fn fuzz(device: &Arc<dyn Device>, cases: Cases) -> Report {
         if flying.len() == DEPTH {
             settle(&mut runner, &mut flying, &mut report);
         }
-        rows.push(case.inputs.rows);
+        report.rows.push(case.inputs.rows);
         let started = runner.start(&exe, &case.inputs.borrow());
         flying.push_back((case, started));
     }
     while !flying.is_empty() {
         settle(&mut runner, &mut flying, &mut report);
     }
-    rows.sort_unstable();
-    report.median_rows = rows.get(rows.len() / 2).copied().unwrap_or(0);
     report
 }
 

@@ -9,7 +9,7 @@ use unlade_hal::{
     AllocError, Capabilities, ClockKind, CompileError, Device, DeviceAddr, DeviceError, DeviceInfo,
     DeviceKind, DeviceLost, DomainId, Executable, Health, MemoryKind, PageSize, Queue, Slab, fork,
 };
-use unlade_program::Program;
+use unlade_program::{Program, ShapeHash};
 
 use crate::context::{Context, Entered, Gpu};
 use crate::driver::{Driver, Fault};
@@ -266,10 +266,15 @@ impl Device for CudaDevice {
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
         let shared = &self.shared;
         shared.check()?;
+        let hash = ShapeHash::of(program);
+        // What has this hash was admitted before.
+        if let Some(code) = shared.modules.find(hash) {
+            return Ok(Executable::new(program.clone(), code));
+        }
         shared.capabilities.admit(program)?;
         let gpu = shared.enter()?;
         shared.tidy(&gpu)?;
-        let code = shared.modules.get(program, shared, &gpu)?;
+        let code = shared.modules.load(program, hash, shared, &gpu)?;
         Ok(Executable::new(program.clone(), code))
     }
 

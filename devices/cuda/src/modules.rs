@@ -37,24 +37,26 @@ impl Modules {
         }
     }
 
-    /// The code of a program.
-    pub(crate) fn get(
+    /// The code of a program that is loaded already.
+    pub(crate) fn find(&self, hash: ShapeHash) -> Option<Arc<Loaded>> {
+        self.lock().get(&hash).cloned()
+    }
+
+    /// The code of a program, made and loaded.
+    pub(crate) fn load(
         &self,
         program: &Program,
+        hash: ShapeHash,
         shared: &Shared,
         gpu: &Entered<'_>,
     ) -> Result<Arc<Loaded>, CompileError> {
-        let hash = ShapeHash::of(program);
-        if let Some(found) = self.lock().get(&hash) {
-            return Ok(found.clone());
-        }
         let module = unlade_ptx::lower(program).map_err(|error| refused(&error))?;
         let failed = |fault: Fault| match fault.code.is_sticky() {
             true => CompileError::Lost(shared.lose(&fault)),
             false => CompileError::Failed(fault.to_string()),
         };
         let (text, name) = (module.text.as_str(), hash.to_string());
-        let image = match self.find(&name, text) {
+        let image = match self.find_image(&name, text) {
             Some(image) => image,
             None => {
                 let image = gpu.assemble(text).map_err(failed)?;
@@ -79,7 +81,7 @@ impl Modules {
         Ok(loaded)
     }
 
-    fn find(&self, name: &str, text: &str) -> Option<Vec<u8>> {
+    fn find_image(&self, name: &str, text: &str) -> Option<Vec<u8>> {
         self.disk.as_ref()?.find(name, &self.architecture, text)
     }
 

@@ -163,7 +163,7 @@ impl<'a> Recorder<'a> {
                     // the stream is past this point. Scratch is the queue's, whose dispatches run
                     // one after the other, and is as long as the code says.
                     unsafe { code.launch(self.gpu, *rows, &args, status, scratch, stream) }?;
-                    // Fetched at the end, on the stream for that, unless a later step may write
+                    // Fetched at the end, where the list ends, unless a later step may write
                     // over it.
                     if !is_last {
                         // SAFETY: The room has a block for each dispatch, and is in flight, too.
@@ -176,12 +176,13 @@ impl<'a> Recorder<'a> {
                 }
             }
         }
-        if let Some(status) = last_status {
-            let stream = self.on(Engine::CopyOut)?;
+        let last = self.segments.last().copied();
+        if let (Some(status), Some(last)) = (last_status, last) {
+            let stream = self.streams.of(last.engine);
             // SAFETY: As above.
             unsafe { self.gpu.copy_out(room, status, Status::BYTES, stream) }?;
         }
-        if let Some(last) = self.segments.last() {
+        if let Some(last) = last {
             self.gpu.record(last.end, self.streams.of(last.engine))?;
         }
         Ok(())

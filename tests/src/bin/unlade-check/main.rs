@@ -49,6 +49,9 @@ enum Check {
         /// Seed of the first
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Threads, each with a queue of its own; by default as many as there are processors
+        #[arg(long)]
+        threads: Option<u64>,
     },
     /// Measurements beside the device's own copy rates
     Rates(rates::Options),
@@ -72,13 +75,19 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let mut finding = match &arguments.check {
         Check::Conformance => conformance(&device),
-        Check::Fuzz { cases, seed } => fuzzed(
-            &device,
-            Cases {
+        Check::Fuzz {
+            cases,
+            seed,
+            threads,
+        } => {
+            let processors = || std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+            let cases = Cases {
                 first_seed: *seed,
                 count: *cases,
-            },
-        ),
+                threads: threads.unwrap_or_else(processors),
+            };
+            fuzzed(&device, cases)
+        }
         Check::Rates(options) => rates::measure(&device, options),
         Check::Report => unreachable!("dealt with above"),
     };

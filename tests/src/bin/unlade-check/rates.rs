@@ -3,13 +3,14 @@
 //! Times of kernels and copies are the device's own account (events, on a GPU); times over several
 //! lists and on the host are the host's clock's.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use unlade_hal::{
-    Arg, Command, CommandList, Completion, Device, Executable, Lease, MemoryKind, Outcome, Queue,
-    Slot, SlotId, Span, Status, Timing, Wait,
+    Arg, Command, CommandList, Completion, Device, DeviceLost, Executable, Lease, MemoryKind,
+    Outcome, Queue, Seq, Slot, SlotId, Span, Status, Timing, Wait,
 };
 use unlade_naive::generate::Rng;
 use unlade_program::Program;
@@ -75,6 +76,8 @@ pub(crate) fn measure(device: &Arc<dyn Device>, options: &Options) -> Finding {
 struct Bench {
     device: Arc<dyn Device>,
     queue: Box<dyn Queue>,
+    /// The oldest list under way is the first.
+    under_way: VecDeque<Seq>,
     options: Options,
     figures: Vec<Figure>,
     /// Bytes per second read and written by a copy inside the device.
@@ -91,6 +94,7 @@ impl Bench {
         Ok(Bench {
             device: device.clone(),
             queue,
+            under_way: VecDeque::new(),
             options: options.clone(),
             figures: Vec::new(),
             within: 0.0,
@@ -374,28 +378,23 @@ impl Bench {
     }
 
     fn submit(&mut self, list: CommandList) -> Outcomes {
-        self.queue
-            .submit(list)
-            .map(drop)
-            .map_err(|rejected| rejected.reason.to_string())
+        let submitted = self.queue.submit(list);
+        let seq = submitted.map_err(|rejected| rejected.reason.to_string())?;
+        self.under_way.push_back(seq);
+        Ok(())
     }
 
     /// Waits for the next completions.
     fn next(&mut self) -> Result<Vec<Completion>, String> {
-        let began = Instant::now();
-        let mut completions = Vec::new();
-        loop {
-            self.queue
-                .poll(&mut completions)
-                .map_err(|lost| lost.to_string())?;
-            if !completions.is_empty() {
-                return Ok(completions);
-            }
-            if began.elapsed() > LONG {
-                return Err(format!("no completion within {LONG:?}"));
-            }
-            std::hint::spin_loop();
+        let oldest = *self.under_way.front().ok_or("nothing is under way")?;
+        let lost = |lost: DeviceLost| lost.to_string();
+        if self.queue.wait(oldest, LONG).map_err(lost)? != Wait::Reached {
+            return Err(format!("no completion within {LONG:?}"));
         }
+        let mut completions = Vec::new();
+        self.queue.poll(&mut completions).map_err(lost)?;
+        self.under_way.drain(..completions.len());
+        Ok(completions)
     }
 
     /// Runs a list again and again; the seconds of each run.
@@ -406,15 +405,7 @@ impl Bench {
     ) -> Result<Vec<f64>, String> {
         let mut times = Vec::new();
         for round in 0..self.options.rounds + 3 {
-            let submitted = self.queue.submit(list);
-            let seq = submitted.map_err(|rejected| rejected.reason.to_string())?;
-            let waited = self
-                .queue
-                .wait(seq, LONG)
-                .map_err(|lost| lost.to_string())?;
-            if waited != Wait::Reached {
-                return Err(format!("no completion within {LONG:?}"));
-            }
+            self.submit(list)?;
             let completion = done(self.next()?.remove(0))?;
             if round >= 3 {
                 times.push(of(&completion.timing).as_secs_f64());
