@@ -59,6 +59,7 @@ fn random_programs_give_the_oracles_results_in_every_mode() {
         let cases = Cases {
             first_seed: 1 + seed * 1_000_000,
             count,
+            threads: 1,
         };
         let report = fuzz(&device(), cases);
         assert!(
