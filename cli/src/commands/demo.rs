@@ -212,6 +212,8 @@ fn on_device(
         moved: 0,
         why: String::new(),
     };
+    // Once before, for the device's compiler, which a query of more batches needs but once.
+    kernel.run(&batches[0])?;
     let mut results = Vec::new();
     for batch in batches {
         let output = kernel.run(batch)?;

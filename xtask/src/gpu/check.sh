@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 results=${1:-$here/results}
 device=${2:-cuda:0}
 mkdir -p "$results"
-chmod +x "$here/unlade-check" 2>/dev/null
+chmod +x "$here/unlade-check" "$here/unlade" 2>/dev/null
 failed=0
 
 # Every step in a process of its own: after an error of a kernel CUDA is of no use to a process.
@@ -24,22 +24,22 @@ run() {
 }
 
 export UNLADE_CUDA_CACHE="$results/cache"
-check="$here/unlade-check --device $device --json $results"
+check="$here/unlade-check --device $device --json"
 
 if [ -x "$here/unlade" ]; then
     run doctor "$here/unlade" doctor
     run devices "$here/unlade" devices
 fi
-run conformance $check conformance
-run fuzz $check fuzz --cases "${UNLADE_CHECK_CASES:-2000}"
-UNLADE_CUDA_CACHE=off run rates $check rates
+run conformance $check "$results" conformance
+run fuzz $check "$results" fuzz --cases "${UNLADE_CHECK_CASES:-2000}"
+UNLADE_CUDA_CACHE=off run rates $check "$results" rates
 if [ -x "$here/unlade" ]; then
-    run demo "$here/unlade" demo --scale 1
+    run demo "$here/unlade" demo
 fi
 if command -v compute-sanitizer >/dev/null 2>&1; then
     for tool in memcheck racecheck; do
         run "sanitizer-$tool" compute-sanitizer --tool $tool --error-exitcode 9 \
-            $check --json "$results/$tool" fuzz --cases 40 --seed 900000
+            $check "$results/$tool" fuzz --cases 20 --seed 900000 --threads 1
     done
 else
     echo "==> compute-sanitizer: absent"
