@@ -24,22 +24,27 @@ run() {
 }
 
 export UNLADE_CUDA_CACHE="$results/cache"
-check="$here/unlade-check --device $device --json"
+check() {
+    folder=$1
+    shift
+    "$here/unlade-check" --device "$device" --json "$folder" "$@"
+}
 
 if [ -x "$here/unlade" ]; then
     run doctor "$here/unlade" doctor
     run devices "$here/unlade" devices
 fi
-run conformance $check "$results" conformance
-run fuzz $check "$results" fuzz --cases "${UNLADE_CHECK_CASES:-2000}"
-UNLADE_CUDA_CACHE=off run rates $check "$results" rates
+run conformance check "$results" conformance
+run fuzz check "$results" fuzz --cases "${UNLADE_CHECK_CASES:-2000}"
+UNLADE_CUDA_CACHE=off run rates check "$results" rates
 if [ -x "$here/unlade" ]; then
     run demo "$here/unlade" demo
 fi
 if command -v compute-sanitizer >/dev/null 2>&1; then
     for tool in memcheck racecheck; do
         run "sanitizer-$tool" compute-sanitizer --tool $tool --error-exitcode 9 \
-            $check "$results/$tool" fuzz --cases 20 --seed 900000 --threads 1
+            "$here/unlade-check" --device "$device" --json "$results/$tool" \
+            fuzz --cases 20 --seed 900000 --threads 1
     done
 else
     echo "==> compute-sanitizer: absent"
