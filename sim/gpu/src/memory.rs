@@ -5,10 +5,12 @@
 //! into a neighbour, and numbers are never used again, so that an access to what was freed is seen.
 
 mod bytes;
+mod window;
 
 use std::ops::Range;
 
 pub(crate) use bytes::Bytes;
+pub(crate) use window::HostWindow;
 
 use crate::finding::{Fault, FindingKind};
 
@@ -55,6 +57,8 @@ pub(crate) struct DeviceMemory {
     used: u64,
     /// The next number for traces.
     next_stamp: u32,
+    /// What a coherent device reaches of the host.
+    host: Option<HostWindow>,
 }
 
 #[derive(Debug)]
@@ -73,6 +77,7 @@ impl DeviceMemory {
             limit,
             used: 0,
             next_stamp: 1,
+            host: None,
         }
     }
 
@@ -150,6 +155,17 @@ impl DeviceMemory {
     fn split(&self, at: u64) -> Option<(usize, u64)> {
         let number = (at >> OFFSET_BITS).checked_sub(self.first)?;
         Some((number as usize, at & ((1 << OFFSET_BITS) - 1)))
+    }
+
+    /// What kernels reach of the host from now on.
+    pub(crate) fn open_window(&mut self, host: HostWindow) {
+        self.host = Some(host);
+    }
+
+    /// The host's memory, where the address is one of the host's and the device reaches those.
+    #[inline]
+    pub(crate) fn window(&self, at: u64) -> Option<&HostWindow> {
+        self.host.as_ref().filter(|_| at >> OFFSET_BITS < FIRST)
     }
 
     /// A number for traces that is above all that were used, with room for many above it.

@@ -22,10 +22,11 @@ impl State {
             13 => (profile.clock_hz / 1000) as i32, // kHz
             16 => profile.multiprocessors as i32,
             15 | 31 | 41 | 78 | 91 | 95 | 99 | 115 => 1, // what is simulated
-            19 => 0,                                     // kernels do not reach memory of the host
-            33 => 1 + ordinal,                           // PCI bus
-            39 => 2048,                                  // threads of a multiprocessor
-            40 => 2,                                     // copy engines
+            // Integrated; kernels reach memory of the host, pageable too, through its page tables.
+            18 | 19 | 88 | 100 => i32::from(profile.coherent),
+            33 => 1 + ordinal, // PCI bus
+            39 => 2048,        // threads of a multiprocessor
+            40 => 2,           // copy engines
             75 => major as i32,
             76 => minor as i32,
             81 => 102_400, // shared memory of a multiprocessor

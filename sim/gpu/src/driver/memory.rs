@@ -164,6 +164,11 @@ impl State {
         known.range.part(at, len)
     }
 
+    /// Memory of the host that devices reach by its own addresses.
+    pub(super) fn known_ranges(&self) -> Vec<HostRange> {
+        self.host.values().map(|known| known.range).collect()
+    }
+
     // Copies.
 
     /// A copy in a stream. Host memory that is not known is read during the call, and written

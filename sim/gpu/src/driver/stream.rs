@@ -10,6 +10,7 @@ use super::control::{LaunchRecord, Mode};
 use super::state::State;
 use super::work::{Launch, Mark, Place, Work};
 use crate::exec::{self, Counters, Interleaving};
+use crate::memory::HostWindow;
 
 /// A stream of a device: the legacy default one, the one of each thread's, or one that was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -335,7 +336,11 @@ impl State {
             parameters: &launch.parameters,
             interleaving: &interleaving,
         };
+        let known = self.known_ranges();
         let device = &mut self.devices[id.device];
+        if device.profile.coherent {
+            device.memory.open_window(HostWindow::new(known));
+        }
         let counters: Counters = match exec::run(&grid, &mut device.memory) {
             Ok(counters) => counters,
             Err(finding) => return Err(self.found(id.device, *finding)),

@@ -7,7 +7,7 @@ use super::warp::Warp;
 use super::{Counters, rng::Rng};
 use crate::exec::float::{f32_of, single};
 use crate::finding::{Fault, FindingKind};
-use crate::memory::{Bytes, DeviceMemory};
+use crate::memory::{Bytes, DeviceMemory, HostWindow};
 use crate::ptx::inst::{Address, Atomic, AtomicOp, Load, Loaded, Order, Space, Store};
 use crate::ptx::types::{Type, Width};
 
@@ -59,6 +59,14 @@ impl Reach<'_> {
         for lane in lanes(active) {
             let at = place(warp, load.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
+            if let Some(host) = self.window(space, at, bytes).map_err(by)? {
+                for (i, loaded) in load.to.iter().enumerate() {
+                    let at = at + (i * element) as u64;
+                    let value = host.load(at, element).map_err(by)?;
+                    warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
+                }
+                continue;
+            }
             self.watch(warp, lane, space, at, bytes, load.order, false)
                 .map_err(by)?;
             let (memory, start) = self.reach(space, at, bytes).map_err(by)?;
@@ -100,6 +108,14 @@ impl Reach<'_> {
         for lane in lanes(active) {
             let at = place(warp, store.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
+            if let Some(host) = self.window(space, at, bytes).map_err(by)? {
+                for (i, &from) in store.from.iter().enumerate() {
+                    let at = at + (i * element) as u64;
+                    host.store(at, element, warp.row(from).0[lane])
+                        .map_err(by)?;
+                }
+                continue;
+            }
             self.watch(warp, lane, space, at, bytes, store.order, true)
                 .map_err(by)?;
             let (memory, start) = self.reach(space, at, bytes).map_err(by)?;
@@ -135,15 +151,24 @@ impl Reach<'_> {
             let lane = (turn + first as usize) % 32;
             let at = place(warp, atomic.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
-            self.watch(warp, lane, space, at, bytes as u64, atomic.order, true)
-                .map_err(by)?;
-            self.see(space, at);
             let a = warp.row(atomic.a).0[lane];
             let b = atomic.b.map_or(0, |b| warp.row(b).0[lane]);
             let change = |old| combine(op, ty, old, a, b);
-            let old = self
-                .update(warp, lane, space, at, bytes, change)
-                .map_err(by)?;
+            let old = match self.window(space, at, bytes as u64).map_err(by)? {
+                Some(host) => {
+                    let old = host.load(at, bytes).map_err(by)?;
+                    host.store(at, bytes, change(old)).map_err(by)?;
+                    old
+                }
+                None => {
+                    let watched =
+                        self.watch(warp, lane, space, at, bytes as u64, atomic.order, true);
+                    watched.map_err(by)?;
+                    self.see(space, at);
+                    let updated = self.update(warp, lane, space, at, bytes, change);
+                    updated.map_err(by)?
+                }
+            };
             if let Some(d) = atomic.d {
                 warp.row_mut(d).0[lane] = old;
             }
@@ -198,6 +223,18 @@ impl Reach<'_> {
         Ok(())
     }
 
+    /// The host's memory, where this is an access to it. It is seen by everyone at once: nobody
+    /// but the host shares it.
+    fn window(&self, space: Space, at: u64, bytes: u64) -> Result<Option<&HostWindow>, Fault> {
+        if space == Space::Shared {
+            return Ok(None);
+        }
+        match self.memory.window(at) {
+            Some(_) if !at.is_multiple_of(bytes) => Err(misaligned(at, bytes)),
+            found => Ok(found),
+        }
+    }
+
     /// An atomic operation loads what it stores over.
     fn see(&mut self, space: Space, at: u64) {
         if self.find_races {
@@ -219,8 +256,7 @@ fn reach<'m>(
     bytes: u64,
 ) -> Result<(&'m mut Bytes, usize), Fault> {
     if !at.is_multiple_of(bytes) {
-        let detail = format!("{bytes} bytes at {at:#x}");
-        return Err(Fault::new(FindingKind::Misaligned, detail));
+        return Err(misaligned(at, bytes));
     }
     if space == Space::Global {
         return memory.reach(at, bytes);
@@ -231,6 +267,12 @@ fn reach<'m>(
         return Err(Fault::new(FindingKind::OutOfBounds, detail));
     }
     Ok((shared, at as usize))
+}
+
+#[cold]
+fn misaligned(at: u64, bytes: u64) -> Fault {
+    let detail = format!("{bytes} bytes at {at:#x}");
+    Fault::new(FindingKind::Misaligned, detail)
 }
 
 fn place(warp: &Warp, address: Address, lane: usize) -> u64 {
