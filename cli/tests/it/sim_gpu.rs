@@ -44,3 +44,18 @@ fn without_its_library_it_says_what_to_do() {
         ran.err
     );
 }
+
+#[test]
+fn a_process_that_has_a_driver_is_refused() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    // What is mapped under a driver's name is taken for one.
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_unlade"));
+    let library = program.with_file_name("deps").join("libunlade_sim_gpu.so");
+    let other = place.path("libcuda.so.1");
+    std::fs::copy(&library, &other).unwrap();
+    let ran = place.run_with(&[("LD_PRELOAD", other.to_str().unwrap())], &QUERY);
+    assert_eq!(ran.code, Some(4), "{}", ran.err);
+    assert!(ran.err.contains("a process has one driver"), "{}", ran.err);
+    assert!(ran.err.contains("libcuda.so.1"), "{}", ran.err);
+}
