@@ -74,6 +74,7 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
     let start = frame.asm.r64("mul.wide.u32", (number, extent.rows()));
     let keeps = frame.shared("keep", 2 * extent.mask_bytes());
     let predicate = predicate.in_tile(&frame, start);
+    frame.prefetch(predicate.needed(), thread, start, extent.rows(), rows);
     find_kept(&mut frame, &predicate, thread, start, keeps, extent);
     let counted = look_back::count(&mut frame, thread, number, keeps, extent.mask_bytes());
 

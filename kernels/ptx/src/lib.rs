@@ -64,7 +64,8 @@
 //! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
 //! - `mask`, `dense`, `compact` with `look_back` and `scatter`: the shapes; `predicate`, `traps`,
 //!   `status`: what they share
-//! - `rows`: how values come from memory, `cache`: which stay in shared memory
+//! - `rows`: how values come from memory, `cache`: which stay in shared memory, `prefetch`: which
+//!   are asked for early
 //! - `evaluate`: instructions, by `integer`, `wide`, `float`, `cast` and `lookup`
 //!
 //! The tests run random programs on the simulated GPU against the naive interpreter, compare the
@@ -86,6 +87,7 @@ mod lookup;
 mod mask;
 mod module;
 mod predicate;
+mod prefetch;
 mod rows;
 mod scatter;
 mod status;

@@ -185,7 +185,7 @@ pub(super) fn step(
             reach.acquire(warp, active);
             return Ok(());
         }
-        Op::Yield => return Ok(()),
+        Op::Yield | Op::Prefetch => return Ok(()),
         Op::Vote { .. }
         | Op::Shuffle { .. }
         | Op::WarpBarrier { .. }

@@ -30,7 +30,9 @@ pub(super) fn decode<'t>(statement: &Statement<'t>, symbols: &mut Symbols<'t>) -
         | "brev" | "bfind" | "bfe" | "bfi" | "prmt" | "lop3" | "fma" | "sqrt" | "rcp"
         | "copysign" => arithmetic::decode(&mut decoder),
         "setp" | "selp" | "mov" | "cvt" | "cvta" => moves::decode(&mut decoder),
-        "ld" | "st" | "atom" | "red" | "membar" | "fence" => memory::decode(&mut decoder),
+        "ld" | "st" | "atom" | "red" | "membar" | "fence" | "prefetch" => {
+            memory::decode(&mut decoder)
+        }
         "bra" | "ret" | "exit" | "trap" | "nanosleep" | "bar" | "barrier" | "vote" | "shfl"
         | "activemask" => control::decode(&mut decoder),
         _ => unsupported(

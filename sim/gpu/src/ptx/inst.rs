@@ -225,6 +225,8 @@ pub(crate) enum Op {
     },
     Exit,
     Trap,
+    /// Changes nothing.
+    Prefetch,
     /// Lets others run: `nanosleep`.
     Yield,
 }

@@ -12,6 +12,14 @@ pub(super) fn decode(decoder: &mut Decoder<'_, '_, '_>) -> Decoded {
         "ld" => load(decoder),
         "st" => store(decoder),
         "atom" | "red" => atomic(decoder),
+        "prefetch" => {
+            // Brings memory closer and changes no result (PTX ISA 9.7.9.15).
+            let space = space(decoder)?;
+            decoder.must_choose(&[("L1", ()), ("L2", ())])?;
+            decoder.count(1..=1)?;
+            address(decoder, 0, space)?;
+            Ok(Op::Prefetch)
+        }
         "membar" => {
             let scope = decoder.must_choose(&[
                 ("cta", Scope::Block),
