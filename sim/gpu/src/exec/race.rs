@@ -134,6 +134,7 @@ impl Races {
         Ok(())
     }
 
+    #[inline]
     fn in_order(&self, earlier: u32, access: &Access, order: &BlockOrder) -> bool {
         // Launches come one after the other.
         let Some(index) = earlier.checked_sub(self.first) else {
