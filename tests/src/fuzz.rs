@@ -98,7 +98,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs random programs on a device, several under way at once, until [`MOST_FAILURES`] differ.
+/// Runs random programs on a device, several under way at once, until twenty of them
+/// differ.
 ///
 /// # Panics
 /// Where the device fails or breaks a rule of the interface.
