@@ -44,8 +44,12 @@ struct State {
     outstanding: HashSet<(u64, Seq)>,
     /// Completions that their owners have not yet taken.
     done: HashMap<(u64, Seq), Completion>,
-    /// Whether a thread waits on the queue.
+    /// Whether a thread waits on the queue, and has it in its hands.
     driven: bool,
+    /// Why the queue is to end, once the thread that has it in its hands returns it.
+    ending: Option<DeviceLost>,
+    /// Threads that wait to submit until the queue is back.
+    submitting: u32,
     /// Why the latest queue ended.
     lost: Option<DeviceLost>,
     leaked_bytes: u64,
@@ -90,13 +94,11 @@ impl Driver {
             }
             if Instant::now() >= deadline {
                 let reason = format!("no completion within {timeout:?}");
-                self.lose(
-                    &mut state,
-                    DeviceLost {
-                        device: device.info().name.clone(),
-                        reason,
-                    },
-                );
+                let lost = DeviceLost {
+                    device: device.info().name.clone(),
+                    reason,
+                };
+                state = self.end(state, lost);
                 continue;
             }
             state = self.drive(state, seq);
@@ -105,11 +107,7 @@ impl Driver {
 
     /// Ends the queue: whatever it held is lost, and the next list opens a new one.
     pub(crate) fn close(&self, lost: DeviceLost) {
-        let mut state = self.lock();
-        // A thread that waits on the queue has it in its hands and finds the loss itself.
-        if !state.driven {
-            self.lose(&mut state, lost);
-        }
+        drop(self.end(self.lock(), lost));
     }
 
     fn submit(
@@ -121,10 +119,11 @@ impl Driver {
         let mut state = self.lock();
         loop {
             if state.driven {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state.submitting += 1;
+                state = self.wait(state);
+                state.submitting -= 1;
+                // Whoever drives waits for this.
+                self.changed.notify_all();
                 continue;
             }
             if state.queue.is_none() {
@@ -171,11 +170,8 @@ impl Driver {
 
     /// Waits on the queue for a while, without the lock, and puts aside what came back.
     fn drive<'a>(&'a self, mut state: MutexGuard<'a, State>, seq: Seq) -> MutexGuard<'a, State> {
-        if state.driven {
-            return self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+        if state.driven || state.submitting > 0 {
+            return self.wait(state);
         }
         let Some(mut queue) = state.queue.take() else {
             return state;
@@ -189,7 +185,7 @@ impl Driver {
         state.driven = false;
         state.queue = Some(queue);
         self.settle(&mut state, done);
-        if let Err(lost) = polled {
+        if let Some(lost) = polled.err().or(state.ending.take()) {
             self.lose(&mut state, lost);
         }
         self.changed.notify_all();
@@ -229,6 +225,24 @@ impl Driver {
         }
     }
 
+    /// Ends the queue, or has the thread end it that has it in its hands, and waits for that.
+    fn end<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        lost: DeviceLost,
+    ) -> MutexGuard<'a, State> {
+        if !state.driven {
+            self.lose(&mut state, lost);
+            return state;
+        }
+        let generation = state.generation;
+        state.ending.get_or_insert(lost);
+        while state.driven && state.generation == generation {
+            state = self.wait(state);
+        }
+        state
+    }
+
     /// Ends the queue. Its lists come back as aborted, or are counted as leaked.
     fn lose(&self, state: &mut State, lost: DeviceLost) {
         if let Some(queue) = state.queue.take() {
@@ -253,6 +267,12 @@ impl Driver {
         self.changed.notify_all();
     }
 
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -272,3 +292,6 @@ fn gone(device: &dyn Device) -> DeviceLost {
         reason: "its queue has ended".to_owned(),
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,180 @@
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::thread;
+
+use unlade_cpu::CpuDevice;
+use unlade_hal::{
+    AllocError, Capabilities, CompileError, DeviceError, DeviceInfo, Executable, Health, Leaked,
+    MemoryKind, Quiesced, Rejected, Slab, Timing,
+};
+use unlade_program::Program;
+
+use super::*;
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(600);
+
+#[test]
+fn lists_of_two_threads_are_on_the_device_together() {
+    let device = Meeting::of(2);
+    let driver = Driver::new(4);
+    thread::scope(|scope| {
+        let run = || driver.run(&device, CommandList::new(), LONG).unwrap();
+        let first = scope.spawn(run);
+        let second = scope.spawn(run);
+        let seqs = [first, second].map(|thread| thread.join().unwrap().seq);
+        assert_ne!(seqs[0], seqs[1]);
+    });
+    assert_eq!(driver.in_flight(), 0);
+}
+
+/// The queue is in the hands of a thread with time, which does not see that the other's is up.
+#[test]
+fn a_thread_whose_time_is_up_ends_the_queue_that_another_drives() {
+    let device = Meeting::of(3);
+    let driver = Driver::new(4);
+    thread::scope(|scope| {
+        let patient = scope.spawn(|| driver.run(&device, CommandList::new(), LONG));
+        while driver.in_flight() == 0 {
+            thread::yield_now();
+        }
+        let hasty = scope.spawn(|| driver.run(&device, CommandList::new(), 20 * SLICE));
+        for thread in [patient, hasty] {
+            let Err(Undone::Lost(lost)) = thread.join().unwrap() else {
+                panic!("a list that was never completed is lost");
+            };
+            assert_eq!(lost.reason, "no completion within 20ms");
+        }
+    });
+    assert_eq!((driver.in_flight(), driver.leaked_bytes()), (0, 2));
+}
+
+#[test]
+fn a_queue_that_another_thread_drives_is_closed() {
+    let device = Meeting::of(2);
+    let driver = Driver::new(4);
+    let closed = DeviceLost {
+        device: "meeting".to_owned(),
+        reason: "closed".to_owned(),
+    };
+    thread::scope(|scope| {
+        let run = scope.spawn(|| driver.run(&device, CommandList::new(), LONG));
+        while driver.in_flight() == 0 {
+            thread::yield_now();
+        }
+        driver.close(closed.clone());
+        assert!(matches!(run.join().unwrap(), Err(Undone::Lost(lost)) if lost == closed));
+    });
+}
+
+/// Completes lists by the group: none before the last of a group is there.
+#[derive(Debug)]
+struct Meeting {
+    /// Stands in for all that does not matter here.
+    cpu: CpuDevice,
+    group: usize,
+}
+
+impl Meeting {
+    fn of(group: usize) -> Self {
+        let cpu = CpuDevice::new();
+        Meeting { cpu, group }
+    }
+}
+
+impl Device for Meeting {
+    fn info(&self) -> &DeviceInfo {
+        self.cpu.info()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.cpu.capabilities()
+    }
+
+    fn health(&self) -> Health {
+        self.cpu.health()
+    }
+
+    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
+        self.cpu.compile(program)
+    }
+
+    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
+        self.cpu.allocate(kind, len)
+    }
+
+    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
+        self.cpu.register(slab)
+    }
+
+    fn open_queue(&self, _: u32) -> Result<Box<dyn Queue>, DeviceError> {
+        Ok(Box::new(MeetingQueue {
+            group: self.group,
+            present: Vec::new(),
+            next: Seq::FIRST,
+            left: Seq::FIRST,
+        }))
+    }
+
+    fn reset(&self) -> Result<(), DeviceError> {
+        self.cpu.reset()
+    }
+}
+
+#[derive(Debug)]
+struct MeetingQueue {
+    group: usize,
+    present: Vec<(Seq, CommandList)>,
+    next: Seq,
+    /// Lists before this are back.
+    left: Seq,
+}
+
+impl Queue for MeetingQueue {
+    fn submit(&mut self, list: CommandList) -> Result<Seq, Rejected> {
+        let seq = self.next;
+        self.next = seq.next();
+        self.present.push((seq, list));
+        Ok(seq)
+    }
+
+    fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost> {
+        if self.present.len() >= self.group {
+            let lists = self.present.drain(..self.group);
+            done.extend(lists.map(|(seq, list)| Completion {
+                seq,
+                list,
+                outcome: Outcome::Done {
+                    written: Box::default(),
+                },
+                timing: Timing::default(),
+            }));
+            self.left = done.last().expect("a group has members").seq.next();
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, seq: Seq, timeout: Duration) -> Result<Wait, DeviceLost> {
+        if seq < self.left || self.present.len() >= self.group {
+            return Ok(Wait::Reached);
+        }
+        thread::sleep(timeout);
+        Ok(Wait::TimedOut)
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Counts a byte for each list.
+    fn quiesce(self: Box<Self>, _: Duration) -> Quiesced {
+        let leaked = self.present.iter().map(|(seq, _)| Leaked {
+            seq: *seq,
+            bytes: 1,
+        });
+        Quiesced {
+            completions: Vec::new(),
+            leaked: leaked.collect(),
+        }
+    }
+}
