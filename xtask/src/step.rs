@@ -1,7 +1,11 @@
 //! One command, its outcome and its time.
 
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+/// Several times what the longest command takes on two cores: what is not done by then hangs.
+const COMMAND_LIMIT: Duration = Duration::from_secs(45 * 60);
 
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,14 +60,81 @@ pub(crate) fn command(program: &str, words: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end, or to the end of its time.
 pub(crate) fn outcome(mut command: Command) -> Outcome {
     println!("    {command:?}");
-    match command.status() {
-        Ok(status) if status.success() => Outcome::Passed,
+    let ended = command
+        .spawn()
+        .and_then(|child| within(child, COMMAND_LIMIT));
+    match ended {
+        Ok(Some(status)) if status.success() => Outcome::Passed,
         Ok(_) => Outcome::Failed,
         Err(error) => Outcome::NotRun(format!("{command:?}: {error}")),
     }
+}
+
+/// Waits for a command; one that takes longer than `limit` is killed with all that it started, and
+/// what still ran is named.
+fn within(mut child: Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    println!("\nnot done after {limit:?}; killed, with what it still ran:");
+    for process in descendants(child.id())? {
+        println!("    {} {}", process.id, process.command);
+        // It may have ended by now.
+        let _ended = Command::new("kill")
+            .args(["-KILL", &process.id.to_string()])
+            .status()?;
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
+}
+
+#[derive(Clone, Debug)]
+struct Process {
+    id: u32,
+    parent: u32,
+    command: String,
+}
+
+/// The processes that a process started, and those that these did.
+fn descendants(root: u32) -> io::Result<Vec<Process>> {
+    let others: Vec<Process> = fs::read_dir("/proc")?
+        .filter_map(|entry| process(entry.ok()?.file_name().to_str()?.parse().ok()?))
+        .collect();
+    let mut found: Vec<Process> = Vec::new();
+    loop {
+        let known = |id: u32| id == root || found.iter().any(|process| process.id == id);
+        let new = others
+            .iter()
+            .filter(|process| known(process.parent) && !known(process.id));
+        let new: Vec<Process> = new.cloned().collect();
+        if new.is_empty() {
+            return Ok(found);
+        }
+        found.extend(new);
+    }
+}
+
+/// `None` if it has ended.
+fn process(id: u32) -> Option<Process> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let parent = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))?
+        .trim();
+    let command = fs::read(format!("/proc/{id}/cmdline")).ok()?;
+    Some(Process {
+        id,
+        parent: parent.parse().ok()?,
+        command: String::from_utf8_lossy(&command).replace('\0', " "),
+    })
 }
 
 /// The test binary that cargo, asked for messages as JSON, says it built.
@@ -96,4 +167,34 @@ pub(crate) fn summary(steps: &[Ended]) -> bool {
     let skipped = steps.len() - passed - failed;
     println!("\nsteps: {passed} passed, {failed} failed, {skipped} skipped");
     failed == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_hangs_is_killed_with_what_it_started() {
+        let shell = Command::new("sh")
+            .args(["-c", "sleep 1000 & wait"])
+            .spawn()
+            .unwrap();
+        let root = shell.id();
+        let started = || descendants(root).unwrap();
+        while started().is_empty() {
+            thread::yield_now();
+        }
+        let sleeping = started()[0].id;
+        assert_eq!(within(shell, Duration::ZERO).unwrap(), None);
+        // A killed process is a zombie until it is collected; a zombie has no command.
+        let left = process(sleeping).map(|process| process.command);
+        assert_eq!(left.unwrap_or_default(), "");
+    }
+
+    #[test]
+    fn a_command_that_ends_in_time_tells_how() {
+        let run = |program| within(Command::new(program).spawn().unwrap(), COMMAND_LIMIT);
+        assert!(run("true").unwrap().unwrap().success());
+        assert!(!run("false").unwrap().unwrap().success());
+    }
 }
