@@ -22,7 +22,6 @@ use unlade_program::{
 };
 
 use crate::device_runner::{DeviceRunner, LONG};
-use crate::evaluator::clear_nulls;
 use crate::special_values::special_values;
 
 /// What a device was put through.
@@ -132,44 +131,21 @@ pub(crate) fn compare(
         }
     };
     for outputs in [&mut wanted, &mut actual].into_iter().flatten() {
-        clear_nulls(program, outputs);
+        unlade_naive::clear_nulls(program, outputs);
     }
     match (&wanted, &actual) {
         (Ok(wanted), Ok(actual)) if wanted == actual => Ok(()),
         (Err(wanted), Err(actual)) if wanted == actual => Ok(()),
-        (Ok(wanted), Ok(actual)) => Err(first_difference(program, inputs, wanted, actual)),
+        (Ok(wanted), Ok(actual)) => Err(format!(
+            "{} rows: {}\n{program}",
+            inputs.rows,
+            unlade_naive::difference(program, wanted, actual)
+        )),
         _ => Err(format!(
             "{} rows: {actual:?}, not {wanted:?}\n{program}",
             inputs.rows
         )),
     }
-}
-
-fn first_difference(
-    program: &Program,
-    inputs: &OwnedInputs,
-    wanted: &Outputs,
-    actual: &Outputs,
-) -> String {
-    let types = program.types();
-    for (index, output) in program.outputs.iter().enumerate() {
-        let ty = types[output.value.index()].expect("an output has a type");
-        for row in 0..wanted.kept.min(actual.kept) as usize {
-            let value =
-                |outputs: &Outputs| crate::execute::output_value(ty, &outputs.columns[index], row);
-            if value(wanted) != value(actual) {
-                return format!(
-                    "output {index}, value {row} is {:?}, not {:?}\n{program}",
-                    value(actual),
-                    value(wanted)
-                );
-            }
-        }
-    }
-    format!(
-        "{} of {} rows kept, not {}, or another mask\n{program}",
-        actual.kept, inputs.rows, wanted.kept
-    )
 }
 
 /// A program of the cell alone, and inputs that put its operands through their special values.

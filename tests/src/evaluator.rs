@@ -4,7 +4,7 @@ use unlade_eval::{
     BitsRef, ColumnRef, Executable, Failure, OutputMut, SLACK, Scratch, run as evaluate,
 };
 use unlade_naive::{Bits, Inputs, OutputColumn, Outputs, RunError};
-use unlade_program::{Program, Ty};
+use unlade_program::Ty;
 
 /// Runs a planned program and returns what the interpreter would: values and bits of kept rows,
 /// bits beyond them cleared.
@@ -90,28 +90,6 @@ pub fn run(
             })
             .collect(),
     })
-}
-
-/// Clears what a program does not promise: values under a cleared validity, which two right
-/// implementations may differ in.
-pub fn clear_nulls(program: &Program, outputs: &mut Outputs) {
-    let types = program.types();
-    for (output, column) in program.outputs.iter().zip(&mut outputs.columns) {
-        let (Some(ty), Some(validity)) = (types[output.value.index()], &column.validity) else {
-            continue;
-        };
-        for row in 0..outputs.kept as usize {
-            if validity[row / 8] >> (row % 8) & 1 == 1 {
-                continue;
-            }
-            if ty == Ty::Mask {
-                column.values[row / 8] &= !(1 << (row % 8));
-            } else {
-                let width = ty.bytes_for(1) as usize;
-                column.values[row * width..][..width].fill(0);
-            }
-        }
-    }
 }
 
 /// The byte that the first bit is in, and where in it; the evaluator takes offsets below 8.

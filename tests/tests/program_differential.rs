@@ -11,10 +11,10 @@ use std::env;
 
 use unlade_eval::{Executable, Level, Scratch};
 use unlade_naive::generate::{Options, OwnedInputs, Rng, random_inputs, random_program};
-use unlade_naive::{Outputs, RunError, run};
+use unlade_naive::{Outputs, RunError, clear_nulls, difference, run};
 use unlade_program::passes::optimise;
-use unlade_program::{Cell, Op, Program, Ty, cells};
-use unlade_tests::evaluator::{self, clear_nulls};
+use unlade_program::{Cell, Op, Program, cells};
+use unlade_tests::evaluator;
 
 /// How often each cell is computed, at each level, by runs that do not trap.
 const HITS: usize = 20;
@@ -139,30 +139,6 @@ fn report(
         "seed {seed}, level {level}, tiles of {tile_rows}, {} rows: {what}\n{program}",
         inputs.rows
     );
-}
-
-fn difference(program: &Program, wanted: &Outputs, found: &Outputs) -> String {
-    if wanted.kept != found.kept {
-        return format!("{} rows kept, not {}", found.kept, wanted.kept);
-    }
-    if wanted.mask != found.mask {
-        return "the keep masks differ".to_owned();
-    }
-    let types = program.types();
-    for (index, (wanted, found)) in wanted.columns.iter().zip(&found.columns).enumerate() {
-        if wanted.validity != found.validity {
-            return format!("the validity of output {index} differs");
-        }
-        let value = program.outputs[index].value;
-        let width = types[value.index()].map_or(1, |ty: Ty| ty.bytes_for(1) as usize);
-        let rows = wanted.values.chunks(width).zip(found.values.chunks(width));
-        if let Some((row, (wanted, found))) = rows.enumerate().find(|(_, (w, f))| w != f) {
-            return format!(
-                "output {index} ({value}), value {row}: {found:02x?}, not {wanted:02x?}"
-            );
-        }
-    }
-    "they differ in length".to_owned()
 }
 
 /// What has been computed so far.

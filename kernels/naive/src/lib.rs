@@ -8,6 +8,7 @@
 //! - [`value_at`]: the value of a row of a column.
 //! - [`describe`]: the words of an error, for the one row that a device reported.
 //! - [`run`]: a [`Program`](unlade_program::Program) over plain bytes.
+//! - [`difference`], [`clear_nulls`]: what another execution of the program gave otherwise.
 //! - [`generate`]: random programs and inputs from a seed, for differential tests.
 //!
 //! ```
@@ -51,6 +52,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod difference;
 mod float;
 pub mod generate;
 mod inputs;
@@ -58,6 +60,7 @@ pub mod program;
 mod tree;
 mod value;
 
+pub use difference::{clear_nulls, difference};
 pub use inputs::{Bits, ColumnInput, Inputs, OutputColumn, Outputs, RunError};
 pub use program::run;
 pub use tree::{

@@ -3,11 +3,12 @@
 //!
 //! `UNLADE_SEEDS` is how many.
 
+use unlade_naive::clear_nulls;
 use unlade_naive::generate::{Rng, random_inputs};
 
 use crate::shapes::shapes;
 use crate::simulated::Conditions;
-use crate::{check, clear_nulls, number};
+use crate::{check, number};
 
 /// Interleavings of each shape.
 const SEEDS: u64 = 64;

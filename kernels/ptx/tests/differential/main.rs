@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::env;
 
 use unlade_naive::generate::{Options, OwnedInputs, Rng, random_inputs, random_program};
-use unlade_naive::{Outputs, RunError};
-use unlade_program::{Cell, Program, Ty, cells};
+use unlade_naive::{Outputs, RunError, clear_nulls, difference};
+use unlade_program::{Cell, Program, cells};
 use unlade_ptx::Module;
 
 use self::simulated::Conditions;
@@ -112,63 +112,21 @@ fn check(
         found == *wanted,
         "{conditions:?}, {} rows: {}\n{program}",
         inputs.rows,
-        difference(program, wanted, &found)
+        report(program, wanted, &found)
     );
 }
 
-/// Clears what a program does not promise: values under a cleared validity.
-fn clear_nulls(program: &Program, outputs: &mut Outputs) {
-    let types = program.types();
-    for (output, column) in program.outputs.iter().zip(&mut outputs.columns) {
-        let (Some(ty), Some(validity)) = (types[output.value.index()], &column.validity) else {
-            continue;
-        };
-        for row in 0..outputs.kept as usize {
-            if validity[row / 8] >> (row % 8) & 1 == 1 {
-                continue;
-            }
-            if ty == Ty::Mask {
-                column.values[row / 8] &= !(1 << (row % 8));
-            } else {
-                let width = ty.bytes_for(1) as usize;
-                column.values[row * width..][..width].fill(0);
-            }
-        }
-    }
-}
-
-fn difference(
+fn report(
     program: &Program,
     wanted: &Result<Outputs, RunError>,
     found: &Result<Outputs, RunError>,
 ) -> String {
-    let (wanted, found) = match (wanted, found) {
-        (Ok(wanted), Ok(found)) => (wanted, found),
-        (Err(wanted), Err(found)) => return format!("{found}, not {wanted}"),
-        (Ok(_), Err(found)) => return format!("{found}, but nothing should"),
-        (Err(wanted), Ok(_)) => return format!("nothing traps, but {wanted}"),
-    };
-    if wanted.kept != found.kept {
-        return format!("{} rows kept, not {}", found.kept, wanted.kept);
+    match (wanted, found) {
+        (Ok(wanted), Ok(found)) => difference(program, wanted, found),
+        (Err(wanted), Err(found)) => format!("{found}, not {wanted}"),
+        (Ok(_), Err(found)) => format!("{found}, but nothing should"),
+        (Err(wanted), Ok(_)) => format!("nothing traps, but {wanted}"),
     }
-    if wanted.mask != found.mask {
-        return "the keep masks differ".to_owned();
-    }
-    let types = program.types();
-    for (index, (wanted, found)) in wanted.columns.iter().zip(&found.columns).enumerate() {
-        if wanted.validity != found.validity {
-            return format!("the validity of output {index} differs");
-        }
-        let value = program.outputs[index].value;
-        let width = types[value.index()].map_or(1, |ty: Ty| ty.bytes_for(1) as usize);
-        let rows = wanted.values.chunks(width).zip(found.values.chunks(width));
-        if let Some((row, (wanted, found))) = rows.enumerate().find(|(_, (w, f))| w != f) {
-            return format!(
-                "output {index} ({value}), value {row}: {found:02x?}, not {wanted:02x?}"
-            );
-        }
-    }
-    "they differ in length".to_owned()
 }
 
 fn number(variable: &str) -> Option<u64> {

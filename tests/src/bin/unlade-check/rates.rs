@@ -178,22 +178,7 @@ impl Bench {
                 false => "int32 > k to mask, 4.125 B a row",
                 true => "int32 > k to mask, with nulls, 4.25 B a row",
             };
-            self.rate(
-                name,
-                bytes,
-                &times,
-                "GB/s",
-                Some(("the copy inside", self.within)),
-                Some(0.9),
-            );
-            self.rate(
-                &format!("{name}: rows"),
-                rows as f64,
-                &times,
-                "G rows/s",
-                None,
-                None,
-            );
+            self.filter(name, bytes, rows, &times, 0.9);
         }
         Ok(())
     }
@@ -216,16 +201,7 @@ impl Bench {
                 "compaction of {columns} int32, half kept, {} B a row",
                 6 * columns
             );
-            let against = Some(("the copy inside", self.within));
-            self.rate(&name, bytes, &times, "GB/s", against, Some(target));
-            self.rate(
-                &format!("{name}: rows"),
-                rows as f64,
-                &times,
-                "G rows/s",
-                None,
-                None,
-            );
+            self.filter(&name, bytes, rows, &times, target);
         }
         Ok(())
     }
@@ -413,6 +389,14 @@ impl Bench {
             list = completion.list;
         }
         Ok(times)
+    }
+
+    /// What a filter over resident columns moves, beside a copy inside the device, and its rows.
+    fn filter(&mut self, name: &str, bytes: f64, rows: u64, times: &[f64], target: f64) {
+        let against = Some(("the copy inside", self.within));
+        self.rate(name, bytes, times, "GB/s", against, Some(target));
+        let name = format!("{name}: rows");
+        self.rate(&name, rows as f64, times, "G rows/s", None, None);
     }
 
     /// Notes how much was done in these times, in billions a second.
