@@ -103,6 +103,48 @@ impl Runs<'_> {
     }
 }
 
+/// Room that [`list`] needs beyond the rows that are set.
+pub const LIST_SLACK: usize = 4;
+
+/// Writes the rows that words set, as their numbers from the first word's first on, and returns how
+/// many they are. What lies behind them is arbitrary.
+///
+/// How many bits a word has is as good as random, so nothing branches on it where there are few:
+/// four numbers are written for every word, and the next word begins behind those that count.
+///
+/// ```
+/// use unlade_eval::mask;
+///
+/// let mut rows = [0; 3 + mask::LIST_SLACK];
+/// assert_eq!(mask::list([0b1001, 1], &mut rows), 3);
+/// assert_eq!(rows[..3], [0, 3, 64]);
+/// ```
+///
+/// # Panics
+/// Where there is no room for the rows and [`LIST_SLACK`] more.
+#[inline(always)]
+pub fn list(words: impl IntoIterator<Item = u64>, rows: &mut [u16]) -> usize {
+    let mut at = 0;
+    for (index, word) in words.into_iter().enumerate() {
+        let first_row = (index * WORD) as u16;
+        let end = at + word.count_ones() as usize;
+        let (mut rest, mut next) = (word, at);
+        loop {
+            for row in &mut rows[next..][..LIST_SLACK] {
+                // Beyond the last bit this is 64, and overwritten.
+                *row = first_row + rest.trailing_zeros() as u16;
+                rest &= rest.wrapping_sub(1);
+            }
+            next += LIST_SLACK;
+            if next >= end {
+                break;
+            }
+        }
+        at = end;
+    }
+    at
+}
+
 /// The first `rows` bits, 64 at a time, zeros beyond.
 pub(crate) fn words(mask: BitsRef<'_>, rows: usize) -> impl Iterator<Item = u64> {
     (0..rows.div_ceil(WORD)).map(move |index| word(mask, index * WORD, rows - index * WORD))

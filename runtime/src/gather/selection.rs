@@ -2,7 +2,7 @@
 
 use arrow_array::BooleanArray;
 use arrow_buffer::{BooleanBuffer, Buffer, bit_util};
-use unlade_eval::BitsRef;
+use unlade_eval::{BitsRef, mask};
 
 /// Rows to keep, as a bitmap that begins with row 0's bit.
 #[derive(Clone, Copy, Debug)]
@@ -118,33 +118,12 @@ impl<'a> Selection<'a> {
     }
 
     /// Calls `visit` with each kept row.
-    ///
-    /// How many bits a word has is as good as random, so that a loop over them would be mispredicted
-    /// at most words. The rows of a block are listed first, four numbers for every word whatever
-    /// it holds, where the next word's overwrite those that do not count.
     pub(crate) fn for_each_row(&self, mut visit: impl FnMut(usize)) {
         const BLOCK: usize = 16;
-        const AT_ONCE: usize = 4;
-        let mut listed = [0_u16; BLOCK * 64 + AT_ONCE];
+        let mut listed = [0; BLOCK * 64 + mask::LIST_SLACK];
         let mut words = self.words();
         for first_row in (0..self.rows).step_by(BLOCK * 64) {
-            let mut count = 0;
-            for (index, word) in words.by_ref().take(BLOCK).enumerate() {
-                let base = (index * 64) as u16;
-                let end = count + word.count_ones() as usize;
-                let (mut rest, mut at) = (word, count);
-                loop {
-                    for row in &mut listed[at..][..AT_ONCE] {
-                        *row = base + rest.trailing_zeros() as u16;
-                        rest &= rest.wrapping_sub(1);
-                    }
-                    at += AT_ONCE;
-                    if at >= end {
-                        break;
-                    }
-                }
-                count = end;
-            }
+            let count = mask::list(words.by_ref().take(BLOCK), &mut listed);
             for row in &listed[..count] {
                 visit(first_row + usize::from(*row));
             }

@@ -178,33 +178,11 @@ pub(crate) fn compress<I: Isa, const WIDTH: usize>(
 
 /// The `kept` rows that a mask keeps, as their numbers: where few are, that is faster to walk than
 /// words.
-///
-/// How many bits a word has is as good as random, so nothing branches on it where there are few:
-/// four numbers are written for every word, and the next word begins behind those that count.
 #[inline(always)]
 pub(crate) fn list_rows(keep: &[u64], kept: usize, rows: &mut Vec<u16>) {
-    const AT_ONCE: usize = 4;
-    rows.resize(kept + AT_ONCE, 0);
-    let mut at = 0;
-    for (index, &word) in keep.iter().enumerate() {
-        let first_row = (index * WORD) as u16;
-        let mut rest = word;
-        let mut end = at;
-        let count = word.count_ones() as usize;
-        loop {
-            for row in &mut rows[end..][..AT_ONCE] {
-                // Beyond the last bit this is 64, and overwritten.
-                *row = first_row + rest.trailing_zeros() as u16;
-                rest &= rest.wrapping_sub(1);
-            }
-            end += AT_ONCE;
-            if end >= at + count {
-                break;
-            }
-        }
-        at += count;
-    }
-    debug_assert_eq!(at, kept, "the bits were counted");
+    rows.resize(kept + mask::LIST_SLACK, 0);
+    let listed = mask::list(keep.iter().copied(), rows);
+    debug_assert_eq!(listed, kept, "the bits were counted");
     rows.truncate(kept);
 }
 
