@@ -114,9 +114,10 @@ impl CudaDevice {
 fn info(gpu: &Gpu, description: &str, capability: (i32, i32)) -> Result<DeviceInfo, Fault> {
     let (major, minor) = capability;
     let simulated = gpu.driver().is_simulated();
-    let (name, kind) = match simulated {
-        true => ("sim-gpu", DeviceKind::Simulator),
-        false => ("cuda", DeviceKind::Gpu),
+    // Events of the simulated driver have the times of its own clock.
+    let (name, kind, clock) = match simulated {
+        true => ("sim-gpu", DeviceKind::Simulator, ClockKind::Virtual),
+        false => ("cuda", DeviceKind::Gpu, ClockKind::Wall),
     };
     Ok(DeviceInfo {
         name: format!("{name}:{}", gpu.ordinal()),
@@ -126,7 +127,7 @@ fn info(gpu: &Gpu, description: &str, capability: (i32, i32)) -> Result<DeviceIn
         architecture: format!("sm_{major}{minor}, driver {}", driver_version(gpu.driver())),
         memory: gpu.memory()?,
         domain: domain(),
-        clock: ClockKind::Wall,
+        clock,
     })
 }
 

@@ -230,7 +230,7 @@ impl CudaQueue {
 
     fn timing(&self, gpu: &Entered<'_>, flight: &Flight) -> Result<Timing, Fault> {
         let mut timing = Timing {
-            clock: Some(ClockKind::Wall),
+            clock: Some(self.shared.info.clock),
             ..Timing::default()
         };
         for segment in &flight.segments {
@@ -241,7 +241,11 @@ impl CudaQueue {
                 Engine::CopyOut => &mut timing.copy_out,
             } += taken;
         }
-        if let Some(first) = flight.segments.first() {
+        // How long a list waited is told by the host's clock and the GPU's together, where these
+        // are one.
+        if self.shared.info.clock == ClockKind::Wall
+            && let Some(first) = flight.segments.first()
+        {
             let began = self.epoch.1 + gpu.elapsed(self.epoch.0, first.start)?;
             timing.queued = began.saturating_duration_since(flight.submitted);
         }
