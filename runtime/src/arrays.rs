@@ -200,6 +200,20 @@ pub(crate) fn byte_size(array: &ArrayRef) -> u64 {
             .iter()
             .map(|column| byte_size(column) as usize)
             .sum(),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            entries(list.value_offsets(), list.values())
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            entries(list.value_offsets(), list.values())
+        }
+        DataType::Map(_, _) => {
+            let map = array.as_map();
+            let pairs: ArrayRef = Arc::new(map.entries().clone());
+            entries(map.value_offsets(), &pairs)
+        }
+        DataType::FixedSizeList(_, _) => byte_size(array.as_fixed_size_list().values()) as usize,
         DataType::Null => 0,
         other => match fixed_width(other) {
             Some(width) => rows * width,
@@ -207,6 +221,13 @@ pub(crate) fn byte_size(array: &ArrayRef) -> u64 {
         },
     };
     values as u64 + validity_size(array.nulls())
+}
+
+/// Bytes of lists: their offsets, and those of the children that these refer to.
+fn entries<O: ArrowNativeType>(offsets: &[O], children: &ArrayRef) -> usize {
+    let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
+    let children = children.slice(first, last - first);
+    size_of_val(offsets) + byte_size(&children) as usize
 }
 
 /// Bytes of a validity bitmap: none where no row is null, as it need not be read then.
@@ -220,4 +241,25 @@ pub(crate) fn validity_size(nulls: Option<&NullBuffer>) -> u64 {
 fn ends<O: ArrowNativeType>(offsets: &[O], size: impl Fn(usize, usize, usize) -> usize) -> usize {
     let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
     size(first, last, size_of::<O>())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::types::Int32Type;
+    use arrow_array::{FixedSizeListArray, LargeListArray, ListArray};
+
+    use super::*;
+
+    /// Ten lists of ten numbers, of which a slice of two has 80 bytes of numbers.
+    #[test]
+    fn a_slice_of_lists_counts_its_own_children() {
+        let lists = || (0..10).map(|_| Some((0..10).map(Some).collect::<Vec<Option<i32>>>()));
+        let size = |array: ArrayRef| byte_size(&array.slice(3, 2));
+        let list = ListArray::from_iter_primitive::<Int32Type, _, _>(lists());
+        assert_eq!(size(Arc::new(list)), 80 + 3 * 4);
+        let large = LargeListArray::from_iter_primitive::<Int32Type, _, _>(lists());
+        assert_eq!(size(Arc::new(large)), 80 + 3 * 8);
+        let fixed = FixedSizeListArray::from_iter_primitive::<Int32Type, _, _>(lists(), 10);
+        assert_eq!(size(Arc::new(fixed)), 80);
+    }
 }
