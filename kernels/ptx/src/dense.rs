@@ -5,7 +5,7 @@ use unlade_program::{Program, Ty, Val};
 use crate::asm::{Global, Pred, R32, R64};
 use crate::evaluate::{Needed, Values};
 use crate::frame::{ALL_LANES, Frame, LANES, SLOTS, STRIP, header};
-use crate::module::{LowerError, Module, Param, Scratch};
+use crate::module::{LowerError, Module, Param};
 use crate::rows::Rows;
 use crate::status;
 use crate::value::Value;
@@ -46,10 +46,7 @@ pub(crate) fn lower(program: &Program) -> Result<Module, LowerError> {
     Ok(Module {
         text,
         kernels: vec![kernel],
-        scratch: Scratch {
-            fixed: status::SCRATCH_BYTES,
-            per_block: 0,
-        },
+        scratch: status::SCRATCH,
         zeroed: Vec::new(),
     })
 }

@@ -3,7 +3,7 @@
 use unlade_program::{Program, Val};
 
 use crate::frame::{Frame, SLOTS, STRIP, header};
-use crate::module::{LowerError, Module, Param, Scratch};
+use crate::module::{LowerError, Module, Param};
 use crate::predicate::Predicate;
 use crate::status;
 
@@ -47,10 +47,7 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
     Ok(Module {
         text,
         kernels: vec![kernel],
-        scratch: Scratch {
-            fixed: status::SCRATCH_BYTES,
-            per_block: 0,
-        },
+        scratch: status::SCRATCH,
         zeroed: Vec::new(),
     })
 }

@@ -6,10 +6,13 @@
 
 use crate::asm::{Global, Pred, R32, R64, Shared};
 use crate::frame::{ALL_LANES, Frame, LANES, WARPS};
-use crate::module::Param;
+use crate::module::{Param, Scratch};
 
-/// Bytes of scratch memory.
-pub(crate) const SCRATCH_BYTES: u64 = 16;
+/// What all blocks need beside their arguments.
+pub(crate) const SCRATCH: Scratch = Scratch {
+    fixed: 16,
+    per_block: 0,
+};
 /// Where in it the blocks done and the rows kept are, one above the other in 64 bits.
 const DONE_AT: u64 = 0;
 /// Where in it the least trap is.
