@@ -28,6 +28,7 @@ fn weight(inst: &Inst, operand: Option<Ty>) -> u32 {
             op: BinaryOp::Rem, ..
         } if float => LOOP,
         Inst::Rescale { by, .. } if *by < 0 => LOOP,
+        Inst::Digits { .. } => LOOP,
         Inst::Binary {
             op: BinaryOp::Div | BinaryOp::Rem | BinaryOp::FloorDiv,
             ..
@@ -262,6 +263,7 @@ impl Frame<'_> {
             Inst::RescaleFails { arg, by } => {
                 Value::Mask(self.rescale_fails(value(arg).wide(), by))
             }
+            Inst::Digits { arg, by } => Value::Wide(self.digits(value(arg).long(), by)),
             Inst::Select { mask, then, other } => {
                 self.select(value(mask).mask(), value(then), value(other))
             }
@@ -282,7 +284,6 @@ impl Frame<'_> {
             | Inst::Validity { .. }
             | Inst::Param { .. }
             | Inst::Const { .. }
-            | Inst::Digits { .. }
             | Inst::Trap { .. } => unreachable!("dealt with before: {inst}"),
         }
     }

@@ -51,14 +51,14 @@
 //! take too many registers are gone through so from the start.
 //!
 //! # Bits
-//! Every result equals that of the CPU evaluator bit for bit. All cells are advertised ([`cells`])
-//! but those of [`Op::Digits`], which takes tables. Float operations round to nearest even and are
-//! never contracted, a NaN that arithmetic makes is the canonical one, and signs are changed as
-//! bits. Nothing is asked of the hardware whose result the PTX ISA leaves open: divisors of zero
-//! are replaced, floats converted to integers are first found to fit. Integers of 128 bits are
-//! pairs of 64, divided bit by bit where 64 do not suffice. Float remainders are divided exactly,
-//! eleven bits at a time. A trap is the least `(row, ordinal)` of all threads, by an atomic maximum
-//! over complements.
+//! Every result equals that of the CPU evaluator bit for bit, of every operation ([`cells`]). Float
+//! operations round to nearest even and are never contracted, a NaN that arithmetic makes is the
+//! canonical one, and signs are changed as bits. Nothing is asked of the hardware whose result the
+//! PTX ISA leaves open: divisors of zero are replaced, floats converted to integers are first found
+//! to fit. Integers of 128 bits are pairs of 64, divided bit by bit where 64 do not suffice. Float
+//! remainders are divided exactly, eleven bits at a time; the shortest digits of a float are found
+//! in integers of 128 bits, without a table. A trap is the least `(row, ordinal)` of all threads, by
+//! an atomic maximum over complements.
 //!
 //! # What is inside
 //! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
@@ -66,7 +66,7 @@
 //!   `status`: what they share
 //! - `rows`: how values come from memory, `cache`: which stay in shared memory, `prefetch`: which
 //!   are asked for early
-//! - `evaluate`: instructions, by `integer`, `wide`, `float`, `cast` and `lookup`
+//! - `evaluate`: instructions, by `integer`, `wide`, `float`, `digits`, `cast`, `lookup`
 //!
 //! The tests run random programs on the simulated GPU against the naive interpreter, compare the
 //! text of each shape with a golden file, lint it, and assemble it where `ptxas` can be had
@@ -78,6 +78,7 @@ mod cache;
 mod cast;
 mod compact;
 mod dense;
+mod digits;
 mod evaluate;
 mod float;
 mod frame;
@@ -96,7 +97,7 @@ mod value;
 mod wide;
 
 pub use module::{ALIGNMENT, Kernel, LowerError, MAX_ROWS, Module, Param, SLACK, Scratch};
-use unlade_program::{CellSet, Op, Program};
+use unlade_program::{CellSet, Program};
 
 /// Lowers a verified program.
 ///
@@ -106,9 +107,6 @@ use unlade_program::{CellSet, Op, Program};
 /// # Panics
 /// Where the program is not one that [`unlade_program::verify`] accepts.
 pub fn lower(program: &Program) -> Result<Module, LowerError> {
-    if let Some(op) = program.insts.iter().map(Op::of).find(|&op| lacks(op)) {
-        return Err(LowerError::Unsupported { op });
-    }
     match program.keep {
         Some(keep) if program.outputs.is_empty() => mask::lower(program, keep),
         Some(keep) => compact::lower(program, keep),
@@ -116,12 +114,7 @@ pub fn lower(program: &Program) -> Result<Module, LowerError> {
     }
 }
 
-/// What [`lower`] knows: what a device that runs its kernels may advertise.
+/// What [`lower`] knows, which is everything: what a device that runs its kernels may advertise.
 pub fn cells() -> CellSet {
-    CellSet::full().without(|cell| lacks(cell.op))
-}
-
-/// The shortest digits of a float take tables and 128-bit products: the CPU makes them.
-fn lacks(op: Op) -> bool {
-    op == Op::Digits
+    CellSet::full()
 }

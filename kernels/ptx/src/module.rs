@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use unlade_program::Op;
-
 /// Where the spans of a dispatch begin: a multiple of this many bytes is what kernels need of all
 /// that they write, and what they read fastest. What they read may begin at any multiple of its
 /// elements' width, or of 8 where that is less, and a bitmap at any byte.
@@ -143,12 +141,6 @@ impl Scratch {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LowerError {
-    /// An operation whose cells are not in [`cells`](crate::cells).
-    #[error("`{op}` is not computed on a GPU; split the program")]
-    Unsupported {
-        /// The first of them.
-        op: Op,
-    },
     /// More parameters than a kernel takes.
     #[error(
         "its kernel needs {bytes} bytes of parameters, more than {MAX_PARAM_BYTES}; split the program"

@@ -46,14 +46,14 @@ impl Frame<'_> {
         }
     }
 
-    fn add_wide(&mut self, x: Wide, y: Wide) -> Wide {
+    pub(crate) fn add_wide(&mut self, x: Wide, y: Wide) -> Wide {
         Wide {
             low: self.asm.r64("add.cc.u64", (x.low, y.low)),
             high: self.asm.r64("addc.u64", (x.high, y.high)),
         }
     }
 
-    fn subtract_wide(&mut self, x: Wide, y: Wide) -> Wide {
+    pub(crate) fn subtract_wide(&mut self, x: Wide, y: Wide) -> Wide {
         Wide {
             low: self.asm.r64("sub.cc.u64", (x.low, y.low)),
             high: self.asm.r64("subc.u64", (x.high, y.high)),
@@ -209,7 +209,7 @@ impl Frame<'_> {
     }
 
     /// Whether one unsigned integer is not below another.
-    fn at_least(&mut self, x: Wide, y: Wide) -> Pred {
+    pub(crate) fn at_least(&mut self, x: Wide, y: Wide) -> Pred {
         let above = self.asm.pred("setp.gt.u64", (x.high, y.high));
         let equal = self.asm.pred("setp.eq.u64", (x.high, y.high));
         let low = self.asm.pred("setp.ge.u64", (x.low, y.low));

@@ -14,6 +14,6 @@ fn the_device_conforms_on_host_memory() {
     assert!(device.capabilities().coherent && device.capabilities().foreign_read);
     let device: Arc<dyn Device> = Arc::new(device);
     let report = suite(&device).unwrap_or_else(|what| panic!("{what}"));
-    assert!(report.cells_run > 100, "{report}");
+    assert_eq!(report.cells_refused, 0, "{report}");
     assert_eq!(Driver::get().findings(), []);
 }

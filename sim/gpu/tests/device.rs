@@ -45,7 +45,7 @@ fn the_device_conforms_in_every_mode() {
     for (seed, mode) in (1..).zip(MODES) {
         let (_one, driver) = driver(mode, seed);
         let report = suite(&device()).unwrap_or_else(|what| panic!("{mode:?}: {what}"));
-        assert!(report.cells_run > 100, "{report}");
+        assert_eq!(report.cells_refused, 0, "{report}");
         assert_eq!(driver.findings(), [], "{mode:?}");
     }
 }

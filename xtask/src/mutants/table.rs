@@ -90,6 +90,12 @@ const KERNELS: Killer = integration(
     "differential",
     "kernels_compute_what_the_interpreter_does",
 );
+/// The shortest digits of floats, likewise, where the rules that find them change.
+const DIGITS: Killer = integration(
+    PTX,
+    "differential",
+    "digits::doubles_have_their_shortest_digits",
+);
 /// Each shape of kernel under many interleavings.
 const INTERLEAVINGS: Killer = integration(
     PTX,
@@ -537,6 +543,22 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         original: "self.asm.r64(\"or.b64\", (top, last))",
         planted: "self.asm.r64(\"or.b64\", (top, top))",
         killer: KERNELS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-takes-the-ends-of-an-odd-float-s-interval",
+        file: "kernels/ptx/src/digits.rs",
+        original: "self.subtract_wide(gap, wide(odd))",
+        planted: "self.subtract_wide(gap, wide(zero))",
+        killer: DIGITS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-takes-a-power-of-two-s-interval-for-even",
+        file: "kernels/ptx/src/digits.rs",
+        original: "select_wide(lopsided, quarter, upper)",
+        planted: "select_wide(lopsided, upper, upper)",
+        killer: DIGITS,
         needs: Needs::AnyCpu,
     },
     Mutant {

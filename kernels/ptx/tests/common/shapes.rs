@@ -3,7 +3,7 @@
 use unlade_program::{Program, verify};
 
 /// Names, which golden files have too, and programs in their text form.
-const SHAPES: [(&str, &str); 16] = [
+const SHAPES: [(&str, &str); 17] = [
     (
         "mask",
         "columns c0: i32
@@ -178,6 +178,18 @@ const SHAPES: [(&str, &str); 16] = [
          output %5
          output %6
          output %7",
+    ),
+    (
+        "columns-digits",
+        "columns c0: f64?, c1: f32
+         %0 = load c0
+         %1 = valid c0
+         %2 = digits %0 by 2
+         %3 = load c1
+         %4 = cast.wrap %3 to f64
+         %5 = digits %4 by 38
+         output %2 valid %1
+         output %5",
     ),
     (
         "compact",
