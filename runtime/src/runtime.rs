@@ -103,7 +103,7 @@ pub struct DeviceStatus {
     pub clock: &'static str,
     /// Lists on it at the moment.
     pub in_flight: u32,
-    /// Bytes of host memory abandoned to it when it was lost.
+    /// Bytes of memory, the host's and its own, abandoned to it when it was lost.
     pub leaked_bytes: u64,
     /// Failures since it last worked. While there are any, it is left alone now and then.
     pub failures: u32,

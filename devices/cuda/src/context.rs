@@ -267,17 +267,20 @@ impl Entered<'_> {
         unsafe { call!(self.cuMemFreeAsync(address, stream.0)) }
     }
 
-    /// Pins pages of the host for every GPU of the process, and says where GPUs see them.
+    /// Pins pages of the host for every GPU of the process.
     ///
     /// # Safety
     /// The pages stay mapped until [`unregister`](Self::unregister).
-    pub(crate) unsafe fn register(&self, start: *mut u8, len: u64) -> Result<u64, Fault> {
-        let start: *mut c_void = start.cast();
+    pub(crate) unsafe fn register(&self, start: *mut u8, len: u64) -> Result<(), Fault> {
         // SAFETY: The caller's.
-        unsafe { call!(self.cuMemHostRegister_v2(start, len as usize, REGISTER_FOR_ALL)) }?;
+        unsafe { call!(self.cuMemHostRegister_v2(start.cast(), len as usize, REGISTER_FOR_ALL)) }
+    }
+
+    /// Where GPUs see pages that are registered.
+    pub(crate) fn address_of(&self, start: *mut u8) -> Result<u64, Fault> {
         let mut address = 0;
-        // SAFETY: It writes one address, where it is pointed; the pages are registered.
-        unsafe { call!(self.cuMemHostGetDevicePointer_v2(&raw mut address, start, 0)) }?;
+        // SAFETY: It writes one address, where it is pointed; what is not registered is an error.
+        unsafe { call!(self.cuMemHostGetDevicePointer_v2(&raw mut address, start.cast(), 0)) }?;
         Ok(address)
     }
 

@@ -1,6 +1,7 @@
 //! A GPU behind the device interface.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -188,14 +189,13 @@ impl Shared {
 
     /// Gives back to the driver what was dropped meanwhile.
     fn tidy(&self, gpu: &Entered<'_>) -> Result<(), DeviceLost> {
-        for returned in self.returns.take() {
+        self.returns.take().into_iter().try_for_each(|returned| {
             let done = match returned {
                 Returned::Memory(address) => self.memory.free(gpu, address),
                 other => destroy(gpu, other),
             };
-            done.map_err(|fault| self.lose(&fault))?;
-        }
-        Ok(())
+            done.map_err(|fault| self.lose(&fault))
+        })
     }
 
     /// Memory of the GPU that goes back when the value beside it is dropped.
@@ -233,17 +233,20 @@ impl Shared {
             return Ok(());
         }
         let gpu = self.enter()?;
-        // SAFETY: The list of what is to be given back keeps the pages mapped until their
-        // registration is taken back.
-        let address = unsafe { gpu.register(pages.as_ptr().as_ptr(), pages.len()) };
-        let address = address.map_err(|fault| match fault.code.is_sticky() {
+        let failed = |fault: Fault| match fault.code.is_sticky() {
             true => AllocError::Lost(self.lose(&fault)),
             false => AllocError::Os {
                 call: "cuMemHostRegister",
                 message: fault.to_string(),
             },
-        })?;
-        let keep = self.returns.on_drop(Returned::Pages(pages.clone()));
+        };
+        let start = pages.as_ptr().as_ptr();
+        // SAFETY: The list of what is to be given back keeps the pages mapped until their
+        // registration is taken back.
+        unsafe { gpu.register(start, pages.len()) }.map_err(failed)?;
+        let keep = ManuallyDrop::new(pages.clone());
+        let keep = self.returns.on_drop(Returned::Pages(keep));
+        let address = gpu.address_of(start).map_err(failed)?;
         slab.set_address(domain(), DeviceAddr(address), Some(keep));
         Ok(())
     }
@@ -315,7 +318,11 @@ impl Device for CudaDevice {
         let ticket = QueueTicket::new(&shared.queues)?;
         let depth = depth.min(MAX_DEPTH) as usize;
         let queue = CudaQueue::open(shared.clone(), &gpu, depth, ticket);
-        Ok(Box::new(queue.map_err(|fault| shared.lose(&fault))?))
+        let queue = queue.map_err(|fault| match fault.code.is_sticky() {
+            true => DeviceError::Lost(shared.lose(&fault)),
+            false => DeviceError::Limit(fault.to_string()),
+        })?;
+        Ok(Box::new(queue))
     }
 
     /// A context that an error has spoilt cannot be repaired within its process, and the primary

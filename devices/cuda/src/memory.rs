@@ -41,10 +41,7 @@ impl Memory {
     /// Memory, or `None` where there is not enough.
     pub(crate) fn allocate(&self, gpu: &Entered<'_>, len: u64) -> Result<Option<u64>, Fault> {
         let allocated = match self.pool {
-            // Waiting makes the memory usable on every stream; nothing else is on this one.
-            Some(stream) => gpu
-                .allocate_on(len, stream)
-                .and_then(|address| gpu.synchronize(stream).map(|()| address)),
+            Some(stream) => gpu.allocate_on(len, stream),
             None => gpu.allocate(len),
         };
         let address = match allocated {
@@ -52,19 +49,30 @@ impl Memory {
             other => other?,
         };
         self.lock().insert(address, len);
+        if let Some(stream) = self.pool {
+            // Waiting makes the memory usable on every stream; nothing else is on this one. Where
+            // it fails, the memory stays with the device, which is lost.
+            gpu.synchronize(stream)?;
+        }
         Ok(Some(address))
     }
 
-    /// Takes back what [`allocate`](Self::allocate) gave, which nobody uses any more.
+    /// Takes back what [`allocate`](Self::allocate) gave, which nobody uses any more. What cannot
+    /// be given back stays counted.
     pub(crate) fn free(&self, gpu: &Entered<'_>, address: u64) -> Result<(), Fault> {
-        let known = self.lock().remove(&address).is_some();
-        assert!(known, "{address:#x} is no allocation of this GPU");
-        match self.pool {
+        // Before it is free, so that who is given the address next finds no length of it.
+        let known = self.lock().remove(&address);
+        let len = known.unwrap_or_else(|| panic!("{address:#x} is no allocation of this GPU"));
+        let freed = match self.pool {
             // SAFETY: It was allocated here, once, and its last owner has put it on the list.
             Some(stream) => unsafe { gpu.free_on(address, stream) },
             // SAFETY: As above.
             None => unsafe { gpu.free(address) },
+        };
+        if freed.is_err() {
+            self.lock().insert(address, len);
         }
+        freed
     }
 
     /// Whether these bytes lie inside one allocation.

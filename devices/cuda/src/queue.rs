@@ -73,7 +73,7 @@ impl CudaQueue {
         depth: usize,
         ticket: QueueTicket,
     ) -> Result<Self, Fault> {
-        let streams = Streams::new(gpu)?;
+        let streams = Streams::new(gpu, &shared.returns)?;
         let mut queue = CudaQueue {
             shared,
             epoch: (gpu.event()?, Instant::now()),
@@ -158,6 +158,16 @@ impl CudaQueue {
             other => RejectReason::Invalid(format!("no room for the kernels' scratch: {other}")),
         };
         let idle = self.flying.is_empty();
+        // A step begins one segment at most.
+        while self.events.len() < 2 * list.commands.len() {
+            let event = gpu.event().map_err(|fault| match fault.code.is_sticky() {
+                true => RejectReason::Lost(self.shared.lose(&fault)),
+                // Lists that come back have theirs with them.
+                false if !idle => RejectReason::Full,
+                false => RejectReason::Invalid(format!("no room for its events: {fault}")),
+            })?;
+            self.events.push(event);
+        }
         if scratch > self.scratch.as_ref().map_or(0, |scratch| scratch.len) {
             let len = scratch.next_power_of_two();
             let found = self.shared.allocate(gpu, len);
@@ -404,9 +414,6 @@ impl Drop for CudaQueue {
     fn drop(&mut self) {
         let _counted_by_nobody = self.abandon();
         let returns = &self.shared.returns;
-        for stream in self.streams.all() {
-            returns.push(Returned::Stream(stream));
-        }
         for event in self.events.drain(..).chain([self.epoch.0]) {
             returns.push(Returned::Event(event));
         }

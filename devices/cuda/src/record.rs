@@ -13,6 +13,7 @@ use crate::context::{Entered, Event, Stream};
 use crate::device::domain;
 use crate::driver::Fault;
 use crate::modules::Loaded;
+use crate::returns::{Returned, Returns};
 
 /// What works side by side with the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +23,35 @@ pub(crate) enum Engine {
     CopyOut,
 }
 
-/// A stream for each engine.
+/// A stream for each engine; they go back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Streams([Stream; 3]);
+pub(crate) struct Streams {
+    streams: Vec<Stream>,
+    returns: Returns,
+}
 
 impl Streams {
-    pub(crate) fn new(gpu: &Entered<'_>) -> Result<Self, Fault> {
-        Ok(Streams([gpu.stream()?, gpu.stream()?, gpu.stream()?]))
+    pub(crate) fn new(gpu: &Entered<'_>, returns: &Returns) -> Result<Self, Fault> {
+        let mut streams = Streams {
+            streams: Vec::with_capacity(3),
+            returns: returns.clone(),
+        };
+        for _engine in [Engine::CopyIn, Engine::Compute, Engine::CopyOut] {
+            streams.streams.push(gpu.stream()?);
+        }
+        Ok(streams)
     }
 
     pub(crate) fn of(&self, engine: Engine) -> Stream {
-        self.0[engine as usize]
+        self.streams[engine as usize]
     }
+}
 
-    pub(crate) fn all(&self) -> [Stream; 3] {
-        self.0
+impl Drop for Streams {
+    fn drop(&mut self) {
+        for stream in self.streams.drain(..) {
+            self.returns.push(Returned::Stream(stream));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A drop neither blocks nor calls the driver: it puts a name on this list. The device empties the
 //! list when it is next asked for memory, a queue or a compiled program.
 
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use unlade_hal::HostPages;
@@ -15,8 +16,9 @@ use crate::driver::Fault;
 pub(crate) enum Returned {
     /// Memory of the GPU.
     Memory(u64),
-    /// Registered pages, kept mapped until the registration is taken back.
-    Pages(Arc<HostPages>),
+    /// Registered pages, kept mapped until the registration is taken back: where that cannot be
+    /// done, for as long as the process lives, as the driver may still reach them.
+    Pages(ManuallyDrop<Arc<HostPages>>),
     Module(Module),
     Stream(Stream),
     Event(Event),
@@ -75,12 +77,9 @@ pub(crate) fn destroy(gpu: &Entered<'_>, returned: Returned) -> Result<(), Fault
     match returned {
         Returned::Memory(_) => unreachable!("memory goes back to where it came from"),
         Returned::Pages(pages) => {
-            let done = gpu.unregister(pages.as_ptr().as_ptr());
-            if done.is_err() {
-                // What the driver may still reach stays mapped for as long as the process lives.
-                std::mem::forget(pages);
-            }
-            done
+            gpu.unregister(pages.as_ptr().as_ptr())?;
+            drop(ManuallyDrop::into_inner(pages));
+            Ok(())
         }
         // SAFETY: What is on the list is used by nobody: its last owner put it there.
         Returned::Module(module) => unsafe { gpu.unload(module) },

@@ -1,6 +1,7 @@
 //! How a test, or a program, steers the driver.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -128,6 +129,8 @@ pub struct Alive {
     pub contexts: usize,
     /// Allocations of device memory.
     pub allocations: usize,
+    /// Their bytes, less what a stream has yet to free.
+    pub device_bytes: u64,
     /// Streams that were created.
     pub streams: usize,
     /// Events.
@@ -184,6 +187,11 @@ impl Driver {
         lock().faults.log().to_vec()
     }
 
+    /// The entry points that a fault struck, in order: one for each of [`injected`](Self::injected).
+    pub fn struck(self) -> Vec<&'static str> {
+        lock().struck.clone()
+    }
+
     /// Calls since the start, by entry point.
     pub fn calls(self) -> BTreeMap<&'static str, u64> {
         lock().calls.clone()
@@ -207,6 +215,16 @@ impl Driver {
     /// What is alive.
     pub fn alive(self) -> Alive {
         lock().alive()
+    }
+
+    /// The ranges of host memory that are [alive](Alive::host_ranges), by address. They have to be
+    /// mapped: the GPU may reach them.
+    pub fn host_ranges(self) -> Vec<Range<usize>> {
+        let known = lock().known_ranges();
+        known
+            .into_iter()
+            .map(|range| range.start()..range.start() + range.len())
+            .collect()
     }
 
     /// The clock of the simulated GPUs.

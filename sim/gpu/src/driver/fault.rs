@@ -30,7 +30,8 @@ pub enum DriverChance {
     Allocate,
     /// Each launch of a kernel.
     Launch,
-    /// Each call on a context, launches and allocations too.
+    /// Each call, launches and allocations too. What an error means can be asked at any time:
+    /// `cuGetErrorName` and `cuGetErrorString` do not fail.
     Call,
 }
 

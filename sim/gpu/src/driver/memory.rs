@@ -109,6 +109,18 @@ impl State {
         device.profile.memory - device.memory.free_bytes()
     }
 
+    /// Bytes of all devices that are allocated and that no stream is to free.
+    pub(super) fn bytes_in_use(&self) -> u64 {
+        let used: u64 = (0..self.devices.len())
+            .map(|device| self.used_bytes(device))
+            .sum();
+        let leaving = self.streams.iter().flat_map(|(id, stream)| {
+            let memory = &self.devices[id.device].memory;
+            stream.frees().filter_map(|at| memory.allocation(at))
+        });
+        used - leaving.map(|(_, bytes)| bytes).sum::<u64>()
+    }
+
     // Host memory.
 
     /// Makes memory of the host known. Overlapping what is known is an error, whichever GPU it

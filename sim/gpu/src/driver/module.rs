@@ -181,7 +181,7 @@ impl State {
             return Err(Code::OUT_OF_RESOURCES);
         }
         gpu::check(&kernel, &grid).map_err(|_| Code::INVALID_VALUE)?;
-        let fault = self.faults.strike(DriverChance::Launch);
+        let fault = self.strike(DriverChance::Launch);
         match fault {
             Some(DriverFault::LaunchRefused) => return Err(Code::OUT_OF_RESOURCES),
             Some(DriverFault::Hang) => self.hang(stream),

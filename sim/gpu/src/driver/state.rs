@@ -37,6 +37,9 @@ pub(crate) struct State {
     pub(super) clock: VirtualClock,
     pub(super) rng: Rng,
     pub(super) faults: FaultPlan<DriverFault>,
+    /// The call that is made, and those that a fault struck.
+    calling: &'static str,
+    pub(super) struck: Vec<&'static str>,
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) findings: Vec<Finding>,
     pub(super) counters: Counters,
@@ -123,6 +126,8 @@ impl State {
             clock: VirtualClock::new(),
             rng: Rng::new(config.interleaving.seed),
             faults: FaultPlan::none(),
+            calling: "",
+            struck: Vec::new(),
             calls: BTreeMap::new(),
             findings: Vec::new(),
             counters: Counters::default(),
@@ -155,6 +160,7 @@ impl State {
                 .map(|device| device.retained as usize)
                 .sum(),
             allocations: self.devices.iter().map(|device| device.memory.live()).sum(),
+            device_bytes: self.bytes_in_use(),
             streams: self
                 .streams
                 .keys()
@@ -166,16 +172,17 @@ impl State {
         }
     }
 
-    /// Makes a call: counts it, and runs it in the place of the process's one driver. A panic is an
-    /// error of the driver, which must not unwind into C.
+    /// Makes a call: counts it, and runs it in the place of the process's one driver, unless a fault
+    /// strikes first. A panic is an error of the driver, which must not unwind into C.
     pub(crate) fn call(name: &'static str, run: impl FnOnce(&mut State) -> Answer) -> Code {
         let mut state = lock();
         *state.calls.entry(name).or_default() += 1;
         if !state.initialised && !matches!(name, "cuInit" | "cuDriverGetVersion") {
             return Code::NOT_INITIALIZED;
         }
+        state.calling = name;
         let run = std::panic::AssertUnwindSafe(|| {
-            let answer = run(&mut state);
+            let answer = state.come_through().and_then(|()| run(&mut state));
             state.let_streams_run();
             answer
         });
@@ -257,26 +264,38 @@ impl State {
         }
     }
 
-    /// The device of the thread's context, which must be of use. A fault may strike here.
+    /// The chance of a fault that every call has. It spoils the thread's current context, or where
+    /// there is none, that of the first GPU.
+    fn come_through(&mut self) -> Answer {
+        let code = match self.strike(DriverChance::Call) {
+            Some(DriverFault::Ecc) => Code::ECC_UNCORRECTABLE,
+            Some(_) => Code::ILLEGAL_ADDRESS,
+            None => return Ok(()),
+        };
+        let index = self.context_device(current()).unwrap_or(0);
+        Err(self.spoil(index, code))
+    }
+
+    /// Which fault strikes the call that is made, if any.
+    pub(super) fn strike(&mut self, chance: DriverChance) -> Option<DriverFault> {
+        let fault = self.faults.strike(chance)?;
+        self.struck.push(self.calling);
+        Some(fault)
+    }
+
+    /// The device of the thread's context, which must be of use.
     pub(crate) fn enter(&mut self) -> Answer<usize> {
         let index = self.context_device(current())?;
         if self.devices[index].retained == 0 {
             return Err(Code::CONTEXT_DESTROYED);
         }
-        if let Some(sticky) = self.devices[index].sticky {
-            return Err(sticky);
-        }
-        match self.faults.strike(DriverChance::Call) {
-            Some(DriverFault::Ecc) => Err(self.spoil(index, Code::ECC_UNCORRECTABLE)),
-            Some(_) => Err(self.spoil(index, Code::ILLEGAL_ADDRESS)),
-            None => Ok(index),
-        }
+        self.devices[index].sticky.map_or(Ok(index), Err)
     }
 
-    /// As `enter`, for a call that needs memory.
+    /// As `enter`, for a call that needs memory, which there may be none of by a fault.
     pub(crate) fn enter_to_allocate(&mut self) -> Answer<usize> {
         let index = self.enter()?;
-        match self.faults.strike(DriverChance::Allocate) {
+        match self.strike(DriverChance::Allocate) {
             Some(_) => Err(Code::OUT_OF_MEMORY),
             None => Ok(index),
         }

@@ -52,6 +52,16 @@ pub(super) struct Stream {
     hangs: bool,
 }
 
+impl Stream {
+    /// What it has yet to free.
+    pub(super) fn frees(&self) -> impl Iterator<Item = u64> {
+        self.work.iter().filter_map(|work| match work {
+            Work::Free(at) => Some(*at),
+            _ => None,
+        })
+    }
+}
+
 /// When the parts of a device that work side by side are free.
 #[derive(Debug, Default)]
 pub(super) struct Engines {

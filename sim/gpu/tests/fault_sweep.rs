@@ -1,0 +1,349 @@
+//! Every fault of the driver at every call that a run makes: the first call fails, then the second,
+//! and so on, until a run has no more.
+//!
+//! Results equal the CPU's. What the device took from the driver is back when it is next used; of a
+//! device that is lost, what it has abandoned is what it counts, and all pages of the host that the
+//! driver still knows are still mapped.
+//!
+//! A process has one driver, so each kind of fault is swept in a process of its own, which is this
+//! executable again: without the cache of machine code on disk, so that every run assembles.
+#![allow(clippy::print_stdout)] // how much was swept is what these tests report
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::ops::Range;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use unlade_cpu::CpuDevice;
+use unlade_cuda::CudaDevice;
+use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
+use unlade_hal::{Device, Health, MemoryKind};
+use unlade_runtime::pool::Pool;
+use unlade_runtime::{Placement, Runtime};
+use unlade_sim_fault::FaultPlan;
+use unlade_sim_gpu::{Alive, Driver, DriverConfig, DriverFault, Mode, Profile};
+
+const MODES: [Mode; 3] = [Mode::Eager, Mode::Lazy, Mode::Concurrent];
+
+/// What is selected, and where.
+const QUERIES: [(&str, &str); 3] = [
+    ("b, a + 1 as x", "a > 41 and b % 3 = 0"),
+    ("text, a", "a > 41"),
+    ("cast(a as bigint) * b as product", ""),
+];
+
+/// Batches of one run: after a fault the device is used again, as far as it is to be had.
+const BATCHES: i32 = 2;
+
+/// More calls than a run has.
+const MOST: u64 = 2000;
+
+/// The variable by which a test knows that it has a process of its own; where the driver is opened
+/// with a fault, its value is the call.
+const OWN_PROCESS: &str = "UNLADE_SWEEP_PROCESS";
+
+/// What needs memory and so may find none.
+const ALLOCATING: [&str; 6] = [
+    "cuEventCreate",
+    "cuLinkCreate_v2",
+    "cuMemAllocAsync",
+    "cuMemHostRegister_v2",
+    "cuModuleLoadData",
+    "cuStreamCreate",
+];
+
+#[test]
+fn no_memory() {
+    sweep_alone("no_memory", DriverFault::OutOfMemory);
+}
+
+#[test]
+fn a_launch_that_is_refused() {
+    sweep_alone("a_launch_that_is_refused", DriverFault::LaunchRefused);
+}
+
+#[test]
+fn a_launch_that_fails() {
+    sweep_alone("a_launch_that_fails", DriverFault::LaunchFails);
+}
+
+#[test]
+fn a_context_that_is_lost() {
+    sweep_alone("a_context_that_is_lost", DriverFault::ContextLost);
+}
+
+#[test]
+fn memory_that_errs() {
+    sweep_alone("memory_that_errs", DriverFault::Ecc);
+}
+
+#[test]
+fn a_stream_that_hangs() {
+    sweep_alone("a_stream_that_hangs", DriverFault::Hang);
+}
+
+/// The calls that a process makes but once: each fails in a process of its own.
+#[test]
+fn a_driver_that_cannot_be_opened() {
+    const NAME: &str = "a_driver_that_cannot_be_opened";
+    if let Ok(nth) = env::var(OWN_PROCESS) {
+        return open_with_a_fault(nth.parse().expect("a number"));
+    }
+    let mut swept: BTreeMap<String, u64> = BTreeMap::new();
+    for nth in 1..MOST {
+        let printed = in_own_process(NAME, &nth.to_string());
+        let struck = printed
+            .lines()
+            .find_map(|line| line.strip_prefix("struck "));
+        match struck {
+            Some(call) => *swept.entry(call.to_owned()).or_default() += 1,
+            None => break,
+        }
+    }
+    println!("calls failed when the driver is opened: {swept:?}");
+    for call in ["cuInit", "cuDriverGetVersion", "cuDeviceGetCount"] {
+        assert_eq!(swept.get(call), Some(&1), "{call}");
+    }
+}
+
+fn open_with_a_fault(nth: u64) {
+    let driver = Driver::get();
+    driver.set_faults(FaultPlan::nth(nth, DriverFault::Ecc));
+    let found = unlade_cuda::discover();
+    let Some(call) = driver.struck().first().copied() else {
+        assert_eq!(found.expect("nothing failed").len(), 1);
+        return;
+    };
+    println!("struck {call}");
+    // An error that is not the call's own is told by the next call.
+    let usable = found.is_ok_and(|gpus| gpus[0].open_queue(1).is_ok());
+    assert!(!usable, "{call} failed and nobody noticed");
+}
+
+fn sweep_alone(name: &str, kind: DriverFault) {
+    match env::var_os(OWN_PROCESS) {
+        Some(_) => sweep(kind),
+        None => print!("{}", in_own_process(name, "sweep")),
+    }
+}
+
+/// Runs one of these tests in a process of its own; what it printed.
+fn in_own_process(test: &str, value: &str) -> String {
+    let program = env::current_exe().expect("this executable");
+    let ran = Command::new(program)
+        .args(["--exact", test, "--nocapture"])
+        .env(OWN_PROCESS, value)
+        .env("UNLADE_CUDA_CACHE", "off")
+        .output()
+        .expect("it starts");
+    let [out, err] =
+        [ran.stdout, ran.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(ran.status.success(), "{test}, {value}: {out}{err}");
+    out
+}
+
+/// Fails every call of a kind, in every mode, for every query.
+fn sweep(kind: DriverFault) {
+    // Where the variable is set from outside, tests share this process.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // What a process calls but once is not swept here.
+    drop(unlade_cuda::open(0).expect("the simulated driver is found"));
+    let (mut made, mut swept) = (BTreeSet::new(), BTreeMap::<&str, u64>::new());
+    let (mut unopened, mut lost, mut leaked) = (0, 0, 0);
+    for (query, mode) in QUERIES
+        .iter()
+        .flat_map(|query| MODES.map(|mode| (query, mode)))
+    {
+        let expected = run(&runtime(None), query);
+        let unharmed = once(mode, FaultPlan::none(), query, &expected, "no fault");
+        let kept = unharmed.kept.expect("it is not lost");
+        made.extend(Driver::get().calls().into_keys());
+        for nth in 1.. {
+            assert!(nth < MOST, "the sweep has no end");
+            let what = format!("{kind:?} at {nth}, {mode:?}, {query:?}");
+            let after = once(mode, FaultPlan::nth(nth, kind), query, &expected, &what);
+            let Some(call) = after.struck else { break };
+            *swept.entry(call).or_default() += 1;
+            leaked += after.leaked;
+            match after.kept {
+                Some(after) => assert_eq!(after, kept, "{what}, at {call}"),
+                None if after.opened => {
+                    assert!(kind != DriverFault::OutOfMemory, "{what}: the GPU is lost");
+                    lost += 1;
+                }
+                None => unopened += 1,
+            }
+        }
+    }
+    let runs: u64 = swept.values().sum();
+    println!(
+        "{kind:?}: {runs} runs; {unopened} without the GPU, {lost} lost it, {leaked} bytes abandoned; \
+         {swept:?}"
+    );
+    let may_fail = match kind {
+        DriverFault::ContextLost | DriverFault::Ecc => made,
+        DriverFault::OutOfMemory => ALLOCATING.into(),
+        _ => ["cuLaunchKernel"].into(),
+    };
+    let struck: BTreeSet<&str> = swept.into_keys().collect();
+    assert_eq!(struck, may_fail, "struck, and what of a run may fail so");
+}
+
+/// What a run left.
+struct After {
+    /// The call that failed, if one did.
+    struck: Option<&'static str>,
+    /// Whether there was a device at all.
+    opened: bool,
+    /// Bytes that the runtime abandoned.
+    leaked: u64,
+    /// What the driver holds for a device that was used again after its fault; nothing is
+    /// comparable of one that is lost, or could not be opened.
+    kept: Option<Alive>,
+}
+
+/// Opens the device, runs, and looks what is left.
+fn once(
+    mode: Mode,
+    faults: FaultPlan<DriverFault>,
+    query: &(&str, &str),
+    expected: &[RecordBatch],
+    what: &str,
+) -> After {
+    let driver = Driver::get();
+    let config = DriverConfig::default().with_devices([Profile::h200()]);
+    driver.restart(config.with_mode(mode).with_seed(7));
+    driver.set_faults(faults);
+    let device = unlade_cuda::open(0).ok();
+    let leaked = compare(device.as_ref(), query, expected, what);
+    if let Some(device) = &device {
+        // What was dropped goes back when something is next asked for, and may fail to; memory of
+        // the GPU is there when what was freed before it is.
+        drop(device.allocate(MemoryKind::DeviceLocal, 1));
+    }
+    let struck = driver.struck().first().copied();
+    driver.set_faults(FaultPlan::none());
+    check_mapped(what);
+    let Some(device) = device else {
+        let Alive {
+            device_bytes,
+            streams,
+            host_ranges,
+            ..
+        } = driver.alive();
+        assert_eq!((device_bytes, streams, host_ranges), (0, 0, 0), "{what}");
+        return After {
+            struck,
+            opened: false,
+            leaked,
+            kept: None,
+        };
+    };
+    // It is used again, as far as it is to be had.
+    compare(Some(&device), query, expected, what);
+    drop(device.allocate(MemoryKind::DeviceLocal, 1));
+    check_mapped(what);
+    let alive = driver.alive();
+    assert_eq!(alive.device_bytes, device.used_memory(), "{what}");
+    let is_lost = matches!(device.health(), Health::Lost(_));
+    After {
+        struck,
+        opened: true,
+        leaked,
+        kept: (!is_lost).then_some(alive),
+    }
+}
+
+/// Runs a query and compares; everything leased is back, or counted as abandoned. How much is.
+fn compare(
+    device: Option<&CudaDevice>,
+    query: &(&str, &str),
+    expected: &[RecordBatch],
+    what: &str,
+) -> u64 {
+    let runtime = runtime(device);
+    let found = run(&runtime, query);
+    assert_eq!(found, expected, "{what}");
+    drop(found);
+    Pool::flush_thread();
+    let (memory, devices) = (runtime.memory(), runtime.devices());
+    let leaked = devices.get(1).map_or(0, |device| device.leaked_bytes);
+    assert_eq!(memory.waiting, 0, "{what}");
+    // The lists that are abandoned have memory of the host and of the device.
+    let of_device = leaked.checked_sub(memory.leased);
+    let used = device.map_or(0, CudaDevice::used_memory);
+    assert!(
+        of_device.is_some_and(|bytes| bytes <= used),
+        "{what}: {leaked} bytes abandoned, {used} used on the device, {memory:?}"
+    );
+    leaked
+}
+
+fn runtime(device: Option<&CudaDevice>) -> Runtime {
+    let mut builder = Runtime::builder()
+        .device(Arc::new(CpuDevice::new()))
+        .device_timeout(Duration::from_millis(20))
+        .pool_reserve(1 << 20);
+    if let Some(device) = device {
+        let name = device.info().name.as_str().into();
+        builder = builder
+            .device(Arc::new(device.clone()))
+            .placement(Placement::Device(name));
+    }
+    builder.build().expect("a runtime")
+}
+
+fn run(runtime: &Runtime, (select, filter): &(&str, &str)) -> Vec<RecordBatch> {
+    let query = match *filter {
+        "" => Query::all(),
+        filter => Query::filter(parse_expr(filter).expect("a filter")),
+    };
+    let query = query.select(parse_select_list(select).expect("a list"));
+    let schema = batch(0).schema();
+    let kernel = runtime.compile(&query, &schema, &Semantics::arrow());
+    let kernel = kernel.expect("it compiles");
+    (0..BATCHES)
+        .map(|at| kernel.run(&batch(at * 1000)).expect("it runs").batch)
+        .collect()
+}
+
+fn batch(first: i32) -> RecordBatch {
+    let rows = first..first + 700;
+    let a: Int32Array = rows
+        .clone()
+        .map(|row| (row % 11 != 5).then_some(row % 100))
+        .collect();
+    let b = Int64Array::from_iter_values(rows.clone().map(i64::from));
+    let text = StringArray::from_iter_values(rows.map(|row| format!("row {row}")));
+    let columns: [(&str, ArrayRef); 3] = [
+        ("a", Arc::new(a)),
+        ("b", Arc::new(b)),
+        ("text", Arc::new(text)),
+    ];
+    RecordBatch::try_from_iter(columns).expect("a batch")
+}
+
+/// Whether all pages of the host that the driver knows are mapped.
+fn check_mapped(what: &str) {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("this is Linux");
+    let address = |text: &str| usize::from_str_radix(text, 16).expect("an address");
+    let range = |line: &str| -> Option<Range<usize>> {
+        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+        Some(address(start)..address(end))
+    };
+    let mapped: Vec<Range<usize>> = maps.lines().filter_map(range).collect();
+    for known in Driver::get().host_ranges() {
+        // Neighbours follow each other in the list.
+        let end = mapped.iter().fold(known.start, |reached, range| {
+            match range.contains(&reached) {
+                true => range.end,
+                false => reached,
+            }
+        });
+        assert!(end >= known.end, "{what}: {known:x?} is mapped no more");
+    }
+}
