@@ -186,6 +186,9 @@ pub(crate) struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DevicesArgs {
+    /// Only this device; sim-gpu for the simulated NVIDIA GPU, which is listed only so
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

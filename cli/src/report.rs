@@ -2,6 +2,7 @@
 
 pub(crate) mod json;
 pub(crate) mod progress;
+pub(crate) mod readings;
 pub(crate) mod receipts;
 pub(crate) mod sheet;
 pub(crate) mod style;

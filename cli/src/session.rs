@@ -184,11 +184,7 @@ pub(crate) struct Recording {
 
 /// A runtime as the arguments want it. Its reserve is smaller where the system has no more to give.
 pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<Runtime, Failure> {
-    // A process has one CUDA driver, so a simulated one is chosen before any is looked for.
-    if wanted(resources).is_some_and(|name| name.starts_with("sim-gpu")) {
-        unlade::simulate_gpu().map_err(Failure::resource)?;
-    }
-    let devices = unlade::discover();
+    let devices = devices(wanted(resources))?;
     let mut reserve = RESERVE;
     let mut refusal = None;
     loop {
@@ -213,9 +209,35 @@ pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<
     }
 }
 
-/// The device that is asked for by name; of simulated GPUs the first, if none is.
+/// The devices that are present, and the simulated GPU where one of these is asked for.
+fn devices(wanted: Option<&str>) -> Result<Vec<Arc<dyn Device>>, Failure> {
+    // A process has one CUDA driver, so a simulated one is chosen before any is looked for.
+    if wanted.is_some_and(|name| name.starts_with("sim-gpu")) {
+        unlade::simulate_gpu().map_err(Failure::resource)?;
+    }
+    Ok(unlade::discover())
+}
+
+/// The devices that are present; only one, if one is asked for by name.
+pub(crate) fn listed(device: Option<&str>) -> Result<Vec<Arc<dyn Device>>, Failure> {
+    let wanted = named(device);
+    let mut devices = devices(wanted)?;
+    if let Some(name) = wanted {
+        if !devices.iter().any(|device| device.info().name == name) {
+            return Err(unknown_device("--device", name, &devices));
+        }
+        devices.retain(|device| device.info().name == name);
+    }
+    Ok(devices)
+}
+
 fn wanted(resources: &ResourceArgs) -> Option<&str> {
-    match resources.device.as_deref() {
+    named(resources.device.as_deref())
+}
+
+/// The device that is asked for by name; of simulated GPUs the first, if none is.
+fn named(device: Option<&str>) -> Option<&str> {
+    match device {
         None | Some("auto") => None,
         Some("sim-gpu") => Some("sim-gpu:0"),
         name => name,

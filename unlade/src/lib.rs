@@ -100,7 +100,9 @@ pub use unlade_expr::{
     FUNCTIONS, Function, Literal, OnError, Query, Select, Semantics, Span, UnknownSemantics, When,
     all, case, check, coalesce, col, if_, lit, null, nullif, parse_expr, parse_select_list, when,
 };
-pub use unlade_hal::{Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, WallClock};
+pub use unlade_hal::{
+    Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, Quantity, Reading, WallClock,
+};
 pub use unlade_program::ShapeHash;
 pub use unlade_runtime::*;
 

@@ -1,15 +1,17 @@
 //! `unlade devices`: what there is to run on.
 
-use serde_json::json;
-use unlade::{ClockKind, DeviceKind, Health};
+use serde_json::{Value, json};
+use unlade::{ClockKind, DeviceKind, Health, Reading};
 
 use crate::args::DevicesArgs;
 use crate::error::Failure;
 use crate::report;
+use crate::report::readings;
 use crate::report::table::{Align, bytes, table};
+use crate::session;
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
-    let devices = unlade::discover();
+    let devices = session::listed(args.device.as_deref())?;
     let text = if args.json {
         let devices: Vec<_> = devices
             .iter()
@@ -27,6 +29,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                     "compaction": capabilities.compaction,
                     "coherent": capabilities.coherent,
                     "health": health(&device.health()),
+                    "readings": device.readings().iter().map(reading).collect::<Vec<_>>(),
                 })
             })
             .collect();
@@ -61,9 +64,23 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
             ("clock", Align::Left),
             ("health", Align::Left),
         ];
-        format!("{}\n", table(&header, &rows))
+        let sensors = devices.iter().filter_map(|device| {
+            let readings = readings::text(&device.readings())?;
+            Some(format!("{}: {readings}\n", device.info().name))
+        });
+        format!("{}\n{}", table(&header, &rows), sensors.collect::<String>())
     };
     report::print(text.as_bytes())
+}
+
+/// What a sensor says; `value` is null where it says nothing, and `unknown` tells why.
+fn reading(reading: &Reading) -> Value {
+    json!({
+        "name": reading.quantity.name(),
+        "unit": reading.quantity.unit(),
+        "value": reading.value.as_ref().ok(),
+        "unknown": reading.value.as_ref().err(),
+    })
 }
 
 fn kind(kind: DeviceKind) -> &'static str {

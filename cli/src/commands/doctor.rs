@@ -6,11 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use unlade::DeviceKind;
+use unlade::{DeviceInfo, DeviceKind, Reading};
 
 use crate::args::DoctorArgs;
 use crate::error::Failure;
 use crate::report;
+use crate::report::readings;
 use crate::report::style;
 use crate::report::table::bytes;
 
@@ -114,6 +115,19 @@ impl Check {
     }
 }
 
+/// A GPU, in a line.
+fn found(info: &DeviceInfo, readings: &[Reading]) -> String {
+    let address = info.address.as_deref().unwrap_or("at no known address");
+    let mut parts = vec![
+        info.description.clone(),
+        address.to_owned(),
+        bytes(info.memory),
+        info.architecture.clone(),
+    ];
+    parts.extend(readings::text(readings));
+    format!("{}: {}", info.name, parts.join(", "))
+}
+
 /// A machine's file system.
 struct System {
     root: PathBuf,
@@ -149,19 +163,10 @@ impl System {
             return Some(Err(why));
         }
         let devices = unlade::discover();
-        let gpus = devices.iter().map(|device| device.info());
-        let gpus = gpus
-            .filter(|info| info.kind == DeviceKind::Gpu)
-            .map(|info| {
-                let address = info.address.as_deref().unwrap_or("at no known address");
-                format!(
-                    "{}: {}, {address}, {}, {}",
-                    info.name,
-                    info.description,
-                    bytes(info.memory),
-                    info.architecture
-                )
-            });
+        let gpus = devices
+            .iter()
+            .filter(|device| device.info().kind == DeviceKind::Gpu)
+            .map(|device| found(device.info(), &device.readings()));
         Some(Ok(gpus.collect()))
     }
 
@@ -349,6 +354,8 @@ impl System {
 
 #[cfg(test)]
 mod tests {
+    use unlade::Quantity;
+
     use super::*;
 
     /// A machine made of files.
@@ -447,6 +454,20 @@ mod tests {
         let gpus = vec!["cuda:0: an H200".to_owned()];
         let check = driven.system().nvidia_gpu(Some(Ok(gpus)));
         assert!(check.state == State::Ok && check.found == "cuda:0: an H200");
+    }
+
+    #[test]
+    fn a_gpu_is_shown_with_what_its_sensors_say() {
+        let devices = unlade::discover();
+        let mut info = devices[0].info().clone();
+        info.name = "cuda:0".to_owned();
+        info.description = "NVIDIA H200".to_owned();
+        info.address = Some("0000:3b:00.0".to_owned());
+        info.memory = 150_000_000_000;
+        info.architecture = "sm_90".to_owned();
+        let warm = Reading::new(Quantity::Temperature, Ok(31));
+        let line = "cuda:0: NVIDIA H200, 0000:3b:00.0, 150 GB, sm_90, temperature 31 °C";
+        assert_eq!(found(&info, &[warm]), line);
     }
 
     #[test]

@@ -27,6 +27,37 @@ fn a_query_runs_on_the_simulated_gpu_and_says_so() {
 }
 
 #[test]
+fn it_is_listed_where_it_is_asked_for_and_has_no_sensors() {
+    let place = Place::new();
+    let without = place.run(&["devices"]).success();
+    assert!(!without.contains("sim-gpu:0"), "{without}");
+    let listed = place.run(&["devices", "--device", "sim-gpu"]).success();
+    let sensors = "sim-gpu:0: no readings: it is simulated, and has no sensors\n";
+    assert!(listed.ends_with(sensors), "{listed}");
+    let json = place.run(&["devices", "--device", "sim-gpu", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&json.success()).unwrap();
+    let devices = document["devices"].as_array().unwrap();
+    assert_eq!(devices.len(), 1, "{document}");
+    let readings = devices[0]["readings"].as_array().unwrap();
+    let names: Vec<_> = readings.iter().map(|each| &each["name"]).collect();
+    let all = [
+        "temperature",
+        "power",
+        "power_limit",
+        "ecc_corrected",
+        "ecc_uncorrected",
+    ];
+    assert_eq!(names, all);
+    for reading in readings {
+        assert!(reading["value"].is_null(), "{document}");
+        assert_eq!(reading["unknown"], "it is simulated, and has no sensors");
+    }
+    let ran = place.run(&["devices", "--device", "gpu"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(ran.err.contains("no device `gpu`"), "{}", ran.err);
+}
+
+#[test]
 fn without_its_library_it_says_what_to_do() {
     let place = Place::new();
     place.table("in.parquet", 0, 10);

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use unlade_hal::{
     AllocError, Capabilities, ClockKind, CompileError, Device, DeviceAddr, DeviceError, DeviceInfo,
-    DeviceKind, DeviceLost, DomainId, Executable, Health, MemoryKind, PageSize, Queue, Slab, fork,
+    DeviceKind, DeviceLost, DomainId, Executable, Health, MemoryKind, PageSize, Queue, Reading,
+    Slab, fork,
 };
 use unlade_program::{Program, ShapeHash};
 
@@ -17,6 +18,7 @@ use crate::driver::{Driver, Fault};
 use crate::memory::{ALIGNMENT, Memory};
 use crate::modules::Modules;
 use crate::queue::CudaQueue;
+use crate::readings;
 use crate::returns::{Returned, Returns, destroy};
 
 /// Queues open at once, three streams each.
@@ -265,6 +267,15 @@ impl Device for CudaDevice {
         self.shared
             .check()
             .map_or_else(Health::Lost, |()| Health::Ready)
+    }
+
+    /// From NVML. A simulated GPU has none, whatever lies at its address.
+    fn readings(&self) -> Vec<Reading> {
+        let info = &self.shared.info;
+        match (info.kind, &info.address) {
+            (DeviceKind::Gpu, Some(address)) => readings::at(readings::LIBRARY, address),
+            _ => readings::unknown("it is simulated, and has no sensors"),
+        }
     }
 
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {

@@ -37,6 +37,11 @@
 //! and driver. `UNLADE_CUDA_CACHE` names another folder, or is `off`. Which GPUs there are is the
 //! driver's business, so `CUDA_VISIBLE_DEVICES` is honoured.
 //!
+//! # Sensors
+//! [`readings`](unlade_hal::Device::readings) asks the driver's management library, NVML, for the
+//! GPU at the same PCI address. Where the library is not there, or the GPU does not tell, the
+//! reading says so; nothing else needs it.
+//!
 //! # Without a GPU
 //! [`simulate`] puts a driver in software in the place of NVIDIA's, with a simulated GPU behind it
 //! that runs the same kernels; devices are then `sim-gpu:0` and so on, of kind
@@ -58,6 +63,7 @@ mod driver;
 mod memory;
 mod modules;
 mod queue;
+mod readings;
 mod record;
 mod returns;
 mod simulate;

@@ -14,6 +14,7 @@ use crate::error::{AllocError, CompileError, DeviceError, DeviceLost};
 use crate::executable::Executable;
 use crate::id::{DomainId, Seq};
 use crate::memory::{MemoryKind, Slab};
+use crate::reading::Reading;
 
 /// A device: compiles programs, provides memory, opens queues.
 pub trait Device: fmt::Debug + Send + Sync {
@@ -23,6 +24,11 @@ pub trait Device: fmt::Debug + Send + Sync {
     fn capabilities(&self) -> &Capabilities;
     /// How it is. Loss is sticky until [`reset`](Device::reset).
     fn health(&self) -> Health;
+    /// What its own sensors and counters say at the moment; nothing where it has none. A reading
+    /// that cannot be had says why.
+    fn readings(&self) -> Vec<Reading> {
+        Vec::new()
+    }
     /// Makes a verified program executable. Fails on a program that it cannot run bit for bit, and
     /// says which instructions are to blame.
     ///

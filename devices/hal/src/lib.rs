@@ -25,6 +25,7 @@
 //! - the traits: [`Device`], [`Queue`], with [`DeviceInfo`], [`Capabilities`], [`Health`]
 //! - memory: [`Slab`], [`Lease`], [`Home`], [`HostPages`]; [`MappedFile`] for input
 //! - work: [`CommandList`], [`Command`], [`Slot`], [`Span`], [`Arg`], [`Executable`]
+//! - what a device's sensors say: [`Reading`], [`Quantity`]
 //! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`]
 //! - for who implements a device: [`validate()`], [`borrow`]; for who uses one: [`check_written`]
 //! - [`fork`]: whether this process is a forked child
@@ -42,6 +43,7 @@ mod executable;
 pub mod fork;
 mod id;
 mod memory;
+mod reading;
 mod validate;
 mod views;
 
@@ -53,5 +55,6 @@ pub use error::{AllocError, CompileError, DeviceError, DeviceLost, RejectReason}
 pub use executable::Executable;
 pub use id::{DeviceAddr, DomainId, Seq, SlotId};
 pub use memory::{FileChanged, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, Slab};
+pub use reading::{Quantity, Reading};
 pub use validate::{MAX_COMMANDS, WrongCount, check_written, validate};
 pub use views::{Access, BorrowError, View, borrow};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unlade_hal::{
     AllocError, Capabilities, CompileError, Device, DeviceError, DeviceInfo, DeviceLost,
-    Executable, Health, MemoryKind, Queue, Slab,
+    Executable, Health, MemoryKind, Queue, Reading, Slab,
 };
 use unlade_program::Program;
 
@@ -128,6 +128,10 @@ impl Device for FaultDevice {
             Ok(()) => self.inner.health(),
             Err(lost) => Health::Lost(lost),
         }
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        self.inner.readings()
     }
 
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
