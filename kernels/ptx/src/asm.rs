@@ -7,6 +7,7 @@
 use std::fmt::{self, Write};
 
 use crate::Param;
+use crate::frame::ALL_LANES;
 use crate::value::Value;
 
 /// A predicate register.
@@ -59,15 +60,28 @@ pub(crate) trait Register: Operand {
     const BITS: u32;
     /// The suffix of instructions on plain bits.
     const PLAIN: &'static str;
+    /// The suffix of instructions on integers with a sign.
+    const SIGNED: &'static str;
+    /// The suffix of instructions on integers without one.
+    const UNSIGNED: &'static str;
     /// A register without a value.
     fn new(asm: &mut Asm) -> Self;
     /// As the value of an instruction.
     fn value(self) -> Value;
+    /// A number of 32 bits, without a sign.
+    fn from_word(asm: &mut Asm, word: R32) -> Self;
+    /// As 64 bits, without a sign.
+    fn to_long(self, asm: &mut Asm) -> R64;
+    /// The value of another lane of the warp: `shfl.sync` of a kind, with its distance or lane and
+    /// its clamp. All lanes take part.
+    fn shuffle(self, asm: &mut Asm, kind: &str, by: impl Operand, clamp: u32) -> Self;
 }
 
 impl Register for R32 {
     const BITS: u32 = 32;
     const PLAIN: &'static str = "b32";
+    const SIGNED: &'static str = "s32";
+    const UNSIGNED: &'static str = "u32";
 
     fn new(asm: &mut Asm) -> Self {
         asm.new32()
@@ -76,11 +90,26 @@ impl Register for R32 {
     fn value(self) -> Value {
         Value::Word(self)
     }
+
+    fn from_word(_: &mut Asm, word: R32) -> Self {
+        word
+    }
+
+    fn to_long(self, asm: &mut Asm) -> R64 {
+        asm.r64("cvt.u64.u32", self)
+    }
+
+    fn shuffle(self, asm: &mut Asm, kind: &str, by: impl Operand, clamp: u32) -> Self {
+        let name = ["shfl.sync.", kind, ".b32"];
+        asm.r32(name, (self, by, clamp, ALL_LANES))
+    }
 }
 
 impl Register for R64 {
     const BITS: u32 = 64;
     const PLAIN: &'static str = "b64";
+    const SIGNED: &'static str = "s64";
+    const UNSIGNED: &'static str = "u64";
 
     fn new(asm: &mut Asm) -> Self {
         asm.new64()
@@ -88,6 +117,21 @@ impl Register for R64 {
 
     fn value(self) -> Value {
         Value::Long(self)
+    }
+
+    fn from_word(asm: &mut Asm, word: R32) -> Self {
+        asm.r64("cvt.u64.u32", word)
+    }
+
+    fn to_long(self, _: &mut Asm) -> R64 {
+        self
+    }
+
+    fn shuffle(self, asm: &mut Asm, kind: &str, by: impl Operand, clamp: u32) -> Self {
+        let halves = [asm.new32(), asm.new32()];
+        asm.set(halves, "mov.b64", self);
+        let halves = halves.map(|half| half.shuffle(asm, kind, by, clamp));
+        asm.r64("mov.b64", halves)
     }
 }
 

@@ -6,7 +6,7 @@ use unlade_program::{Program, Val};
 use crate::asm::{R32, R64, Shared};
 use crate::cache::Candidate;
 use crate::frame::{Frame, LANES, SLOTS, STRIP, THREADS, header};
-use crate::look_back::{self, Counted};
+use crate::look_back::{self, Chain, Counted};
 use crate::module::{LowerError, Module, Param};
 use crate::predicate::Predicate;
 use crate::scatter::{Group, Tile, groups};
@@ -17,6 +17,13 @@ use crate::status;
 const STRIPS: [u32; 2] = [4, 2];
 /// Shared memory that a block may declare, less a little for single words.
 const SHARED_BYTES: u32 = (48 << 10) - 64;
+
+/// What tiles count: one thing.
+const KEPT: Chain = Chain {
+    state: 0,
+    of: 1,
+    what: "rows kept by",
+};
 
 /// How large a tile is, which is what a block computes.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +83,7 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
     let predicate = predicate.in_tile(&frame, start);
     frame.prefetch(predicate.needed(), thread, start, extent.rows(), rows);
     find_kept(&mut frame, &predicate, thread, start, keeps, extent);
-    let counted = look_back::count(&mut frame, thread, number, keeps, extent.mask_bytes());
+    let counted = look_back::count(&mut frame, thread, number, keeps, extent.mask_bytes(), KEPT);
 
     let tile = Tile {
         keeps,
@@ -101,7 +108,7 @@ pub(crate) fn lower(program: &Program, keep: Val) -> Result<Module, LowerError> 
     Ok(Module {
         text,
         kernels: vec![kernel],
-        scratch: look_back::SCRATCH,
+        scratch: look_back::scratch(KEPT.of),
         zeroed,
     })
 }

@@ -163,8 +163,10 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What a module's text begins with: the program itself, for whoever reads it, and the oldest
-/// architecture that has all the instructions used, which is every GPU since Turing.
+/// The oldest architecture that has all the instructions used, which is every GPU since Turing.
+const VERSION: &str = "\n.version 7.0\n.target sm_75\n.address_size 64\n";
+
+/// What a module's text begins with: the program itself, for whoever reads it, and the version.
 pub(crate) fn header(program: &Program) -> String {
     let mut text = String::with_capacity(16 << 10);
     for line in program.to_string().lines() {
@@ -172,6 +174,11 @@ pub(crate) fn header(program: &Program) -> String {
         text.push_str(line);
         text.push('\n');
     }
-    text.push_str("\n.version 7.0\n.target sm_75\n.address_size 64\n");
+    text.push_str(VERSION);
     text
+}
+
+/// What the text of a module begins with that is made from no program.
+pub(crate) fn version() -> String {
+    VERSION.trim_start().to_owned()
 }

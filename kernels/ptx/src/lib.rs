@@ -50,6 +50,10 @@
 //! begin at a multiple of 16 bytes, the same rows are gone through one by one. Programs that would
 //! take too many registers are gone through so from the start.
 //!
+//! # Strings
+//! Programs have no strings; what a mask keeps of a column of them is compacted by a kernel of its
+//! own, [`compact_strings`], behind the one that wrote the mask.
+//!
 //! # Bits
 //! Every result equals that of the CPU evaluator bit for bit, of every operation ([`cells`]). Float
 //! operations round to nearest even and are never contracted, a NaN that arithmetic makes is the
@@ -63,7 +67,7 @@
 //! # What is inside
 //! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
 //! - `mask`, `dense`, `compact` with `look_back` and `scatter`: the shapes; `predicate`, `traps`,
-//!   `status`: what they share
+//!   `status`: what they share; `strings`: compaction of strings
 //! - `rows`: how values come from memory, `cache`: which stay in shared memory, `prefetch`: which
 //!   are asked for early
 //! - `evaluate`: instructions, by `integer`, `wide`, `float`, `digits`, `cast`, `lookup`
@@ -92,11 +96,13 @@ mod prefetch;
 mod rows;
 mod scatter;
 mod status;
+mod strings;
 mod traps;
 mod value;
 mod wide;
 
 pub use module::{ALIGNMENT, Kernel, LowerError, MAX_ROWS, Module, Param, SLACK, Scratch};
+pub use strings::{Offsets, StringsArg, compact_strings};
 use unlade_program::{CellSet, Program};
 
 /// Lowers a verified program.

@@ -6,12 +6,13 @@
 //! order in which blocks begin, so that all that a block waits for is under way.
 //!
 //! A state is one word of 64 bits, count and flag, read and written whole by relaxed operations of
-//! the GPU's scope. That is enough: whoever sees the flag has the count, and no other memory passes
+//! the GPU's scope. A count of 32 bits has the word's lower half; of one of 64, which is one of
+//! bytes in memory, the highest two bits are the flag's. That is enough: whoever sees the flag has the count, and no other memory passes
 //! from tile to tile. Acquires and releases would order memory that nobody reads, at the price of
 //! emptying the first-level cache at every look (`CCTL.IVALL`) and of waiting for all earlier stores
 //! before every word (`MEMBAR`), which is what `ptxas` makes of them for `sm_90`.
 
-use crate::asm::{Global, Pred, R32, R64, Shared};
+use crate::asm::{Global, Pred, R32, R64, Register, Shared};
 use crate::frame::{ALL_LANES, Frame, LANES};
 use crate::module::{Param, Scratch};
 
@@ -23,16 +24,37 @@ const TICKET_AT: u64 = LINE;
 const STATES_AT: u64 = 2 * LINE;
 /// Bytes of a state: a count below, a flag above.
 const STATE_BYTES: u32 = 8;
-/// Flag of a state that counts the rows of its tile.
-const OWN: u64 = 1 << 32;
-/// Flag of a state that counts the rows of all tiles up to it.
-const ALL: u64 = 2 << 32;
 
-/// What all blocks need beside their arguments.
-pub(crate) const SCRATCH: Scratch = Scratch {
-    fixed: STATES_AT,
-    per_block: STATE_BYTES as u64,
-};
+/// What all blocks need beside their arguments, for each tile to have so many states.
+pub(crate) const fn scratch(states: u32) -> Scratch {
+    Scratch {
+        fixed: STATES_AT,
+        per_block: (states * STATE_BYTES) as u64,
+    }
+}
+
+/// One of the things that tiles count: each has a state for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chain {
+    /// Which of a tile's states.
+    pub(crate) state: u32,
+    /// How many states a tile has.
+    pub(crate) of: u32,
+    /// What is counted, for whoever reads the text.
+    pub(crate) what: &'static str,
+}
+
+/// The flags of states whose counts have a register's width.
+struct Flags<R>(std::marker::PhantomData<R>);
+
+impl<R: Register> Flags<R> {
+    /// Where they begin.
+    const BIT: u32 = if R::BITS == 32 { 32 } else { 62 };
+    /// Of a state that counts what its tile has.
+    const OWN: u64 = 1 << Self::BIT;
+    /// Of a state that counts what all tiles up to it have.
+    const ALL: u64 = 2 << Self::BIT;
+}
 
 /// How many rows are kept.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +90,7 @@ pub(crate) fn count(
     tile: R32,
     words: R32,
     bytes: u32,
+    chain: Chain,
 ) -> Counted {
     let place = frame.shared("counted", 8);
     let known = frame.asm.label("known");
@@ -75,7 +98,7 @@ pub(crate) fn count(
     let other_warp = frame.asm.pred("setp.ge.u32", (thread, LANES));
     frame.asm.when(other_warp).jump(known);
     let total = scan(frame, thread, words, bytes);
-    let base = look_back(frame, thread, tile, total);
+    let base = look_back(frame, thread, tile, total, chain);
     let first_lane = frame.asm.pred("setp.eq.u32", (thread, 0u32));
     frame
         .asm
@@ -130,46 +153,62 @@ fn scan(frame: &mut Frame<'_>, lane: R32, words: R32, bytes: u32) -> R32 {
     asm.r32("shfl.sync.idx.b32", (sum, LANES - 1, LANES - 1, ALL_LANES))
 }
 
-/// How many rows all tiles before this one keep, told to all that look back later.
-fn look_back(frame: &mut Frame<'_>, lane: R32, tile: R32, total: R32) -> R32 {
+/// How much all tiles before this one have, told to all that look back later. One warp does, all
+/// of it.
+pub(crate) fn look_back<R: Register>(
+    frame: &mut Frame<'_>,
+    lane: R32,
+    tile: R32,
+    total: R,
+    chain: Chain,
+) -> R {
     frame
         .asm
-        .comment(format_args!("rows kept by all tiles before"));
-    let states = States::of(frame);
+        .comment(format_args!("{} all tiles before", chain.what));
+    let states = States::of(frame, chain);
     let own = states.at(frame, tile);
     let first_lane = frame.asm.pred("setp.eq.u32", (lane, 0u32));
-    let base = frame.asm.r32("mov.b32", 0u32);
+    let base: R = frame.asm.reg(["mov.", R::PLAIN], 0u32);
     let (again, found) = (frame.asm.label("look_back"), frame.asm.label("found"));
     let first_tile = frame.asm.pred("setp.eq.u32", (tile, 0u32));
     frame.asm.when(first_tile).jump(found);
-    publish(frame, own, total, OWN, first_lane);
+    publish(frame, own, total, Flags::<R>::OWN, first_lane);
     let before = frame.asm.r32("sub.s32", (tile, 1u32));
     let looked = frame.asm.r32("sub.s32", (before, lane));
 
     frame.asm.place(again);
-    let state = states.poll(frame, looked);
-    let of_all = frame.asm.pred("setp.ge.u64", (state, ALL));
+    let state = states.poll::<R>(frame, looked);
+    let of_all = frame.asm.pred("setp.ge.u64", (state, Flags::<R>::ALL));
     let lanes = frame.asm.r32("vote.sync.ballot.b32", (of_all, ALL_LANES));
     // The nearest tile that knows of all before it; 32 where none does.
     let reversed = frame.asm.r32("brev.b32", lanes);
     let nearest = frame.asm.r32("clz.b32", reversed);
     let counts = frame.asm.pred("setp.le.u32", (lane, nearest));
-    let count = frame.asm.r32("cvt.u32.u64", state);
-    let count = frame.asm.r32("selp.b32", (count, 0u32, counts));
+    let count: R = match R::BITS {
+        32 => frame.asm.reg("cvt.u32.u64", state),
+        _ => frame.asm.reg("and.b64", (state, Flags::<R>::OWN - 1)),
+    };
+    let count: R = frame.asm.reg(["selp.", R::PLAIN], (count, 0u32, counts));
     let sum = frame.sum_of_warp(count);
-    frame.asm.set(base, "add.s32", (base, sum));
+    frame.asm.set(base, ["add.", R::SIGNED], (base, sum));
     frame.asm.set(looked, "sub.s32", (looked, LANES));
     let none = frame.asm.pred("setp.eq.u32", (lanes, 0u32));
     frame.asm.when(none).jump(again);
 
     frame.asm.place(found);
-    let all = frame.asm.r32("add.s32", (base, total));
-    publish(frame, own, all, ALL, first_lane);
+    let all: R = frame.asm.reg(["add.", R::SIGNED], (base, total));
+    publish(frame, own, all, Flags::<R>::ALL, first_lane);
     base
 }
 
-fn publish(frame: &mut Frame<'_>, state: Global, count: R32, flag: u64, first_lane: Pred) {
-    let count = frame.extend(count);
+fn publish<R: Register>(
+    frame: &mut Frame<'_>,
+    state: Global,
+    count: R,
+    flag: u64,
+    first_lane: Pred,
+) {
+    let count = count.to_long(&mut frame.asm);
     let flagged = frame.asm.r64("or.b64", (count, flag));
     frame
         .asm
@@ -177,30 +216,38 @@ fn publish(frame: &mut Frame<'_>, state: Global, count: R32, flag: u64, first_la
         .run("st.relaxed.gpu.global.b64", (state, flagged));
 }
 
-/// The states of all tiles.
-struct States(R64);
+/// The states of all tiles, of one chain.
+struct States {
+    first: R64,
+    /// Bytes between those of two tiles.
+    step: u32,
+}
 
 impl States {
-    fn of(frame: &mut Frame<'_>) -> Self {
+    fn of(frame: &mut Frame<'_>, chain: Chain) -> Self {
         let scratch = frame.param64(Param::Scratch, 0);
-        States(frame.asm.r64("add.s64", (scratch, STATES_AT)))
+        let at = STATES_AT + u64::from(chain.state * STATE_BYTES);
+        States {
+            first: frame.asm.r64("add.s64", (scratch, at)),
+            step: chain.of * STATE_BYTES,
+        }
     }
 
     fn at(&self, frame: &mut Frame<'_>, tile: R32) -> Global {
-        let distance = frame.asm.r64("mul.wide.u32", (tile, STATE_BYTES));
-        Global(frame.asm.r64("add.s64", (self.0, distance)), 0)
+        let distance = frame.asm.r64("mul.wide.u32", (tile, self.step));
+        Global(frame.asm.r64("add.s64", (self.first, distance)), 0)
     }
 
-    /// The state of a tile once it has one; before the first tile, that of no rows at all.
-    fn poll(&self, frame: &mut Frame<'_>, tile: R32) -> R64 {
+    /// The state of a tile once it has one; before the first tile, that of nothing at all.
+    fn poll<R: Register>(&self, frame: &mut Frame<'_>, tile: R32) -> R64 {
         let (poll, polled) = (frame.asm.label("poll"), frame.asm.label("polled"));
-        let state = frame.asm.r64("mov.b64", ALL);
+        let state = frame.asm.r64("mov.b64", Flags::<R>::ALL);
         let outside = frame.asm.pred("setp.lt.s32", (tile, 0));
         frame.asm.when(outside).jump(polled);
         let at = self.at(frame, tile);
         frame.asm.place(poll);
         frame.asm.set(state, "ld.relaxed.gpu.global.b64", at);
-        let missing = frame.asm.pred("setp.lt.u64", (state, OWN));
+        let missing = frame.asm.pred("setp.lt.u64", (state, Flags::<R>::OWN));
         frame.asm.when(missing).jump(poll);
         frame.asm.place(polled);
         state

@@ -4,8 +4,8 @@
 //! Whoever finds that it was the last knows the sum, and by then all traps are in. Where nothing
 //! traps and some block knows how many rows are kept in all, that block writes it at once.
 
-use crate::asm::{Global, Pred, R32, R64, Shared};
-use crate::frame::{ALL_LANES, Frame, LANES, WARPS};
+use crate::asm::{Global, Pred, R32, R64, Register, Shared};
+use crate::frame::{Frame, LANES, WARPS};
 use crate::module::{Param, Scratch};
 
 /// What all blocks need beside their arguments.
@@ -123,14 +123,12 @@ fn least_trap(frame: &mut Frame<'_>, scratch: R64) -> (R64, R64) {
 
 impl Frame<'_> {
     /// The sum over all lanes of a warp, for each of them.
-    pub(crate) fn sum_of_warp(&mut self, count: R32) -> R32 {
+    pub(crate) fn sum_of_warp<R: Register>(&mut self, count: R) -> R {
         let mut sum = count;
         let mut distance = LANES / 2;
         while distance > 0 {
-            let other = self
-                .asm
-                .r32("shfl.sync.bfly.b32", (sum, distance, LANES - 1, ALL_LANES));
-            sum = self.asm.r32("add.s32", (sum, other));
+            let other = sum.shuffle(&mut self.asm, "bfly", distance, LANES - 1);
+            sum = self.asm.reg(["add.", R::SIGNED], (sum, other));
             distance /= 2;
         }
         sum

@@ -17,7 +17,8 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use unlade_naive::generate::{Options, Rng, random_program};
-use unlade_program::{Cell, Program};
+use unlade_program::Cell;
+use unlade_ptx::Module;
 
 /// Compute capabilities, from Turing on.
 const ARCHITECTURES: [&str; 8] = ["75", "80", "86", "89", "90", "100", "120", "121"];
@@ -69,10 +70,10 @@ impl Bench {
         println!("registers of {}", self.ptxas.display());
         let heads = ARCHITECTURES.map(|arch| format!("{:>8}", format!("sm_{arch}")));
         println!("{:<22}{}", "shape", heads.concat());
-        for (name, program) in shapes::shapes() {
+        for (name, module) in shapes::modules() {
             let mut line = format!("{name:<22}");
             for arch in ARCHITECTURES {
-                let failure = match self.assemble(name, &program, arch) {
+                let failure = match self.assemble(name, &module, arch) {
                     Ok(Assembled {
                         registers,
                         spilled: (0, 0),
@@ -107,7 +108,10 @@ impl Bench {
                     ..Options::default()
                 };
                 let program = random_program(&mut rng, &options);
-                let error = self.assemble("random", &program, arch).err()?;
+                let error = match unlade_ptx::lower(&program) {
+                    Ok(module) => self.assemble("random", &module, arch).err()?,
+                    Err(error) => error.to_string(),
+                };
                 Some(format!("seed {seed} for sm_{arch}: {error}"))
             })
             .collect();
@@ -115,10 +119,9 @@ impl Bench {
         failures
     }
 
-    fn assemble(&self, name: &str, program: &Program, arch: &str) -> Result<Assembled, String> {
-        let module = unlade_ptx::lower(program).map_err(|error| error.to_string())?;
+    fn assemble(&self, name: &str, module: &Module, arch: &str) -> Result<Assembled, String> {
         let source = self.folder.join(format!("{name}.ptx"));
-        fs::write(&source, module.text).expect("the target folder is writable");
+        fs::write(&source, &module.text).expect("the target folder is writable");
         let output = Command::new(&self.ptxas)
             .arg("-v")
             .arg(format!("-arch=sm_{arch}"))

@@ -96,6 +96,12 @@ const DIGITS: Killer = integration(
     "differential",
     "digits::doubles_have_their_shortest_digits",
 );
+/// Strings under many interleavings.
+const STRINGS: Killer = integration(
+    PTX,
+    "differential",
+    "strings::every_interleaving_keeps_the_same_strings",
+);
 /// Each shape of kernel under many interleavings.
 const INTERLEAVINGS: Killer = integration(
     PTX,
@@ -559,6 +565,22 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         original: "select_wide(lopsided, quarter, upper)",
         planted: "select_wide(lopsided, upper, upper)",
         killer: DIGITS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-gives-a-string-s-first-byte-to-the-one-before",
+        file: "kernels/ptx/src/strings.rs",
+        original: "[\"setp.le.\", R::UNSIGNED]",
+        planted: "[\"setp.lt.\", R::UNSIGNED]",
+        killer: STRINGS,
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "ptx-adds-a-warp-s-own-bytes-to-those-before",
+        file: "kernels/ptx/src/strings.rs",
+        original: "\"setp.gt.u32\", (self.warp, warp)",
+        planted: "\"setp.ge.u32\", (self.warp, warp)",
+        killer: STRINGS,
         needs: Needs::AnyCpu,
     },
     Mutant {

@@ -1,6 +1,7 @@
 //! A program for each shape of kernel, and for what makes its text differ.
 
 use unlade_program::{Program, verify};
+use unlade_ptx::{Module, Offsets, compact_strings, lower};
 
 /// Names, which golden files have too, and programs in their text form.
 const SHAPES: [(&str, &str); 17] = [
@@ -287,4 +288,17 @@ pub(crate) fn shapes() -> impl Iterator<Item = (&'static str, Program)> {
         verify(&program).unwrap_or_else(|error| panic!("{name}: {error}"));
         (*name, program)
     })
+}
+
+/// The text of each shape, and those that are made from no program.
+#[allow(dead_code)] // not all tests that include this file have need of it
+pub(crate) fn modules() -> impl Iterator<Item = (&'static str, Module)> {
+    let lowered = shapes().map(|(name, program)| {
+        let module = lower(&program).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, module)
+    });
+    lowered.chain([
+        ("strings-i32", compact_strings(Offsets::I32)),
+        ("strings-i64", compact_strings(Offsets::I64)),
+    ])
 }

@@ -10,6 +10,7 @@ mod interleavings;
 #[path = "../common/shapes.rs"]
 mod shapes;
 mod simulated;
+mod strings;
 mod traffic;
 mod wide;
 

@@ -6,15 +6,14 @@
 use std::fs;
 use std::path::Path;
 
-use crate::shapes::shapes;
+use crate::shapes::{modules, shapes};
 
 #[test]
 fn every_shape_has_its_text() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shapes/golden");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut names = Vec::new();
-    for (name, program) in shapes() {
-        let module = unlade_ptx::lower(&program).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (name, module) in modules() {
         let file = format!("{name}.ptx");
         let path = folder.join(&file);
         names.push(file);

@@ -1,0 +1,268 @@
+//! Compaction of strings, against strings that are picked one by one.
+
+use unlade_naive::generate::Rng;
+use unlade_ptx::{Offsets, Param, StringsArg, compact_strings};
+use unlade_sim_gpu::{Argument, DevicePointer, Gpu, Grid, Interleaving, Profile};
+
+use crate::number;
+
+/// Interleavings of each width.
+const SEEDS: u64 = 64;
+/// Rows of a tile.
+const TILE: usize = 4096;
+/// The status: rows and bytes.
+const COUNTS: u64 = 16;
+
+const WIDTHS: [Offsets; 2] = [Offsets::I32, Offsets::I64];
+
+/// Strings and which of them are kept.
+struct Column {
+    strings: Vec<Vec<u8>>,
+    keep: Vec<bool>,
+    /// Where the mask begins in its first byte.
+    mask_bit: usize,
+    /// Bytes before the first string, as a slice of a longer column has them.
+    before: usize,
+}
+
+impl Column {
+    fn random(rows: usize, kept_of_100: usize, rng: &mut Rng) -> Column {
+        let strings = (0..rows).map(|_| {
+            let length = match rng.below(20) {
+                0..5 => 0,
+                5..16 => 1 + rng.below(12),
+                16..19 => rng.below(70),
+                _ => rng.below(400),
+            };
+            (0..length).map(|_| rng.next() as u8).collect()
+        });
+        Column {
+            strings: strings.collect(),
+            keep: (0..rows).map(|_| rng.chance(kept_of_100)).collect(),
+            mask_bit: rng.below(8),
+            before: rng.below(40),
+        }
+    }
+
+    /// What is to come of it.
+    fn kept(&self) -> Vec<&[u8]> {
+        let both = self.strings.iter().zip(&self.keep);
+        both.filter(|(_, keep)| **keep)
+            .map(|(string, _)| string.as_slice())
+            .collect()
+    }
+
+    fn mask(&self) -> Vec<u8> {
+        let bits = self.mask_bit + self.keep.len();
+        // What is around the rows is as good as any.
+        let mut bytes = vec![0xff; bits.div_ceil(8)];
+        for (row, keep) in self.keep.iter().enumerate() {
+            if !keep {
+                let bit = self.mask_bit + row;
+                bytes[bit / 8] &= !(1 << (bit % 8));
+            }
+        }
+        bytes
+    }
+
+    fn offsets(&self, width: Offsets) -> Vec<u8> {
+        let mut at = self.before;
+        let mut bytes = number_bytes(width, at);
+        for string in &self.strings {
+            at += string.len();
+            bytes.extend(number_bytes(width, at));
+        }
+        bytes
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0xee; self.before];
+        bytes.extend(self.strings.concat());
+        bytes
+    }
+}
+
+fn number_bytes(width: Offsets, number: usize) -> Vec<u8> {
+    match width {
+        Offsets::I32 => (number as i32).to_le_bytes().to_vec(),
+        Offsets::I64 => (number as i64).to_le_bytes().to_vec(),
+    }
+}
+
+fn width_bytes(width: Offsets) -> usize {
+    number_bytes(width, 0).len()
+}
+
+/// Runs the kernel and fails where it writes anything else than the strings kept.
+fn check(width: Offsets, column: &Column, seed: u64, resident_blocks: u32) {
+    let mut interleaving = Interleaving::default();
+    interleaving.seed = seed;
+    interleaving.resident_blocks = resident_blocks;
+    let mut gpu = Gpu::new(Profile::h200()).with_interleaving(interleaving);
+    let rng = &mut Rng::new(seed);
+    let rows = column.strings.len();
+    let kept = column.kept();
+    let kept_bytes: usize = kept.iter().map(|string| string.len()).sum();
+
+    let step = width_bytes(width);
+    let mask = put(&mut gpu, &column.mask(), rng.below(5));
+    let offsets = put(&mut gpu, &column.offsets(width), rng.below(3) * step);
+    let bytes = put(&mut gpu, &column.bytes(), rng.below(17));
+    // Neither has room for a byte more than what is kept.
+    let kept_offsets_len = (kept.len() + 1) * step;
+    let kept_offsets = room(&mut gpu, kept_offsets_len);
+    let kept_at = room(&mut gpu, kept_bytes);
+    let counts = room(&mut gpu, COUNTS as usize);
+
+    let module = compact_strings(width);
+    assert!(module.zeroed.is_empty() && module.kernels.len() == 1);
+    let kernel = &module.kernels[0];
+    let blocks = kernel.grid(rows as u64);
+    let scratch_bytes = module.scratch.bytes(blocks);
+    let scratch = room(&mut gpu, scratch_bytes as usize);
+    gpu.fill(scratch, scratch_bytes, 0).expect("its own");
+    let addresses = [mask, offsets, bytes, kept_offsets, kept_at];
+    let given: Vec<Argument> = kernel
+        .params
+        .iter()
+        .map(|param| match *param {
+            Param::Rows => (rows as u64).into(),
+            Param::Status => counts.into(),
+            Param::Scratch => scratch.into(),
+            Param::Address { arg } => addresses[arg].into(),
+            Param::BitOffset { arg } => {
+                assert_eq!(arg, StringsArg::Mask as usize);
+                (column.mask_bit as u32).into()
+            }
+            other => panic!("a parameter that is not documented: {other}"),
+        })
+        .collect();
+    let parsed = unlade_sim_gpu::Module::parse(&module.text).expect("a text that is PTX");
+    let code = parsed.kernel(&kernel.name).expect("the kernel");
+    gpu.launch(code, Grid::linear(blocks, kernel.block), &given)
+        .unwrap_or_else(|finding| panic!("{width:?}, seed {seed}: {finding}\n{}", module.text));
+
+    let what = format!("{width:?}, seed {seed}, {rows} rows");
+    let counted = get(&mut gpu, counts, COUNTS as usize);
+    assert_eq!(counted[..8], (kept.len() as u64).to_le_bytes(), "{what}");
+    assert_eq!(counted[8..], (kept_bytes as u64).to_le_bytes(), "{what}");
+    let wanted = Column {
+        strings: kept.iter().map(|string| string.to_vec()).collect(),
+        keep: Vec::new(),
+        mask_bit: 0,
+        before: 0,
+    };
+    assert!(
+        get(&mut gpu, kept_offsets, kept_offsets_len) == wanted.offsets(width),
+        "{what}: offsets differ"
+    );
+    assert!(
+        get(&mut gpu, kept_at, kept_bytes) == wanted.bytes(),
+        "{what}: bytes differ"
+    );
+}
+
+/// Memory that ends where the bytes do, so that a read beyond is found.
+fn put(gpu: &mut Gpu, bytes: &[u8], before: usize) -> DevicePointer {
+    let at = room(gpu, before + bytes.len());
+    let at = DevicePointer(at.0 + before as u64);
+    if !bytes.is_empty() {
+        gpu.write(at, bytes).expect("memory of its own");
+    }
+    at
+}
+
+fn room(gpu: &mut Gpu, bytes: usize) -> DevicePointer {
+    gpu.allocate(bytes.max(1) as u64).expect("little is used")
+}
+
+fn get(gpu: &mut Gpu, at: DevicePointer, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    if len > 0 {
+        gpu.read(at, &mut bytes).expect("memory of its own");
+    }
+    bytes
+}
+
+#[test]
+fn strings_are_compacted_whatever_the_number_of_rows() {
+    for width in WIDTHS {
+        let mut seed = 0;
+        for rows in [
+            0,
+            1,
+            7,
+            8,
+            9,
+            31,
+            32,
+            33,
+            511,
+            513,
+            2047,
+            2049,
+            TILE - 1,
+            TILE,
+            TILE + 1,
+            2 * TILE + 77,
+        ] {
+            for kept_of_100 in [0, 3, 50, 100] {
+                seed += 1;
+                let column = Column::random(rows, kept_of_100, &mut Rng::new(seed));
+                check(width, &column, seed, 4);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mask_may_begin_at_any_bit() {
+    for width in WIDTHS {
+        for mask_bit in 0..8 {
+            for rows in [5, 8, 64, 300] {
+                let mut column = Column::random(rows, 60, &mut Rng::new(3));
+                column.mask_bit = mask_bit;
+                check(width, &column, 3, 4);
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_strings_and_long_ones_keep_their_bytes() {
+    for width in WIDTHS {
+        let mut column = Column::random(700, 70, &mut Rng::new(9));
+        column.strings.iter_mut().for_each(Vec::clear);
+        check(width, &column, 9, 4);
+        column.strings[650] = (0..100_000u32).map(|at| at as u8).collect();
+        column.keep[650] = true;
+        column.strings[699] = b"last".to_vec();
+        column.keep[699] = true;
+        check(width, &column, 10, 4);
+    }
+}
+
+#[test]
+fn every_interleaving_keeps_the_same_strings() {
+    let seeds = number("UNLADE_SEEDS").unwrap_or(SEEDS);
+    for width in WIDTHS {
+        let column = Column::random(2 * TILE + 301, 50, &mut Rng::new(1));
+        for seed in 0..seeds {
+            check(width, &column, seed, 1 + (seed % 4) as u32);
+        }
+    }
+}
+
+/// More tiles than the look-back sees at once.
+#[test]
+fn tiles_of_strings_look_back_further_than_a_warp() {
+    let tiles = 70;
+    let mut column = Column::random(tiles * TILE - 5, 20, &mut Rng::new(2));
+    column
+        .strings
+        .iter_mut()
+        .for_each(|string| string.truncate(2));
+    for width in WIDTHS {
+        check(width, &column, 1, tiles as u32);
+    }
+}
