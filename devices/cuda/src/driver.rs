@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cudarc::driver::sys::{
     self, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction,
@@ -132,13 +132,18 @@ pub(crate) struct Driver {
 pub(crate) const SIMULATOR: &[u8] = b"unlade_sim_gpu\0";
 
 impl Driver {
-    /// The driver of this process; looked for once.
+    /// The driver of this process; looked for until it is found.
     pub(crate) fn open() -> Result<&'static Driver, WhyNot> {
-        static DRIVER: OnceLock<Result<Driver, WhyNot>> = OnceLock::new();
-        DRIVER
-            .get_or_init(Driver::load)
-            .as_ref()
-            .map_err(WhyNot::clone)
+        static DRIVER: OnceLock<Driver> = OnceLock::new();
+        static LOOKING: Mutex<()> = Mutex::new(());
+        if let Some(driver) = DRIVER.get() {
+            return Ok(driver);
+        }
+        let _one_thread = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
+        match DRIVER.get() {
+            Some(driver) => Ok(driver),
+            None => Driver::load().map(|driver| DRIVER.get_or_init(|| driver)),
+        }
     }
 
     fn load() -> Result<Self, WhyNot> {

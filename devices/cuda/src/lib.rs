@@ -69,7 +69,7 @@ mod returns;
 mod simulate;
 mod why_not;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use device::CudaDevice;
 pub use simulate::{CannotSimulate, simulate};
@@ -78,14 +78,21 @@ pub use why_not::WhyNot;
 use context::Gpu;
 use driver::Driver;
 
-/// The GPUs of this process, in the driver's order; looked for once.
+/// The GPUs of this process, in the driver's order. They are looked for until there are any: what
+/// was missing may be there at the next call, and the reason is that of the call. A library that
+/// was loaded stays, though, the toolkit's stub or one that is too old: it takes a new process to
+/// load another under its name.
 ///
 /// # Errors
 /// [`WhyNot`], in words that say what to do.
 pub fn discover() -> Result<Vec<Arc<CudaDevice>>, WhyNot> {
-    static FOUND: OnceLock<Result<Vec<Arc<CudaDevice>>, WhyNot>> = OnceLock::new();
+    static FOUND: Mutex<Vec<Arc<CudaDevice>>> = Mutex::new(Vec::new());
     unlade_hal::fork::check()?;
-    FOUND.get_or_init(look).clone()
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if found.is_empty() {
+        *found = look()?;
+    }
+    Ok(found.clone())
 }
 
 /// A device of its own for the GPU with this number, beside the one that [`discover`] shares. Tests
