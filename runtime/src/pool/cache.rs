@@ -23,8 +23,16 @@ const CAPACITY: u64 = 512 << 10;
 /// ... but no more than this part of the budget.
 const SHARE: u64 = 64;
 
-/// Slots for large blocks. Neighbouring classes have different ones.
-const SLOTS: usize = 8;
+/// Queues of large blocks. Neighbouring classes have different ones.
+const QUEUES: usize = 16;
+
+/// Most blocks in a queue.
+const SLOTS: usize = 32;
+
+/// Bytes of a queue, if they fit the share: twice a second-level cache. Reading an input is slower
+/// by a third while results go again and again to one block that this cache holds, as those of
+/// many batches in a row would; so the block that has rested longest is next.
+pub(super) const ROTATION: u64 = 2 << 20;
 
 /// Bytes to draw at once from the reserve.
 const DRAW: u64 = 32 << 10;
@@ -43,7 +51,24 @@ struct Cache {
     small: [Vec<Lease>; Class::CACHED],
     /// Most bytes of them.
     capacity: u64,
+    /// Bytes of large blocks of one class that take turns.
+    rotation: u64,
+    /// Where in the queues of large blocks the thread is.
+    turns: [Turn; QUEUES],
     shared: Arc<Shared>,
+}
+
+/// Where a thread is in one of its queues.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// Bytes of each block.
+    size: u64,
+    /// The slot to take from next.
+    first: usize,
+    /// Slots in use from there on, in a circle. Others may have emptied them meanwhile.
+    len: usize,
+    /// Whether there were enough blocks to take turns since the queue was last empty.
+    full: bool,
 }
 
 /// What other threads see of a cache.
@@ -54,7 +79,7 @@ pub(super) struct Shared {
     /// By how many bytes the cache's thread, which alone writes this, changed what the session's
     /// leases are used for, modulo 2^64: what one thread exports another may return.
     uses: [AtomicU64; 4],
-    large: [AtomicCell<Option<Lease>>; SLOTS],
+    large: [[AtomicCell<Option<Lease>>; SLOTS]; QUEUES],
 }
 
 impl Shared {
@@ -71,7 +96,7 @@ impl Shared {
 
     /// Takes the large blocks.
     pub(super) fn take_large(&self) -> impl Iterator<Item = Lease> {
-        self.large.iter().filter_map(AtomicCell::take)
+        self.large.iter().flatten().filter_map(AtomicCell::take)
     }
 
     /// Without a locked instruction: nobody else writes.
@@ -207,6 +232,8 @@ impl Cache {
             session,
             small: Default::default(),
             capacity: CAPACITY.min(budget / SHARE),
+            rotation: ROTATION.min(budget / SHARE),
+            turns: Default::default(),
             shared,
         }
     }
@@ -234,16 +261,33 @@ impl Cache {
         self.small[class.index()].push(lease);
     }
 
+    /// The block that has rested longest, once there are enough to take turns.
     #[inline]
     fn pop_large(&mut self, class: Class) -> Option<Lease> {
-        let slot = &self.shared.large[class.index() % SLOTS];
-        match slot.take() {
-            Some(lease) if lease.len() == class.size() => Some(lease),
-            other => {
-                slot.store(other);
-                self.draw(class)
+        let turn = &self.turns[class.index() % QUEUES];
+        if turn.size != class.size() {
+            self.draw(class)
+        } else if turn.full {
+            self.pop_rested(class).or_else(|| self.draw(class))
+        } else {
+            self.draw(class).or_else(|| self.pop_rested(class))
+        }
+    }
+
+    #[inline]
+    fn pop_rested(&mut self, class: Class) -> Option<Lease> {
+        let queue = class.index() % QUEUES;
+        let turn = &mut self.turns[queue];
+        while turn.len > 0 {
+            let taken = self.shared.large[queue][turn.first].take();
+            turn.first = (turn.first + 1) % SLOTS;
+            turn.len -= 1;
+            if taken.is_some() {
+                return taken;
             }
         }
+        turn.full = false;
+        None
     }
 
     #[inline]
@@ -251,10 +295,26 @@ impl Cache {
         if self.session.pool().central.is_under_pressure() {
             return self.put([lease]);
         }
-        let slot = &self.shared.large[class.index() % SLOTS];
-        if let Some(replaced) = slot.swap(Some(lease)) {
-            self.put([replaced]);
+        let queue = class.index() % QUEUES;
+        let turn = &mut self.turns[queue];
+        if turn.size != class.size() {
+            *turn = Turn {
+                size: class.size(),
+                ..Turn::default()
+            };
+            let others = self.shared.large[queue].iter();
+            self.put(others.filter_map(AtomicCell::take));
         }
+        let wanted = (self.rotation / class.size()).clamp(1, SLOTS as u64) as usize;
+        let turn = &mut self.turns[queue];
+        if turn.len == wanted {
+            return self.put([lease]);
+        }
+        let last = (turn.first + turn.len) % SLOTS;
+        turn.len += 1;
+        turn.full |= turn.len == wanted;
+        let replaced = self.shared.large[queue][last].swap(Some(lease));
+        debug_assert!(replaced.is_none(), "a slot beyond those in use is empty");
     }
 
     #[inline]

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unlade_hal::Lease;
 
+use super::cache::ROTATION;
 use super::*;
 
 const MIB: u64 = 1 << 20;
@@ -91,6 +93,30 @@ fn pieces_return_on_their_own() {
         assert_eq!(pool.status().leased, 0);
     }
     assert_none_leaked(&pool);
+}
+
+#[test]
+fn large_blocks_take_turns_where_the_budget_allows() {
+    const LEN: u64 = 256 << 10;
+    let turns = |budget| {
+        let pool = pool(8 * MIB, budget);
+        let session = pool.session("test", u64::MAX);
+        let start = |lease: Lease| lease.bytes().unwrap().as_ptr().addr();
+        let starts: Vec<usize> = (0..32)
+            .map(|_| start(session.lease(LEN).unwrap()))
+            .collect();
+        assert_none_leaked(&pool);
+        starts
+    };
+    let starts = turns(256 * MIB);
+    let turn = (ROTATION / LEN) as usize;
+    for (first, again) in starts.iter().zip(&starts[turn..]) {
+        assert_eq!(first, again, "{starts:x?}");
+    }
+    assert_eq!(BTreeSet::from_iter(&starts).len(), turn, "{starts:x?}");
+
+    let starts = turns(8 * MIB);
+    assert_eq!(BTreeSet::from_iter(&starts).len(), 1, "{starts:x?}");
 }
 
 #[test]
