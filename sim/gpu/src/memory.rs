@@ -57,7 +57,7 @@ pub(crate) struct DeviceMemory {
     used: u64,
     /// The next number for traces.
     next_stamp: u32,
-    /// What a coherent device reaches of the host.
+    /// What kernels reach of the host.
     host: Option<HostWindow>,
 }
 

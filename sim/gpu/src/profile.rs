@@ -88,11 +88,17 @@ impl Profile {
         }
     }
 
-    /// How long a kernel takes: its launch, then whichever takes longer, the bytes or the
-    /// instructions.
+    /// How long a kernel takes: its launch, then whichever takes longest, the bytes of the memory,
+    /// those of the bus or the instructions.
     pub fn kernel_time(&self, counters: &Counters) -> Duration {
-        let bytes = counters.global_loaded + counters.global_stored;
-        let memory = bytes as f64 / self.memory_bandwidth as f64;
+        let (mut bytes, mut bus) = (counters.global_loaded + counters.global_stored, 0.0_f64);
+        if !self.coherent {
+            let (loaded, stored) = (counters.host_loaded, counters.host_stored);
+            bytes -= loaded + stored;
+            let to_device = loaded as f64 / self.host_to_device as f64;
+            bus = to_device.max(stored as f64 / self.device_to_host as f64);
+        }
+        let memory = bus.max(bytes as f64 / self.memory_bandwidth as f64);
         let blocks = counters.blocks.clamp(1, u64::from(self.multiprocessors));
         let issue = blocks as f64 * self.clock_hz as f64 * f64::from(self.issue_per_cycle);
         let instructions = counters.warp_instructions as f64 / issue;
@@ -140,6 +146,16 @@ mod tests {
         counters.global_loaded = 4_300_000_000;
         let memory = profile.kernel_time(&counters) - profile.launch_latency;
         assert_eq!(memory, Duration::from_millis(1));
+        counters.global_stored = 55_000_000;
+        counters.host_stored = 55_000_000;
+        assert_eq!(
+            profile.kernel_time(&counters),
+            profile.launch_latency + memory
+        );
+        counters.host_stored = 110_000_000;
+        counters.global_stored = 110_000_000;
+        let bus = profile.kernel_time(&counters) - profile.launch_latency;
+        assert_eq!(bus, Duration::from_millis(2));
         counters.warp_instructions = 132 * 4 * 1_980_000_000;
         let issue = profile.kernel_time(&counters) - profile.launch_latency;
         assert_eq!(issue, Duration::from_secs(1));

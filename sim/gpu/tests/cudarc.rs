@@ -68,6 +68,15 @@ impl Kernel {
         count: u32,
     ) -> Result<(), DriverError> {
         let (at, _record) = numbers.device_ptr_mut(stream);
+        self.launch_at(stream, at, count)
+    }
+
+    fn launch_at(
+        &self,
+        stream: &Arc<CudaStream>,
+        at: sys::CUdeviceptr,
+        count: u32,
+    ) -> Result<(), DriverError> {
         let mut arguments: [*mut c_void; 2] = [
             (&raw const at).cast_mut().cast(),
             (&raw const count).cast_mut().cast(),
@@ -310,6 +319,35 @@ fn memory_is_limited_and_host_memory_is_registered_once() {
     ];
     assert_eq!(codes, expected);
     assert_eq!(driver.alive().host_ranges, 0);
+}
+
+/// Whoever registers memory says whether devices have it in their address space.
+#[test]
+fn kernels_reach_host_memory_that_is_mapped_and_no_other() {
+    const DEVICEMAP: u32 = 2;
+    for (flags, reached) in [(DEVICEMAP, true), (0, false)] {
+        let (_one, driver) = driver(config(Mode::Lazy, 0));
+        let context = CudaContext::new(0).unwrap();
+        let stream = context.new_stream().unwrap();
+        let kernel = Kernel::load(&context, DOUBLE, "double").unwrap();
+        let mut numbers = vec![3u32; 1000];
+        let start: *mut c_void = numbers.as_mut_ptr().cast();
+        // SAFETY: The vector outlives its registration, which waits for the kernel.
+        let registered = unsafe { sys::cuMemHostRegister_v2(start, 4000, flags) };
+        assert_eq!(registered, CUresult::CUDA_SUCCESS);
+        kernel.launch_at(&stream, start as u64, 1000).unwrap();
+        assert_eq!(stream.synchronize().is_ok(), reached);
+        // SAFETY: As above.
+        let _lost = unsafe { sys::cuMemHostUnregister(start) };
+        if reached {
+            assert_eq!(numbers, [6; 1000]);
+            let counted = driver.counters();
+            assert_eq!((counted.host_loaded, counted.host_stored), (4000, 4000));
+            assert_eq!(driver.findings(), []);
+        } else {
+            assert_eq!(driver.findings()[0].kind, FindingKind::OutOfBounds);
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ use crate::host::HostRange;
 
 /// Memory that the driver allocates on the host begins at a multiple of this.
 const PAGE: usize = 4096;
+/// `CU_MEMHOSTREGISTER_DEVICEMAP`: into the address space of the devices.
+const HOST_REGISTER_DEVICEMAP: c_uint = 2;
 
 entry_points! {
     fn cuMemGetInfo_v2(state, free: *mut usize, total: *mut usize) {
@@ -77,11 +79,11 @@ entry_points! {
         Ok(())
     }
 
-    fn cuMemHostRegister_v2(state, start: *mut c_void, bytes: usize, _flags: c_uint) {
+    fn cuMemHostRegister_v2(state, start: *mut c_void, bytes: usize, flags: c_uint) {
         // SAFETY: The caller keeps the range mapped until it is unregistered, and leaves it alone
         // while streams use it.
         let range = unsafe { HostRange::new(start, bytes) };
-        state.register(range, false)
+        state.register(range, false, flags & HOST_REGISTER_DEVICEMAP != 0)
     }
 
     fn cuMemHostUnregister(state, start: *mut c_void) {
@@ -170,7 +172,8 @@ fn host_allocate(state: &mut State, start: *mut *mut c_void, bytes: usize) -> An
     }
     // SAFETY: It is mapped until `cuMemFreeHost`, which forgets it first.
     let range = unsafe { HostRange::new(memory.cast(), bytes) };
-    if let Err(code) = state.register(range, true) {
+    // With unified addresses, what the driver allocates is always mapped.
+    if let Err(code) = state.register(range, true, true) {
         // SAFETY: It was allocated above with this layout, and nobody else knows of it.
         unsafe { dealloc(memory, layout) };
         return Err(code);

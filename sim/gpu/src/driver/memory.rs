@@ -15,6 +15,8 @@ pub(super) struct HostMemory {
     range: HostRange,
     /// The driver's own, to be freed by it.
     allocated: bool,
+    /// Whether devices have it in their address space.
+    mapped: bool,
 }
 
 /// An end of a copy as a call names it.
@@ -125,7 +127,7 @@ impl State {
 
     /// Makes memory of the host known. Overlapping what is known is an error, whichever GPU it
     /// was made known to.
-    pub(crate) fn register(&mut self, range: HostRange, allocated: bool) -> Answer {
+    pub(crate) fn register(&mut self, range: HostRange, allocated: bool, mapped: bool) -> Answer {
         self.enter_to_allocate()?;
         if range.start() == 0 || range.len() == 0 {
             return Err(Code::INVALID_VALUE);
@@ -138,8 +140,12 @@ impl State {
         if below.is_some_and(|(start, known)| start + known.range.len() > range.start()) {
             return Err(Code::ALREADY_REGISTERED);
         }
-        self.host
-            .insert(range.start(), HostMemory { range, allocated });
+        let memory = HostMemory {
+            range,
+            allocated,
+            mapped,
+        };
+        self.host.insert(range.start(), memory);
         Ok(())
     }
 
@@ -179,6 +185,12 @@ impl State {
     /// Memory of the host that devices reach by its own addresses.
     pub(super) fn known_ranges(&self) -> Vec<HostRange> {
         self.host.values().map(|known| known.range).collect()
+    }
+
+    /// Memory of the host that is mapped into the devices' address space.
+    pub(super) fn mapped_ranges(&self) -> Vec<HostRange> {
+        let mapped = self.host.values().filter(|known| known.mapped);
+        mapped.map(|known| known.range).collect()
     }
 
     // Copies.

@@ -346,11 +346,12 @@ impl State {
             parameters: &launch.parameters,
             interleaving: &interleaving,
         };
-        let known = self.known_ranges();
+        let window = match self.devices[id.device].profile.coherent {
+            true => HostWindow::coherent(self.known_ranges()),
+            false => HostWindow::mapped(self.mapped_ranges()),
+        };
         let device = &mut self.devices[id.device];
-        if device.profile.coherent {
-            device.memory.open_window(HostWindow::new(known));
-        }
+        device.memory.open_window(window);
         let counters: Counters = match exec::run(&grid, &mut device.memory) {
             Ok(counters) => counters,
             Err(finding) => return Err(self.found(id.device, *finding)),

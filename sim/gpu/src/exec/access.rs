@@ -56,10 +56,12 @@ impl Reach<'_> {
         self.counters
             .loaded(space, bytes * u64::from(active.count_ones()));
         let ordered = self.ordered;
+        let mut from_host = 0;
         for lane in lanes(active) {
             let at = place(warp, load.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
             if let Some(host) = self.window(space, at, bytes).map_err(by)? {
+                from_host += bytes;
                 for (i, loaded) in load.to.iter().enumerate() {
                     let at = at + (i * element) as u64;
                     let value = host.load(at, element).map_err(by)?;
@@ -85,6 +87,7 @@ impl Reach<'_> {
                 warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
             }
         }
+        self.counters.host_loaded += from_host;
         if load.order.acquires() {
             self.acquire(warp, active);
         }
@@ -105,10 +108,12 @@ impl Reach<'_> {
             self.release_to(warp, active, store.scope);
         }
         let ordered = self.ordered;
+        let mut to_host = 0;
         for lane in lanes(active) {
             let at = place(warp, store.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
             if let Some(host) = self.window(space, at, bytes).map_err(by)? {
+                to_host += bytes;
                 for (i, &from) in store.from.iter().enumerate() {
                     let at = at + (i * element) as u64;
                     host.store(at, element, warp.row(from).0[lane])
@@ -130,6 +135,7 @@ impl Reach<'_> {
                 self.write(warp, lane, space, at + (i * element) as u64, element, value);
             }
         }
+        self.counters.host_stored += to_host;
         Ok(())
     }
 

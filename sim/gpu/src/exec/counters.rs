@@ -16,6 +16,10 @@ pub struct Counters {
     pub global_loaded: u64,
     /// Bytes stored to global memory.
     pub global_stored: u64,
+    /// Of the bytes loaded from global memory, those of the host's memory.
+    pub host_loaded: u64,
+    /// Of the bytes stored to global memory, those to the host's memory.
+    pub host_stored: u64,
     /// Bytes loaded from shared memory.
     pub shared_loaded: u64,
     /// Bytes stored to shared memory.
@@ -49,6 +53,8 @@ impl std::ops::AddAssign for Counters {
         self.thread_instructions += other.thread_instructions;
         self.global_loaded += other.global_loaded;
         self.global_stored += other.global_stored;
+        self.host_loaded += other.host_loaded;
+        self.host_stored += other.host_stored;
         self.shared_loaded += other.shared_loaded;
         self.shared_stored += other.shared_stored;
         self.atomics += other.atomics;

@@ -1,4 +1,4 @@
-//! The host's memory, as a coherent device reaches it.
+//! The host's memory, as kernels reach it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -6,22 +6,33 @@ use std::os::unix::fs::FileExt;
 use crate::finding::{Fault, FindingKind};
 use crate::host::HostRange;
 
-/// The host's memory, as a coherent device reaches it: what the driver knows, to load and to store;
-/// everything else that is mapped, to load.
+/// The host's memory, as kernels reach it: what the driver knows, to load and to store; on a
+/// coherent device everything else that is mapped, to load.
 #[derive(Debug)]
 pub(crate) struct HostWindow {
     /// By where they begin; none overlap.
     known: Vec<HostRange>,
-    /// The process's own memory, which tells what is not mapped by an error.
+    /// The process's own memory, which tells what is not mapped by an error; none where the device
+    /// does not reach it.
     mapped: Option<File>,
 }
 
 impl HostWindow {
-    /// Known ranges come sorted by where they begin, and do not overlap.
-    pub(crate) fn new(known: Vec<HostRange>) -> Self {
+    /// What a coherent device reaches. Known ranges come sorted by where they begin, and do not
+    /// overlap.
+    pub(crate) fn coherent(known: Vec<HostRange>) -> Self {
         HostWindow {
             known,
             mapped: File::open("/proc/self/mem").ok(),
+        }
+    }
+
+    /// What any device reaches across the bus: ranges that are mapped into its address space, in
+    /// the same order (CUDA Driver API, "Unified Addressing").
+    pub(crate) fn mapped(known: Vec<HostRange>) -> Self {
+        HostWindow {
+            known,
+            mapped: None,
         }
     }
 
