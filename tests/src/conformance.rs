@@ -3,7 +3,7 @@
 //! [`suite`] goes through the op table: each cell that the device advertises is computed on the
 //! cross product of its operands' special values, and each that it does not must be refused. Then
 //! random programs filter, trap and compact at row counts about the sizes of words and tiles, and
-//! the queue's manners are looked at. Results are compared, bit for bit, with the interpreter of
+//! the queue's manners are looked at, and copies by a count of the device's. Results are compared, bit for bit, with the interpreter of
 //! programs.
 
 use std::fmt;
@@ -21,6 +21,7 @@ use unlade_program::{
     OverflowOp, Program, Rounding, Trap, TrapCode, Ty, UnaryOp, Val, cells, unsupported,
 };
 
+use crate::counted_copy;
 use crate::device_runner::{DeviceRunner, LONG};
 use crate::special_values::special_values;
 
@@ -86,6 +87,7 @@ pub fn survey(device: &Arc<dyn Device>) -> (Report, Vec<String>) {
     }
     failures.extend(check_random_programs(device, &mut report).err());
     failures.extend(check_manners(device).err());
+    failures.extend(counted_copy::check(device).err());
     (report, failures)
 }
 

@@ -34,6 +34,7 @@ pub mod arrow_rs;
 pub mod batches;
 pub mod cells;
 pub mod conformance;
+mod counted_copy;
 pub mod device_runner;
 pub mod devices;
 pub mod differential;

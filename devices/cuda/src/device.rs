@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) returns: Returns,
     context: Context,
-    modules: Modules,
+    pub(crate) modules: Modules,
     queues: Arc<AtomicU32>,
     lost: Mutex<Option<DeviceLost>>,
 }
@@ -158,6 +158,7 @@ fn capabilities(coherent: bool) -> Capabilities {
     capabilities.foreign_read = coherent;
     capabilities.coherent = coherent;
     capabilities.compaction = true;
+    capabilities.copy_counted = true;
     capabilities
 }
 

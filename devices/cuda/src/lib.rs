@@ -21,6 +21,9 @@
 //! After a trap, steps of the same list that come later may still have run; what they wrote is
 //! the list's own, and means nothing.
 //!
+//! A counted copy is a kernel that reads the count where it lies. It reaches pinned memory of the
+//! host across the bus, so that nothing beyond what was counted crosses it.
+//!
 //! # Memory
 //! Memory of the GPU comes from the driver's pool. Memory of the host is pinned where it lies,
 //! once for all GPUs of the process: they share one [`DomainId`](unlade_hal::DomainId). No drop

@@ -26,6 +26,7 @@ pub(crate) struct Modules {
     architecture: String,
     disk: Option<Disk>,
     loaded: Mutex<HashMap<ShapeHash, Arc<Loaded>>>,
+    copy_counted: Mutex<Option<Arc<Loaded>>>,
 }
 
 impl Modules {
@@ -34,6 +35,7 @@ impl Modules {
             architecture: architecture.to_owned(),
             disk: Disk::open(),
             loaded: Mutex::default(),
+            copy_counted: Mutex::default(),
         }
     }
 
@@ -51,26 +53,7 @@ impl Modules {
         gpu: &Entered<'_>,
     ) -> Result<Arc<Loaded>, CompileError> {
         let module = unlade_ptx::lower(program).map_err(|error| refused(&error))?;
-        let failed = |fault: Fault| match fault.code.is_sticky() {
-            true => CompileError::Lost(shared.lose(&fault)),
-            false => CompileError::Failed(fault.to_string()),
-        };
-        let (text, name) = (module.text.as_str(), hash.to_string());
-        let image = match self.find_image(&name, text) {
-            Some(image) => image,
-            None => {
-                let image = gpu.assemble(text).map_err(failed)?;
-                if let Some(disk) = &self.disk {
-                    disk.keep(&name, &self.architecture, text, &image);
-                }
-                image
-            }
-        };
-        let loaded = Loaded::load(module, &image, gpu, &shared.returns).map_err(failed)?;
-        loaded
-            .check_threads(gpu)
-            .map_err(|error| error.unwrap_or_else(failed))?;
-        let loaded = Arc::new(loaded);
+        let loaded = self.make(module, &hash.to_string(), shared, gpu)?;
         let mut kept = self.lock();
         if kept.len() >= MOST_PROGRAMS {
             kept.retain(|_, code| Arc::strong_count(code) > 1);
@@ -79,6 +62,53 @@ impl Modules {
             kept.insert(hash, loaded.clone());
         }
         Ok(loaded)
+    }
+
+    /// The code of counted copies, made and loaded when it is first asked for.
+    pub(crate) fn copy_counted(
+        &self,
+        shared: &Shared,
+        gpu: &Entered<'_>,
+    ) -> Result<Arc<Loaded>, CompileError> {
+        let mut kept = self
+            .copy_counted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(code) = &*kept {
+            return Ok(code.clone());
+        }
+        let code = self.make(unlade_ptx::copy_counted(), "copy-counted", shared, gpu)?;
+        Ok(kept.insert(code).clone())
+    }
+
+    /// Assembles a text, unless the disk has what was made of it, and loads it.
+    fn make(
+        &self,
+        module: unlade_ptx::Module,
+        name: &str,
+        shared: &Shared,
+        gpu: &Entered<'_>,
+    ) -> Result<Arc<Loaded>, CompileError> {
+        let failed = |fault: Fault| match fault.code.is_sticky() {
+            true => CompileError::Lost(shared.lose(&fault)),
+            false => CompileError::Failed(fault.to_string()),
+        };
+        let text = module.text.as_str();
+        let image = match self.find_image(name, text) {
+            Some(image) => image,
+            None => {
+                let image = gpu.assemble(text).map_err(failed)?;
+                if let Some(disk) = &self.disk {
+                    disk.keep(name, &self.architecture, text, &image);
+                }
+                image
+            }
+        };
+        let loaded = Loaded::load(module, &image, gpu, &shared.returns).map_err(failed)?;
+        loaded
+            .check_threads(gpu)
+            .map_err(|error| error.unwrap_or_else(failed))?;
+        Ok(Arc::new(loaded))
     }
 
     fn find_image(&self, name: &str, text: &str) -> Option<Vec<u8>> {

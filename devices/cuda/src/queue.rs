@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use unlade_hal::{
-    ClockKind, Command, CommandList, Completion, DeviceLost, Leaked, Lease, MemoryKind, Outcome,
-    Queue, Quiesced, RejectReason, Rejected, Seq, Slot, Status, Timing, Wait, validate,
+    ClockKind, Command, CommandList, CompileError, Completion, DeviceLost, Leaked, Lease,
+    MemoryKind, Outcome, Queue, Quiesced, RejectReason, Rejected, Seq, Slot, Status, Timing, Wait,
+    validate,
 };
 
 use crate::context::{Entered, Event};
@@ -45,6 +46,8 @@ pub(crate) struct CudaQueue {
     scratch: Option<Scratch>,
     /// Scratch that was too small, and that lists in flight still use.
     outgrown: Vec<Scratch>,
+    /// The code of counted copies, once a list has had one.
+    copies: Option<Arc<Loaded>>,
     _ticket: QueueTicket,
 }
 
@@ -84,6 +87,7 @@ impl CudaQueue {
             events: Vec::new(),
             statuses: Vec::new(),
             scratch: None,
+            copies: None,
             outgrown: Vec::new(),
             _ticket: ticket,
         };
@@ -144,11 +148,16 @@ impl CudaQueue {
     ) -> Result<Option<Lease>, RejectReason> {
         let mut dispatches = 0;
         let mut scratch = 0;
+        let mut counted = false;
         for command in &list.commands {
-            if let Command::Dispatch { exe, rows, .. } = command {
-                let code: &Loaded = exe.code().expect("admitted: it is ours");
-                scratch = scratch.max(code.scratch_bytes(*rows));
-                dispatches += 1;
+            match command {
+                Command::Dispatch { exe, rows, .. } => {
+                    let code: &Loaded = exe.code().expect("admitted: it is ours");
+                    scratch = scratch.max(code.scratch_bytes(*rows));
+                    dispatches += 1;
+                }
+                Command::CopyCounted { .. } => counted = true,
+                Command::Copy { .. } | Command::Fill { .. } => {}
             }
         }
         let wanting = |what: unlade_hal::AllocError, idle: bool| match what {
@@ -158,6 +167,15 @@ impl CudaQueue {
             other => RejectReason::Invalid(format!("no room for the kernels' scratch: {other}")),
         };
         let idle = self.flying.is_empty();
+        if counted && self.copies.is_none() {
+            let code = self.shared.modules.copy_counted(&self.shared, gpu);
+            let code = code.map_err(|error| match error {
+                CompileError::Lost(lost) => RejectReason::Lost(lost),
+                _ if !idle => RejectReason::Full,
+                other => RejectReason::Invalid(format!("no code for counted copies: {other}")),
+            })?;
+            self.copies = Some(code);
+        }
         // A step begins one segment at most.
         while self.events.len() < 2 * list.commands.len() {
             let event = gpu.event().map_err(|fault| match fault.code.is_sticky() {
@@ -200,7 +218,7 @@ impl CudaQueue {
     ) -> (Vec<Segment>, Result<(), Fault>) {
         let mut recorder = Recorder::new(gpu, &self.streams, &mut self.events);
         let scratch = self.scratch.as_ref().map_or(0, |scratch| scratch.address);
-        let done = recorder.list(list, statuses, scratch);
+        let done = recorder.list(list, statuses, scratch, self.copies.as_deref());
         (recorder.into_segments(), done)
     }
 

@@ -139,12 +139,14 @@ impl<'a> Recorder<'a> {
         self.segments
     }
 
-    /// All steps of a validated list. After an error some of them are on their way.
+    /// All steps of a validated list, with the code of counted copies if it has any. After an error
+    /// some of them are on their way.
     pub(crate) fn list(
         &mut self,
         list: &mut CommandList,
         mut statuses: Option<&mut Lease>,
         scratch: u64,
+        copies: Option<&Loaded>,
     ) -> Result<(), Fault> {
         let CommandList { slots, commands } = list;
         let places: Vec<Place> = slots.iter_mut().map(Place::of).collect();
@@ -157,8 +159,18 @@ impl<'a> Recorder<'a> {
             match command {
                 Command::Copy { from, to } => self.copy(&places, from, to)?,
                 Command::Fill { to, byte } => self.fill(&places, to, *byte)?,
-                Command::CopyCounted { .. } => {
-                    unreachable!("validated: the device takes no counted copies")
+                Command::CopyCounted {
+                    from,
+                    to,
+                    count,
+                    unit_bits,
+                } => {
+                    let code = copies.expect("prepared: the list has counted copies");
+                    self.copy_counted(
+                        code,
+                        [from, to, count].map(|span| resolved(span, &places)),
+                        *unit_bits,
+                    )?;
                 }
                 Command::Dispatch {
                     exe,
@@ -233,6 +245,26 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// A kernel copies, as the length is not the host's to know; it reaches the host's memory as
+    /// well as the GPU's.
+    fn copy_counted(
+        &mut self,
+        code: &Loaded,
+        [from, to, count]: [ResolvedSpan; 3],
+        unit_bits: u32,
+    ) -> Result<(), Fault> {
+        if from.len == 0 {
+            return Ok(());
+        }
+        let stream = self.on(Engine::Compute)?;
+        let unit = Resolved::Scalar(u128::from(unit_bits).to_le_bytes());
+        let [from_arg, to_arg, count_arg] = [from, to, count].map(Resolved::Span);
+        let args = [from_arg, to_arg, count_arg, unit];
+        // SAFETY: As for a copy: both spans have one length, which the kernel does not exceed, and
+        // the count's has eight bytes. It needs neither status nor scratch.
+        unsafe { code.launch(self.gpu, from.len, &args, 0, 0, stream) }
+    }
+
     fn fill(&mut self, places: &[Place], to: &Span, byte: u8) -> Result<(), Fault> {
         if to.is_empty() {
             return Ok(());
@@ -291,9 +323,8 @@ impl Resolved {
     fn of(arg: &Arg, places: &[Place]) -> Self {
         match arg {
             Arg::Span { span, bit_offset } => Resolved::Span(ResolvedSpan {
-                address: address(places, span),
-                len: span.len(),
                 bit_offset: *bit_offset,
+                ..resolved(span, places)
             }),
             Arg::Absent => Resolved::Absent,
             Arg::Scalar(bytes) => Resolved::Scalar(*bytes),
@@ -321,6 +352,15 @@ fn writes(command: &Command, to_slot: SlotId) -> bool {
 
 fn slot(id: SlotId) -> usize {
     usize::from(id.0)
+}
+
+/// Whole bytes.
+fn resolved(span: &Span, places: &[Place]) -> ResolvedSpan {
+    ResolvedSpan {
+        address: address(places, span),
+        len: span.len(),
+        bit_offset: 0,
+    }
 }
 
 fn address(places: &[Place], span: &Span) -> u64 {

@@ -50,9 +50,10 @@
 //! begin at a multiple of 16 bytes, the same rows are gone through one by one. Programs that would
 //! take too many registers are gone through so from the start.
 //!
-//! # Strings
+//! # Kernels of no program
 //! Programs have no strings; what a mask keeps of a column of them is compacted by a kernel of its
-//! own, [`compact_strings`], behind the one that wrote the mask.
+//! own, [`compact_strings`], behind the one that wrote the mask. [`copy_counted`] copies as much as
+//! a count says that another kernel has written.
 //!
 //! # Bits
 //! Every result equals that of the CPU evaluator bit for bit, of every operation ([`cells`]). Float
@@ -67,7 +68,7 @@
 //! # What is inside
 //! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
 //! - `mask`, `dense`, `compact` with `look_back` and `scatter`: the shapes; `predicate`, `traps`,
-//!   `status`: what they share; `strings`: compaction of strings
+//!   `status`: what they share; `strings`: compaction of strings; `counted`: copies of what was counted
 //! - `rows`: how values come from memory, `cache`: which stay in shared memory, `prefetch`: which
 //!   are asked for early
 //! - `evaluate`: instructions, by `integer`, `wide`, `float`, `digits`, `cast`, `lookup`
@@ -81,6 +82,7 @@ mod asm;
 mod cache;
 mod cast;
 mod compact;
+mod counted;
 mod dense;
 mod digits;
 mod evaluate;
@@ -101,6 +103,7 @@ mod traps;
 mod value;
 mod wide;
 
+pub use counted::{CopyArg, copy_counted};
 pub use module::{ALIGNMENT, Kernel, LowerError, MAX_ROWS, Module, Param, SLACK, Scratch};
 pub use strings::{Offsets, StringsArg, compact_strings};
 use unlade_program::{CellSet, Program};
