@@ -11,7 +11,7 @@ use unlade_hal::{
     DeviceKind, DeviceLost, DomainId, Executable, Health, MemoryKind, PageSize, Queue, Reading,
     Slab, fork,
 };
-use unlade_program::{Program, ShapeHash};
+use unlade_program::Program;
 
 use crate::context::{Context, Entered, Gpu};
 use crate::driver::{Driver, Fault};
@@ -282,16 +282,14 @@ impl Device for CudaDevice {
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
         let shared = &self.shared;
         shared.check()?;
-        let hash = ShapeHash::of(program);
-        // What has this hash was admitted before.
-        if let Some(code) = shared.modules.find(hash) {
-            return Ok(Executable::new(program.clone(), code));
+        // What is found was admitted when it was loaded.
+        if let Some(known) = shared.modules.find(program) {
+            return Ok(known);
         }
         shared.capabilities.admit(program)?;
         let gpu = shared.enter()?;
         shared.tidy(&gpu)?;
-        let code = shared.modules.load(program, hash, shared, &gpu)?;
-        Ok(Executable::new(program.clone(), code))
+        shared.modules.load(program, shared, &gpu)
     }
 
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {

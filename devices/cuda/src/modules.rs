@@ -1,11 +1,15 @@
 //! Programs as machine code: lowered, assembled, loaded, and kept in memory and on disk.
+//!
+//! In memory a program is found by itself: what is found was made of an equal program, whatever
+//! the hashes. On disk, where only a name can stand for it, its [`ShapeHash`] does, and the text
+//! that is lowered from it is compared.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unlade_hal::CompileError;
+use unlade_hal::{CompileError, Executable};
 use unlade_program::{Program, ShapeHash};
 use unlade_ptx::{Kernel, LowerError, Param, Scratch};
 
@@ -25,8 +29,32 @@ const MOST_PROGRAMS: usize = 1024;
 pub(crate) struct Modules {
     architecture: String,
     disk: Option<Disk>,
-    loaded: Mutex<HashMap<ShapeHash, Arc<Loaded>>>,
+    loaded: Mutex<Programs>,
     copy_counted: Mutex<Option<Arc<Loaded>>>,
+}
+
+/// Programs that are loaded.
+#[derive(Debug, Default)]
+struct Programs {
+    /// By where the program is: as long as it is here it is kept, so no other can be there.
+    known: HashMap<usize, Known, ahash::RandomState>,
+    /// The same programs, for who comes with an equal one.
+    equal: HashSet<Arc<Program>, ahash::RandomState>,
+}
+
+/// A program that is loaded.
+#[derive(Debug)]
+struct Known {
+    /// With the program and its code in it.
+    executable: Executable,
+    code: Arc<Loaded>,
+}
+
+impl Known {
+    /// Whether anybody else has its code.
+    fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.code) > 2 // this one and the executable's
+    }
 }
 
 impl Modules {
@@ -39,29 +67,43 @@ impl Modules {
         }
     }
 
-    /// The code of a program that is loaded already.
-    pub(crate) fn find(&self, hash: ShapeHash) -> Option<Arc<Loaded>> {
-        self.lock().get(&hash).cloned()
+    /// A program that is loaded already. The very same one is found without a look at it, an equal
+    /// one by a pass to hash it and one to compare it; nothing is allocated.
+    pub(crate) fn find(&self, program: &Arc<Program>) -> Option<Executable> {
+        let loaded = self.lock();
+        let known = loaded.known.get(&address(program)).or_else(|| {
+            let equal = loaded.equal.get(program)?;
+            loaded.known.get(&address(equal))
+        })?;
+        Some(known.executable.clone())
     }
 
-    /// The code of a program, made and loaded.
+    /// A program that its device admits, made and loaded.
     pub(crate) fn load(
         &self,
-        program: &Program,
-        hash: ShapeHash,
+        program: &Arc<Program>,
         shared: &Shared,
         gpu: &Entered<'_>,
-    ) -> Result<Arc<Loaded>, CompileError> {
+    ) -> Result<Executable, CompileError> {
         let module = unlade_ptx::lower(program).map_err(|error| refused(&error))?;
-        let loaded = self.make(module, &hash.to_string(), shared, gpu)?;
+        let name = ShapeHash::of(program).to_string();
+        let code = self.make(module, &name, shared, gpu)?;
+        let executable = Executable::new(program.clone(), code.clone());
         let mut kept = self.lock();
-        if kept.len() >= MOST_PROGRAMS {
-            kept.retain(|_, code| Arc::strong_count(code) > 1);
+        let Programs { known, equal } = &mut *kept;
+        if known.len() >= MOST_PROGRAMS {
+            known.retain(|_, known| known.is_in_use());
+            equal.retain(|program| known.contains_key(&address(program)));
         }
-        if kept.len() < MOST_PROGRAMS {
-            kept.insert(hash, loaded.clone());
+        // Another thread may have been first.
+        if known.len() < MOST_PROGRAMS && equal.insert(program.clone()) {
+            let found = Known {
+                executable: executable.clone(),
+                code,
+            };
+            known.insert(address(program), found);
         }
-        Ok(loaded)
+        Ok(executable)
     }
 
     /// The code of counted copies, made and loaded when it is first asked for.
@@ -115,9 +157,13 @@ impl Modules {
         self.disk.as_ref()?.find(name, &self.architecture, text)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ShapeHash, Arc<Loaded>>> {
+    fn lock(&self) -> MutexGuard<'_, Programs> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn address(program: &Arc<Program>) -> usize {
+    Arc::as_ptr(program).addr()
 }
 
 fn refused(error: &LowerError) -> CompileError {
