@@ -1,13 +1,16 @@
 //! A GPU's primary context, entered for as long as one of its functions is called.
 //!
 //! Threads that call a device are not ours: a context is pushed onto the thread's stack before a
-//! call and popped after it, so that the caller finds whatever it had made current. The primary
-//! context is shared with everything else in the process that uses the GPU; it is retained once,
-//! never reset and never released.
+//! call and popped after it, so that the caller finds whatever it had made current.
+//!
+//! The primary context is shared with everything else in the process that uses the GPU. It is
+//! retained once and never reset, which would take it from the others. A context that an error has
+//! spoilt is [left](Context::leave): the driver destroys it once everybody has, and the next one
+//! to retain it gets a new one.
 
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
-use std::marker::PhantomData;
 use std::ptr;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use cudarc::driver::sys::{
@@ -134,31 +137,39 @@ impl Gpu {
 
     pub(crate) fn context(self) -> Result<Context, Fault> {
         let mut handle = ptr::null_mut();
-        // SAFETY: It writes one handle, where it is pointed. It is never released, so the handle
-        // stays valid.
+        // SAFETY: It writes one handle, where it is pointed.
         let code = unsafe {
             (self.driver.functions().cuDevicePrimaryCtxRetain)(&raw mut handle, self.handle)
         };
         self.driver.check("cuDevicePrimaryCtxRetain", code)?;
         Ok(Context {
-            driver: self.driver,
-            handle,
+            gpu: self,
+            handle: RwLock::new(Some(Handle(handle))),
         })
+    }
+
+    /// Whether anybody in the process holds the primary context.
+    fn has_context(&self) -> bool {
+        let (mut flags, mut active) = (0, 0);
+        // SAFETY: It writes two `int`s, where it is pointed.
+        let code = unsafe {
+            (self.driver.functions().cuDevicePrimaryCtxGetState)(
+                self.handle,
+                &raw mut flags,
+                &raw mut active,
+            )
+        };
+        code != Code::SUCCESS || active != 0
     }
 }
 
-/// A GPU's primary context.
-#[derive(Clone, Copy, Debug)]
+/// A GPU's primary context, retained.
+#[derive(Debug)]
 pub(crate) struct Context {
-    driver: &'static Driver,
-    handle: CUcontext,
+    gpu: Gpu,
+    /// `None` once it was left. Whoever is inside holds it for reading.
+    handle: RwLock<Option<Handle>>,
 }
-
-// SAFETY: The driver's functions may be called from any thread; the handle is a name for what the
-// driver owns.
-unsafe impl Send for Context {}
-// SAFETY: As above.
-unsafe impl Sync for Context {}
 
 /// Names of what the driver owns. They are used with the context in which they were made.
 macro_rules! handles {
@@ -174,6 +185,8 @@ macro_rules! handles {
 }
 
 handles! {
+    /// A context.
+    Handle(CUcontext);
     /// Work in order.
     Stream(CUstream);
     /// A point on a stream that takes the time.
@@ -185,39 +198,66 @@ handles! {
 }
 
 impl Context {
-    /// Makes it the thread's current context until the value is dropped.
+    /// Makes it the thread's current context until the value is dropped. A thread that is inside
+    /// does not enter again.
     pub(crate) fn enter(&self) -> Result<Entered<'_>, Fault> {
-        // SAFETY: The handle is valid, as the context is never released.
-        let code = unsafe { (self.driver.functions().cuCtxPushCurrent_v2)(self.handle) };
-        self.driver.check("cuCtxPushCurrent", code)?;
+        let driver = self.gpu.driver;
+        let held = self.handle.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(handle) = *held else {
+            driver.check("cuCtxPushCurrent", Code::CONTEXT_IS_DESTROYED)?;
+            unreachable!("that is no success");
+        };
+        // SAFETY: The handle is valid: the context is not released while it is held for reading.
+        let code = unsafe { (driver.functions().cuCtxPushCurrent_v2)(handle.0) };
+        driver.check("cuCtxPushCurrent", code)?;
         Ok(Entered {
-            context: self,
-            _this_thread: PhantomData,
+            driver,
+            handle,
+            _held: held,
         })
+    }
+
+    /// Gives the context up for good, once all threads are outside. Whether it is gone, with all
+    /// that was made in it: the driver keeps it for as long as somebody else in the process holds
+    /// it.
+    pub(crate) fn leave(&self) -> bool {
+        let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
+        if handle.take().is_some() {
+            let driver = self.gpu.driver;
+            // SAFETY: It was retained once and is released once. Nobody is inside, and nobody
+            // enters any more: what was made in it is not used again.
+            let code =
+                unsafe { (driver.functions().cuDevicePrimaryCtxRelease_v2)(self.gpu.handle) };
+            // An error is that of earlier work: it is why the context is left.
+            let _known = driver.check("cuDevicePrimaryCtxRelease", code);
+        }
+        !self.gpu.has_context()
     }
 }
 
 /// A context that is current. Handles that are passed to its functions are of this context.
 #[derive(Debug)]
 pub(crate) struct Entered<'a> {
-    context: &'a Context,
-    /// What was pushed on one thread cannot be popped on another.
-    _this_thread: PhantomData<*const ()>,
+    driver: &'static Driver,
+    handle: Handle,
+    /// Keeps the context. What was pushed on one thread cannot be popped on another: this cannot
+    /// be sent to one.
+    _held: RwLockReadGuard<'a, Option<Handle>>,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let mut popped = ptr::null_mut();
         // SAFETY: It writes one handle, where it is pointed; ours is on top of the thread's stack.
-        let code = unsafe { (self.context.driver.functions().cuCtxPopCurrent_v2)(&raw mut popped) };
-        debug_assert!(code != Code::SUCCESS || popped == self.context.handle);
+        let code = unsafe { (self.driver.functions().cuCtxPopCurrent_v2)(&raw mut popped) };
+        debug_assert!(code != Code::SUCCESS || popped == self.handle.0);
     }
 }
 
 /// Calls a function of the driver; its error names it.
 macro_rules! call {
     ($self:ident.$name:ident($($argument:expr),* $(,)?)) => {{
-        let driver = $self.context.driver;
+        let driver = $self.driver;
         let code = (driver.functions().$name)($($argument),*);
         driver.check(stringify!($name), code)
     }};

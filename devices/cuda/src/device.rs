@@ -3,23 +3,22 @@
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use unlade_hal::{
     AllocError, Capabilities, ClockKind, CompileError, Device, DeviceAddr, DeviceError, DeviceInfo,
-    DeviceKind, DeviceLost, DomainId, Executable, Health, MemoryKind, PageSize, Queue, Reading,
-    Slab, fork,
+    DeviceKind, DeviceLost, Executable, Health, MemoryKind, PageSize, Queue, Reading, Slab, fork,
 };
 use unlade_program::Program;
 
-use crate::context::{Context, Entered, Gpu};
+use crate::context::{Entered, Gpu};
 use crate::driver::{Driver, Fault};
-use crate::memory::{ALIGNMENT, Memory};
-use crate::modules::Modules;
+use crate::ground::{Ground, PinsForOthers, domain};
+use crate::memory::ALIGNMENT;
 use crate::queue::CudaQueue;
 use crate::readings;
-use crate::returns::{Returned, Returns, destroy};
+use crate::returns::{Returned, destroy};
 
 /// Queues open at once, three streams each.
 const MAX_QUEUES: u32 = 64;
@@ -36,26 +35,40 @@ const OLDEST: (i32, i32) = (7, 5);
 /// An NVIDIA GPU. See the [crate's front page](crate).
 #[derive(Clone)]
 pub struct CudaDevice {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
-/// What the device and its queues share.
+/// What stays through a reset, and what does not.
+struct Inner {
+    gpu: Gpu,
+    has_pools: bool,
+    about: Arc<About>,
+    current: Mutex<Arc<Shared>>,
+}
+
+/// What the device is.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct About {
     pub(crate) info: DeviceInfo,
     pub(crate) capabilities: Capabilities,
-    pub(crate) memory: Memory,
-    pub(crate) returns: Returns,
-    context: Context,
-    pub(crate) modules: Modules,
-    queues: Arc<AtomicU32>,
-    lost: Mutex<Option<DeviceLost>>,
 }
 
-/// The domain of all GPUs: the driver registers host memory once for all of them.
-pub(crate) fn domain() -> DomainId {
-    static DOMAIN: OnceLock<DomainId> = OnceLock::new();
-    *DOMAIN.get_or_init(DomainId::unique)
+/// What the device and its queues share, from one reset to the next.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) about: Arc<About>,
+    pub(crate) ground: Arc<Ground>,
+    queues: Arc<AtomicU32>,
+    loss: Mutex<Loss>,
+}
+
+/// How the device was lost.
+#[derive(Debug, Default)]
+struct Loss {
+    /// The first reason, which stays.
+    lost: Option<DeviceLost>,
+    /// Whether the context is of no use any more, for anybody.
+    spoilt: bool,
 }
 
 impl CudaDevice {
@@ -87,30 +100,66 @@ impl CudaDevice {
                 Attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES,
             )? != 0;
         let info = info(&gpu, description, capability).map_err(failed)?;
-        let context = gpu.context().map_err(failed)?;
-        let memory = {
-            let entered = context.enter().map_err(failed)?;
-            Memory::new(&gpu, &entered, has_pools).map_err(failed)?
-        };
+        let ground = Ground::new(gpu, has_pools, &info.architecture).map_err(failed)?;
         fork::watch();
-        let shared = Shared {
-            modules: Modules::new(&info.architecture),
-            capabilities: capabilities(coherent),
+        let about = Arc::new(About {
             info,
-            memory,
-            returns: Returns::default(),
-            context,
-            queues: Arc::default(),
-            lost: Mutex::default(),
-        };
+            capabilities: capabilities(coherent),
+        });
         Ok(CudaDevice {
-            shared: Arc::new(shared),
+            inner: Arc::new(Inner {
+                gpu,
+                has_pools,
+                current: Mutex::new(Arc::new(Shared::new(&about, ground))),
+                about,
+            }),
         })
     }
 
     /// Bytes of the GPU's memory that slabs and scratch take at the moment.
     pub fn used_memory(&self) -> u64 {
-        self.shared.memory.used()
+        self.inner.shared().ground.memory.used()
+    }
+}
+
+impl Inner {
+    fn current(&self) -> MutexGuard<'_, Arc<Shared>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        self.current().clone()
+    }
+
+    /// A context that works: the one there is, unless an error has spoilt it.
+    fn renew(&self, ground: &Arc<Ground>, spoilt: bool) -> Result<Arc<Ground>, DeviceError> {
+        let lost = |reason: String| DeviceError::Lost(self.about.lost(reason));
+        if !spoilt {
+            match ground.check() {
+                Ok(()) => return Ok(ground.clone()),
+                Err(fault) if fault.code.is_sticky() => {}
+                Err(fault) => return Err(lost(fault.to_string())),
+            }
+        }
+        ground.leave().map_err(|PinsForOthers| {
+            DeviceError::Unsupported("the reset of a GPU that has pinned memory for another one")
+        })?;
+        let renewed = Ground::new(self.gpu, self.has_pools, &self.about.info.architecture);
+        renewed.map_err(|fault| {
+            lost(format!(
+                "{fault}: something else in this process holds its context, which is spoilt, or the \
+                 driver wants a new process"
+            ))
+        })
+    }
+}
+
+impl About {
+    fn lost(&self, reason: String) -> DeviceLost {
+        DeviceLost {
+            device: self.info.name.clone(),
+            reason,
+        }
     }
 }
 
@@ -163,38 +212,59 @@ fn capabilities(coherent: bool) -> Capabilities {
 }
 
 impl Shared {
-    /// The GPU's context, made current.
+    fn new(about: &Arc<About>, ground: Arc<Ground>) -> Self {
+        Shared {
+            about: about.clone(),
+            ground,
+            queues: Arc::default(),
+            loss: Mutex::default(),
+        }
+    }
+
+    /// The GPU's context, made current. Not by a thread that is inside.
     pub(crate) fn enter(&self) -> Result<Entered<'_>, DeviceLost> {
         self.check()?;
-        self.context.enter().map_err(|fault| self.lose(&fault))
+        self.ground.enter().map_err(|fault| self.lose(&fault))
     }
 
     /// An error where the device is lost, or this is a forked child, which has no context.
     pub(crate) fn check(&self) -> Result<(), DeviceLost> {
-        fork::check().map_err(|forked| self.lost(forked.to_string()))?;
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.clone().map_or(Ok(()), Err)
+        fork::check().map_err(|forked| self.about.lost(forked.to_string()))?;
+        self.loss().lost.clone().map_or(Ok(()), Err)
     }
 
     /// Loses the device for a reason that the driver gave; the first one stays.
     pub(crate) fn lose(&self, fault: &Fault) -> DeviceLost {
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.get_or_insert_with(|| self.lost(fault.to_string()))
-            .clone()
+        let mut loss = self.loss();
+        loss.spoilt |= fault.code.is_sticky();
+        let lost = loss
+            .lost
+            .get_or_insert_with(|| self.about.lost(fault.to_string()));
+        lost.clone()
     }
 
-    pub(crate) fn lost(&self, reason: String) -> DeviceLost {
-        DeviceLost {
-            device: self.info.name.clone(),
-            reason,
-        }
+    /// Loses the device for whoever still has something of it, as it is reset. Whether its context
+    /// is known to be of no use.
+    fn end(&self) -> bool {
+        let mut loss = self.loss();
+        let reset = || {
+            self.about
+                .lost("it was reset after this was made".to_owned())
+        };
+        loss.lost.get_or_insert_with(reset);
+        loss.spoilt
+    }
+
+    fn loss(&self) -> MutexGuard<'_, Loss> {
+        self.loss.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives back to the driver what was dropped meanwhile.
     fn tidy(&self, gpu: &Entered<'_>) -> Result<(), DeviceLost> {
-        self.returns.take().into_iter().try_for_each(|returned| {
+        let returned = self.ground.returns.take();
+        returned.into_iter().try_for_each(|returned| {
             let done = match returned {
-                Returned::Memory(address) => self.memory.free(gpu, address),
+                Returned::Memory(address) => self.ground.memory.free(gpu, address),
                 other => destroy(gpu, other),
             };
             done.map_err(|fault| self.lose(&fault))
@@ -207,10 +277,13 @@ impl Shared {
         gpu: &Entered<'_>,
         len: u64,
     ) -> Result<(u64, Arc<crate::returns::OnDrop>), AllocError> {
-        let found = self.memory.allocate(gpu, len);
+        let Ground {
+            memory, returns, ..
+        } = &*self.ground;
+        let found = memory.allocate(gpu, len);
         let found = found.map_err(|fault| AllocError::Lost(self.lose(&fault)))?;
         match found {
-            Some(address) => Ok((address, self.returns.on_drop(Returned::Memory(address)))),
+            Some(address) => Ok((address, returns.on_drop(Returned::Memory(address)))),
             None => {
                 let free = gpu.free_memory().map_err(|fault| self.lose(&fault))?;
                 Err(AllocError::OutOfMemory { asked: len, free })
@@ -219,13 +292,19 @@ impl Shared {
     }
 
     /// Pages of the host that the GPU reaches.
-    pub(crate) fn allocate_host(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
+    pub(crate) fn allocate_host(
+        &self,
+        gpu: &Entered<'_>,
+        kind: MemoryKind,
+        len: u64,
+    ) -> Result<Slab, AllocError> {
         let slab = Slab::host(kind, len, PageSize::Base)?;
-        self.register(&slab)?;
+        self.register(gpu, &slab)?;
         Ok(slab)
     }
 
-    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
+    /// Whether it was done here: once is enough for all GPUs.
+    fn register(&self, gpu: &Entered<'_>, slab: &Slab) -> Result<bool, AllocError> {
         // Registering the same pages twice is an error, for whichever GPU.
         static REGISTERING: Mutex<()> = Mutex::new(());
         let Some(pages) = slab.pages() else {
@@ -233,9 +312,8 @@ impl Shared {
         };
         let _registering = REGISTERING.lock().unwrap_or_else(PoisonError::into_inner);
         if slab.address(domain()).is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        let gpu = self.enter()?;
         let failed = |fault: Fault| match fault.code.is_sticky() {
             true => AllocError::Lost(self.lose(&fault)),
             false => AllocError::Os {
@@ -248,31 +326,32 @@ impl Shared {
         // registration is taken back.
         unsafe { gpu.register(start, pages.len()) }.map_err(failed)?;
         let keep = ManuallyDrop::new(pages.clone());
-        let keep = self.returns.on_drop(Returned::Pages(keep));
+        let keep = self.ground.returns.on_drop(Returned::Pages(keep));
         let address = gpu.address_of(start).map_err(failed)?;
         slab.set_address(domain(), DeviceAddr(address), Some(keep));
-        Ok(())
+        Ok(true)
     }
 }
 
 impl Device for CudaDevice {
     fn info(&self) -> &DeviceInfo {
-        &self.shared.info
+        &self.inner.about.info
     }
 
     fn capabilities(&self) -> &Capabilities {
-        &self.shared.capabilities
+        &self.inner.about.capabilities
     }
 
     fn health(&self) -> Health {
-        self.shared
+        self.inner
+            .shared()
             .check()
             .map_or_else(Health::Lost, |()| Health::Ready)
     }
 
     /// From NVML. A simulated GPU has none, whatever lies at its address.
     fn readings(&self) -> Vec<Reading> {
-        let info = &self.shared.info;
+        let info = &self.inner.about.info;
         match (info.kind, &info.address) {
             (DeviceKind::Gpu, Some(address)) => readings::at(readings::LIBRARY, address),
             _ => readings::unknown("it is simulated, and has no sensors"),
@@ -280,40 +359,47 @@ impl Device for CudaDevice {
     }
 
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        let shared = &self.shared;
+        let shared = self.inner.shared();
         shared.check()?;
         // What is found was admitted when it was loaded.
-        if let Some(known) = shared.modules.find(program) {
+        if let Some(known) = shared.ground.modules.find(program) {
             return Ok(known);
         }
-        shared.capabilities.admit(program)?;
+        shared.about.capabilities.admit(program)?;
         let gpu = shared.enter()?;
         shared.tidy(&gpu)?;
-        shared.modules.load(program, shared, &gpu)
+        shared.ground.modules.load(program, &shared, &gpu)
     }
 
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
         fork::check()?;
-        let shared = &self.shared;
-        if kind != MemoryKind::DeviceLocal {
-            shared.tidy(&shared.enter()?)?;
-            return shared.allocate_host(kind, len);
-        }
+        let shared = self.inner.shared();
         let gpu = shared.enter()?;
         shared.tidy(&gpu)?;
+        if kind != MemoryKind::DeviceLocal {
+            let slab = shared.allocate_host(&gpu, kind, len)?;
+            shared.ground.note_pinned(&slab);
+            return Ok(slab);
+        }
         let rounded = len.checked_next_multiple_of(ALIGNMENT);
-        let Some(len) = rounded.filter(|len| (1..=shared.info.memory).contains(len)) else {
+        let Some(len) = rounded.filter(|len| (1..=shared.about.info.memory).contains(len)) else {
             let free = gpu.free_memory().map_err(|fault| shared.lose(&fault))?;
             return Err(AllocError::OutOfMemory { asked: len, free });
         };
         let (address, keep) = shared.allocate(&gpu, len)?;
-        Ok(Slab::device(domain(), DeviceAddr(address), len, keep))
+        let slab = Slab::device(domain(), DeviceAddr(address), len, keep);
+        slab.set_address(shared.ground.home, DeviceAddr(address), None);
+        Ok(slab)
     }
 
     fn register(&self, slab: &Slab) -> Result<(), AllocError> {
         fork::check()?;
-        self.shared.check()?;
-        self.shared.register(slab)
+        let shared = self.inner.shared();
+        let gpu = shared.enter()?;
+        if shared.register(&gpu, slab)? {
+            shared.ground.note_pinned(slab);
+        }
+        Ok(())
     }
 
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
@@ -322,7 +408,7 @@ impl Device for CudaDevice {
                 "a queue holds at least one list".to_owned(),
             ));
         }
-        let shared = &self.shared;
+        let shared = self.inner.shared();
         let gpu = shared.enter()?;
         shared.tidy(&gpu)?;
         let ticket = QueueTicket::new(&shared.queues)?;
@@ -335,18 +421,23 @@ impl Device for CudaDevice {
         Ok(Box::new(queue))
     }
 
-    /// A context that an error has spoilt cannot be repaired within its process, and the primary
-    /// context is not ours to reset.
+    /// Without an error that spoils its context, the device goes on in the same one.
     fn reset(&self) -> Result<(), DeviceError> {
-        Err(DeviceError::Unsupported("reset"))
+        let inner = &*self.inner;
+        fork::check().map_err(|forked| inner.about.lost(forked.to_string()))?;
+        let mut current = inner.current();
+        let spoilt = current.end();
+        let ground = inner.renew(&current.ground, spoilt)?;
+        *current = Arc::new(Shared::new(&inner.about, ground));
+        Ok(())
     }
 }
 
 impl fmt::Debug for CudaDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CudaDevice")
-            .field("name", &self.shared.info.name)
-            .field("description", &self.shared.info.description)
+            .field("name", &self.inner.about.info.name)
+            .field("description", &self.inner.about.info.description)
             .finish_non_exhaustive()
     }
 }

@@ -27,6 +27,7 @@ impl Code {
     pub(crate) const STUB_LIBRARY: Code = Code(34);
     pub(crate) const NO_DEVICE: Code = Code(100);
     pub(crate) const NOT_READY: Code = Code(600);
+    pub(crate) const CONTEXT_IS_DESTROYED: Code = Code(709);
 
     /// Whether the context is of no use after it: every later call returns the same.
     pub(crate) fn is_sticky(self) -> bool {
@@ -84,6 +85,8 @@ functions! {
     cuDeviceGetPCIBusId(text: *mut c_char, len: c_int, device: CUdevice);
     cuDeviceGetDefaultMemPool(pool: *mut CUmemoryPool, device: CUdevice);
     cuDevicePrimaryCtxRetain(context: *mut CUcontext, device: CUdevice);
+    cuDevicePrimaryCtxRelease_v2(device: CUdevice);
+    cuDevicePrimaryCtxGetState(device: CUdevice, flags: *mut c_uint, active: *mut c_int);
     cuCtxPushCurrent_v2(context: CUcontext);
     cuCtxPopCurrent_v2(context: *mut CUcontext);
     cuMemPoolSetAttribute(pool: CUmemoryPool, attribute: CUmemPool_attribute, value: *mut c_void);

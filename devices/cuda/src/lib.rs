@@ -32,8 +32,13 @@
 //!
 //! # Failure
 //! A GPU without room says so, and the caller splits its batch. Any other error of the driver
-//! while lists are in flight loses the device for the rest of the process, as CUDA has no way
-//! back; what it may still write is abandoned, and counted.
+//! while lists are in flight loses the device; what it may still write is abandoned, and counted.
+//!
+//! [`reset`](unlade_hal::Device::reset) brings a lost device back. Where the error has spoilt the
+//! GPU's context, this device gives its context up and takes a new one: the driver makes one as
+//! soon as nobody in the process holds the old one. As long as somebody else does (PyTorch, say, or
+//! another device of [`open`]) the answer is an error, and so it is where another GPU of the
+//! process uses memory that this one has pinned.
 //!
 //! # Compiled programs
 //! They are kept in memory, and on disk in the user's own cache folder, by program, architecture
@@ -63,6 +68,7 @@ mod context;
 mod device;
 mod disk;
 mod driver;
+mod ground;
 mod memory;
 mod modules;
 mod queue;

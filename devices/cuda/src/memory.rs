@@ -1,6 +1,6 @@
 //! Memory of one GPU: allocated from the driver's pool, given back through a list.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::context::{Entered, Gpu, Stream};
@@ -20,7 +20,7 @@ pub(crate) struct Memory {
     /// pools.
     pool: Option<Stream>,
     /// Length of each allocation, by its address.
-    allocated: Mutex<BTreeMap<u64, u64>>,
+    allocated: Mutex<HashMap<u64, u64>>,
 }
 
 impl Memory {
@@ -75,19 +75,12 @@ impl Memory {
         freed
     }
 
-    /// Whether these bytes lie inside one allocation.
-    pub(crate) fn knows(&self, address: u64, len: u64) -> bool {
-        let allocated = self.lock();
-        let before = allocated.range(..=address).next_back();
-        before.is_some_and(|(start, size)| len <= *size && address - start <= size - len)
-    }
-
     /// Bytes allocated.
     pub(crate) fn used(&self) -> u64 {
         self.lock().values().sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, u64>> {
         self.allocated
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

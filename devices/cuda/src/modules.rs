@@ -146,7 +146,8 @@ impl Modules {
                 image
             }
         };
-        let loaded = Loaded::load(module, &image, gpu, &shared.returns).map_err(failed)?;
+        let returns = &shared.ground.returns;
+        let loaded = Loaded::load(module, &image, gpu, returns).map_err(failed)?;
         loaded
             .check_threads(gpu)
             .map_err(|error| error.unwrap_or_else(failed))?;

@@ -13,7 +13,7 @@ use unlade_hal::{
 };
 
 use crate::context::{Entered, Event};
-use crate::device::{QueueTicket, Shared, domain};
+use crate::device::{About, QueueTicket, Shared};
 use crate::driver::Fault;
 use crate::modules::Loaded;
 use crate::record::{Engine, Recorder, Segment, Streams};
@@ -76,7 +76,7 @@ impl CudaQueue {
         depth: usize,
         ticket: QueueTicket,
     ) -> Result<Self, Fault> {
-        let streams = Streams::new(gpu, &shared.returns)?;
+        let streams = Streams::new(gpu, &shared.ground.returns)?;
         let mut queue = CudaQueue {
             shared,
             epoch: (gpu.event()?, Instant::now()),
@@ -110,19 +110,19 @@ impl CudaQueue {
         if self.flying.len() >= self.depth {
             return Err(RejectReason::Full);
         }
-        validate(list, &self.shared.info, &self.shared.capabilities)?;
+        let About { info, capabilities } = &*self.shared.about;
+        validate(list, info, capabilities)?;
         for (slot, memory) in list.slots.iter().enumerate() {
             let lease = match memory {
                 Slot::Owned(lease) => lease,
                 Slot::Resident(lease) => lease,
                 Slot::Foreign(_) => continue,
             };
-            let address = lease.address(domain()).map_or(0, |address| address.0);
-            let elsewhere =
-                lease.bytes().is_none() && !self.shared.memory.knows(address, lease.len());
-            if elsewhere {
-                let name = &self.shared.info.name;
-                let message = format!("slot {slot} is memory of another GPU, not of {name}");
+            if lease.bytes().is_none() && lease.address(self.shared.ground.home).is_none() {
+                let message = format!(
+                    "slot {slot} is memory that {} did not allocate, or lost by a reset",
+                    info.name
+                );
                 return Err(RejectReason::Invalid(message));
             }
         }
@@ -130,10 +130,12 @@ impl CudaQueue {
             if let Command::Dispatch { exe, .. } = command
                 && !exe
                     .code::<Loaded>()
-                    .is_some_and(|code| code.is_of(&self.shared.returns))
+                    .is_some_and(|code| code.is_of(&self.shared.ground.returns))
             {
-                let message =
-                    format!("step {position}: the program was compiled for another device");
+                let message = format!(
+                    "step {position}: the program was compiled for another device, or before this \
+                     one was reset"
+                );
                 return Err(RejectReason::Invalid(message));
             }
         }
@@ -168,7 +170,7 @@ impl CudaQueue {
         };
         let idle = self.flying.is_empty();
         if counted && self.copies.is_none() {
-            let code = self.shared.modules.copy_counted(&self.shared, gpu);
+            let code = self.shared.ground.modules.copy_counted(&self.shared, gpu);
             let code = code.map_err(|error| match error {
                 CompileError::Lost(lost) => RejectReason::Lost(lost),
                 _ if !idle => RejectReason::Full,
@@ -204,7 +206,7 @@ impl CudaQueue {
         if let Some(at) = self.statuses.iter().position(|lease| lease.len() >= len) {
             return Ok(Some(self.statuses.swap_remove(at)));
         }
-        let slab = self.shared.allocate_host(MemoryKind::Readback, len);
+        let slab = self.shared.allocate_host(gpu, MemoryKind::Readback, len);
         let slab = slab.map_err(|error| wanting(error, idle))?;
         Ok(slab.lease_whole())
     }
@@ -258,7 +260,7 @@ impl CudaQueue {
 
     fn timing(&self, gpu: &Entered<'_>, flight: &Flight) -> Result<Timing, Fault> {
         let mut timing = Timing {
-            clock: Some(self.shared.info.clock),
+            clock: Some(self.shared.about.info.clock),
             ..Timing::default()
         };
         for segment in &flight.segments {
@@ -271,7 +273,7 @@ impl CudaQueue {
         }
         // How long a list waited is told by the host's clock and the GPU's together, where these
         // are one.
-        if self.shared.info.clock == ClockKind::Wall
+        if self.shared.about.info.clock == ClockKind::Wall
             && let Some(first) = flight.segments.first()
         {
             let began = self.epoch.1 + gpu.elapsed(self.epoch.0, first.start)?;
@@ -431,7 +433,7 @@ impl CudaQueue {
 impl Drop for CudaQueue {
     fn drop(&mut self) {
         let _counted_by_nobody = self.abandon();
-        let returns = &self.shared.returns;
+        let returns = &self.shared.ground.returns;
         for event in self.events.drain(..).chain([self.epoch.0]) {
             returns.push(Returned::Event(event));
         }

@@ -10,8 +10,8 @@ use std::ptr;
 use unlade_hal::{Arg, Command, CommandList, Lease, Slot, SlotId, Span, Status};
 
 use crate::context::{Entered, Event, Stream};
-use crate::device::domain;
 use crate::driver::Fault;
+use crate::ground::domain;
 use crate::modules::Loaded;
 use crate::returns::{Returned, Returns};
 

@@ -27,16 +27,41 @@ pub(crate) enum Returned {
 /// The list. Clones are one list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Returns {
-    list: Arc<Mutex<Vec<Returned>>>,
+    list: Arc<Mutex<List>>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    returned: Vec<Returned>,
+    /// Nothing can be given back any more; whether all of it is gone.
+    ended: Option<bool>,
 }
 
 impl Returns {
     pub(crate) fn push(&self, returned: Returned) {
-        self.lock().push(returned);
+        let mut list = self.lock();
+        match (list.ended, returned) {
+            (None, returned) => list.returned.push(returned),
+            (Some(true), Returned::Pages(pages)) => drop(ManuallyDrop::into_inner(pages)),
+            (Some(_), _) => {}
+        }
     }
 
     pub(crate) fn take(&self) -> Vec<Returned> {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut self.lock().returned)
+    }
+
+    /// The context was left: from now on nothing is given back. Nothing need be, if it is gone.
+    /// Only the first time counts.
+    pub(crate) fn end(&self, gone: bool) {
+        let returned = {
+            let mut list = self.lock();
+            list.ended.get_or_insert(gone);
+            std::mem::take(&mut list.returned)
+        };
+        returned
+            .into_iter()
+            .for_each(|returned| self.push(returned));
     }
 
     /// Whether two handles are one list.
@@ -44,7 +69,7 @@ impl Returns {
         Arc::ptr_eq(&self.list, &other.list)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Returned>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

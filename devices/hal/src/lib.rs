@@ -54,7 +54,9 @@ pub use device::{Capabilities, Device, DeviceInfo, DeviceKind, Health, Queue};
 pub use error::{AllocError, CompileError, DeviceError, DeviceLost, RejectReason};
 pub use executable::Executable;
 pub use id::{DeviceAddr, DomainId, Seq, SlotId};
-pub use memory::{FileChanged, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, Slab};
+pub use memory::{
+    FileChanged, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, Slab, WeakSlab,
+};
 pub use reading::{Quantity, Reading};
 pub use validate::{MAX_COMMANDS, WrongCount, check_written, validate};
 pub use views::{Access, BorrowError, View, borrow};

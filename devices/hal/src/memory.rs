@@ -8,4 +8,4 @@ mod slab;
 pub use host_pages::{HostPages, PageSize};
 pub use lease::{Home, Lease};
 pub use mapped::{FileChanged, MappedFile};
-pub use slab::{MemoryKind, Slab};
+pub use slab::{MemoryKind, Slab, WeakSlab};

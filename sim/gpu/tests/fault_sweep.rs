@@ -1,8 +1,8 @@
 //! Every fault of the driver at every call that a run makes: the first call fails, then the second,
 //! and so on, until a run has no more.
 //!
-//! Results equal the CPU's. What the device took from the driver is back when it is next used; of a
-//! device that is lost, what it has abandoned is what it counts, and all pages of the host that the
+//! Results equal the CPU's. What the device took from the driver is back when it is next used, a
+//! device that was lost being brought back for that; of one that stays lost, what it has abandoned is what it counts, and all pages of the host that the
 //! driver still knows are still mapped.
 //!
 //! A process has one driver, so each kind of fault is swept in a process of its own, which is this
@@ -201,8 +201,9 @@ struct After {
     opened: bool,
     /// Bytes that the runtime abandoned.
     leaked: u64,
-    /// What the driver holds for a device that was used again after its fault; nothing is
-    /// comparable of one that is lost, or could not be opened.
+    /// What the driver holds for a device that was used again after its fault. Nothing is comparable
+    /// of one that is lost, or could not be opened, or went on in the context in which it had
+    /// abandoned something.
     kept: Option<Alive>,
 }
 
@@ -250,11 +251,13 @@ fn once(
     let alive = driver.alive();
     assert_eq!(alive.device_bytes, device.used_memory(), "{what}");
     let is_lost = matches!(device.health(), Health::Lost(_));
+    // What was abandoned went with the context that was left.
+    let renewed = driver.calls().contains_key("cuDevicePrimaryCtxRelease_v2");
     After {
         struck,
         opened: true,
         leaked,
-        kept: (!is_lost).then_some(alive),
+        kept: (!is_lost && (leaked == 0 || renewed)).then_some(alive),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use super::host_pages::{HostPages, PageSize};
 use super::lease::Lease;
@@ -47,6 +47,25 @@ pub enum MemoryKind {
 #[derive(Clone)]
 pub struct Slab {
     inner: Arc<Inner>,
+}
+
+/// A slab that is not kept by this: who must know of it, if it is still there.
+#[derive(Clone)]
+pub struct WeakSlab {
+    inner: Weak<Inner>,
+}
+
+impl WeakSlab {
+    /// The slab, unless it is gone.
+    pub fn upgrade(&self) -> Option<Slab> {
+        self.inner.upgrade().map(|inner| Slab { inner })
+    }
+}
+
+impl fmt::Debug for WeakSlab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakSlab").finish_non_exhaustive()
+    }
 }
 
 struct Inner {
@@ -235,6 +254,13 @@ impl Slab {
             Storage::Pages(pages) => Some(pages.as_ptr()),
             Storage::Heap(heap) => Some(heap.start),
             Storage::Device { .. } => None,
+        }
+    }
+
+    /// The slab without keeping it: a device remembers so what it must void at a reset.
+    pub fn downgrade(&self) -> WeakSlab {
+        WeakSlab {
+            inner: Arc::downgrade(&self.inner),
         }
     }
 

@@ -13,6 +13,8 @@ use crate::host::HostRange;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HostMemory {
     range: HostRange,
+    /// In whose context it was made known, to all devices.
+    device: usize,
     /// The driver's own, to be freed by it.
     allocated: bool,
     /// Whether devices have it in their address space.
@@ -128,7 +130,7 @@ impl State {
     /// Makes memory of the host known. Overlapping what is known is an error, whichever GPU it
     /// was made known to.
     pub(crate) fn register(&mut self, range: HostRange, allocated: bool, mapped: bool) -> Answer {
-        self.enter_to_allocate()?;
+        let device = self.enter_to_allocate()?;
         if range.start() == 0 || range.len() == 0 {
             return Err(Code::INVALID_VALUE);
         }
@@ -142,6 +144,7 @@ impl State {
         }
         let memory = HostMemory {
             range,
+            device,
             allocated,
             mapped,
         };
@@ -167,6 +170,12 @@ impl State {
         }
         self.host.remove(&start);
         Ok(known.range)
+    }
+
+    /// What was made known in a context that is destroyed. What the driver allocated is leaked, as
+    /// it may be in use.
+    pub(super) fn forget_host(&mut self, device: usize) {
+        self.host.retain(|_, known| known.device != device);
     }
 
     /// Where devices see an address of known host memory: addresses are unified.

@@ -11,6 +11,13 @@ use crate::gpu::{self, Grid};
 use crate::host::HostRange;
 use crate::ptx::{Kernel, Module, ParseErrorKind};
 
+/// A module, and the device in whose context it is.
+#[derive(Clone, Debug)]
+pub(super) struct LoadedModule {
+    module: Arc<Module>,
+    device: usize,
+}
+
 /// A kernel of a module that was asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Function {
@@ -29,7 +36,8 @@ impl State {
         let device = self.enter_to_allocate()?;
         let module = self.assemble(device, image, log)?;
         let handle = self.handle();
-        self.modules.insert(handle, Arc::new(module));
+        let module = Arc::new(module);
+        self.modules.insert(handle, LoadedModule { module, device });
         Ok(handle)
     }
 
@@ -91,9 +99,21 @@ impl State {
         drained
     }
 
+    /// Those of a context that is destroyed.
+    pub(super) fn forget_modules(&mut self, device: usize) {
+        self.modules.retain(|_, known| known.device != device);
+        let modules = &self.modules;
+        self.functions
+            .retain(|_, function| modules.contains_key(&function.module));
+    }
+
     pub(crate) fn function(&mut self, module: u64, name: &str) -> Answer<u64> {
         self.enter()?;
-        let known = self.modules.get(&module).ok_or(Code::INVALID_HANDLE)?;
+        let known = &self
+            .modules
+            .get(&module)
+            .ok_or(Code::INVALID_HANDLE)?
+            .module;
         let kernel = known.kernel(name).ok_or(Code::NOT_FOUND)?.clone();
         let (version, target) = (known.version(), known.target());
         let same = |(_, function): &(&u64, &Function)| {

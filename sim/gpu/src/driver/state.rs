@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::{CStr, CString};
-use std::sync::Arc;
 
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_fault::FaultPlan;
@@ -13,13 +12,12 @@ use super::control::{Alive, DriverConfig, LaunchRecord, lock};
 use super::event::Event;
 use super::fault::{DriverChance, DriverFault};
 use super::memory::HostMemory;
-use super::module::{Function, Log};
+use super::module::{Function, LoadedModule, Log};
 use super::stream::{Engines, Stream, StreamId};
 use crate::exec::{Counters, Rng};
 use crate::finding::{Finding, FindingKind};
 use crate::memory::DeviceMemory;
 use crate::profile::Profile;
-use crate::ptx::Module;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -28,7 +26,7 @@ pub(crate) struct State {
     pub(super) devices: Vec<Device>,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) events: HashMap<u64, Event>,
-    pub(super) modules: HashMap<u64, Arc<Module>>,
+    pub(super) modules: HashMap<u64, LoadedModule>,
     pub(super) functions: HashMap<u64, Function>,
     /// Images that are being linked.
     pub(super) links: HashMap<u64, Link>,
@@ -56,6 +54,8 @@ pub(super) struct Device {
     pub(super) engines: Engines,
     /// How often the primary context is retained.
     retained: u32,
+    /// Primary contexts that were destroyed before this one.
+    destroyed: u64,
     /// The error after which the context is of no use.
     pub(super) sticky: Option<Code>,
     pub(super) release_threshold: u64,
@@ -72,8 +72,10 @@ pub(super) struct Link {
 /// Findings kept; more are counted nowhere, as the first ones matter.
 const MAX_FINDINGS: usize = 1024;
 
-/// Handles of primary contexts: this and the ordinal.
+/// Handles of primary contexts: this, the ordinal, and above both how many there were before, so
+/// that no old handle means the new one.
 const CONTEXT: u64 = 0xC0DE_0000;
+const CONTEXT_NUMBER: u32 = 32;
 
 thread_local! {
     /// The thread's contexts, the current one last.
@@ -110,6 +112,7 @@ impl State {
             memory: DeviceMemory::new(profile.memory, ordinal as u64),
             engines: Engines::default(),
             retained: 0,
+            destroyed: 0,
             sticky: None,
             release_threshold: 0,
         };
@@ -228,10 +231,15 @@ impl State {
     pub(crate) fn retain(&mut self, ordinal: i32) -> Answer<u64> {
         let index = self.device(ordinal)?;
         self.devices[index].retained += 1;
-        Ok(CONTEXT + index as u64)
+        Ok(self.context(index))
     }
 
-    /// With the last one everything goes that was made in the context.
+    /// The handle of a device's primary context.
+    fn context(&self, index: usize) -> u64 {
+        CONTEXT + index as u64 + (self.devices[index].destroyed << CONTEXT_NUMBER)
+    }
+
+    /// With the last one everything goes that was made in the context, and what had spoilt it.
     pub(crate) fn release(&mut self, ordinal: i32) -> Answer {
         let index = self.device(ordinal)?;
         if self.devices[index].retained == 0 {
@@ -245,8 +253,12 @@ impl State {
         let _error = self.drain_device(index);
         self.streams.retain(|id, _| id.device != index);
         self.events.retain(|_, event| event.device != index);
+        self.forget_modules(index);
+        self.forget_host(index);
         let device = &mut self.devices[index];
         device.memory = DeviceMemory::new(device.profile.memory, index as u64);
+        device.sticky = None;
+        device.destroyed += 1;
         Ok(())
     }
 
@@ -256,12 +268,9 @@ impl State {
 
     /// Whether the handle is that of a context; 0 is none.
     pub(crate) fn context_device(&self, context: u64) -> Answer<usize> {
-        let index = context.checked_sub(CONTEXT).ok_or(Code::INVALID_CONTEXT)? as usize;
-        if index < self.devices.len() {
-            Ok(index)
-        } else {
-            Err(Code::INVALID_CONTEXT)
-        }
+        let is = |index: &usize| self.context(*index) == context;
+        let found = (0..self.devices.len()).find(is);
+        found.ok_or(Code::INVALID_CONTEXT)
     }
 
     /// The chance of a fault that every call has. It spoils the thread's current context, or where
