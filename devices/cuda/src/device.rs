@@ -29,6 +29,9 @@ const MAX_DEPTH: u32 = 256;
 /// Instructions of one program. The driver's assembler takes time that grows faster than these.
 const MAX_INSTS: u32 = 4096;
 
+/// Kernels load elements of 64 bits at most; see [`unlade_ptx::ALIGNMENT`].
+const FOREIGN_ALIGNMENT: u64 = 8;
+
 /// The oldest architecture that the kernels are written for: Turing's.
 const OLDEST: (i32, i32) = (7, 5);
 
@@ -203,6 +206,7 @@ fn capabilities(coherent: bool) -> Capabilities {
     capabilities.max_rows = unlade_ptx::MAX_ROWS;
     capabilities.max_queues = MAX_QUEUES;
     capabilities.alignment = unlade_ptx::ALIGNMENT;
+    capabilities.foreign_alignment = FOREIGN_ALIGNMENT;
     capabilities.slack = unlade_ptx::SLACK;
     capabilities.foreign_read = coherent;
     capabilities.coherent = coherent;

@@ -137,8 +137,11 @@ pub struct Capabilities {
     /// Most queues open at once.
     pub max_queues: u32,
     /// A power of two: spans that a dispatch uses begin at a multiple of it, counted in bytes from
-    /// the start of their slab. Foreign memory may begin anywhere.
+    /// the start of their slab. For foreign memory there is `foreign_alignment`.
     pub alignment: u64,
+    /// A power of two: elements of foreign memory lie at a multiple of their own width or of this,
+    /// whichever is less; 1 where they may lie anywhere. Bits may begin in any byte.
+    pub foreign_alignment: u64,
     /// Bytes that a dispatch needs beyond the rows in each span that it writes (but not in its
     /// status), for a device that stores whole vectors. What they hold afterwards is arbitrary.
     pub slack: u64,
@@ -161,6 +164,7 @@ impl Capabilities {
             max_rows: 0,
             max_queues: 1,
             alignment: 1,
+            foreign_alignment: 1,
             slack: 0,
             foreign_read: false,
             coherent: false,

@@ -25,7 +25,8 @@ pub const MAX_COMMANDS: usize = 1 << 16;
 ///   allows, where a dispatch uses them;
 /// - what is written is in an owned slot; what one step writes it does not touch otherwise;
 /// - leased memory is reachable by the device; a dispatch uses the device's own memory, unless the
-///   device is coherent; foreign memory is there only where the device reads it in place;
+///   device is coherent; foreign memory is there only where the device reads it in place, and its
+///   elements lie where the device can load them;
 /// - a dispatch has the arguments that [`unlade_program::args`] says, each long enough for the
 ///   rows, and a status of [`Status::BYTES`];
 /// - copies have two spans of one length.
@@ -294,6 +295,7 @@ impl Rules<'_> {
             Access::Write => self.write(span)?,
         };
         self.usable(span, lease)?;
+        self.aligned(span, role)?;
         let (ty, may_begin_inside_a_byte) = match role {
             Role::Values { ty } => (ty, ty == Ty::Mask),
             Role::Validity { .. } => (Ty::Mask, true),
@@ -353,6 +355,26 @@ impl Rules<'_> {
         }
         Err(format!(
             "{} computes on its own memory only; copy it there first",
+            self.info.name
+        ))
+    }
+
+    /// Foreign memory lies where its owner put it: there a device must be able to load elements.
+    fn aligned(&self, span: &Span, role: Role) -> Result<(), Broken> {
+        let (Role::Values { ty } | Role::Entries { ty }, Slot::Foreign(buffer)) =
+            (role, self.inside(span)?)
+        else {
+            return Ok(());
+        };
+        let width = u64::from(ty.bits()).div_ceil(8);
+        let wanted = width.min(self.capabilities.foreign_alignment);
+        let at = buffer.as_ptr() as u64 + span.bytes.start;
+        if at.is_multiple_of(wanted) {
+            return Ok(());
+        }
+        Err(format!(
+            "it is foreign memory at {at:#x}, and {} loads {ty} at multiples of {wanted} bytes; \
+             copy it first",
             self.info.name
         ))
     }

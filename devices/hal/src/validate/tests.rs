@@ -207,6 +207,46 @@ fn slots_must_be_reachable() {
 }
 
 #[test]
+fn foreign_elements_lie_where_the_device_loads_them() {
+    // Whatever address the block has, one of these is the first of a multiple of 16.
+    let buffer = arrow_buffer::Buffer::from(vec![0u8; 1024]);
+    let even = buffer.as_ptr().align_offset(16) as u64;
+    let verdict = |alignment: u64, start: u64, bit_offset: u8, argument: usize| {
+        let mut bench = Bench::new();
+        bench.capabilities.foreign_read = true;
+        bench.capabilities.foreign_alignment = alignment;
+        let slot = bench.list.slot(Slot::Foreign(buffer.clone())).0;
+        *bench.arg(argument) = memory_at_bit(slot, start..start + 401, bit_offset);
+        bench.verdict()
+    };
+    // An i32 at any byte, for a device that takes it there; else at multiples of its four bytes.
+    for at in 0..4 {
+        assert_eq!(verdict(1, even + at, 0, 0), "valid", "{at}");
+        let strict = verdict(8, even + at, 0, 0);
+        match at {
+            0 => assert_eq!(strict, "valid"),
+            _ => assert!(
+                strict.contains("toy loads i32 at multiples of 4 bytes; copy it first"),
+                "{strict}"
+            ),
+        }
+    }
+    assert_eq!(
+        verdict(8, even + 4, 0, 0),
+        "valid",
+        "a multiple of its width"
+    );
+    assert_ne!(verdict(2, even + 1, 0, 0), "valid", "no multiple of two");
+    assert_eq!(
+        verdict(2, even + 2, 0, 0),
+        "valid",
+        "as narrow as it need be"
+    );
+    // Bits begin in any byte.
+    assert_eq!(verdict(8, even + 1, 3, 1), "valid");
+}
+
+#[test]
 fn arguments_are_checked_one_by_one() {
     arg_refused(
         0,
