@@ -2,7 +2,7 @@
 
 use unlade_naive::generate::Rng;
 use unlade_ptx::{Offsets, Param, StringsArg, compact_strings};
-use unlade_sim_gpu::{Argument, DevicePointer, Gpu, Grid, Interleaving, Profile};
+use unlade_sim_gpu::{Argument, Counters, DevicePointer, Gpu, Grid, Interleaving, Profile};
 
 use crate::number;
 
@@ -93,8 +93,9 @@ fn width_bytes(width: Offsets) -> usize {
     number_bytes(width, 0).len()
 }
 
-/// Runs the kernel and fails where it writes anything else than the strings kept.
-fn check(width: Offsets, column: &Column, seed: u64, resident_blocks: u32) {
+/// Runs the kernel and fails where it writes anything else than the strings kept. What it did comes
+/// back.
+fn check(width: Offsets, column: &Column, seed: u64, resident_blocks: u32) -> Counters {
     let mut interleaving = Interleaving::default();
     interleaving.seed = seed;
     interleaving.resident_blocks = resident_blocks;
@@ -139,7 +140,8 @@ fn check(width: Offsets, column: &Column, seed: u64, resident_blocks: u32) {
         .collect();
     let parsed = unlade_sim_gpu::Module::parse(&module.text).expect("a text that is PTX");
     let code = parsed.kernel(&kernel.name).expect("the kernel");
-    gpu.launch(code, Grid::linear(blocks, kernel.block), &given)
+    let report = gpu
+        .launch(code, Grid::linear(blocks, kernel.block), &given)
         .unwrap_or_else(|finding| panic!("{width:?}, seed {seed}: {finding}\n{}", module.text));
 
     let what = format!("{width:?}, seed {seed}, {rows} rows");
@@ -160,6 +162,7 @@ fn check(width: Offsets, column: &Column, seed: u64, resident_blocks: u32) {
         get(&mut gpu, kept_at, kept_bytes) == wanted.bytes(),
         "{what}: bytes differ"
     );
+    report.counters
 }
 
 /// Memory that ends where the bytes do, so that a read beyond is found.
@@ -264,5 +267,37 @@ fn tiles_of_strings_look_back_further_than_a_warp() {
         .for_each(|string| string.truncate(2));
     for width in WIDTHS {
         check(width, &column, 1, tiles as u32);
+    }
+}
+
+/// Every second string kept. Its offset and the next one are read to measure it, and read again to
+/// place it; its bytes once. What tiles read of each other's states depends on who comes first.
+#[test]
+fn strings_are_read_and_written_once() {
+    let (tiles, length) = (3, 11);
+    let rows = tiles * TILE;
+    let column = Column {
+        strings: (0..rows).map(|row| vec![row as u8; length]).collect(),
+        keep: (0..rows).map(|row| row % 2 == 0).collect(),
+        mask_bit: 0,
+        before: 0,
+    };
+    let kept = rows / 2;
+    for width in WIDTHS {
+        let counted = check(width, &column, 1, 4);
+        let offset = width_bytes(width);
+        let loaded = rows / 8 + kept * (4 * offset + length);
+        let states = counted.global_loaded - loaded as u64;
+        // Each tile but the first sees a state before it of either kind, and 32 at a look at most.
+        let least = 2 * 8 * (tiles - 1) as u64;
+        assert!(states >= least, "{width:?}: {states} bytes of states");
+        let published = 2 * 8 * (2 * tiles - 1);
+        let stored = kept * (offset + length) + offset + published;
+        assert_eq!(counted.global_stored, stored as u64 + COUNTS, "{width:?}");
+        let taken = counted.thread_instructions as f64 / (kept * length) as f64;
+        assert!(
+            taken < 75.0,
+            "{width:?}: {taken:.1} instructions for each byte kept"
+        );
     }
 }
