@@ -1,14 +1,14 @@
 //! Compaction of strings: the offsets and the bytes of those that a mask keeps, in one pass.
 //!
 //! A tile counts the rows that it keeps, and then their bytes, each by a look-back of its own. What
-//! a word of the mask keeps lies together in the result: its warp goes through those bytes, 32 at a
-//! time, and each lane looks up by bisection which string its byte is of. So stores are always
+//! a word of the mask keeps lies together in the result: its warp goes through those bytes, four a
+//! lane, and each lane looks up by bisection which string its bytes are of. So stores are always
 //! beside each other, and long strings and short ones keep all lanes busy alike.
 
 use unlade_program::Program;
 
 use crate::asm::{Global, Pred, R32, R64, Register, Shared};
-use crate::frame::{Frame, LANES, SLOTS, STRIP, THREADS, WARPS, version};
+use crate::frame::{ALL_LANES, Frame, LANES, SLOTS, STRIP, THREADS, WARPS, version};
 use crate::look_back::{self, Chain, Counted};
 use crate::module::{Module, Param};
 
@@ -45,6 +45,13 @@ const TILE: u32 = STRIPS * STRIP;
 const MASK_BYTES: u32 = TILE / 8;
 /// Words of it that a warp goes through.
 const WARP_WORDS: u32 = TILE / LANES / WARPS;
+
+/// Bytes beside each other that a lane copies at once.
+const LANE_BYTES: u32 = 4;
+
+/// Blocks that a multiprocessor is to hold at once, with offsets of 32 bits and of 64: to have more,
+/// the assembler would spill registers.
+const RESIDENT_BLOCKS: [u32; 2] = [6, 5];
 
 /// What tiles count first.
 const ROWS: Chain = Chain {
@@ -85,6 +92,7 @@ pub fn compact_strings(offsets: Offsets) -> Module {
 fn lower<R: Register>() -> Module {
     let program = Program::default();
     let mut frame = Frame::new(&program);
+    frame.resident_blocks = RESIDENT_BLOCKS[usize::from(R::BITS == 64)];
     let rows = frame.param64(Param::Rows, 0);
     let thread = frame.special("%tid.x");
     let number = look_back::take_tile(&mut frame, thread);
@@ -393,14 +401,20 @@ fn copy<R: Register>(
     let ahead = before.to_long(&mut frame.asm);
     let source = frame.asm.r64("sub.s64", (source, ahead));
 
-    let byte = R::from_word(&mut frame.asm, lane);
-    let byte: R = frame.asm.reg(["mov.", R::PLAIN], byte);
+    let (less, add) = (["setp.lt.", R::UNSIGNED], ["add.", R::SIGNED]);
+    let group = frame.asm.r32("mul.lo.u32", (lane, LANE_BYTES));
+    let group = R::from_word(&mut frame.asm, group);
+    let group: R = frame.asm.reg(["mov.", R::PLAIN], group);
     let begin: R = frame.asm.reg(["mov.", R::PLAIN], 0u32);
     let (next, done) = (frame.asm.label("bytes"), frame.asm.label("copied"));
     frame.asm.place(next);
-    let less = ["setp.lt.", R::UNSIGNED];
     let more = frame.asm.pred(less, (begin, all));
     frame.asm.unless(more).jump(done);
+    let limit: R = frame.asm.reg(add, (group, LANE_BYTES));
+    let limit: R = frame.asm.reg(["min.", R::UNSIGNED], (limit, all));
+    let byte: R = frame.asm.reg(["mov.", R::PLAIN], group);
+    let string = frame.asm.label("string");
+    frame.asm.place(string);
     // The strings that end before the byte: as many as the number of the lane that has its own.
     let owner = frame.asm.r32("mov.b32", 0u32);
     let mut step = LANES / 2;
@@ -411,23 +425,36 @@ fn copy<R: Register>(
         frame.asm.when(over).set(owner, "add.s32", (owner, step));
         step /= 2;
     }
-    let source = source.shuffle(&mut frame.asm, "idx", owner, LANES - 1);
-    let inside = frame.asm.pred(less, (byte, all));
+    let own = source.shuffle(&mut frame.asm, "idx", owner, LANES - 1);
+    let end = up_to.shuffle(&mut frame.asm, "idx", owner, LANES - 1);
+    let end: R = frame.asm.reg(["min.", R::UNSIGNED], (end, limit));
     let at = byte.to_long(&mut frame.asm);
-    let from = frame.asm.r64("add.s64", (source, at));
+    let from = frame.asm.r64("add.s64", (own, at));
     let to = frame.asm.r64("add.s64", (target, at));
-    let value = frame.asm.new32();
-    frame
-        .asm
-        .when(inside)
-        .set(value, "ld.global.u8", Global(from, 0));
-    frame
-        .asm
-        .when(inside)
-        .run("st.global.u8", (Global(to, 0), value));
-    let add = ["add.", R::SIGNED];
-    frame.asm.set(byte, add, (byte, LANES));
-    frame.asm.set(begin, add, (begin, LANES));
+    let loaded: Vec<(Pred, R32)> = (0..LANE_BYTES)
+        .map(|behind| {
+            let this: R = frame.asm.reg(add, (byte, behind));
+            let inside = frame.asm.pred(less, (this, end));
+            let value = frame.asm.new32();
+            let at = Global(from, u64::from(behind));
+            frame.asm.when(inside).set(value, "ld.global.u8", at);
+            (inside, value)
+        })
+        .collect();
+    for (behind, (inside, value)) in (0..).zip(loaded) {
+        frame
+            .asm
+            .when(inside)
+            .run("st.global.u8", (Global(to, behind), value));
+    }
+    // Where a string ends within the lane's bytes, the next goes on there.
+    let end: R = frame.asm.reg(["max.", R::UNSIGNED], (end, byte));
+    frame.asm.set(byte, ["mov.", R::PLAIN], end);
+    let left = frame.asm.pred(less, (byte, limit));
+    let any = frame.asm.pred("vote.sync.any.pred", (left, ALL_LANES));
+    frame.asm.when(any).jump(string);
+    frame.asm.set(group, add, (group, LANES * LANE_BYTES));
+    frame.asm.set(begin, add, (begin, LANES * LANE_BYTES));
     frame.asm.jump(next);
     frame.asm.place(done);
 }
