@@ -229,14 +229,17 @@ impl Case {
     }
 }
 
-/// Mostly several blocks; sometimes few rows or none, or just as many as fill a word or a block.
+/// Mostly two blocks of the GPU's kernels, which have 8,192 rows, or several; else one, a part of
+/// one, or just as many rows as fill a word or a block.
 fn random_rows(rng: &mut Rng) -> u64 {
-    match rng.below(10) {
-        0 => rng.pick(&[
-            0, 1, 2, 31, 32, 33, 63, 64, 65, 127, 1023, 1024, 1025, 4095, 4096, 4097,
+    match rng.below(20) {
+        0 | 1 => rng.pick(&[
+            0, 1, 2, 31, 32, 33, 63, 64, 65, 127, 1023, 1024, 1025, 4095, 4096, 4097, 8191, 8192,
+            8193, 16384,
         ]),
-        1 => 1 + rng.below(300) as u64,
-        2 => 4096 + rng.below(60_000) as u64,
-        _ => 4096 + rng.below(5000) as u64,
+        2..=4 => 1 + rng.below(300) as u64,
+        5 | 6 => 4096 + rng.below(4096) as u64,
+        7 => 8193 + rng.below(56_000) as u64,
+        _ => 8193 + rng.below(1500) as u64,
     }
 }

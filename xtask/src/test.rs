@@ -29,6 +29,7 @@ pub(crate) fn run(options: &Options) -> bool {
     }
     steps.push(step("tests", || cargo(&["test", "--workspace", "--quiet"])));
     if !options.quick {
+        steps.push(step("random programs on the simulated GPU", simulated_gpu));
         steps.extend(rest());
     }
     summary(&steps)
@@ -60,6 +61,23 @@ fn lints() -> Outcome {
         "-D",
         "warnings",
     ])
+}
+
+/// The conformance suite in every mode of the simulated GPU, and more random programs than the
+/// workspace's tests run. Of the whole workspace, so that nothing is built again.
+fn simulated_gpu() -> Outcome {
+    cargo_with(
+        &[("UNLADE_FUZZ_CASES", "20000")],
+        &[
+            "test",
+            "--workspace",
+            "--test",
+            "cuda_device",
+            "--quiet",
+            "--",
+            "--nocapture",
+        ],
+    )
 }
 
 /// The pool under loom, which tries every interleaving up to a bound. The flag is set for the one
