@@ -225,6 +225,9 @@ pub(crate) struct DemoArgs {
     /// Keep the Parquet file in this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+    /// Run the queries over this file on the simulated GPU, for the demonstration that asks
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) on_simulated_gpu: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -2,6 +2,7 @@
 //! with arrow-rs.
 
 mod peer;
+mod simulated_gpu;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,8 +58,24 @@ const CASES: [Case; 3] = [
     },
 ];
 
+/// The columns of the table.
+const HEADER: [(&str, Align); 9] = [
+    ("query", Align::Left),
+    ("device", Align::Left),
+    ("kept", Align::Right),
+    ("rows/s", Align::Right),
+    ("rows/s, virtual", Align::Right),
+    ("moved", Align::Right),
+    ("predicted", Align::Right),
+    ("taken", Align::Right),
+    ("why", Align::Left),
+];
+
 pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> {
     crate::interrupt::watch()?;
+    if let Some(file) = &args.on_simulated_gpu {
+        return simulated_gpu::answer(file);
+    }
     let (folder, _temporary) = folder(args)?;
     let path = folder.join("lineitem.parquet");
     let said = verbosity > Verbosity::Quiet;
@@ -77,46 +94,57 @@ pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> 
             args.scale
         )));
     }
-    let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
 
     let mut lines = Vec::new();
     for case in &CASES {
-        let expected = of_peer(case, &batches)?;
         if said {
             report::say(format_args!("{}: where {}", case.name, case.filter));
         }
-        for device in unlade::discover() {
-            crate::interrupt::check()?;
-            let ran = on_device(case, &device, &batches)?;
-            if ran.result != expected {
-                return Err(Failure::resource(format!(
-                    "{} on {}: the result differs from arrow-rs's; please report this",
-                    case.name,
-                    device.info().name
-                )));
-            }
-            lines.push(ran.line(case, rows));
-        }
+        lines.extend(on_devices(case, &unlade::discover(), &batches)?);
     }
-    let header = [
-        ("query", Align::Left),
-        ("device", Align::Left),
-        ("kept", Align::Right),
-        ("rows/s", Align::Right),
-        ("rows/s, virtual", Align::Right),
-        ("moved", Align::Right),
-        ("predicted", Align::Right),
-        ("taken", Align::Right),
-        ("why", Align::Left),
-    ];
-    report::print(format!("{}\n", table(&header, &lines)).as_bytes())?;
+    lines.extend(simulated_gpu::ask(&path)?);
+    // Each query's lines together; what is of none comes last.
+    lines.sort_by_key(|line| {
+        CASES
+            .iter()
+            .position(|case| case.name == line[0])
+            .unwrap_or(CASES.len())
+    });
+    report::print(format!("{}\n", table(&HEADER, &lines)).as_bytes())?;
     if said {
         report::say(format_args!(
             "{} rows; all results equal each other's and arrow-rs's, bit for bit",
-            grouped(rows)
+            grouped(count(&batches))
         ));
     }
     Ok(())
+}
+
+fn count(batches: &[RecordBatch]) -> u64 {
+    batches.iter().map(|batch| batch.num_rows() as u64).sum()
+}
+
+/// A query on each device: lines of the table. The results must be arrow-rs's.
+fn on_devices(
+    case: &Case,
+    devices: &[Arc<dyn Device>],
+    batches: &[RecordBatch],
+) -> Result<Vec<Line>, Failure> {
+    let expected = of_peer(case, batches)?;
+    let mut lines = Vec::new();
+    for device in devices {
+        crate::interrupt::check()?;
+        let ran = on_device(case, device, batches)?;
+        if ran.result != expected {
+            return Err(Failure::resource(format!(
+                "{} on {}: the result differs from arrow-rs's; please report this",
+                case.name,
+                device.info().name
+            )));
+        }
+        lines.push(ran.line(case, count(batches)));
+    }
+    Ok(lines)
 }
 
 /// Where the file goes, and what removes it again.
@@ -168,6 +196,9 @@ fn of_peer(case: &Case, batches: &[RecordBatch]) -> Result<RecordBatch, Failure>
         .map_err(failed)?;
     concat_batches(&results[0].schema(), &results).map_err(failed)
 }
+
+/// A line of the table.
+type Line = Vec<String>;
 
 /// What a device made of a query.
 struct Ran {
@@ -254,7 +285,7 @@ fn parsed<T>(result: Result<T, unlade::ExprError>) -> Result<T, Failure> {
 }
 
 impl Ran {
-    fn line(&self, case: &Case, rows: u64) -> Vec<String> {
+    fn line(&self, case: &Case, rows: u64) -> Line {
         let speed = rate(rows as f64 / self.taken.as_secs_f64().max(1e-9));
         let (wall, on_virtual) = match self.clock {
             ClockKind::Wall => (speed, String::new()),

@@ -260,7 +260,14 @@ fn a_small_demonstration() {
     let table = place
         .run(&["demo", "--scale", "0.001", "--keep", "kept"])
         .success();
-    for word in ["cpu", "sim", "filter", "tpc-h q6", "projection"] {
+    for word in [
+        "cpu",
+        "sim",
+        "sim-gpu:0",
+        "filter",
+        "tpc-h q6",
+        "projection",
+    ] {
         assert!(table.contains(word), "`{word}` is missing in: {table}");
     }
     assert!(!table.contains(" - "), "a number is missing in: {table}");

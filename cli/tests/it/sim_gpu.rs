@@ -77,6 +77,17 @@ fn without_its_library_it_says_what_to_do() {
 }
 
 #[test]
+fn the_demonstration_says_what_to_do_without_it() {
+    let place = Place::new();
+    let nowhere = [("UNLADE_SIM_GPU_LIBRARY", "/nowhere/libunlade_sim_gpu.so")];
+    let ran = place.run_with(&nowhere, &["demo", "--scale", "0.001"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let why = "/nowhere/libunlade_sim_gpu.so: build it with `cargo build -p unlade-sim-gpu`";
+    assert!(ran.out.contains(why), "{}", ran.out);
+    assert!(!ran.out.contains("sim-gpu:0"), "{}", ran.out);
+}
+
+#[test]
 fn a_process_that_has_a_driver_is_refused() {
     let place = Place::new();
     place.table("in.parquet", 0, 10);
