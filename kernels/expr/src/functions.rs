@@ -63,16 +63,28 @@ pub const EXAMPLE_COLUMNS: &[(&str, &str)] = &[
     ("at", "timestamp(6)"),
 ];
 
-const NUMBERS: &str = "two integers or floats";
-const ANY_TWO: &str = "two of one type, any";
+/// What programs compute with, in the words of a table; a test holds it to the check.
+macro_rules! computed {
+    () => {
+        "boolean, integer, float (32, 64), decimal (128), date or timestamp"
+    };
+}
+
+const NUMBERS: &str = "two of one type: integer or float (32, 64)";
+const TWO: &str = concat!("two of one type: ", computed!());
 const NULL_IF_ANY: &str = "null if an operand is";
 const NEVER_NULL: &str = "never null";
 const BOOLEAN: &str = "boolean";
 const OVERFLOW: &str =
-    "integer overflow: trap (arrow, spark-ansi), wrap (spark-legacy, datafusion)";
-const FLOAT_ORDER: &str = "floats: total order (arrow); NaN equal and greatest, -0 = 0 (spark)";
-const BY_ZERO: &str = "by zero: integers trap (arrow, spark-ansi) or give null (spark-legacy); \
-                       floats IEEE (arrow), trap (spark-ansi) or null (spark-legacy)";
+    "integer overflow: trap (arrow, spark-ansi), wrap (datafusion, spark-legacy)";
+const FLOAT_ORDER: &str = "floats: total order, -0 before 0 (arrow, datafusion); \
+                           NaN equal and greatest, -0 = 0 (spark-legacy, spark-ansi)";
+const INTEGERS_BY_ZERO: &str = "by zero: trap (arrow, datafusion, spark-ansi), \
+                                null (spark-legacy); the least by -1: trap (arrow, datafusion, \
+                                spark-ansi), wrap (spark-legacy)";
+const BY_ZERO: &str = "integers by zero: trap (arrow, datafusion, spark-ansi), \
+                       null (spark-legacy); floats by zero: infinity or NaN (arrow, datafusion), \
+                       trap (spark-ansi), null (spark-legacy)";
 
 /// Every form of the language, by group.
 ///
@@ -97,13 +109,24 @@ pub const FUNCTIONS: &[Function] = &[
     Function {
         group: Group::Operand,
         name: "constant",
-        syntax: "1, -2, 1.5, 1e9, TRUE, FALSE, NULL, '2020-12-31'",
+        syntax: "1, -2, 1.5, 1e9, '2020-12-31'",
         operands: "",
-        result: "a number; text is a date or timestamp",
-        nulls: "NULL is null",
-        differs: "the type beside it if that holds the value, alone bigint or double (arrow); \
-                  bigint or double (datafusion); 1 is int, 1.5 decimal, 1.5e0 double (spark)",
+        result: "a number; text is the date or timestamp that stands beside it",
+        nulls: NEVER_NULL,
+        differs: "numbers: the type beside it if that holds the value, alone bigint or double \
+                  (arrow); bigint or double (datafusion); 1 is int, 1.5 decimal, 1.5e0 double \
+                  (spark-legacy, spark-ansi)",
         example: "day >= '2020-12-31'",
+    },
+    Function {
+        group: Group::Operand,
+        name: "TRUE, FALSE, NULL",
+        syntax: "TRUE, FALSE, NULL",
+        operands: "",
+        result: "boolean; NULL has the type beside it, or of a cast around it",
+        nulls: "NULL is null",
+        differs: "",
+        example: "p = TRUE",
     },
     Function {
         group: Group::Operand,
@@ -119,7 +142,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "=",
         syntax: "x = y",
-        operands: ANY_TWO,
+        operands: TWO,
         result: BOOLEAN,
         nulls: NULL_IF_ANY,
         differs: FLOAT_ORDER,
@@ -129,7 +152,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "<>",
         syntax: "x <> y, x != y",
-        operands: ANY_TWO,
+        operands: TWO,
         result: BOOLEAN,
         nulls: NULL_IF_ANY,
         differs: FLOAT_ORDER,
@@ -139,7 +162,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "< <= > >=",
         syntax: "x < y, x <= y, x > y, x >= y",
-        operands: ANY_TWO,
+        operands: TWO,
         result: BOOLEAN,
         nulls: NULL_IF_ANY,
         differs: FLOAT_ORDER,
@@ -149,7 +172,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "IS DISTINCT FROM",
         syntax: "x IS DISTINCT FROM y",
-        operands: ANY_TWO,
+        operands: TWO,
         result: BOOLEAN,
         nulls: "never null; nulls equal each other",
         differs: FLOAT_ORDER,
@@ -159,7 +182,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "IS NOT DISTINCT FROM",
         syntax: "x IS NOT DISTINCT FROM y, x <=> y",
-        operands: ANY_TWO,
+        operands: TWO,
         result: BOOLEAN,
         nulls: "never null; nulls equal each other",
         differs: FLOAT_ORDER,
@@ -169,7 +192,11 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "BETWEEN",
         syntax: "x [NOT] BETWEEN low AND high",
-        operands: "three of one type; both bounds are included",
+        operands: concat!(
+            "three of one type: ",
+            computed!(),
+            "; both bounds are included"
+        ),
         result: BOOLEAN,
         nulls: "as x >= low AND x <= high",
         differs: FLOAT_ORDER,
@@ -179,7 +206,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "IN",
         syntax: "x [NOT] IN (y, ...)",
-        operands: "one type; a long list of constants is looked up",
+        operands: concat!("all of one type: ", computed!()),
         result: BOOLEAN,
         nulls: "null without a match if x or a member is null",
         differs: FLOAT_ORDER,
@@ -189,7 +216,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Comparison,
         name: "IS NULL",
         syntax: "x IS [NOT] NULL",
-        operands: "any type that is computed with",
+        operands: "any type",
         result: BOOLEAN,
         nulls: NEVER_NULL,
         differs: "",
@@ -250,9 +277,11 @@ pub const FUNCTIONS: &[Function] = &[
         name: "/",
         syntax: "x / y",
         operands: NUMBERS,
-        result: "their type, integers truncated toward zero (arrow); double (spark)",
+        result: "their type, integers truncated toward zero (arrow, datafusion); double \
+                 (spark-legacy, spark-ansi)",
         nulls: NULL_IF_ANY,
-        differs: BY_ZERO,
+        differs: "integers by zero, and the least by -1: trap (arrow, datafusion); floats by zero: \
+                  infinity or NaN (arrow, datafusion), trap (spark-ansi), null (spark-legacy)",
         example: "b / a",
     },
     Function {
@@ -260,9 +289,10 @@ pub const FUNCTIONS: &[Function] = &[
         name: "div",
         syntax: "x div y",
         operands: "two integers",
-        result: "their type (arrow), bigint (spark), truncated toward zero",
+        result: "their type (arrow, datafusion), bigint (spark-legacy, spark-ansi), truncated \
+                 toward zero",
         nulls: NULL_IF_ANY,
-        differs: BY_ZERO,
+        differs: INTEGERS_BY_ZERO,
         example: "b div 10",
     },
     Function {
@@ -279,7 +309,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Arithmetic,
         name: "-",
         syntax: "-x",
-        operands: "a signed integer or float",
+        operands: "a signed integer or a float (32, 64)",
         result: "its type",
         nulls: "null if x is",
         differs: OVERFLOW,
@@ -289,7 +319,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Arithmetic,
         name: "abs",
         syntax: "abs(x)",
-        operands: "an integer or float",
+        operands: "an integer or a float (32, 64)",
         result: "its type",
         nulls: "null if x is",
         differs: OVERFLOW,
@@ -299,7 +329,10 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Conditional,
         name: "CASE",
         syntax: "CASE WHEN condition THEN x ... [ELSE y] END, CASE x WHEN y THEN z ... END",
-        operands: "conditions, or values to compare with x; results of one type",
+        operands: concat!(
+            "conditions, or values to compare with x; results of one type: ",
+            computed!()
+        ),
         result: "the type of the results; only the chosen one is evaluated",
         nulls: "null without a match and ELSE; a condition that is null does not match",
         differs: "",
@@ -309,7 +342,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Conditional,
         name: "if",
         syntax: "if(condition, x, y)",
-        operands: "a condition and two of one type",
+        operands: concat!("a condition and two of one type: ", computed!()),
         result: "their type; only the chosen one is evaluated",
         nulls: "y where the condition is null",
         differs: "",
@@ -319,7 +352,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Conditional,
         name: "coalesce",
         syntax: "coalesce(x, ...)",
-        operands: "one type",
+        operands: concat!("all of one type: ", computed!()),
         result: "the first that is not null; later ones are evaluated only where needed",
         nulls: "null if all are",
         differs: "",
@@ -329,7 +362,7 @@ pub const FUNCTIONS: &[Function] = &[
         group: Group::Conditional,
         name: "nullif",
         syntax: "nullif(x, y)",
-        operands: "two of one type",
+        operands: TWO,
         result: "x, or null where x = y",
         nulls: "null if x is",
         differs: FLOAT_ORDER,
@@ -352,8 +385,8 @@ pub const FUNCTIONS: &[Function] = &[
         operands: "any type that the table of casts takes to the other",
         result: "the type",
         nulls: "null if x is",
-        differs: "no such value: trap (arrow, spark-ansi; --cast null gives null), wrap or \
-                  saturate as Java does (spark-legacy)",
+        differs: "no such value: trap (arrow, datafusion, spark-ansi; --cast null gives null), \
+                  wrap or saturate as Java does, or null (spark-legacy)",
         example: "cast(a AS bigint) > 1",
     },
     Function {
