@@ -524,3 +524,18 @@ fn numbers_beyond_floats_are_refused() {
         assert!(parse_expr(text).is_ok(), "{text}");
     }
 }
+
+#[test]
+fn clauses_of_a_statement_are_no_names_without_as() {
+    for (list, word) in [
+        ("a, b ORDER BY a", "sorting"),
+        ("a LIMIT 5", "--limit"),
+        ("a x", "`AS x`"),
+    ] {
+        let error = parse_select_list(list).unwrap_err();
+        let help = error.help().unwrap_or_default();
+        assert!(help.contains(word), "{list}: {help}");
+    }
+    let named = parse_select_list("a AS \"limit\", b AS limit").unwrap();
+    assert_eq!(named.len(), 2);
+}

@@ -52,6 +52,19 @@ fn same_but_for_case(left: &str, right: &str) -> bool {
 }
 
 fn unknown_column(schema: &Schema, name: &str) -> ExprError {
+    let message = format!("there is no column `{name}`");
+    let error = ExprError::new(ExprErrorKind::Unknown, message);
+    for (word, text) in [
+        ("nan", "NaN"),
+        ("inf", "Infinity"),
+        ("infinity", "Infinity"),
+    ] {
+        if same_but_for_case(name, word) {
+            return error.with_help(format!(
+                "as a number it is written cast('{text}' as double)"
+            ));
+        }
+    }
     let names = || schema.fields().iter().map(|field| field.name().as_str());
     let mut help = match closest(name, names()) {
         Some(near) => format!("did you mean `{near}`? "),
@@ -68,8 +81,7 @@ fn unknown_column(schema: &Schema, name: &str) -> ExprError {
             help.push_str(&format!(" and {} more", count - MOST_LISTED));
         }
     }
-    let message = format!("there is no column `{name}`");
-    ExprError::new(ExprErrorKind::Unknown, message).with_help(help)
+    error.with_help(help)
 }
 
 /// The candidate that is fewest edits away, letter case aside, if that is few for its length.

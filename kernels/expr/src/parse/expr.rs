@@ -32,9 +32,13 @@ impl Cursor<'_> {
             // SQL would take the name, and a forgotten comma would take a column away.
             Some(_) if !is_named => {
                 let name = self.peek();
-                Err(self.unexpected("a comma or `AS`").with_help(format!(
-                    "`AS {name}` names the column, `, {name}` is another"
-                )))
+                let error = self.unexpected("a comma or `AS`");
+                Err(match error.help() {
+                    Some(_) => error,
+                    None => error.with_help(format!(
+                        "`AS {name}` names the column, `, {name}` is another"
+                    )),
+                })
             }
             Some(name) => {
                 self.advance();
@@ -151,6 +155,7 @@ impl Cursor<'_> {
         if self.take(&Token::LParen) {
             return self.call(word, span);
         }
+        self.refuse_interval(word, span)?;
         self.refuse_qualified(span)?;
         Ok(Expr::new(Kind::Column {
             name: word.into(),
@@ -201,6 +206,25 @@ impl Cursor<'_> {
                 has_parameters && (Self::is_word(next, "with") || Self::is_word(next, "without"))
             }
         }
+    }
+
+    /// `interval '1 day'`, `interval 1 day`
+    fn refuse_interval(&self, word: &str, span: Span) -> Result<(), ExprError> {
+        let is_length = matches!(
+            self.peek(),
+            Token::SingleQuotedString(_) | Token::Number(..)
+        );
+        if !is_length || !word.eq_ignore_ascii_case("interval") {
+            return Ok(());
+        }
+        Err(
+            ExprError::new(ExprErrorKind::Unsupported, "there are no intervals yet")
+                .with_help(
+                    "dates and timestamps are compared and cast only: write the day that is \
+                     meant, date '2020-12-31'",
+                )
+                .at(Some(span)),
+        )
     }
 
     fn refuse_qualified(&self, span: Span) -> Result<(), ExprError> {
@@ -499,9 +523,33 @@ fn beyond_floats(digits: &str) -> Option<&'static str> {
     }
 }
 
+/// What SQL computes from many rows.
+const AGGREGATES: &[&str] = &[
+    "sum",
+    "count",
+    "avg",
+    "mean",
+    "min",
+    "max",
+    "median",
+    "stddev",
+    "variance",
+    "any_value",
+    "first",
+    "last",
+    "array_agg",
+    "string_agg",
+];
+
 fn unknown_function(name: &str) -> ExprError {
     let message = format!("there is no function `{name}`");
     let error = ExprError::new(ExprErrorKind::Unknown, message);
+    if AGGREGATES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+    {
+        return error.with_help("there are no aggregates yet: a row is computed from itself alone");
+    }
     match closest(name, function_names()) {
         Some(near) => error.with_help(format!("did you mean `{near}`?")),
         None => error.with_help("`unlade functions` lists those there are"),

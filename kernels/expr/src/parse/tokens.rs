@@ -141,7 +141,32 @@ impl<'a> Cursor<'a> {
             }
             None => "the end".to_owned(),
         };
-        syntax(format!("expected {expected}, found {found}"), self.span())
+        let error = syntax(format!("expected {expected}, found {found}"), self.span());
+        match self.hint() {
+            Some(help) => error.with_help(help),
+            None => error,
+        }
+    }
+
+    /// What to write in place of the next token, where others write that.
+    fn hint(&self) -> Option<&'static str> {
+        let next = self.peek();
+        let is_clause =
+            |word: &str| Self::is_word(next, word) && Self::is_word(self.peek_at(1), "by");
+        match next {
+            Token::Overlap => Some("`and` is written AND"),
+            Token::StringConcat => Some("`or` is written OR; text is not computed with yet"),
+            Token::ExclamationMark => Some("`not` is written NOT"),
+            _ if is_clause("order") => Some("there is no sorting yet: rows keep their order"),
+            _ if is_clause("group") => Some("there are no aggregates yet, so nothing to group for"),
+            _ if Self::is_word(next, "limit") => {
+                Some("a limit is no part of an expression: `unlade run` has --limit")
+            }
+            _ if Self::is_word(next, "where") || Self::is_word(next, "from") => {
+                Some("give an expression, not a statement")
+            }
+            _ => None,
+        }
     }
 
     /// Goes one level deeper, until [`Cursor::leave`]. An error need not leave: it is the end.
