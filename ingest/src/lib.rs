@@ -40,6 +40,7 @@
 
 mod cells;
 mod csv;
+mod dictionaries;
 mod error;
 mod fit;
 mod format;

@@ -205,7 +205,10 @@ fn first_difference(first: &Schema, other: &Schema, columns: &[usize]) -> Option
             ));
         }
         if b.is_nullable() && !a.is_nullable() {
-            return Some(format!("column `{}` may be null", a.name()));
+            return Some(format!(
+                "column `{}` may be null, which the first file rules out (name this one first)",
+                a.name()
+            ));
         }
     }
     // Whoever reads all columns means those of every file.

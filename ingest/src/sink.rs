@@ -14,6 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use crate::csv::CsvWriter;
+use crate::dictionaries::Dictionaries;
 use crate::error::{IngestError, Place};
 use crate::format::Format;
 use crate::guard::guarded;
@@ -49,7 +50,7 @@ pub struct Sink {
 
 enum Writer {
     Parquet(Box<ArrowWriter<Bytes>>),
-    ArrowFile(Box<FileWriter<Bytes>>),
+    ArrowFile(Box<FileWriter<Bytes>>, Dictionaries),
     ArrowStream(Box<StreamWriter<Bytes>>),
     Csv(Box<CsvWriter<Bytes>>),
 }
@@ -195,7 +196,7 @@ impl Writer {
                 let options =
                     IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
                 let writer = FileWriter::try_new_with_options(bytes, schema, options)?;
-                Writer::ArrowFile(Box::new(writer))
+                Writer::ArrowFile(Box::new(writer), Dictionaries::default())
             }
             Format::ArrowStream => {
                 Writer::ArrowStream(Box::new(StreamWriter::try_new(bytes, schema)?))
@@ -207,14 +208,19 @@ impl Writer {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match self {
             Writer::Parquet(writer) => Ok(writer.write(batch)?),
-            Writer::ArrowFile(writer) => match writer.write(batch) {
+            Writer::ArrowFile(writer, dictionaries) => match writer.write(batch) {
                 Err(ArrowError::InvalidArgumentError(words)) if words.starts_with(REPLACED) => {
-                    Err(Failure::Unwritable(
-                        "a dictionary-encoded column whose batches have different dictionaries; \
-                         write .arrows or .parquet",
-                    ))
+                    Err(Failure::Unwritable(format!(
+                        "{}, dictionary-encoded, where batches have different dictionaries; \
+                         write .arrows or .parquet, or leave it out",
+                        dictionaries.replaced_by(batch)
+                    )))
                 }
-                written => Ok(written?),
+                Err(error) => Err(error.into()),
+                Ok(()) => {
+                    dictionaries.follow(batch);
+                    Ok(())
+                }
             },
             Writer::ArrowStream(writer) => Ok(writer.write(batch)?),
             Writer::Csv(writer) => Ok(writer.write(batch)?),
@@ -224,7 +230,7 @@ impl Writer {
     fn finish(self) -> Result<(), Failure> {
         let mut bytes = match self {
             Writer::Parquet(writer) => writer.into_inner()?,
-            Writer::ArrowFile(writer) => writer.into_inner()?,
+            Writer::ArrowFile(writer, _) => writer.into_inner()?,
             Writer::ArrowStream(writer) => writer.into_inner()?,
             Writer::Csv(writer) => writer.into_inner(),
         };
@@ -261,7 +267,7 @@ impl Watched {
 /// What a writer said, in its own words.
 enum Failure {
     /// What the format cannot hold, in ours.
-    Unwritable(&'static str),
+    Unwritable(String),
     Arrow(ArrowError),
     Parquet(ParquetError),
     Io(std::io::Error),
@@ -302,7 +308,7 @@ impl Failure {
         }
         let message = match self {
             Failure::Io(source) => return IngestError::io(place, "write", source),
-            Failure::Unwritable(what) => what.to_owned(),
+            Failure::Unwritable(what) => what,
             Failure::Arrow(error) => format!("what was written: {error}"),
             Failure::Parquet(error) => format!("what was written: {error}"),
         };

@@ -366,7 +366,11 @@ fn an_arrow_file_refuses_a_second_dictionary_and_says_what_helps() {
     sink.write(&batches[0]).unwrap();
     let message = sink.write(&batches[1]).unwrap_err().to_string();
     assert!(
-        message.contains("different dictionaries; write .arrows"),
+        message.contains("hold column `word`, dictionary-encoded"),
+        "{message}"
+    );
+    assert!(
+        message.contains("different dictionaries; write .arrows or .parquet"),
         "{message}"
     );
     drop(sink);
@@ -466,4 +470,55 @@ fn a_batch_takes_no_more_bytes_than_it_may() {
             assert_eq!(joined, whole, "{path:?}");
         }
     }
+}
+
+#[test]
+fn of_several_dictionaries_the_one_that_differs_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let column = |words: &[&str]| -> ArrayRef {
+        Arc::new(
+            words
+                .iter()
+                .copied()
+                .collect::<DictionaryArray<Int32Type>>(),
+        )
+    };
+    let inside = |array: ArrayRef| -> ArrayRef {
+        let field = Arc::new(arrow_schema::Field::new(
+            "x",
+            array.data_type().clone(),
+            true,
+        ));
+        Arc::new(arrow_array::StructArray::from(vec![(field, array)]))
+    };
+    let refused = |name: &str, batches: [Vec<(&str, ArrayRef)>; 2]| {
+        let [first, second] = batches.map(|columns| RecordBatch::try_from_iter(columns).unwrap());
+        let target = Target::File(folder.path().join(name));
+        let mut sink = Sink::create(target, Format::ArrowFile, &first.schema()).unwrap();
+        sink.write(&first).unwrap();
+        sink.write(&second).unwrap_err().to_string()
+    };
+    let said = refused(
+        "flat.arrow",
+        [
+            vec![
+                ("same", column(&["a", "b"])),
+                ("other", column(&["c", "d"])),
+            ],
+            vec![
+                ("same", column(&["a", "b"])),
+                ("other", column(&["d", "c"])),
+            ],
+        ],
+    );
+    assert!(said.contains("column `other`,"), "{said}");
+    assert!(!said.contains("`same`"), "{said}");
+    let said = refused(
+        "nested.arrow",
+        [
+            vec![("flat", column(&["a"])), ("deep", inside(column(&["c"])))],
+            vec![("flat", column(&["a"])), ("deep", inside(column(&["d"])))],
+        ],
+    );
+    assert!(said.contains("what is inside column `deep`,"), "{said}");
 }
