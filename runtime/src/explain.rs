@@ -74,7 +74,7 @@ pub struct CostTerm {
 pub(crate) fn explain(core: &KernelCore) -> Explain {
     let name = |column: usize| core.checked.input.field(column).name().clone();
     let runtime = &core.runtime;
-    let parts = match (&core.route.device, &core.host) {
+    let parts: Vec<ExplainPart> = match (&core.route.device, &core.host) {
         (Some(plan), _) => plan
             .split
             .parts
@@ -100,12 +100,15 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
                 &auto.forecast.typical_work(&host.binding, TYPICAL_ROWS),
             )
         });
-    let candidates = runtime.devices.iter().enumerate().map(|(position, slot)| {
+    let slots = runtime.devices.iter().enumerate();
+    let candidates = slots.map(|(position, slot)| {
+        // What takes over a part that another device lacks is not passed over.
+        let runs_part = parts.iter().any(|part| part.device == slot.name);
         let against = core
             .route
             .against
             .iter()
-            .find(|(device, _)| *device == slot.name);
+            .find(|(device, _)| *device == slot.name && !runs_part);
         Candidate {
             device: Arc::clone(&slot.name),
             against: against.map(|(_, why)| why.clone()),
@@ -115,6 +118,7 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
             },
         }
     });
+    let candidates = candidates.collect();
     Explain {
         version: EXPLAIN_VERSION,
         shape: core.shape.to_string(),
@@ -125,7 +129,7 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
             .map(name)
             .collect(),
         parts,
-        candidates: candidates.collect(),
+        candidates,
         notes: core.checked.notes.clone(),
     }
 }
@@ -179,10 +183,15 @@ impl fmt::Display for Explain {
                 writeln!(f, "    {line}")?;
             }
         }
+        let is_split = self
+            .parts
+            .windows(2)
+            .any(|pair| pair[0].device != pair[1].device);
         for candidate in &self.candidates {
             write!(f, "{}:", candidate.device)?;
             match &candidate.against {
                 Some(against) => write!(f, " not considered: {against}")?,
+                None if candidate.cost.is_empty() && is_split => write!(f, " runs a part of it")?,
                 None if candidate.cost.is_empty() => write!(f, " runs it")?,
                 None => write!(f, " for {TYPICAL_ROWS} rows")?,
             }

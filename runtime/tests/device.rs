@@ -272,10 +272,19 @@ fn what_the_device_lacks_runs_on_the_cpu_and_the_rest_stays() {
             .iter()
             .any(|part| &*part.device == "sim");
         assert_eq!(stays, filter.contains("a > 10"), "{select} where {filter}");
-        assert!(
-            kernel.explain().to_string().contains("rem"),
-            "{}",
-            kernel.explain()
+        let explained = kernel.explain().to_string();
+        assert!(explained.contains("rem"), "{explained}");
+        // What is said of the parts, and of the devices, agrees.
+        let of_cpu = match stays {
+            true => "\ncpu: runs a part of it\n",
+            false => "\ncpu: runs it\n",
+        };
+        assert!(explained.contains("\non cpu: sim lacks "), "{explained}");
+        assert!(explained.contains(of_cpu), "{explained}");
+        assert_eq!(
+            explained.contains("\nsim: runs a part of it\n"),
+            stays,
+            "{explained}"
         );
     }
 }

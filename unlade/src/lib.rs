@@ -103,7 +103,7 @@ pub use unlade_expr::{
 pub use unlade_hal::{
     Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, Quantity, Reading, WallClock,
 };
-pub use unlade_program::ShapeHash;
+pub use unlade_program::{FloatOrder, ShapeHash};
 pub use unlade_runtime::*;
 
 /// The devices that are present, the CPU first.

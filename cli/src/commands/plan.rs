@@ -42,6 +42,10 @@ impl Plan {
             .compile(&query, &reader.schema(), &semantics)
             .map_err(|error| match error {
                 Error::Expr(error) => session::expression_error(args, &error),
+                Error::Unplaceable(_) if args.resources.no_fallback == Some(true) => {
+                    let setting = args.resources.names.name("no-fallback");
+                    Failure::resource(format!("{error}; without {setting} the CPU takes that"))
+                }
                 other => other.into(),
             })?;
         Ok(Plan {

@@ -177,6 +177,43 @@ fn a_plan_tells_what_where_and_why_without_running() {
 }
 
 #[test]
+fn what_is_said_of_a_part_and_of_its_device_agrees() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    // More than the simulated device takes at once.
+    let long: Vec<String> = (0..1400)
+        .map(|i| format!("n * {} = {}", i + 2, i * 7 + 3))
+        .collect();
+    let query = [
+        "explain",
+        "in.parquet",
+        "--device",
+        "sim",
+        "--where",
+        &long.join(" or "),
+    ];
+    let plan = place.run(&query).success();
+    assert!(plan.contains("\non cpu: sim lacks "), "{plan}");
+    assert!(
+        plan.contains("\ncpu: runs a part of it\nsim: runs a part of it\n"),
+        "{plan}"
+    );
+    place
+        .run(&[&query[..], &["--no-fallback"]].concat())
+        .failure(
+            4,
+            &["sim: it lacks", "without --no-fallback the CPU takes that"],
+        );
+    let mut refused = place.command(&query);
+    let refused = refused.env("UNLADE_NO_FALLBACK", "true").output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("without UNLADE_NO_FALLBACK the CPU"),
+        "{said}"
+    );
+}
+
+#[test]
 fn devices_are_listed() {
     let place = Place::new();
     let text = place.run(&["devices"]).success();
