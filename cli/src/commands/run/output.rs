@@ -26,33 +26,31 @@ pub(super) enum Destination {
 
 impl Destination {
     pub(super) fn choose(args: &RunArgs) -> Result<Self, Failure> {
-        let rows = args.limit.unwrap_or(TABLE_ROWS);
-        let Some(output) = args.output.as_deref() else {
-            return match args.format {
-                None | Some(FormatChoice::Table) => Ok(Destination::Table { rows }),
-                Some(choice) => Ok(Destination::Sink {
-                    target: Target::Stdout,
-                    format: format_of(choice)?,
-                }),
-            };
+        Self::choose_where(args, std::io::stdout().is_terminal())
+    }
+
+    /// `to_terminal` is whether standard output is one.
+    fn choose_where(args: &RunArgs, to_terminal: bool) -> Result<Self, Failure> {
+        let (target, format) = match (args.output.as_deref(), args.format) {
+            (None, None | Some(FormatChoice::Table)) => {
+                let rows = args.limit.unwrap_or(TABLE_ROWS);
+                return Ok(Destination::Table { rows });
+            }
+            (None | Some("-"), Some(choice)) => (Target::Stdout, format_of(choice)?),
+            (Some("-"), None) => (Target::Stdout, Format::ArrowStream),
+            (Some(output), Some(choice)) => (Target::File(output.into()), format_of(choice)?),
+            (Some(output), None) => {
+                let path = PathBuf::from(output);
+                let format = Format::from_extension(&path).ok_or_else(|| {
+                    Failure::usage(format!(
+                        "{output}: the name does not tell the format; end it in .parquet, .arrow, \
+                         .arrows or .csv, or say --format"
+                    ))
+                })?;
+                (Target::File(path), format)
+            }
         };
-        let path = PathBuf::from(output);
-        let format = match args.format {
-            Some(choice) => format_of(choice)?,
-            None if output == "-" => Format::ArrowStream,
-            None => Format::from_extension(&path).ok_or_else(|| {
-                Failure::usage(format!(
-                    "{output}: the name does not tell the format; end it in .parquet, .arrow, \
-                     .arrows or .csv, or say --format"
-                ))
-            })?,
-        };
-        let target = if output == "-" {
-            Target::Stdout
-        } else {
-            Target::File(path)
-        };
-        if target == Target::Stdout && format != Format::Csv && std::io::stdout().is_terminal() {
+        if target == Target::Stdout && format != Format::Csv && to_terminal {
             return Err(Failure::usage(format!(
                 "{format} is not for reading on a terminal; redirect it or write a file with -o"
             )));
@@ -240,4 +238,50 @@ fn sheet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Sheet, Failure> 
         }
     }
     Ok(sheet)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, Command};
+
+    /// What is said of a run with these flags; nothing where it may be.
+    fn refused(flags: &[&str], to_terminal: bool) -> Option<String> {
+        let line = ["unlade", "run", "in.parquet"];
+        let arguments = Arguments::try_parse_from(line.iter().chain(flags)).unwrap();
+        let Command::Run(args) = arguments.command else {
+            panic!("{flags:?} is no run");
+        };
+        let chosen = Destination::choose_where(&args, to_terminal);
+        chosen.err().map(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_terminal_gets_nothing_but_text() {
+        let binary: [&[&str]; 6] = [
+            &["--format", "parquet"],
+            &["--format", "arrow"],
+            &["--format", "arrows"],
+            &["--format", "parquet", "-o", "-"],
+            &["--format", "arrow", "-o", "-"],
+            &["-o", "-"],
+        ];
+        for flags in binary {
+            let said = refused(flags, true).unwrap_or_else(|| panic!("{flags:?} is let through"));
+            assert!(said.contains("is not for reading on a terminal"), "{said}");
+            assert_eq!(refused(flags, false), None, "{flags:?}");
+        }
+        let text: [&[&str]; 5] = [
+            &[],
+            &["--format", "table"],
+            &["--format", "csv"],
+            &["--format", "csv", "-o", "-"],
+            &["-o", "out.arrow"],
+        ];
+        for flags in text {
+            assert_eq!(refused(flags, true), None, "{flags:?}");
+        }
+    }
 }
