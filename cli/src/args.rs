@@ -168,7 +168,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) format: Option<FormatChoice>,
     /// Stop after this many rows [default: all; a table shows 40]
-    #[arg(long, value_name = "N", help_heading = "Output")]
+    #[arg(long, value_name = "N", help_heading = "Output", value_parser = rows,
+        allow_negative_numbers = true)]
     pub(crate) limit: Option<u64>,
     /// Print the plan first
     #[arg(long, help_heading = "Reports")]
@@ -265,6 +266,11 @@ pub(crate) enum FormatChoice {
     Csv,
     /// A table for reading
     Table,
+}
+
+fn rows(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "a number of rows, 0 or more; all without --limit".to_owned())
 }
 
 fn scale(text: &str) -> Result<f64, String> {

@@ -46,7 +46,20 @@ pub(crate) fn inputs(arguments: &[String]) -> Result<Vec<Input>, Failure> {
             continue;
         }
         let path = PathBuf::from(argument);
-        // A file of exactly this name wins over a pattern.
+        if path.is_dir() {
+            let folder = argument.trim_end_matches('/');
+            return Err(Failure::file(format!(
+                "{argument}: is a folder; write '{folder}/*.parquet', or '{folder}/**/*.parquet' \
+                 for the folders in it, too"
+            )));
+        }
+        // A file of exactly this name wins over a pattern, and over an address.
+        if !path.exists() && argument.contains("://") {
+            return Err(Failure::file(format!(
+                "{argument}: only files of this machine are read; copy it here, or pipe it into \
+                 `unlade run -`"
+            )));
+        }
         if path.exists() || !argument.contains(['*', '?', '[']) {
             inputs.push(Input::File(path));
             continue;
@@ -61,7 +74,7 @@ pub(crate) fn inputs(arguments: &[String]) -> Result<Vec<Input>, Failure> {
             }
         }
         if inputs.len() == before {
-            return Err(Failure::usage(format!("no file matches `{argument}`")));
+            return Err(Failure::file(format!("no file matches `{argument}`")));
         }
     }
     Ok(inputs)
