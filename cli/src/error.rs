@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use unlade::{DataError, Error};
 use unlade_ingest::IngestError;
 
+use crate::interrupt;
 use crate::report::{self, style};
 
 /// Why a command ends without success. Each kind has an exit code.
@@ -86,7 +87,10 @@ impl fmt::Display for Failure {
             | Failure::File(message)
             | Failure::Resource(message) => f.write_str(message),
             Failure::Closed => f.write_str("the output was closed"),
-            Failure::Interrupted { .. } => f.write_str("interrupted; no file was written"),
+            Failure::Interrupted { .. } => match interrupt::written() {
+                None => f.write_str("interrupted; no file was written"),
+                Some(path) => write!(f, "interrupted; only {} was written", path.display()),
+            },
         }
     }
 }

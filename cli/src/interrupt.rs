@@ -1,18 +1,22 @@
 //! The signals that ask a process to end, Ctrl-C among them: the first asks the command to stop, and
 //! ends the process where it does not stop soon, waiting for input, say; a second ends it at once.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::error::Failure;
-use crate::report;
+use crate::{folders, report};
 
 /// The first that came; 0 until then.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// The file that is whole already, once there is one.
+static WRITTEN: OnceLock<PathBuf> = OnceLock::new();
 
 /// How long a command has to stop by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -52,9 +56,20 @@ pub(crate) fn check() -> Result<(), Failure> {
     }
 }
 
-/// Ends the process without half-written files.
+/// From here on a file is whole and stays, so that an interrupt does not say otherwise.
+pub(crate) fn note_written(path: &Path) {
+    WRITTEN.get_or_init(|| path.to_owned());
+}
+
+/// The file that stays whatever comes.
+pub(crate) fn written() -> Option<&'static Path> {
+    WRITTEN.get().map(PathBuf::as_path)
+}
+
+/// Ends the process without half-written files, and without folders that were made for them.
 fn end() -> ! {
     unlade_ingest::abandon_unfinished();
+    folders::remove();
     let failure = Failure::Interrupted {
         signal: SIGNAL.load(Ordering::Relaxed),
     };

@@ -6,6 +6,7 @@
 //! | [`config`] | `unlade.toml`, under the variables and the flags |
 //! | [`commands`] | one module per command |
 //! | [`error`] | errors and exit codes |
+//! | [`folders`] | folders that a command makes, and that are gone when it ends |
 //! | [`report`] | what is printed or written about a run: tables, receipts, trace, timeline |
 //! | [`interrupt`] | Ctrl-C and the other signals that ask a process to end |
 
@@ -15,6 +16,7 @@ mod args;
 mod commands;
 mod config;
 mod error;
+mod folders;
 mod interrupt;
 mod report;
 mod session;

@@ -4,7 +4,7 @@
 mod peer;
 mod simulated_gpu;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use unlade_ingest::{Format, Input, Scan, ScanOptions, Sink, Target};
 
 use crate::args::DemoArgs;
 use crate::error::Failure;
+use crate::folders::Folder;
 use crate::report::table::{Align, bytes, duration, grouped, rate, table};
 use crate::report::{self, Verbosity, progress};
 
@@ -76,8 +77,8 @@ pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> 
     if let Some(file) = &args.on_simulated_gpu {
         return simulated_gpu::answer(file);
     }
-    let (folder, _temporary) = folder(args)?;
-    let path = folder.join("lineitem.parquet");
+    let folder = folder(args)?;
+    let path = folder.path().join("lineitem.parquet");
     let said = verbosity > Verbosity::Quiet;
     if said {
         report::say(format_args!(
@@ -87,6 +88,9 @@ pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> 
         ));
     }
     make(&path, args.scale, verbosity)?;
+    if args.keep.is_some() {
+        crate::interrupt::note_written(&path);
+    }
     let batches = read(&path)?;
     if batches.is_empty() {
         return Err(Failure::usage(format!(
@@ -147,20 +151,14 @@ fn on_devices(
     Ok(lines)
 }
 
-/// Where the file goes, and what removes it again.
-fn folder(args: &DemoArgs) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
+/// Where the file goes.
+fn folder(args: &DemoArgs) -> Result<Folder, Failure> {
     match &args.keep {
-        Some(folder) => {
-            std::fs::create_dir_all(folder).map_err(|error| {
-                Failure::file(format!("{}: cannot create: {error}", folder.display()))
-            })?;
-            Ok((folder.clone(), None))
-        }
-        None => {
-            let folder = tempfile::tempdir()
-                .map_err(|error| Failure::file(format!("no temporary folder: {error}")))?;
-            Ok((folder.path().to_owned(), Some(folder)))
-        }
+        Some(folder) => Folder::named(folder).map_err(|error| {
+            Failure::file(format!("{}: cannot create: {error}", folder.display()))
+        }),
+        None => Folder::temporary()
+            .map_err(|error| Failure::file(format!("no temporary folder: {error}"))),
     }
 }
 

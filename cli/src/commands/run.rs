@@ -48,6 +48,9 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     mapped.check()?;
     let summary = streamed?;
     sink.finish()?;
+    if let Some(output) = args.output.as_deref().filter(|output| *output != "-") {
+        interrupt::note_written(output.as_ref());
+    }
 
     write_reports(&args, &runtime, receipts)
         .map_err(|failure| failure.after("the result is written, but not every report: "))?;
