@@ -81,10 +81,35 @@ fn inputs_keep_their_order_and_patterns_are_sorted() {
     }
     place
         .run(&["run", "none-*.parquet"])
-        .failure(2, &["no file matches `none-*.parquet`"]);
+        .failure(3, &["no file matches `none-*.parquet`"]);
     place
         .run(&["run", "absent.parquet"])
         .failure(3, &["absent.parquet", "open"]);
+}
+
+#[test]
+fn what_is_no_file_is_told_what_to_write() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("hive")).unwrap();
+    place.table("hive/part.parquet", 0, 10);
+    for folder in ["hive", "hive/"] {
+        let ran = place.run(&["run", folder]);
+        ran.failure(
+            3,
+            &["is a folder", "'hive/*.parquet'", "'hive/**/*.parquet'"],
+        );
+    }
+    for pattern in ["hive/*.parquet", "**/*.parquet"] {
+        place.run(&["run", pattern]).success();
+    }
+    for address in ["s3://bucket/*.parquet", "https://host/a.parquet?b=c"] {
+        let ran = place.run(&["run", address]);
+        ran.failure(3, &[address, "only files of this machine"]);
+    }
+    for limit in ["-1", "many"] {
+        let ran = place.run(&["run", "hive/part.parquet", "--limit", limit]);
+        ran.failure(2, &["--limit", limit, "a number of rows, 0 or more"]);
+    }
 }
 
 #[test]
@@ -511,6 +536,28 @@ fn differing_schemas_are_refused_with_the_file() {
 }
 
 #[test]
+fn the_first_file_decides_whether_a_column_may_be_null() {
+    let place = Place::new();
+    for (name, values) in [
+        ("whole.arrow", [Some(1), Some(2)]),
+        ("gaps.arrow", [Some(3), None]),
+    ] {
+        let column = arrow_array::Int32Array::from_iter(values);
+        let batch = RecordBatch::try_from_iter([("n", Arc::new(column) as _)]).unwrap();
+        let target = Target::File(place.path(name));
+        let mut sink = Sink::create(target, Format::ArrowFile, &batch.schema()).unwrap();
+        sink.write(&batch).unwrap();
+        sink.finish().unwrap();
+    }
+    let said = ["gaps.arrow", "`n` may be null", "name this one first"];
+    place
+        .run(&["run", "whole.arrow", "gaps.arrow"])
+        .failure(2, &said);
+    let ran = place.run(&["run", "gaps.arrow", "whole.arrow", "--format", "csv"]);
+    assert_eq!(ran.success(), "n\n3\n\n1\n2\n");
+}
+
+#[test]
 fn damaged_files_are_refused_by_name() {
     let place = Place::new();
     for name in ["in.parquet", "in.arrow"] {
@@ -635,4 +682,56 @@ fn an_interrupt_leaves_no_file() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert_eq!(place.files(), ["endless.arrows"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupted_demonstration_leaves_no_folder() {
+    for (keep, made) in [
+        (&[][..], "temporary/unlade-"),
+        (&["--keep", "kept/deeper"][..], "kept/deeper"),
+    ] {
+        let place = Place::new();
+        std::fs::create_dir(place.path("temporary")).unwrap();
+        let words = [&["demo", "--scale", "20"][..], keep].concat();
+        let mut child = place
+            .command(&words)
+            .env("TMPDIR", place.path("temporary"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let is_made = || {
+            let begin = place.path(made);
+            let folder = std::fs::read_dir(begin.parent().unwrap());
+            folder.is_ok_and(|mut entries| {
+                entries.any(|entry| {
+                    let name = entry.unwrap().path();
+                    name.to_str().unwrap().starts_with(begin.to_str().unwrap())
+                })
+            })
+        };
+        while !is_made() {
+            assert!(child.try_wait().unwrap().is_none(), "it has ended");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        // The second ends the process at once, whatever it is doing.
+        for signal in ["-TERM", "-HUP"] {
+            let pid = child.id().to_string();
+            let kill = std::process::Command::new("kill")
+                .args([signal, &pid])
+                .output();
+            assert!(kill.is_ok(), "{signal}");
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            [Some(143), Some(129)].contains(&output.status.code()),
+            "{said}"
+        );
+        assert!(said.contains("interrupted; no file was written"), "{said}");
+        assert_eq!(place.files(), ["temporary"], "{words:?}");
+        let temporary = std::fs::read_dir(place.path("temporary")).unwrap();
+        assert_eq!(temporary.count(), 0, "{words:?}");
+    }
 }
