@@ -70,8 +70,11 @@ macro_rules! computed {
     };
 }
 
-const NUMBERS: &str = "two of one type: integer or float (32, 64)";
-const TWO: &str = concat!("two of one type: ", computed!());
+const NUMBERS: &str = "two of one type, or that meet in one: integer or float (32, 64)";
+const TWO: &str = concat!(
+    "two of one type, or numbers that meet in one: ",
+    computed!()
+);
 const NULL_IF_ANY: &str = "null if an operand is";
 const NEVER_NULL: &str = "never null";
 const BOOLEAN: &str = "boolean";
