@@ -50,7 +50,7 @@ pub struct Slab {
 }
 
 /// A slab that is not kept by this: who must know of it, if it is still there.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct WeakSlab {
     inner: Weak<Inner>,
 }
@@ -59,12 +59,6 @@ impl WeakSlab {
     /// The slab, unless it is gone.
     pub fn upgrade(&self) -> Option<Slab> {
         self.inner.upgrade().map(|inner| Slab { inner })
-    }
-}
-
-impl fmt::Debug for WeakSlab {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakSlab").finish_non_exhaustive()
     }
 }
 
