@@ -218,6 +218,24 @@ impl<'o> Frame<'_, 'o> {
         &bytes[..rows * width]
     }
 
+    /// The rows of a column that the next tile will have, for whoever asks the CPU for them early;
+    /// none of any other place.
+    #[inline(always)]
+    pub(crate) fn next_tile<T: Element>(&self, place: Place) -> &[T] {
+        let Place::Column(column) = place else {
+            return &[];
+        };
+        let first = self.first_row + self.tile_rows;
+        let end = (first + self.tile_rows).min(self.inputs.rows);
+        let width = size_of::<T>();
+        let values = self.inputs.columns[column as usize].values;
+        // Of a column that is not aligned, tiles are copied before they are read.
+        values
+            .get(first * width..end * width)
+            .and_then(typed)
+            .unwrap_or_default()
+    }
+
     /// Takes the memory of a place out of the frame to write to it, so that no operand can be the
     /// same memory; [`Frame::put`] brings it back.
     #[inline(always)]

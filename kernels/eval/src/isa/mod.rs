@@ -30,6 +30,25 @@ impl<T: Copy> Chunk<'_, T> {
     }
 }
 
+/// Asks the CPU for 64 rows that are about to be read. Where there is no instruction for it that is
+/// stable, the CPU goes by its own guesses.
+#[inline(always)]
+pub(crate) fn prefetch<T>(rows: &[T; 64]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..size_of::<T>() {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let address = rows.as_ptr().cast::<i8>().wrapping_add(line * CACHE_LINE);
+        // SAFETY: a hint reads nothing, whatever the address, and every x86-64 has the instruction.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = rows;
+}
+
+/// Bytes that the CPU fetches at a time; as many as one-byte values of 64 rows are.
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE: usize = 64;
+
 /// A level as a type. The methods must be `#[inline(always)]`: they are compiled with the
 /// features of the function they end up in.
 pub(crate) trait Isa: Sized {

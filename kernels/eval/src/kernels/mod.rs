@@ -16,7 +16,7 @@ use unlade_program::{Inst, Ty};
 use crate::Level;
 use crate::element::Element;
 use crate::frame::{Entry, Extent, Frame, Operand, Step};
-use crate::isa::{Chunk, Isa};
+use crate::isa::{self, Chunk, Isa};
 use crate::mask::WORD;
 
 pub(crate) use movement::{append_mask, append_validity, compact, compact_mask, copy_to_output};
@@ -218,11 +218,15 @@ macro_rules! each_word {
     }};
 }
 
-/// [`each_tested_word`] of the rows of one operand, which the compiler sees as whole chunks.
+/// [`each_tested_word`] of the rows of one operand, which the compiler sees as whole chunks. While
+/// they are tested, those of the next tile are asked for: the CPU by itself begins anew with each
+/// page of memory, and waits for its first lines.
 macro_rules! each_tested_chunk {
     ($step:expr, $frame:expr, $words:expr, $values:expr, |$chunk:ident| $word:expr) => {{
         let words: &mut [u64] = $words;
-        let (full, rest) = $values.as_chunks::<WORD>();
+        let (values, coming) = $values;
+        let (full, rest) = values.as_chunks::<WORD>();
+        let mut coming = coming.as_chunks::<WORD>().0.iter();
         let padded;
         let last = match rest {
             [] => &[][..],
@@ -243,6 +247,9 @@ macro_rules! each_tested_chunk {
                     (last, &mut *last_word, last_within),
                 ] {
                     for ((chunk, word), within) in chunks.iter().zip(words).zip(within) {
+                        if let Some(coming) = coming.next() {
+                            isa::prefetch(coming);
+                        }
                         let $chunk = Chunk::Rows(chunk);
                         let bits: u64 = ($word ^ flip) & within;
                         set += bits.count_ones() as usize;
@@ -284,6 +291,7 @@ fn test1<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl
     let mut taken = frame.take_mask(step.to);
     let words = &mut taken.words[..frame.rows.div_ceil(WORD)];
     let room;
+    let coming = frame.next_tile::<A>(step.args[0]);
     let args = match frame.operand::<A>(step.args[0]) {
         Operand::Rows(rows) => rows,
         Operand::Scalar(value) => {
@@ -293,7 +301,8 @@ fn test1<I: Isa, A: Element>(step: &Step, frame: &mut Frame<'_, '_>, test: &impl
             &room[..]
         }
     };
-    taken.extent = each_tested_chunk!(step, frame, words, args, |args| test.test::<I>(args));
+    taken.extent = each_tested_chunk!(step, frame, words, (args, coming), |args| test
+        .test::<I>(args));
     frame.put_mask(step.to, taken);
 }
 
@@ -308,11 +317,13 @@ fn test2<I: Isa, A: Element, T: Test2<A>>(step: &Step, frame: &mut Frame<'_, '_>
     );
     taken.extent = match (lhs, rhs) {
         (Operand::Rows(lhs), Operand::Scalar(rhs)) => {
-            each_tested_chunk!(step, frame, words, lhs, |lhs| test
+            let coming = frame.next_tile::<A>(step.args[0]);
+            each_tested_chunk!(step, frame, words, (lhs, coming), |lhs| test
                 .test::<I>(lhs, Chunk::Splat(rhs)))
         }
         (Operand::Scalar(lhs), Operand::Rows(rhs)) if T::SCALAR_FIRST => {
-            each_tested_chunk!(step, frame, words, rhs, |rhs| test
+            let coming = frame.next_tile::<A>(step.args[1]);
+            each_tested_chunk!(step, frame, words, (rhs, coming), |rhs| test
                 .test::<I>(Chunk::Splat(lhs), rhs))
         }
         _ => {
