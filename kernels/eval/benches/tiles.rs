@@ -16,7 +16,7 @@ use unlade_program::{Imm, Program, Ty};
 
 const ROWS: usize = 10_000_000;
 const REPETITIONS: usize = 15;
-const TILES: &[usize] = &[512, 1024, 2048, 4096, 8192];
+const TILES: &[usize] = &[512, 1024, 8192, 16384, 32768, 65536];
 
 fn main() {
     let filters: Vec<String> = std::env::args()

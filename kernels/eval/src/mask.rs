@@ -131,8 +131,9 @@ pub fn list(words: impl IntoIterator<Item = u64>, rows: &mut [u16]) -> usize {
         let (mut rest, mut next) = (word, at);
         loop {
             for row in &mut rows[next..][..LIST_SLACK] {
-                // Beyond the last bit this is 64, and overwritten.
-                *row = first_row + rest.trailing_zeros() as u16;
+                // Beyond the last bit 64 is added, which after the last word of all is too much; what
+                // that makes is overwritten.
+                *row = first_row.wrapping_add(rest.trailing_zeros() as u16);
                 rest &= rest.wrapping_sub(1);
             }
             next += LIST_SLACK;

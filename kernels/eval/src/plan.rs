@@ -32,8 +32,12 @@ const SHORT_TILE: [usize; 2] = [512, 1024];
 /// the CPU must begin to fetch; longer ones are worth leaving the first-level cache.
 const LONG_TILE: usize = 8192;
 
-/// Most rows of a tile, which a caller may ask for.
+/// Most rows of a tile, which a caller may ask for; and those of a tile where few rows are kept, so
+/// that memory is read by one test and hardly again. It is tested in several places at a time.
 pub(crate) const MAX_TILE: usize = 65_536;
+
+/// Where at most one row in so many is kept, few are.
+pub(crate) const FEW: usize = 24;
 
 /// Columns up to which tiles are short, of those that only outputs need.
 const FEW_COLUMNS: usize = 2;
@@ -46,6 +50,8 @@ pub struct Executable {
     pub(crate) plan: Plan,
     pub(crate) level: Level,
     pub(crate) tile_rows: usize,
+    /// Rows of a tile after one of which few were kept.
+    pub(crate) sparse_tile_rows: usize,
 }
 
 impl Executable {
@@ -66,6 +72,7 @@ impl Executable {
         Executable {
             program: program.clone(),
             tile_rows: plan.tile_rows,
+            sparse_tile_rows: plan.sparse_tile_rows,
             plan,
             level,
         }
@@ -81,12 +88,21 @@ impl Executable {
             "tiles of {rows} rows: take a multiple of {WORD} up to {MAX_TILE}"
         );
         self.tile_rows = rows;
+        self.sparse_tile_rows = rows;
         self
     }
 
     /// Rows of a tile.
     pub fn tile_rows(&self) -> usize {
         self.tile_rows
+    }
+
+    /// Rows of the tile after one of `rows` of which so many were kept.
+    pub(crate) fn tile_after(&self, rows: usize, kept: usize) -> usize {
+        match kept <= rows / FEW {
+            true => self.sparse_tile_rows,
+            false => self.tile_rows,
+        }
     }
 
     /// The program.
@@ -117,6 +133,8 @@ pub(crate) struct Plan {
     pub(crate) compacted: Vec<Step>,
     /// Rows of a tile that suit the program.
     pub(crate) tile_rows: usize,
+    /// Rows that suit it where few are kept.
+    pub(crate) sparse_tile_rows: usize,
     /// Bytes per row of each vector register.
     pub(crate) vector_widths: Vec<usize>,
     /// Number of mask registers.
@@ -219,6 +237,10 @@ impl<'p> Planner<'p> {
         let (vector_widths, masks) = allocator.assign(&mut prologue, &mut lists, &mut keep);
         let [first, dense, compacted] = lists;
         let tile_rows = tile_rows(program, &columns_of(&first), &columns_of(&dense));
+        let sparse_tile_rows = match reads_memory_once(&first) {
+            true => MAX_TILE,
+            false => tile_rows,
+        };
         let output_types = program
             .outputs
             .iter()
@@ -232,6 +254,7 @@ impl<'p> Planner<'p> {
             dense,
             compacted,
             tile_rows,
+            sparse_tile_rows,
             vector_widths,
             masks,
             output_types,
@@ -537,6 +560,16 @@ fn tile_rows(program: &Program, decisive: &[u32], wanted: &[u32]) -> usize {
     (SHORT_TILE_BYTES / row.max(1))
         .next_power_of_two()
         .clamp(fewest, most)
+}
+
+/// Whether the first stage tests what it reads where it lies: it keeps no values for later steps,
+/// and no test waits to see whether another leaves it a row of the tile, which of a short tile is
+/// often none.
+fn reads_memory_once(first: &[Step]) -> bool {
+    let at_once = |step: &Step| {
+        matches!(step.to, Place::Mask(_) | Place::None) && step.within == Place::AllRows
+    };
+    !first.is_empty() && first.iter().all(at_once)
 }
 
 /// The columns of elements that a list reads.

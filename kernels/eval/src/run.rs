@@ -9,7 +9,7 @@ use crate::io::{self, Done, Failure, Inputs, Outputs, SLACK};
 use crate::isa::Isa;
 use crate::level::Routine;
 use crate::mask::WORD;
-use crate::plan::ScalarSource;
+use crate::plan::{FEW, ScalarSource};
 use crate::{Executable, compact, mask};
 
 /// Memory for the registers of an execution. Kept by a caller from one to the next, of whatever
@@ -110,8 +110,9 @@ pub fn run(
         frame.registers.scalars[*scalar] = value;
     }
 
+    let mut most_rows = executable.tile_rows;
     while frame.first_row < inputs.rows {
-        let tile_rows = (inputs.rows - frame.first_row).min(executable.tile_rows);
+        let tile_rows = (inputs.rows - frame.first_row).min(most_rows);
         frame.tile_rows = tile_rows;
         align_columns(executable, &mut frame);
         let kept = run_tile(executable, &mut frame, mask.as_deref_mut());
@@ -121,14 +122,12 @@ pub fn run(
         }
         frame.written += kept;
         frame.first_row += tile_rows;
+        most_rows = executable.tile_after(tile_rows, kept);
     }
     Ok(Done {
         kept: frame.written,
     })
 }
-
-/// Where at most one row in so many is kept, the rows are listed.
-const FEW: usize = 24;
 
 /// Computes one tile and returns how many of its rows are kept.
 fn run_tile(
@@ -204,6 +203,7 @@ fn prepare(executable: &Executable, inputs: &Inputs<'_>, registers: &mut Registe
     let plan = &executable.plan;
     let tile_rows = executable
         .tile_rows
+        .max(executable.sparse_tile_rows)
         .min(inputs.rows.next_multiple_of(WORD))
         .max(WORD);
     if registers.vectors.len() < plan.vector_widths.len() {

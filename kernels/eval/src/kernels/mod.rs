@@ -218,15 +218,53 @@ macro_rules! each_word {
     }};
 }
 
-/// [`each_tested_word`] of the rows of one operand, which the compiler sees as whole chunks. While
-/// they are tested, those of the next tile are asked for: the CPU by itself begins anew with each
-/// page of memory, and waits for its first lines.
+/// Stretches of a long tile that a test reads side by side.
+///
+/// What bounds the reading of one stretch is not the memory but how early the CPU asks for it: it
+/// begins anew with each page, and waits for the first lines of every one. Side by side stretches
+/// wait together. Each must have instructions of its own, since by these the CPU tells one stream
+/// of addresses from another.
+const STRETCHES: usize = 4;
+
+/// Bytes of a stretch from which on that pays: some pages.
+const STRETCH_BYTES: usize = 16 << 10;
+
+/// Chunks of each stretch of a tile, none where the tile is short.
+#[inline(always)]
+fn stretch<T>(chunks: &[[T; WORD]]) -> usize {
+    let stretch = chunks.len() / STRETCHES;
+    match stretch * size_of::<[T; WORD]>() >= STRETCH_BYTES {
+        true => stretch,
+        false => 0,
+    }
+}
+
+/// The stretches of so many items, and what is behind them.
+#[inline(always)]
+fn stretches<T>(items: &[T], stretch: usize) -> ([&[T]; STRETCHES], &[T]) {
+    let (within, behind) = items.split_at(STRETCHES * stretch);
+    let part = |number: usize| &within[number * stretch..][..stretch];
+    ([part(0), part(1), part(2), part(3)], behind)
+}
+
+/// [`stretches`], to write.
+#[inline(always)]
+fn stretches_mut<T>(items: &mut [T], stretch: usize) -> ([&mut [T]; STRETCHES], &mut [T]) {
+    let (first, rest) = items.split_at_mut(stretch);
+    let (second, rest) = rest.split_at_mut(stretch);
+    let (third, rest) = rest.split_at_mut(stretch);
+    let (fourth, behind) = rest.split_at_mut(stretch);
+    ([first, second, third, fourth], behind)
+}
+
+/// [`each_tested_word`] of the rows of one operand, which the compiler sees as whole chunks. Those
+/// of a long tile are tested in [`STRETCHES`]; of a short one the rows of the next tile are asked
+/// for meanwhile.
 macro_rules! each_tested_chunk {
     ($step:expr, $frame:expr, $words:expr, $values:expr, |$chunk:ident| $word:expr) => {{
         let words: &mut [u64] = $words;
         let (values, coming) = $values;
         let (full, rest) = values.as_chunks::<WORD>();
-        let mut coming = coming.as_chunks::<WORD>().0.iter();
         let padded;
         let last = match rest {
             [] => &[][..],
@@ -238,9 +276,29 @@ macro_rules! each_tested_chunk {
         let flip = if $step.negate { u64::MAX } else { 0 };
         match $frame.words($step.within) {
             Some(within) => {
+                let mut set = 0;
+                macro_rules! test {
+                    ($rows:expr, $word_of:expr, $within_of:expr) => {{
+                        let $chunk = Chunk::Rows($rows);
+                        let bits: u64 = ($word ^ flip) & $within_of;
+                        set += bits.count_ones() as usize;
+                        *$word_of = bits;
+                    }};
+                }
+                let stretch = stretch(full);
+                let ([a, b, c, d], full) = stretches(full, stretch);
+                let ([a_words, b_words, c_words, d_words], words) = stretches_mut(words, stretch);
+                let ([a_in, b_in, c_in, d_in], within) = stretches(within, stretch);
+                for index in 0..stretch {
+                    test!(&a[index], &mut a_words[index], a_in[index]);
+                    test!(&b[index], &mut b_words[index], b_in[index]);
+                    test!(&c[index], &mut c_words[index], c_in[index]);
+                    test!(&d[index], &mut d_words[index], d_in[index]);
+                }
+                let coming = if stretch == 0 { coming } else { &[] };
+                let mut coming = coming.as_chunks::<WORD>().0.iter();
                 let (full_words, last_word) = words.split_at_mut(full.len());
                 let (full_within, last_within) = within.split_at(full.len());
-                let mut set = 0;
                 // One loop for both, since each test is compiled often enough.
                 for (chunks, words, within) in [
                     (full, &mut *full_words, full_within),
@@ -250,10 +308,7 @@ macro_rules! each_tested_chunk {
                         if let Some(coming) = coming.next() {
                             isa::prefetch(coming);
                         }
-                        let $chunk = Chunk::Rows(chunk);
-                        let bits: u64 = ($word ^ flip) & within;
-                        set += bits.count_ones() as usize;
-                        *word = bits;
+                        test!(chunk, word, within);
                     }
                 }
                 if let [last] = last_word {

@@ -98,6 +98,49 @@ fn a_trap_of_the_kept_rows_names_the_row_of_the_caller() {
     );
 }
 
+/// Few rows are kept, then all of a stretch, then few again, up to a last word that is not full: tiles
+/// become long, short and long again, and long ones are tested in several places at a time.
+#[test]
+fn tiles_that_become_long_and_short_keep_the_same_rows() {
+    const ROWS: usize = 400_037;
+    const DENSE: std::ops::Range<usize> = 150_000..161_000;
+    let program = parse(
+        "columns c0: i32\nparams p0: i32\n%0 = load c0\n%1 = param p0\n\
+         %2 = cmp.eq %0, %1\nkeep %2\nemit mask\noutput %0\n",
+    );
+    let wanted = |row: usize| DENSE.contains(&row) || row.is_multiple_of(997) || row == ROWS - 1;
+    let mut values: Vec<i32> = (0..ROWS).map(|row| i32::from(wanted(row))).collect();
+    let values = element::typed_bytes_mut(&mut values);
+    let mut one = [0; 16];
+    one[0] = 1;
+    let expected = bits(ROWS, wanted);
+    let kept = (0..ROWS).filter(|row| wanted(*row)).count();
+    for &level in Level::available() {
+        let executable = Executable::with_level(&program, level);
+        assert!(executable.tile_rows < executable.sparse_tile_rows);
+        let inputs = Inputs {
+            rows: ROWS,
+            columns: &[column(values)],
+            params: &[one],
+            tables: &[],
+            sets: &[],
+        };
+        let mut out = vec![0u32; ROWS + SLACK];
+        let mut mask = vec![0; ROWS.div_ceil(8) + SLACK];
+        let mut outputs = Outputs {
+            mask: Some(&mut mask),
+            columns: &mut [OutputMut {
+                values: element::typed_bytes_mut(&mut out),
+                validity: None,
+            }],
+        };
+        let done = run(&executable, &inputs, &mut outputs, &mut Scratch::new());
+        assert_eq!(done, Ok(Done { kept }), "{level:?}");
+        assert_eq!(mask[..expected.len()], expected, "{level:?}");
+        assert!(out[..kept].iter().all(|value| *value == 1), "{level:?}");
+    }
+}
+
 #[test]
 fn of_all_traps_the_least_row_and_then_the_least_ordinal_is_reported() {
     // The one that is for all rows is found first, but another may be at a lower row.
