@@ -1,0 +1,205 @@
+//! Configuration space, docs/CARD.md, section 2: identity, BARs and the list of capabilities.
+
+use crate::bytes::{put, u16_at};
+use crate::profile::Profile;
+
+/// Bytes of the configuration space of a PCI Express function.
+pub(crate) const SIZE: usize = 4096;
+
+pub(crate) const VENDOR: u16 = 0x1AF4;
+pub(crate) const DEVICE: u16 = 0x10F5;
+
+const COMMAND: usize = 0x04;
+const STATUS: usize = 0x06;
+
+// The capabilities, in the order of their list.
+const PCI_EXPRESS: usize = 0x40;
+const MSI: usize = 0x80;
+const MSIX: usize = 0x90;
+const SIGNATURE: usize = 0xA0;
+
+/// Memory space enable, bus master, parity error response, SERR enable, interrupt disable.
+const COMMAND_BITS: u16 = 0x0546;
+const MEMORY_SPACE: u16 = 1 << 1;
+const BUS_MASTER: u16 = 1 << 2;
+const INTERRUPT_DISABLE: u16 = 1 << 10;
+
+const MSI_ENABLE: u16 = 1;
+const MSIX_FUNCTION_MASK: u16 = 1 << 14;
+const MSIX_ENABLE: u16 = 1 << 15;
+
+/// Device control: initiate function level reset.
+const INITIATE_RESET: u16 = 1 << 15;
+
+/// Where things are in the BARs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) bar0: u64,
+    pub(crate) bar4: u64,
+    /// Offset of the pending bits in BAR4.
+    pub(crate) pending: u32,
+}
+
+impl Layout {
+    pub(crate) fn new(profile: &Profile) -> Layout {
+        let doorbells = 2 * (u64::from(profile.queue_pairs) + 1) * (4 << profile.doorbell_stride);
+        let pending = (16 * u32::from(profile.vectors)).next_multiple_of(4096);
+        Layout {
+            bar0: (0x1000 + doorbells).next_power_of_two().max(8192),
+            bar4: (u64::from(pending) + 4096).next_power_of_two(),
+            pending,
+        }
+    }
+}
+
+/// Configuration space.
+#[derive(Debug)]
+pub(crate) struct ConfigSpace {
+    bytes: Vec<u8>,
+    /// The bits that a write changes.
+    writable: Vec<u8>,
+}
+
+impl ConfigSpace {
+    /// As it is after a reset.
+    pub(crate) fn new(profile: &Profile) -> ConfigSpace {
+        let layout = Layout::new(profile);
+        let mut space = ConfigSpace {
+            bytes: vec![0; SIZE],
+            writable: vec![0; SIZE],
+        };
+        space.header(&layout);
+        space.pci_express();
+        space.msi();
+        space.msix(profile.vectors, layout.pending);
+        space.signature();
+        space
+    }
+
+    fn header(&mut self, layout: &Layout) {
+        self.set(0x00, &VENDOR.to_le_bytes());
+        self.set(0x02, &DEVICE.to_le_bytes());
+        self.set(STATUS, &0x0010u16.to_le_bytes());
+        // Revision 1; processing accelerator, 0x12, of no further class.
+        self.set(0x08, &[0x01, 0x00, 0x00, 0x12]);
+        self.set(0x2C, &VENDOR.to_le_bytes());
+        self.set(0x2E, &DEVICE.to_le_bytes());
+        self.set(0x34, &[0x40]);
+        self.set(0x3D, &[1]);
+        self.allow(COMMAND, &COMMAND_BITS.to_le_bytes());
+        self.allow(0x0C, &[0xFF]);
+        self.allow(0x3C, &[0xFF]);
+        for (bar, size) in [(0x10, layout.bar0), (0x20, layout.bar4)] {
+            // Memory, 64-bit, not prefetchable.
+            self.set(bar, &[0x04]);
+            self.allow(bar, &(!(size - 1)).to_le_bytes());
+        }
+    }
+
+    fn pci_express(&mut self) {
+        self.set(PCI_EXPRESS, &[0x10, 0x80, 0x02, 0x00]);
+        // Function level reset; role-based error reporting, as every function has it.
+        self.set(PCI_EXPRESS + 4, &(1u32 << 28 | 1 << 15).to_le_bytes());
+        self.allow(PCI_EXPRESS + 8, &(!INITIATE_RESET).to_le_bytes());
+        // A link of one lane at 2.5 GT/s.
+        self.set(PCI_EXPRESS + 12, &0x11u32.to_le_bytes());
+        self.set(PCI_EXPRESS + 18, &0x11u16.to_le_bytes());
+    }
+
+    fn msi(&mut self) {
+        self.set(MSI, &[0x05, 0x90, 0x80, 0x00]);
+        self.allow(MSI + 2, &0x0071u16.to_le_bytes());
+        self.allow(MSI + 4, &0xFFFF_FFFF_FFFF_FFFCu64.to_le_bytes());
+        self.allow(MSI + 12, &[0xFF, 0xFF]);
+    }
+
+    fn msix(&mut self, vectors: u16, pending: u32) {
+        self.set(MSIX, &[0x11, 0xA0]);
+        self.set(MSIX + 2, &(vectors - 1).to_le_bytes());
+        self.allow(MSIX + 2, &(MSIX_ENABLE | MSIX_FUNCTION_MASK).to_le_bytes());
+        // Both in BAR 4.
+        self.set(MSIX + 4, &4u32.to_le_bytes());
+        self.set(MSIX + 8, &(pending | 4).to_le_bytes());
+    }
+
+    fn signature(&mut self) {
+        self.set(SIGNATURE, &[0x09, 0x00, 16, 1]);
+        self.set(SIGNATURE + 4, b"UNLD");
+        self.set(SIGNATURE + 8, &[1, 0]);
+    }
+
+    fn set(&mut self, offset: usize, bytes: &[u8]) {
+        put(&mut self.bytes, offset, bytes);
+    }
+
+    fn allow(&mut self, offset: usize, bits: &[u8]) {
+        put(&mut self.writable, offset, bits);
+    }
+
+    /// Reads bytes inside of the space. `interrupt` is the interrupt status.
+    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8], interrupt: bool) {
+        for (at, byte) in (offset..).zip(bytes) {
+            *byte = self.bytes[at];
+            if at == STATUS && interrupt {
+                *byte |= 1 << 3;
+            }
+        }
+    }
+
+    /// Writes bytes inside of the space. Gives whether they ask for a function level reset.
+    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> bool {
+        let mut reset = false;
+        for (at, &byte) in (offset..).zip(bytes) {
+            let writable = self.writable[at];
+            self.bytes[at] = self.bytes[at] & !writable | byte & writable;
+            reset |= at == PCI_EXPRESS + 9 && byte & 0x80 != 0;
+        }
+        reset
+    }
+
+    fn command(&self) -> u16 {
+        u16_at(&self.bytes, COMMAND)
+    }
+
+    pub(crate) fn bus_master(&self) -> bool {
+        self.command() & BUS_MASTER != 0
+    }
+
+    pub(crate) fn memory_space(&self) -> bool {
+        self.command() & MEMORY_SPACE != 0
+    }
+
+    pub(crate) fn interrupt_disable(&self) -> bool {
+        self.command() & INTERRUPT_DISABLE != 0
+    }
+
+    pub(crate) fn msi_enabled(&self) -> bool {
+        u16_at(&self.bytes, MSI + 2) & MSI_ENABLE != 0
+    }
+
+    pub(crate) fn msix_enabled(&self) -> bool {
+        u16_at(&self.bytes, MSIX + 2) & MSIX_ENABLE != 0
+    }
+
+    pub(crate) fn msix_masked(&self) -> bool {
+        u16_at(&self.bytes, MSIX + 2) & MSIX_FUNCTION_MASK != 0
+    }
+
+    /// Turns MSI on or off, as a host's kernel does where its driver asks for the interrupts.
+    pub(crate) fn enable_msi(&mut self, on: bool) {
+        let control = u16_at(&self.bytes, MSI + 2) & !MSI_ENABLE;
+        self.set(
+            MSI + 2,
+            &(control | if on { MSI_ENABLE } else { 0 }).to_le_bytes(),
+        );
+    }
+
+    /// Turns MSI-X on or off, likewise.
+    pub(crate) fn enable_msix(&mut self, on: bool) {
+        let control = u16_at(&self.bytes, MSIX + 2) & !(MSIX_ENABLE | MSIX_FUNCTION_MASK);
+        self.set(
+            MSIX + 2,
+            &(control | if on { MSIX_ENABLE } else { 0 }).to_le_bytes(),
+        );
+    }
+}

@@ -1,0 +1,232 @@
+//! The host's memory, as far as the mapping table lets the card reach it.
+//!
+//! [`Dma::map`] and [`Dma::unmap`] keep the table: ranges of IOVAs, each with a file, an offset in
+//! it and permissions. Every byte that the card reads or writes goes through it, by `pread` and
+//! `pwrite` on that file: an address that is not mapped, or not for this, is refused. That is what
+//! an IOMMU does for a card of hardware.
+
+mod files;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::bytes::length;
+use table::{Mapping, Table};
+
+/// An address as the card sends it on the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Iova(pub u64);
+
+/// What a card may do with a mapped range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    /// It may read.
+    pub read: bool,
+    /// It may write.
+    pub write: bool,
+}
+
+/// An access that the mapping table refused, as an IOMMU would log it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedAccess {
+    /// Where it began.
+    pub iova: Iova,
+    /// Bytes that were asked for.
+    pub length: u64,
+    /// Whether it was a write.
+    pub write: bool,
+}
+
+/// Why a range cannot be mapped or unmapped.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// No bytes, or beyond the end of the address space.
+    #[error("{length} bytes at IOVA {iova:#x} are no range; map at least one byte below 2^64")]
+    NoRange {
+        /// Where it begins.
+        iova: u64,
+        /// Its bytes.
+        length: u64,
+    },
+    /// Some of it is mapped already.
+    #[error("{length} bytes at IOVA {iova:#x} overlap what is mapped at {mapped:#x}; unmap that")]
+    Overlap {
+        /// Where it begins.
+        iova: u64,
+        /// Its bytes.
+        length: u64,
+        /// Where the other begins.
+        mapped: u64,
+    },
+    /// The file is on hugetlbfs, which has no `write`: the card could read it and not write it.
+    #[error(
+        "{length} bytes at IOVA {iova:#x} are in a file of hugetlbfs, which cannot be written \
+             by a system call; share memory of ordinary pages"
+    )]
+    HugePages {
+        /// Where it begins.
+        iova: u64,
+        /// Its bytes.
+        length: u64,
+    },
+    /// The table is full.
+    #[error("{0} ranges are mapped, and the table holds no more; map fewer and larger ones")]
+    TooMany(usize),
+    /// A mapping would be cut, which this interface cannot say.
+    #[error("{length} bytes at IOVA {iova:#x} cut the range mapped at {mapped:#x}; unmap it whole")]
+    Cut {
+        /// Where it begins.
+        iova: u64,
+        /// Its bytes.
+        length: u64,
+        /// Where the range begins that would be cut.
+        mapped: u64,
+    },
+}
+
+/// Why a transfer did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DmaError {
+    /// The mapping table has not all of it, or the file behind it ends.
+    Refused,
+    /// A reset has begun: the card stops what it does.
+    Abandoned,
+}
+
+/// Bytes that move without a look at whether a reset has begun.
+const PIECE: usize = 1 << 20;
+
+/// The mapping table, and the gate that the bus master bit is.
+#[derive(Debug, Default)]
+pub(crate) struct Dma {
+    table: Mutex<Table>,
+    gate: Mutex<Gate>,
+    opened: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    bus_master: bool,
+    abandoned: bool,
+}
+
+/// What went over the bus so far, of whatever kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) read: u64,
+    pub(crate) written: u64,
+    pub(crate) refused: u64,
+    pub(crate) first_refused: Vec<RefusedAccess>,
+}
+
+impl Dma {
+    /// Makes a range reachable. Bytes of a range without a file cannot be reached all the same.
+    pub(crate) fn map(
+        &self,
+        iova: Iova,
+        length: u64,
+        file: Option<File>,
+        offset: u64,
+        permissions: Permissions,
+    ) -> Result<(), MapError> {
+        if file.as_ref().is_some_and(on_huge_pages) {
+            let iova = iova.0;
+            return Err(MapError::HugePages { iova, length });
+        }
+        let mut table = self.table();
+        let mapping = Mapping {
+            length,
+            file: file.map(|file| table.files.share(file)),
+            offset,
+            permissions,
+        };
+        table.insert(iova, mapping)
+    }
+
+    /// Takes out every mapping inside of the range. When it returns, no transfer to it is under way.
+    pub(crate) fn unmap(&self, iova: Iova, length: u64) -> Result<(), MapError> {
+        self.table().remove(iova, length)
+    }
+
+    /// Takes out every mapping.
+    pub(crate) fn unmap_all(&self) {
+        self.table().clear();
+    }
+
+    /// Opens or closes the gate for all that the card sends by itself.
+    pub(crate) fn set_bus_master(&self, on: bool) {
+        self.gate().bus_master = on;
+        self.opened.notify_all();
+    }
+
+    /// Makes transfers fail until it is taken back: a reset has begun.
+    pub(crate) fn abandon(&self, on: bool) {
+        self.gate().abandoned = on;
+        self.opened.notify_all();
+    }
+
+    /// Whether a reset has begun.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.gate().abandoned
+    }
+
+    /// Reads memory. Waits while the function is no bus master.
+    pub(crate) fn read(&self, iova: Iova, bytes: &mut [u8]) -> Result<(), DmaError> {
+        let mut at = iova.0;
+        for piece in bytes.chunks_mut(PIECE) {
+            self.pass_gate()?;
+            self.table().read(Iova(at), piece)?;
+            // A piece that was read did not wrap; after the last one the address is not used.
+            at = at.wrapping_add(length(piece.len()));
+        }
+        Ok(())
+    }
+
+    /// Writes memory. Waits while the function is no bus master.
+    pub(crate) fn write(&self, iova: Iova, bytes: &[u8]) -> Result<(), DmaError> {
+        let mut at = iova.0;
+        for piece in bytes.chunks(PIECE) {
+            self.pass_gate()?;
+            self.table().write(Iova(at), piece)?;
+            at = at.wrapping_add(length(piece.len()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.table().traffic.clone()
+    }
+
+    fn pass_gate(&self) -> Result<(), DmaError> {
+        let mut gate = self.gate();
+        loop {
+            if gate.abandoned {
+                return Err(DmaError::Abandoned);
+            }
+            if gate.bus_master {
+                return Ok(());
+            }
+            gate = self
+                .opened
+                .wait(gate)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn on_huge_pages(file: &File) -> bool {
+    // HUGETLBFS_MAGIC of linux/magic.h. A file that cannot be asked is found out by its first use.
+    rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == 0x9584_58F6)
+}

@@ -1,0 +1,189 @@
+//! The ranges of IOVAs that are mapped, and the transfers to and from them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::files::Files;
+use super::{DmaError, Iova, MapError, Permissions, RefusedAccess, Traffic};
+use crate::bytes::{index, length};
+
+/// Most ranges that may be mapped: a guest's IOMMU maps single pages.
+const MAX_MAPPINGS: usize = 1 << 20;
+
+/// Most refused accesses that are remembered.
+const MAX_REFUSED: usize = 64;
+
+/// The mapping table, and what went through it.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    mappings: BTreeMap<u64, Mapping>,
+    pub(super) files: Files,
+    pub(super) traffic: Traffic,
+}
+
+/// What lies behind a range.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    pub(super) length: u64,
+    /// None: memory that the host did not share.
+    pub(super) file: Option<Arc<File>>,
+    pub(super) offset: u64,
+    pub(super) permissions: Permissions,
+}
+
+impl Table {
+    pub(super) fn insert(&mut self, iova: Iova, mapping: Mapping) -> Result<(), MapError> {
+        let (iova, length) = (iova.0, mapping.length);
+        let end = range_end(iova, length)?;
+        if let Some((mapped, mapped_end)) = self.last_below(end)
+            && mapped_end > iova
+        {
+            return Err(MapError::Overlap {
+                iova,
+                length,
+                mapped,
+            });
+        }
+        if self.mappings.len() >= MAX_MAPPINGS {
+            return Err(MapError::TooMany(MAX_MAPPINGS));
+        }
+        self.mappings.insert(iova, mapping);
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, iova: Iova, length: u64) -> Result<(), MapError> {
+        let iova = iova.0;
+        let end = range_end(iova, length)?;
+        let around = [self.last_below(iova), self.last_below(end)];
+        let cut = around.into_iter().flatten().find(|&(start, mapped_end)| {
+            let over_start = start < iova && mapped_end > iova;
+            over_start || mapped_end > end
+        });
+        if let Some((mapped, _)) = cut {
+            return Err(MapError::Cut {
+                iova,
+                length,
+                mapped,
+            });
+        }
+        let inside: Vec<u64> = self.mappings.range(iova..end).map(|(&at, _)| at).collect();
+        for at in inside {
+            self.mappings.remove(&at);
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.mappings.clear();
+    }
+
+    /// Start and end of the last mapping that begins below an address.
+    fn last_below(&self, end: u64) -> Option<(u64, u64)> {
+        let (&start, mapping) = self.mappings.range(..end).next_back()?;
+        Some((start, start + mapping.length))
+    }
+
+    pub(super) fn read(&mut self, iova: Iova, bytes: &mut [u8]) -> Result<(), DmaError> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let found = self.find(iova, done, bytes.len(), false)?;
+            let part = &mut bytes[done..done + found.length];
+            if found.file.read_exact_at(part, found.offset).is_err() {
+                return Err(self.refuse(iova, bytes.len(), false));
+            }
+            done += found.length;
+        }
+        self.traffic.read += length(bytes.len());
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, iova: Iova, bytes: &[u8]) -> Result<(), DmaError> {
+        // Looked up whole before a byte is written: a refused write changes nothing.
+        let mut parts = 0;
+        while parts < bytes.len() {
+            parts += self.find(iova, parts, bytes.len(), true)?.length;
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            let found = self.find(iova, done, bytes.len(), true)?;
+            let part = &bytes[done..done + found.length];
+            if found.file.write_all_at(part, found.offset).is_err() {
+                return Err(self.refuse(iova, bytes.len(), true));
+            }
+            done += found.length;
+        }
+        self.traffic.written += length(bytes.len());
+        Ok(())
+    }
+
+    /// Where the part of an access behind its first `done` bytes lies, as far as one mapping has it.
+    fn find(
+        &mut self,
+        iova: Iova,
+        done: usize,
+        total: usize,
+        write: bool,
+    ) -> Result<Found<'_>, DmaError> {
+        let Some(start) = iova.0.checked_add(length(done)) else {
+            return Err(self.refuse(iova, total, write));
+        };
+        let known = self
+            .mappings
+            .range(..=start)
+            .next_back()
+            .is_some_and(|(&at, mapping)| {
+                let allowed = if write {
+                    mapping.permissions.write
+                } else {
+                    mapping.permissions.read
+                };
+                start - at < mapping.length && allowed && mapping.file.is_some()
+            });
+        if !known {
+            return Err(self.refuse(iova, total, write));
+        }
+        let (&at, mapping) = self
+            .mappings
+            .range(..=start)
+            .next_back()
+            .expect("just seen");
+        let inside = start - at;
+        let rest = (mapping.length - inside).min(length(total - done));
+        Ok(Found {
+            file: mapping.file.as_ref().expect("just seen"),
+            offset: mapping.offset + inside,
+            length: index(rest),
+        })
+    }
+
+    fn refuse(&mut self, iova: Iova, total: usize, write: bool) -> DmaError {
+        self.traffic.refused += 1;
+        let first = &mut self.traffic.first_refused;
+        if first.len() < MAX_REFUSED {
+            let length = length(total);
+            first.push(RefusedAccess {
+                iova,
+                length,
+                write,
+            });
+        }
+        DmaError::Refused
+    }
+}
+
+/// A part of an access that one mapping has.
+#[derive(Debug)]
+struct Found<'a> {
+    file: &'a File,
+    offset: u64,
+    length: usize,
+}
+
+fn range_end(iova: u64, length: u64) -> Result<u64, MapError> {
+    match iova.checked_add(length) {
+        Some(end) if length > 0 => Ok(end),
+        _ => Err(MapError::NoRange { iova, length }),
+    }
+}

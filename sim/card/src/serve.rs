@@ -1,0 +1,274 @@
+//! A card on a Unix socket, by the vfio-user protocol.
+//!
+//! Connections are served in turn: one host at a time has the function, and the end of a connection
+//! is a function level reset. The protocol is that of libvfio-user's `docs/vfio-user.rst`, as far
+//! as a card needs it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+
+use rustix::net::{Shutdown, shutdown};
+
+use crate::card::{Card, Config, Counters};
+use crate::session::Session;
+use crate::wire::Message;
+
+/// A card that waits for hosts on a socket.
+///
+/// The socket has permissions 0600, from its first moment on. It is removed with the server.
+#[derive(Debug)]
+pub struct Server {
+    listener: Arc<UnixListener>,
+    card: Arc<Card>,
+    stopper: Stopper,
+}
+
+impl Server {
+    /// Starts a card and makes its socket.
+    ///
+    /// Fails where something is at the path already, or where the socket cannot be made there.
+    pub fn bind(path: &Path, config: Config) -> io::Result<Server> {
+        let listener = Arc::new(bind_private(path)?);
+        let stopper = Stopper(Arc::new(Control {
+            path: path.to_owned(),
+            listener: Arc::downgrade(&listener),
+            stopped: AtomicBool::new(false),
+            connection: Mutex::new(None),
+        }));
+        Ok(Server {
+            listener,
+            card: Arc::new(Card::start(config)),
+            stopper,
+        })
+    }
+
+    /// What ends [`Server::run`] from another thread.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// The card, for its counters.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Serves one connection after the other, until it is stopped. A host that breaks the protocol
+    /// loses its connection, and the next one is served.
+    pub fn run(&self) -> io::Result<()> {
+        let control = &self.stopper.0;
+        while !control.is_stopped() {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(_) if control.is_stopped() => break,
+                Err(error) => return Err(error),
+            };
+            if control.begin(&stream)? {
+                // Why a connection ended is of no matter to the next one.
+                let _ = serve_connection(&self.card, stream);
+                self.card.disconnect();
+                control.end();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that somebody has removed already is gone too.
+        let _ = fs::remove_file(&self.stopper.0.path);
+    }
+}
+
+/// Starts a card on a socket and serves it until the stopper that `started` gets is used.
+///
+/// For a program that does nothing else; [`Served`] is for tests.
+pub fn serve(path: &Path, config: Config, started: impl FnOnce(Stopper)) -> io::Result<()> {
+    let server = Server::bind(path, config)?;
+    started(server.stopper());
+    server.run()
+}
+
+/// Ends a server, whatever it does.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<Control>);
+
+impl Stopper {
+    /// Closes the connection that is served, if there is one, and lets [`Server::run`] return.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::SeqCst);
+        if let Some(connection) = self.0.connection().as_ref() {
+            // It may have ended by itself.
+            let _ = connection.shutdown(std::net::Shutdown::Both);
+        }
+        if let Some(listener) = self.0.listener.upgrade() {
+            // Wakes a server that waits for a connection, whatever has become of its path.
+            let _ = shutdown(&listener, Shutdown::Both);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Control {
+    path: PathBuf,
+    /// Gone with the server, so that a stopper that is left does not keep the socket open.
+    listener: Weak<UnixListener>,
+    stopped: AtomicBool,
+    /// The connection that is served.
+    connection: Mutex<Option<UnixStream>>,
+}
+
+impl Control {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Whether the connection is to be served.
+    fn begin(&self, stream: &UnixStream) -> io::Result<bool> {
+        *self.connection() = Some(stream.try_clone()?);
+        // After it is stored: whoever stops now either sees it or is seen here.
+        Ok(!self.is_stopped())
+    }
+
+    fn end(&self) {
+        *self.connection() = None;
+    }
+
+    fn connection(&self) -> std::sync::MutexGuard<'_, Option<UnixStream>> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serve_connection(card: &Card, mut stream: UnixStream) -> io::Result<()> {
+    let mut session = Session::new(card);
+    while let Some(mut message) = Message::receive(&mut stream)? {
+        let answer = session.handle(&mut message);
+        message.answer(&mut stream, answer)?;
+    }
+    Ok(())
+}
+
+/// A socket that nobody else can open: it is made in a directory of its own and moved out when its
+/// permissions are right.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    if path.symlink_metadata().is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!(
+                "{} exists; remove it, or name another socket",
+                path.display()
+            ),
+        ));
+    }
+    let beside = path.parent().unwrap_or(Path::new("")).to_owned();
+    let private = private_directory(&beside)?;
+    let made = private.join("s");
+    let bound = UnixListener::bind(&made).and_then(|listener| {
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&made, path)?;
+        Ok(listener)
+    });
+    let removed = fs::remove_dir_all(&private);
+    let listener = bound?;
+    removed?;
+    Ok(listener)
+}
+
+/// A new directory that only this user can enter.
+fn private_directory(parent: &Path) -> io::Result<PathBuf> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!(".unlade-card-{}-{number}", std::process::id()));
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok(path),
+            // Left by another process that had this number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A card that is served by a thread of this process, on a socket in a directory of its own. When
+/// it is dropped, the connection is closed, and thread, card, socket and directory are gone.
+///
+/// ```
+/// use unlade_sim_card::{Config, Served};
+///
+/// let card = Served::start(Config::default())?;
+/// let host = std::os::unix::net::UnixStream::connect(card.path())?;
+/// assert_eq!(card.counters().jobs_succeeded, 0);
+/// # drop(host);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Served {
+    directory: PathBuf,
+    path: PathBuf,
+    card: Arc<Card>,
+    stopper: Stopper,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Served {
+    /// Starts a card and serves it. Fails where the socket cannot be made in the directory for
+    /// temporary files.
+    pub fn start(config: Config) -> io::Result<Served> {
+        let directory = private_directory(&std::env::temp_dir())?;
+        let path = directory.join("card.sock");
+        let server = Server::bind(&path, config).inspect_err(|_| {
+            // The first error is the one to tell of.
+            let _ = fs::remove_dir_all(&directory);
+        })?;
+        let (card, stopper) = (Arc::clone(&server.card), server.stopper());
+        let thread = Some(std::thread::spawn(move || server.run()));
+        Ok(Served {
+            directory,
+            path,
+            card,
+            stopper,
+            thread,
+        })
+    }
+
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the socket and its directory away. Who is connected stays so, and nobody else comes:
+    /// for a card that is used by its own process, and ends with it.
+    pub fn hide(&self) {
+        // What cannot be removed stays until this is dropped.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+
+    /// The card, to look at it or to remove it.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// What the card has done so far.
+    pub fn counters(&self) -> Counters {
+        self.card.counters()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            // What it ended with is of no matter any more.
+            let _ = thread.join();
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
