@@ -55,7 +55,13 @@ impl Layer {
 }
 
 /// Crates that may contain `unsafe`; every other forbids it in its root file.
-const MAY_BE_UNSAFE: [&str; 4] = ["devices/cuda", "devices/hal", "kernels/eval", "sim/gpu"];
+const MAY_BE_UNSAFE: [&str; 5] = [
+    "devices/cuda",
+    "devices/dpu",
+    "devices/hal",
+    "kernels/eval",
+    "sim/gpu",
+];
 
 #[test]
 fn imports_run_one_way() {

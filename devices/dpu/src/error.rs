@@ -1,0 +1,78 @@
+//! Why a card cannot be opened.
+
+use crate::transport::TransportError;
+
+/// Why a card cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CannotOpen {
+    /// It cannot be reached.
+    #[error("cannot reach the card at {address}: {error}; {advice}", advice = advice(.error))]
+    Transport {
+        /// Where it was looked for.
+        address: String,
+        /// What happened.
+        error: TransportError,
+    },
+    /// What is there does not speak the interface.
+    #[error(
+        "{address} is no card: its register MAGIC reads {magic:#010x}, not 0x444c4e55; give the \
+         address of a function that speaks the card interface"
+    )]
+    NotACard {
+        /// Where it is.
+        address: String,
+        /// What MAGIC is.
+        magic: u32,
+    },
+    /// It speaks another major version of the interface.
+    #[error(
+        "the card at {address} speaks version {version} of the card interface, and this driver \
+         version 1; use a driver of that version, or firmware of version 1"
+    )]
+    Version {
+        /// Where it is.
+        address: String,
+        /// Its version.
+        version: String,
+    },
+    /// Somebody else uses it.
+    #[error(
+        "the card at {address} is in use by {holder}; wait until that has let go of it, or open \
+         another card or virtual function"
+    )]
+    InUse {
+        /// Where it is.
+        address: String,
+        /// Who, as the holder has written it on the card.
+        holder: String,
+    },
+    /// It does not do what every card does.
+    #[error("the card at {address} cannot be used: {reason}; reset it or its host, or replace it")]
+    Unusable {
+        /// Where it is.
+        address: String,
+        /// What it does instead.
+        reason: String,
+    },
+}
+
+/// What may help.
+fn advice(error: &TransportError) -> &'static str {
+    match error {
+        TransportError::Os {
+            call: "connect", ..
+        } => "start one with `unlade card --socket PATH`, or correct the path",
+        TransportError::Os {
+            call: "opening a function through VFIO",
+            ..
+        } => {
+            "bind it to the driver vfio-pci, let this user open its group in /dev/vfio, and see \
+             that nobody else has it open"
+        }
+        TransportError::TimedOut { .. } => {
+            "it may be serving somebody else: a socket serves one connection at a time"
+        }
+        _ => "see whether what serves it still runs",
+    }
+}

@@ -1,0 +1,434 @@
+//! A card behind a socket: a client of the vfio-user protocol, version 0.x.
+//!
+//! One request is under way at a time. Any error but a refusal leaves the stream in an unknown
+//! place, so it breaks the connection for good.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
+    sendmsg,
+};
+use unlade_hal::HostPages;
+
+use super::message::{self, BadReply, Command, DeviceInfo, HEADER, RegionInfo};
+use super::{CardAccess, Transport, TransportError};
+use crate::iova::Iova;
+use crate::registers::BarOffset;
+
+/// How long a card at a socket may take to reply.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Regions and interrupts of PCI devices, as VFIO numbers them.
+const BAR0: u32 = 0;
+const CONFIG: u32 = 7;
+const MSIX: u32 = 2;
+
+/// BAR0 has at least the registers and a page of doorbells.
+const LEAST_BAR: u64 = 8 << 10;
+
+/// Most bytes of one access to a region.
+const MAX_ACCESS: usize = 4096;
+
+/// A connection to a card that is served over a socket.
+#[derive(Debug)]
+pub struct VfioUser {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+    bar_len: u64,
+    vectors: u32,
+    can_reset: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    /// How long a reply is waited for.
+    timeout: Duration,
+    next_id: u16,
+    broken: bool,
+}
+
+impl VfioUser {
+    /// Connects to the socket at a path and looks at what is behind it.
+    ///
+    /// # Errors
+    /// [`TransportError::Os`] where there is nobody, else what is wrong with what is there.
+    pub fn connect(path: &Path) -> Result<Self, TransportError> {
+        let stream = UnixStream::connect(path).map_err(os("connect"))?;
+        let mut connection = Connection::new(stream, TIMEOUT)?;
+        connection.negotiate()?;
+        let info = connection.device_info()?;
+        if info.regions <= CONFIG || info.irqs <= MSIX {
+            return Err(TransportError::Lacks(format!(
+                "has {} regions and {} kinds of interrupts; a PCI function has more",
+                info.regions, info.irqs
+            )));
+        }
+        let bar = connection.region_info(BAR0)?;
+        let config = connection.region_info(CONFIG)?;
+        if !bar.is_usable() || bar.size < LEAST_BAR || !config.is_usable() || config.size < 256 {
+            return Err(TransportError::Lacks(format!(
+                "has a BAR0 of {} bytes and a configuration space of {} that can be used; a card \
+                 has {LEAST_BAR} and 256 or more",
+                bar.size, config.size
+            )));
+        }
+        let vectors = connection.irq_count(MSIX)?;
+        Ok(VfioUser {
+            path: path.to_owned(),
+            connection: Mutex::new(connection),
+            bar_len: bar.size,
+            vectors,
+            can_reset: info.can_reset(),
+        })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, region: u32, at: u64, bytes: &mut [u8]) -> Result<(), TransportError> {
+        for (at, part) in (at..).step_by(MAX_ACCESS).zip(bytes.chunks_mut(MAX_ACCESS)) {
+            self.connection().region_read(region, at, part)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, region: u32, at: u64, bytes: &[u8]) -> Result<(), TransportError> {
+        for (at, part) in (at..).step_by(MAX_ACCESS).zip(bytes.chunks(MAX_ACCESS)) {
+            self.connection().region_write(region, at, part)?;
+        }
+        Ok(())
+    }
+}
+
+impl Transport for VfioUser {
+    fn address(&self) -> String {
+        format!("unix:{}", self.path.display())
+    }
+
+    fn bar_len(&self) -> u64 {
+        self.bar_len
+    }
+
+    fn read32(&self, at: BarOffset) -> Result<u32, TransportError> {
+        let mut bytes = [0; 4];
+        self.read(BAR0, at.0, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn read64(&self, at: BarOffset) -> Result<u64, TransportError> {
+        let mut bytes = [0; 8];
+        self.read(BAR0, at.0, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn write32(&self, at: BarOffset, value: u32) -> Result<(), TransportError> {
+        self.write(BAR0, at.0, &value.to_le_bytes())
+    }
+
+    fn write64(&self, at: BarOffset, value: u64) -> Result<(), TransportError> {
+        self.write(BAR0, at.0, &value.to_le_bytes())
+    }
+
+    fn read_config(&self, at: u16, bytes: &mut [u8]) -> Result<(), TransportError> {
+        self.read(CONFIG, u64::from(at), bytes)
+    }
+
+    fn write_config(&self, at: u16, bytes: &[u8]) -> Result<(), TransportError> {
+        self.write(CONFIG, u64::from(at), bytes)
+    }
+
+    fn map(&self, iova: Iova, pages: &HostPages, access: CardAccess) -> Result<(), TransportError> {
+        let file = pages.file().ok_or(TransportError::Unsupported(
+            "the mapping of memory without a file",
+        ))?;
+        let flags = match access {
+            CardAccess::Read => 1,
+            CardAccess::Write => 2,
+            CardAccess::ReadWrite => 3,
+        };
+        let body = message::dma_map(flags, 0, iova.0, pages.len());
+        self.connection()
+            .call(Command::DmaMap, "DMA_MAP", &body, Some(file), 0)?;
+        Ok(())
+    }
+
+    fn unmap(&self, iova: Iova, len: u64) -> Result<(), TransportError> {
+        const WHAT: &str = "DMA_UNMAP";
+        let body = message::dma_unmap(iova.0, len);
+        let mut connection = self.connection();
+        let reply =
+            connection.call(Command::DmaUnmap, WHAT, &body, None, message::DMA_UNMAP_LEN)?;
+        let checked = message::check_unmapped(&reply, iova.0, len);
+        checked.map_err(|reply| connection.bad(WHAT, reply))
+    }
+
+    fn vectors(&self) -> u32 {
+        self.vectors
+    }
+
+    /// One message for each: a server need not take more than one descriptor at a time.
+    fn set_interrupts(&self, events: &[BorrowedFd<'_>]) -> Result<(), TransportError> {
+        let mut connection = self.connection();
+        for (vector, event) in (0..).zip(events) {
+            let body = message::set_irq_event(MSIX, vector);
+            connection.call(Command::DeviceSetIrqs, "SET_IRQS", &body, Some(*event), 0)?;
+        }
+        Ok(())
+    }
+
+    fn reset(&self) -> Result<(), TransportError> {
+        if !self.can_reset {
+            return Err(TransportError::Unsupported("a function level reset"));
+        }
+        let mut connection = self.connection();
+        connection.call(Command::DeviceReset, "DEVICE_RESET", &[], None, 0)?;
+        Ok(())
+    }
+
+    fn renew(&self) -> Result<Arc<dyn Transport>, TransportError> {
+        Ok(Arc::new(VfioUser::connect(&self.path)?))
+    }
+
+    fn close(&self) {
+        let mut connection = self.connection();
+        connection.broken = true;
+        // Whether the other side is still there does not matter any more.
+        let _gone = connection.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+impl Connection {
+    fn new(stream: UnixStream, timeout: Duration) -> Result<Self, TransportError> {
+        stream
+            .set_read_timeout(Some(timeout))
+            .and_then(|()| stream.set_write_timeout(Some(timeout)))
+            .map_err(os("setsockopt"))?;
+        Ok(Connection {
+            stream,
+            timeout,
+            next_id: 0,
+            broken: false,
+        })
+    }
+
+    fn negotiate(&mut self) -> Result<(), TransportError> {
+        const WHAT: &str = "VERSION";
+        let reply = self.call(Command::Version, WHAT, &message::version(), None, 4)?;
+        message::check_version(&reply).map_err(|reply| self.bad(WHAT, reply))
+    }
+
+    fn device_info(&mut self) -> Result<DeviceInfo, TransportError> {
+        const WHAT: &str = "DEVICE_GET_INFO";
+        let body = DeviceInfo::request();
+        let reply = self.call(Command::DeviceGetInfo, WHAT, &body, None, DeviceInfo::LEN)?;
+        DeviceInfo::decode(&reply).map_err(|reply| self.bad(WHAT, reply))
+    }
+
+    fn region_info(&mut self, region: u32) -> Result<RegionInfo, TransportError> {
+        const WHAT: &str = "DEVICE_GET_REGION_INFO";
+        let body = RegionInfo::request(region);
+        let command = Command::DeviceGetRegionInfo;
+        let reply = self.call(command, WHAT, &body, None, RegionInfo::LEN)?;
+        RegionInfo::decode(&reply, region).map_err(|reply| self.bad(WHAT, reply))
+    }
+
+    fn irq_count(&mut self, index: u32) -> Result<u32, TransportError> {
+        const WHAT: &str = "DEVICE_GET_IRQ_INFO";
+        let body = message::irq_info(index);
+        let command = Command::DeviceGetIrqInfo;
+        let reply = self.call(command, WHAT, &body, None, message::IRQ_INFO_LEN)?;
+        message::irq_count(&reply, index).map_err(|reply| self.bad(WHAT, reply))
+    }
+
+    fn region_read(&mut self, region: u32, at: u64, to: &mut [u8]) -> Result<(), TransportError> {
+        const WHAT: &str = "REGION_READ";
+        let count = access_len(to.len());
+        let body = message::region_access(region, at, count);
+        let least = message::REGION_ACCESS + to.len();
+        let reply = self.call(Command::RegionRead, WHAT, &body, None, least)?;
+        match message::accessed(&reply, region, at, count) {
+            Ok(data) if data.len() == to.len() => {
+                to.copy_from_slice(data);
+                Ok(())
+            }
+            Ok(data) => {
+                let found = data.len();
+                let (least, most) = (to.len(), to.len());
+                Err(self.bad(WHAT, BadReply::Length { least, most, found }))
+            }
+            Err(reply) => Err(self.bad(WHAT, reply)),
+        }
+    }
+
+    fn region_write(&mut self, region: u32, at: u64, from: &[u8]) -> Result<(), TransportError> {
+        const WHAT: &str = "REGION_WRITE";
+        let count = access_len(from.len());
+        let mut body = message::region_access(region, at, count);
+        body.extend_from_slice(from);
+        let least = message::REGION_ACCESS;
+        let reply = self.call(Command::RegionWrite, WHAT, &body, None, least)?;
+        let checked = message::accessed(&reply, region, at, count).map(drop);
+        checked.map_err(|reply| self.bad(WHAT, reply))
+    }
+
+    /// Sends a command and waits for its reply, of which it returns the body: at least so many
+    /// bytes.
+    fn call(
+        &mut self,
+        command: Command,
+        what: &'static str,
+        body: &[u8],
+        file: Option<BorrowedFd<'_>>,
+        least: usize,
+    ) -> Result<Vec<u8>, TransportError> {
+        if self.broken {
+            return Err(TransportError::Broken);
+        }
+        let called = self.call_unbroken(command, what, body, file, least);
+        self.broken |= called
+            .as_ref()
+            .is_err_and(|error| !matches!(error, TransportError::Refused { .. }));
+        called
+    }
+
+    fn call_unbroken(
+        &mut self,
+        command: Command,
+        what: &'static str,
+        body: &[u8],
+        file: Option<BorrowedFd<'_>>,
+        least: usize,
+    ) -> Result<Vec<u8>, TransportError> {
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        let deadline = Instant::now() + self.timeout;
+        self.send(&message::request(id, command, body), file, what)?;
+
+        let bad = |reply| TransportError::BadReply { what, reply };
+        let mut received = vec![0; HEADER + least.max(64)];
+        let mut filled = self.receive(&mut received, HEADER, what, deadline)?;
+        let header = received[..HEADER].try_into().expect("the header's length");
+        let reply = message::reply(header, id, command, least..=message::MAX_BODY).map_err(bad)?;
+        if filled > reply.len {
+            return Err(bad(BadReply::Length {
+                least: reply.len,
+                most: reply.len,
+                found: filled,
+            }));
+        }
+        received.resize(reply.len, 0);
+        if filled < reply.len {
+            let missing = reply.len - filled;
+            filled += self.receive(&mut received[filled..], missing, what, deadline)?;
+        }
+        debug_assert_eq!(filled, reply.len);
+        match reply.refused {
+            Some(number) => Err(TransportError::Refused { what, number }),
+            None => Ok(received.split_off(HEADER)),
+        }
+    }
+
+    /// Sends all of a message, the descriptor with its first byte.
+    fn send(
+        &mut self,
+        bytes: &[u8],
+        file: Option<BorrowedFd<'_>>,
+        what: &'static str,
+    ) -> Result<(), TransportError> {
+        let files = file.as_slice();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
+            unreachable!("there is space for one descriptor");
+        }
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let part = [IoSlice::new(&bytes[sent..])];
+            let stream = self.stream.as_fd();
+            match sendmsg(stream, &part, &mut ancillary, SendFlags::NOSIGNAL) {
+                Ok(count) => sent += count,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(self.failed("sendmsg", what, error)),
+            }
+            ancillary.clear();
+        }
+        Ok(())
+    }
+
+    /// Fills at least the first bytes of a buffer, and says how many it has filled. Descriptors
+    /// that come along are closed.
+    fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        least: usize,
+        what: &'static str,
+        deadline: Instant,
+    ) -> Result<usize, TransportError> {
+        let mut filled = 0;
+        while filled < least {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let mut part = [IoSliceMut::new(&mut buffer[filled..])];
+            let stream = self.stream.as_fd();
+            match recvmsg(stream, &mut part, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Ok(received) if received.bytes == 0 => return Err(TransportError::Closed),
+                Ok(received) => filled += received.bytes,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(self.failed("recvmsg", what, error)),
+            }
+            if filled < least && Instant::now() >= deadline {
+                let after = self.timeout;
+                return Err(TransportError::TimedOut { what, after });
+            }
+        }
+        Ok(filled)
+    }
+
+    fn failed(
+        &self,
+        call: &'static str,
+        what: &'static str,
+        error: rustix::io::Errno,
+    ) -> TransportError {
+        use rustix::io::Errno;
+        match error {
+            Errno::AGAIN => TransportError::TimedOut {
+                what,
+                after: self.timeout,
+            },
+            Errno::PIPE | Errno::CONNRESET => TransportError::Closed,
+            other => os(call)(other.into()),
+        }
+    }
+
+    /// The error of a reply that is wrong, which breaks the connection.
+    fn bad(&mut self, what: &'static str, reply: BadReply) -> TransportError {
+        self.broken = true;
+        TransportError::BadReply { what, reply }
+    }
+}
+
+fn access_len(len: usize) -> u32 {
+    u32::try_from(len).expect("accesses have at most 4 KiB")
+}
+
+fn os(call: &'static str) -> impl Fn(io::Error) -> TransportError {
+    move |error| TransportError::Os {
+        call,
+        message: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

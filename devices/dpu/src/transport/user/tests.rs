@@ -1,0 +1,162 @@
+use std::io::{Read, Write};
+use std::thread::{self, JoinHandle};
+
+use super::*;
+
+/// A connection to a server that does what it is told, with the bytes of each request.
+fn connected(
+    timeout: Duration,
+    server: impl FnOnce(UnixStream) + Send + 'static,
+) -> (Connection, JoinHandle<()>) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let connection = Connection::new(ours, timeout).unwrap();
+    theirs.set_read_timeout(Some(LONG)).unwrap();
+    theirs.set_write_timeout(Some(LONG)).unwrap();
+    (connection, thread::spawn(move || server(theirs)))
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// Reads a request of four bytes of BAR0.
+fn read_request(stream: &mut UnixStream) -> [u8; 32] {
+    let mut request = [0; 32];
+    stream.read_exact(&mut request).unwrap();
+    assert_eq!(request[2], 9, "a REGION_READ");
+    request
+}
+
+/// The right reply to it, with the bytes 1, 2, 3, 4.
+fn right_reply(request: &[u8; 32]) -> Vec<u8> {
+    let mut reply = request.to_vec();
+    (reply[4], reply[8]) = (36, 1);
+    reply.extend_from_slice(&[1, 2, 3, 4]);
+    reply
+}
+
+fn read(connection: &mut Connection) -> Result<[u8; 4], TransportError> {
+    let mut bytes = [0; 4];
+    connection.region_read(BAR0, 0x24, &mut bytes)?;
+    Ok(bytes)
+}
+
+#[test]
+fn a_reply_may_come_in_pieces() {
+    let (mut connection, server) = connected(LONG, |mut stream| {
+        for _ in 0..2 {
+            let request = read_request(&mut stream);
+            for byte in right_reply(&request) {
+                stream.write_all(&[byte]).unwrap();
+            }
+        }
+    });
+    assert_eq!(read(&mut connection), Ok([1, 2, 3, 4]));
+    assert_eq!(read(&mut connection), Ok([1, 2, 3, 4]));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_refusal_leaves_the_connection_whole() {
+    let (mut connection, server) = connected(LONG, |mut stream| {
+        let request = read_request(&mut stream);
+        let mut refusal = right_reply(&request);
+        refusal.truncate(16);
+        (refusal[4], refusal[8], refusal[12]) = (16, 0x21, 22);
+        stream.write_all(&refusal).unwrap();
+        let request = read_request(&mut stream);
+        stream.write_all(&right_reply(&request)).unwrap();
+    });
+    let refused = TransportError::Refused {
+        what: "REGION_READ",
+        number: 22,
+    };
+    assert_eq!(read(&mut connection), Err(refused));
+    assert_eq!(read(&mut connection), Ok([1, 2, 3, 4]));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_wrong_reply_breaks_the_connection_for_good() {
+    // Id, command, length, type, offset, region, count; a byte more than there should be.
+    for (at, value) in [
+        (0, 9),
+        (2, 10),
+        (4, 35),
+        (4, 40),
+        (6, 255),
+        (8, 0),
+        (16, 0x20),
+        (24, 7),
+        (28, 8),
+    ] {
+        let (mut connection, server) = connected(LONG, move |mut stream| {
+            let request = read_request(&mut stream);
+            let mut reply = right_reply(&request);
+            reply[at] = value;
+            reply.extend_from_slice(&[0; 4]);
+            stream.write_all(&reply).unwrap();
+        });
+        let error = read(&mut connection).unwrap_err();
+        let wrong = matches!(error, TransportError::BadReply { .. });
+        assert!(wrong, "byte {at} is {value}: {error}");
+        assert_eq!(read(&mut connection), Err(TransportError::Broken));
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn silence_and_an_end_are_told_apart() {
+    let (mut connection, server) = connected(Duration::from_millis(20), |mut stream| {
+        read_request(&mut stream);
+        // Until the client gives up.
+        let _end = stream.read(&mut [0]);
+    });
+    let error = read(&mut connection).unwrap_err();
+    assert!(matches!(error, TransportError::TimedOut { .. }), "{error}");
+    assert_eq!(read(&mut connection), Err(TransportError::Broken));
+    drop(connection);
+    server.join().unwrap();
+
+    let (mut connection, server) = connected(LONG, |mut stream| {
+        let request = read_request(&mut stream);
+        stream.write_all(&right_reply(&request)[..20]).unwrap();
+    });
+    assert_eq!(read(&mut connection), Err(TransportError::Closed));
+    server.join().unwrap();
+}
+
+/// Whatever bits of its replies a server gets wrong, what is read is right or an error.
+#[test]
+fn mutated_replies_are_right_or_errors() {
+    let mut state = 0x5EED_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let (mut right, mut wrong) = (0, 0);
+    for _ in 0..300 {
+        let [bit, keep, ..] = random().to_le_bytes();
+        let (mut connection, server) = connected(LONG, move |mut stream| {
+            let request = read_request(&mut stream);
+            let mut reply = right_reply(&request);
+            // The data itself may be anything.
+            reply[usize::from(bit) / 8 % 32] ^= 1 << (bit % 8);
+            if keep % 4 == 0 {
+                reply.truncate(usize::from(keep) % 36);
+            }
+            // It may have given up already.
+            let _sent = stream.write_all(&reply);
+        });
+        match read(&mut connection) {
+            Ok(bytes) => {
+                assert_eq!(bytes, [1, 2, 3, 4]);
+                right += 1;
+            }
+            Err(_) => wrong += 1,
+        }
+        drop(connection);
+        server.join().unwrap();
+    }
+    assert!(right > 0 && wrong > 200, "{right} right, {wrong} wrong");
+}
