@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Functions(FunctionsArgs),
     /// Find out what is present, what is missing and how to get it
     Doctor(DoctorArgs),
+    /// Serve a simulated DPU card at a socket, for this command, other drivers and virtual machines
+    Card(CardArgs),
     /// Run three queries on made-up data on every device and compare the results
     Demo(DemoArgs),
     /// Print a shell's completion script
@@ -129,8 +131,9 @@ pub(crate) struct RuleArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub(crate) struct ResourceArgs {
-    /// Device by name (see `unlade devices`), sim-gpu for a simulated NVIDIA GPU, or auto, which
-    /// never picks a simulator [default: auto]
+    /// Device by name (see `unlade devices`), sim-gpu or sim-dpu for a simulated GPU or card,
+    /// dpu:unix:PATH or dpu:PCI-ADDRESS for a card, or auto, which never picks a simulator
+    /// [default: auto]
     #[arg(long, value_name = "NAME", env = "UNLADE_DEVICE")]
     pub(crate) device: Option<String>,
     /// Threads [default: one per core, fewer under a small `ulimit -v`]
@@ -187,12 +190,25 @@ pub(crate) struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DevicesArgs {
-    /// Only this device; sim-gpu for the simulated NVIDIA GPU, which is listed only so
+    /// Only this device; sim-gpu, sim-dpu, dpu:unix:PATH and dpu:PCI-ADDRESS are listed only so
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<String>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CardArgs {
+    /// Where to make the socket, for this user alone; there must be nothing yet
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: PathBuf,
+    /// Kind of card: full has every operation, small few and little room
+    #[arg(long, value_name = "NAME", default_value = "full")]
+    pub(crate) profile: String,
+    /// Let jobs go wrong in all ways a card can, by chance from this seed
+    #[arg(long, value_name = "SEED")]
+    pub(crate) faults: Option<u64>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -1,5 +1,6 @@
 //! One module per command, and the plan that two of them share.
 
+pub(crate) mod card;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod devices;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`args`] | the command line: commands, flags, their help |
 //! | [`config`] | `unlade.toml`, under the variables and the flags |
+//! | [`cards`] | DMA-capable cards, which are opened by name |
 //! | [`commands`] | one module per command |
 //! | [`error`] | errors and exit codes |
 //! | [`folders`] | folders that a command makes, and that are gone when it ends |
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cards;
 mod commands;
 mod config;
 mod error;
@@ -53,6 +55,7 @@ fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
         Command::Devices(devices) => commands::devices::run(&devices),
         Command::Functions(functions) => commands::functions::run(&functions),
         Command::Doctor(doctor) => commands::doctor::run(&doctor),
+        Command::Card(card) => commands::card::run(&card),
         Command::Demo(demo) => commands::demo::run(&demo, verbosity),
         Command::Completions(completions) => commands::completions::run(&completions),
     }

@@ -11,8 +11,8 @@ use unlade::{
 use unlade_ingest::{Input, ScanOptions};
 
 use crate::args::{CastChoice, OverflowChoice, QueryArgs, ResourceArgs, RuleArgs};
-use crate::config;
 use crate::error::Failure;
+use crate::{cards, config};
 
 /// Rows of a batch, unless told otherwise.
 pub(crate) const DEFAULT_BATCH_ROWS: usize = 65_536;
@@ -222,13 +222,17 @@ pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<
     }
 }
 
-/// The devices that are present, and the simulated GPU where one of these is asked for.
+/// The devices that are present, and a simulated GPU or a card where it is asked for.
 fn devices(wanted: Option<&str>) -> Result<Vec<Arc<dyn Device>>, Failure> {
     // A process has one CUDA driver, so a simulated one is chosen before any is looked for.
     if wanted.is_some_and(|name| name.starts_with("sim-gpu")) {
         unlade::simulate_gpu().map_err(Failure::resource)?;
     }
-    Ok(unlade::discover())
+    let mut devices = unlade::discover();
+    if let Some(name) = wanted {
+        devices.extend(cards::open(name)?);
+    }
+    Ok(devices)
 }
 
 /// The devices that are present; only one, if one is asked for by name.

@@ -85,6 +85,7 @@
 //! |---|---|
 //! | `cpu` (default) | `cpu`: the evaluator, inline on the calling thread |
 //! | `cuda` | `cuda:0`, `cuda:1` ...: NVIDIA GPUs, through the driver that is loaded at run time |
+//! | `dpu` | `dpu:...`: DMA-capable cards, which [`open_card`] opens by name |
 //! | `sim` | `sim`: a simulated device with memory and time of its own, for tests |
 //!
 //! # What is inside
@@ -139,6 +140,46 @@ pub fn simulate_gpu() -> Result<(), String> {
     return unlade_cuda::simulate().map_err(|error| error.to_string());
     #[cfg(not(feature = "cuda"))]
     Err("this build of Unlade is without feature `cuda`".to_owned())
+}
+
+/// Opens a DMA-capable card, which is not among those that [`discover`] finds: `dpu:unix:PATH` is one
+/// that is served at a socket by the vfio-user protocol, `dpu:0000:3b:00.0` one at a PCI address, by
+/// the kernel's VFIO. The device has that name.
+///
+/// ```
+/// let error = unlade::open_card("dpu:unix:/nowhere/card.sock").unwrap_err();
+/// assert!(error.contains("/nowhere/card.sock") || error.contains("without feature"));
+/// ```
+///
+/// # Errors
+/// In words that say what to do: nobody is there, it is no card, or somebody else has it.
+pub fn open_card(name: &str) -> Result<Arc<dyn Device>, String> {
+    open_card_as(name, name)
+}
+
+/// [`open_card`], under another name: receipts, reports and placement call the device so.
+///
+/// # Errors
+/// As [`open_card`].
+pub fn open_card_as(name: &str, called: &str) -> Result<Arc<dyn Device>, String> {
+    #[cfg(feature = "dpu")]
+    return open_dpu(name, called).map_err(|error| error.to_string());
+    #[cfg(not(feature = "dpu"))]
+    Err(format!(
+        "{called}: this build of Unlade is without feature `dpu`: {name} cannot be opened"
+    ))
+}
+
+#[cfg(feature = "dpu")]
+fn open_dpu(name: &str, called: &str) -> Result<Arc<dyn Device>, unlade_dpu::CannotOpen> {
+    let address = name.strip_prefix("dpu:").unwrap_or(name);
+    let mut options = unlade_dpu::Options::default();
+    options.name = Some(called.to_owned());
+    let card = match address.strip_prefix("unix:") {
+        Some(path) => unlade_dpu::connect(path.as_ref(), &options)?,
+        None => unlade_dpu::open_pci(address, &options)?,
+    };
+    Ok(card)
 }
 
 #[cfg(feature = "cpu")]

@@ -13,12 +13,13 @@ use arrow_select::concat::concat_batches;
 use tpchgen::generators::LineItemGenerator;
 use tpchgen_arrow::LineItemArrow;
 use unlade::{
-    ClockKind, Device, DeviceKind, Placement, Query, Receipt, Runtime, Select, Semantics,
-    parse_expr, parse_select_list,
+    ClockKind, Device, DeviceKind, Placement, Query, Receipt, Runtime, RuntimeBuilder, Select,
+    Semantics, parse_expr, parse_select_list,
 };
 use unlade_ingest::{Format, Input, Scan, ScanOptions, Sink, Target};
 
 use crate::args::DemoArgs;
+use crate::cards;
 use crate::error::Failure;
 use crate::folders::Folder;
 use crate::report::table::{Align, bytes, duration, grouped, rate, table};
@@ -99,12 +100,14 @@ pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> 
         )));
     }
 
+    let mut devices = unlade::discover();
+    devices.extend(cards::simulated_if_built()?);
     let mut lines = Vec::new();
     for case in &CASES {
         if said {
             report::say(format_args!("{}: where {}", case.name, case.filter));
         }
-        lines.extend(on_devices(case, &unlade::discover(), &batches)?);
+        lines.extend(on_devices(case, &devices, &batches)?);
     }
     lines.extend(simulated_gpu::ask(&path)?);
     // Each query's lines together; what is of none comes last.
@@ -217,12 +220,13 @@ fn on_device(
     let name = device.info().name.clone();
     let mut builder = Runtime::builder()
         .placement(Placement::Device(name.as_str().into()))
-        .predictions(true);
-    for device in unlade::discover() {
-        // Beside the device itself only the CPU, for what the device lacks.
-        if device.info().kind == DeviceKind::Cpu || device.info().name == name {
-            builder = builder.device(device);
-        }
+        .predictions(true)
+        .device(device.clone());
+    if device.info().kind != DeviceKind::Cpu {
+        // For what the device lacks.
+        let mut others = unlade::discover();
+        others.retain(|other| other.info().kind == DeviceKind::Cpu);
+        builder = others.into_iter().fold(builder, RuntimeBuilder::device);
     }
     let runtime = builder.build()?;
     let mut query = Query::all();

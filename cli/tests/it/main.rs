@@ -3,5 +3,6 @@
 mod reports;
 mod run;
 mod settings;
+mod sim_dpu;
 mod sim_gpu;
 mod support;

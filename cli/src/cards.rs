@@ -1,0 +1,51 @@
+//! Cards, which are opened where one is asked for by name.
+
+use std::sync::Arc;
+
+use unlade::Device;
+
+use crate::error::Failure;
+
+/// The simulated card's name.
+const SIMULATED: &str = "sim-dpu";
+
+/// The card of this name; nothing where the name is that of no card.
+pub(crate) fn open(name: &str) -> Result<Option<Arc<dyn Device>>, Failure> {
+    match name {
+        SIMULATED => simulated().map(Some),
+        _ if name.starts_with("dpu:") => {
+            let card = unlade::open_card(name).map_err(Failure::resource)?;
+            Ok(Some(card))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A simulated card, where the command was built with cards.
+pub(crate) fn simulated_if_built() -> Result<Option<Arc<dyn Device>>, Failure> {
+    cfg!(feature = "dpu").then(simulated).transpose()
+}
+
+/// A simulated card that threads of this process serve until it ends. Its socket is gone once the
+/// driver is connected, so that nothing is left of it however the process ends.
+#[cfg(feature = "dpu")]
+fn simulated() -> Result<Arc<dyn Device>, Failure> {
+    use std::sync::OnceLock;
+    use unlade_sim_card::{Config, Served};
+
+    static SERVED: OnceLock<Served> = OnceLock::new();
+    let failed = |what: String| Failure::resource(format!("{SIMULATED}: {what}"));
+    let served = Served::start(Config::default()).map_err(|error| failed(error.to_string()))?;
+    let address = format!("dpu:unix:{}", served.path().display());
+    let card = unlade::open_card_as(&address, SIMULATED).map_err(failed)?;
+    served.hide();
+    let _ = SERVED.set(served);
+    Ok(card)
+}
+
+#[cfg(not(feature = "dpu"))]
+fn simulated() -> Result<Arc<dyn Device>, Failure> {
+    Err(Failure::resource(format!(
+        "{SIMULATED}: this build of the command is without feature `dpu`"
+    )))
+}

@@ -1,0 +1,131 @@
+//! `--device sim-dpu`, and `unlade card` with `--device dpu:unix:PATH`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::Place;
+
+const QUERY: [&str; 6] = [
+    "run",
+    "in.parquet",
+    "--where",
+    "n >= 41",
+    "--select",
+    "n + 1 as m, Name",
+];
+
+/// The query on a device and nowhere else, as CSV.
+fn on(place: &Place, device: &str) -> String {
+    let rest = [
+        "--device",
+        device,
+        "--no-fallback",
+        "-o",
+        "-",
+        "--format",
+        "csv",
+    ];
+    let ran = place.run(&[&QUERY[..], &rest].concat());
+    if device != "cpu" {
+        assert!(ran.err.contains(device), "{}", ran.err);
+    }
+    ran.success()
+}
+
+/// A card that is served by another process, until it is dropped.
+struct Served(Child);
+
+impl Served {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let command = ["card", "--socket", "card.sock"];
+        let mut command = place.command(&[&command[..], arguments].concat());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let err = child.stderr.take().unwrap();
+        BufReader::new(err).read_line(&mut said).unwrap();
+        assert!(said.contains("--device dpu:unix:card.sock"), "{said}");
+        Served(child)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_query_runs_on_the_simulated_card_and_leaves_nothing() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 5000);
+    let temporary = place.path("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let query = [
+        &QUERY[..],
+        &["--device", "sim-dpu", "--no-fallback", "-o", "-"],
+    ]
+    .concat();
+    let temporary = temporary.to_str().unwrap();
+    let ran = place.run_with(
+        &[("TMPDIR", temporary)],
+        &[&query[..], &["--format", "csv"]].concat(),
+    );
+    assert!(ran.err.contains("sim-dpu"), "{}", ran.err);
+    assert_eq!(ran.success(), on(&place, "cpu"));
+    let left = std::fs::read_dir(temporary).unwrap().count();
+    assert_eq!(left, 0, "its socket is gone");
+}
+
+#[test]
+fn a_card_that_is_served_is_used_and_listed_and_ends_when_asked() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 5000);
+    let mut served = Served::start(&place, &[]);
+    let expected = on(&place, "cpu");
+    for _ in 0..2 {
+        assert_eq!(on(&place, "dpu:unix:card.sock"), expected);
+    }
+    let listed = place.run(&["devices", "--device", "dpu:unix:card.sock"]);
+    let listed = listed.success();
+    assert!(
+        listed.contains("simulator") && listed.contains("temperature 45"),
+        "{listed}"
+    );
+    place
+        .run(&["card", "--socket", "card.sock"])
+        .failure(4, &["card.sock exists"]);
+    let pid = served.0.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    assert!(served.0.wait().unwrap().success());
+    assert!(!place.path("card.sock").exists());
+    place
+        .run(&["devices", "--device", "dpu:unix:card.sock"])
+        .failure(4, &["card.sock", "unlade card --socket"]);
+}
+
+#[test]
+fn jobs_that_go_wrong_are_done_elsewhere_with_the_same_result() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 20_000);
+    let _served = Served::start(&place, &["--faults", "3"]);
+    let rest = [
+        "--device",
+        "dpu:unix:card.sock",
+        "--batch-rows",
+        "512",
+        "-o",
+        "-",
+        "--format",
+        "csv",
+    ];
+    let ran = place.run(&[&QUERY[..], &rest].concat());
+    assert_eq!(ran.success(), on(&place, "cpu"));
+}
+
+#[test]
+fn a_card_of_no_known_kind_is_refused() {
+    let place = Place::new();
+    let wrong = ["card", "--socket", "card.sock", "--profile", "nope"];
+    place.run(&wrong).failure(2, &["`nope`", "full, small"]);
+}
