@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn unlade_and_arrow_do_the_same_work() {
-        let (numbers, payload) = (table::numbers(10_000), table::payload(10_000));
+        // Enough for tiles of every length.
+        let (numbers, payload) = (table::numbers(300_000), table::payload(300_000));
         let runtime = unlade::runtime().unwrap();
         for workload in workloads() {
             let batch = if workload.payload { &payload } else { &numbers };
