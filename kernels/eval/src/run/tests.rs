@@ -99,11 +99,12 @@ fn a_trap_of_the_kept_rows_names_the_row_of_the_caller() {
 }
 
 /// Few rows are kept, then all of a stretch, then few again, up to a last word that is not full: tiles
-/// become long, short and long again, and long ones are tested in several places at a time.
+/// become long, short and long again, and long ones are tested in several places at a time. Not under
+/// Miri, which takes minutes for so many rows; what is unsafe here, short tiles have as well.
+#[cfg(not(miri))]
 #[test]
 fn tiles_that_become_long_and_short_keep_the_same_rows() {
-    // Miri takes minutes for as many: there it is one long tile.
-    const ROWS: usize = if cfg!(miri) { 40_037 } else { 220_037 };
+    const ROWS: usize = 220_037;
     const DENSE: std::ops::Range<usize> = 70_000..81_000;
     let program = parse(
         "columns c0: i32\nparams p0: i32\n%0 = load c0\n%1 = param p0\n\
