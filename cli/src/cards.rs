@@ -30,16 +30,15 @@ pub(crate) fn simulated_if_built() -> Result<Option<Arc<dyn Device>>, Failure> {
 /// driver is connected, so that nothing is left of it however the process ends.
 #[cfg(feature = "dpu")]
 fn simulated() -> Result<Arc<dyn Device>, Failure> {
-    use std::sync::OnceLock;
     use unlade_sim_card::{Config, Served};
 
-    static SERVED: OnceLock<Served> = OnceLock::new();
     let failed = |what: String| Failure::resource(format!("{SIMULATED}: {what}"));
     let served = Served::start(Config::default()).map_err(|error| failed(error.to_string()))?;
     let address = format!("dpu:unix:{}", served.path().display());
     let card = unlade::open_card_as(&address, SIMULATED).map_err(failed)?;
     served.hide();
-    let _ = SERVED.set(served);
+    // Dropped, it would end the card.
+    std::mem::forget(served);
     Ok(card)
 }
 

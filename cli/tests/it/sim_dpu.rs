@@ -120,6 +120,12 @@ fn jobs_that_go_wrong_are_done_elsewhere_with_the_same_result() {
         "csv",
     ];
     let ran = place.run(&[&QUERY[..], &rest].concat());
+    assert!(ran.err.contains("device fault"), "{}", ran.err);
+    assert!(
+        ran.err.contains("on cpu, dpu:unix:card.sock"),
+        "{}",
+        ran.err
+    );
     assert_eq!(ran.success(), on(&place, "cpu"));
 }
 

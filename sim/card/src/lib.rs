@@ -32,7 +32,7 @@
 //!
 //! # What is inside
 //! - [`Card`], [`Config`]: a card and what the host reaches of it; [`Counters`]: what it has done
-//! - [`Served`], [`Server`], [`serve`], [`Stopper`]: a card on a socket
+//! - [`Served`], [`Server`], [`Stopper`]: a card on a socket
 //! - [`Profile`], [`Features`], [`Timing`]: kinds of cards
 //! - [`Fault`], [`FaultPlan`]: what goes wrong, and when
 //! - [`Iova`], [`Permissions`], [`MapError`], [`RefusedAccess`]: the mapping table
@@ -77,4 +77,4 @@ pub use dma::{Iova, MapError, Permissions, RefusedAccess};
 pub use faults::{Fault, FaultPlan, LATE};
 pub use interrupts::InterruptKind;
 pub use profile::{Features, Nanos, Profile, Timing};
-pub use serve::{Served, Server, Stopper, serve};
+pub use serve::{Served, Server, Stopper};

@@ -86,15 +86,6 @@ impl Drop for Server {
     }
 }
 
-/// Starts a card on a socket and serves it until the stopper that `started` gets is used.
-///
-/// For a program that does nothing else; [`Served`] is for tests.
-pub fn serve(path: &Path, config: Config, started: impl FnOnce(Stopper)) -> io::Result<()> {
-    let server = Server::bind(path, config)?;
-    started(server.stopper());
-    server.run()
-}
-
 /// Ends a server, whatever it does.
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<Control>);

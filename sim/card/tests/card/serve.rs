@@ -142,21 +142,19 @@ fn a_server_runs_until_it_is_stopped() {
     let directory = std::env::temp_dir().join(format!("unlade-stop-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("card.sock");
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let config = Config {
+        faults: FaultPlan::none().at(1, Fault::Removal),
+        ..Config::default()
+    };
+    let server = Server::bind(&path, config).unwrap();
     std::thread::scope(|scope| {
-        let serving = scope.spawn(|| {
-            let config = Config {
-                faults: FaultPlan::none().at(1, Fault::Removal),
-                ..Config::default()
-            };
-            unlade_sim_card::serve(&path, config, |stopper| sender.send(stopper).unwrap())
-        });
-        let stopper = receiver.recv().unwrap();
+        let serving = scope.spawn(|| server.run());
         let host = Client::new(&path).unwrap();
-        stopper.stop();
+        server.stopper().stop();
         serving.join().unwrap().unwrap();
         drop(host);
     });
+    drop(server);
     assert!(!path.exists());
     std::fs::remove_dir(&directory).unwrap();
 }
