@@ -10,6 +10,8 @@ use crate::element::Element;
 pub(crate) struct Avx2;
 
 impl Isa for Avx2 {
+    const VECTORS: bool = true;
+
     #[inline(always)]
     fn pack(bytes: &[u8; 64]) -> u64 {
         // SAFETY: reads the two halves of the array; this level implies the instructions.

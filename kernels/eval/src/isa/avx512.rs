@@ -17,6 +17,8 @@ use crate::element::Element;
 pub(crate) struct Avx512;
 
 impl Isa for Avx512 {
+    const VECTORS: bool = true;
+
     #[inline(always)]
     fn pack(bytes: &[u8; 64]) -> u64 {
         // SAFETY: reads the array; this level implies the instructions.

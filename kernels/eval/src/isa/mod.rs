@@ -52,6 +52,9 @@ const CACHE_LINE: usize = 64;
 /// A level as a type. The methods must be `#[inline(always)]`: they are compiled with the
 /// features of the function they end up in.
 pub(crate) trait Isa: Sized {
+    /// Whether comparisons are written as vector instructions, and so as fast as memory is read.
+    const VECTORS: bool = false;
+
     /// Bit `n` of the result is byte `n`, each of which is 0 or 1.
     #[inline(always)]
     fn pack(bytes: &[u8; 64]) -> u64 {

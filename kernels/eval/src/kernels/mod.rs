@@ -229,11 +229,12 @@ const STRETCHES: usize = 4;
 /// Bytes of a stretch from which on that pays: some pages.
 const STRETCH_BYTES: usize = 16 << 10;
 
-/// Chunks of each stretch of a tile, none where the tile is short.
+/// Chunks of each stretch of a tile, none where the tile is short or the level's tests are slower
+/// than the memory.
 #[inline(always)]
-fn stretch<T>(chunks: &[[T; WORD]]) -> usize {
+fn stretch<I: Isa, T>(chunks: &[[T; WORD]]) -> usize {
     let stretch = chunks.len() / STRETCHES;
-    match stretch * size_of::<[T; WORD]>() >= STRETCH_BYTES {
+    match I::VECTORS && stretch * size_of::<[T; WORD]>() >= STRETCH_BYTES {
         true => stretch,
         false => 0,
     }
@@ -285,7 +286,7 @@ macro_rules! each_tested_chunk {
                         *$word_of = bits;
                     }};
                 }
-                let stretch = stretch(full);
+                let stretch = stretch::<I, _>(full);
                 let ([a, b, c, d], full) = stretches(full, stretch);
                 let ([a_words, b_words, c_words, d_words], words) = stretches_mut(words, stretch);
                 let ([a_in, b_in, c_in, d_in], within) = stretches(within, stretch);
