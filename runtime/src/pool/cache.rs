@@ -61,8 +61,10 @@ struct Cache {
 /// Where a thread is in one of its queues.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
-    /// Bytes of each block.
-    size: u64,
+    /// The class of each block, if there has been any.
+    class: Option<Class>,
+    /// How many of them take turns.
+    most: usize,
     /// The slot to take from next.
     first: usize,
     /// Slots in use from there on, in a circle. Others may have emptied them meanwhile.
@@ -265,7 +267,7 @@ impl Cache {
     #[inline]
     fn pop_large(&mut self, class: Class) -> Option<Lease> {
         let turn = &self.turns[class.index() % QUEUES];
-        if turn.size != class.size() {
+        if turn.class != Some(class) {
             self.draw(class)
         } else if turn.full {
             self.pop_rested(class).or_else(|| self.draw(class))
@@ -297,24 +299,31 @@ impl Cache {
         }
         let queue = class.index() % QUEUES;
         let turn = &mut self.turns[queue];
-        if turn.size != class.size() {
-            *turn = Turn {
-                size: class.size(),
-                ..Turn::default()
-            };
-            let others = self.shared.large[queue].iter();
-            self.put(others.filter_map(AtomicCell::take));
+        if turn.class != Some(class) {
+            self.begin_turns(queue, class);
         }
-        let wanted = (self.rotation / class.size()).clamp(1, SLOTS as u64) as usize;
         let turn = &mut self.turns[queue];
-        if turn.len == wanted {
+        if turn.len == turn.most {
             return self.put([lease]);
         }
         let last = (turn.first + turn.len) % SLOTS;
         turn.len += 1;
-        turn.full |= turn.len == wanted;
+        turn.full |= turn.len == turn.most;
         let replaced = self.shared.large[queue][last].swap(Some(lease));
         debug_assert!(replaced.is_none(), "a slot beyond those in use is empty");
+    }
+
+    /// Gives a queue to another class.
+    #[cold]
+    #[inline(never)]
+    fn begin_turns(&mut self, queue: usize, class: Class) {
+        self.turns[queue] = Turn {
+            class: Some(class),
+            most: (self.rotation / class.size()).clamp(1, SLOTS as u64) as usize,
+            ..Turn::default()
+        };
+        let others = self.shared.large[queue].iter();
+        self.put(others.filter_map(AtomicCell::take));
     }
 
     #[inline]

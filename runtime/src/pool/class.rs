@@ -52,17 +52,14 @@ impl Class {
     pub(super) fn of_block(start: u64, len: u64) -> Option<Class> {
         // An alignment is a power of two, which a division would not know.
         let is_aligned = start & (len.clamp(1, MAX_ALIGNMENT) - 1) == 0;
-        if len.is_power_of_two() && (1 << MIN_BITS..=1 << FINE_BITS).contains(&len) {
-            let class = Class((len.trailing_zeros() - MIN_BITS) as u8);
-            return is_aligned.then_some(class);
-        }
-        is_aligned.then(|| Class::exactly(len)).flatten()
-    }
-
-    /// The class of exactly `len` bytes.
-    #[cold]
-    fn exactly(len: u64) -> Option<Class> {
-        Class::of(len).filter(|class| class.size() == len)
+        let class = match len.is_power_of_two() {
+            // What `of` finds, sooner.
+            true if len >= 1 << MIN_BITS && len <= 1 << FINE_BITS => {
+                Some(Class((len.trailing_zeros() - MIN_BITS) as u8))
+            }
+            _ => Class::of(len).filter(|class| class.size() == len),
+        };
+        class.filter(|_| is_aligned)
     }
 
     /// Position among the classes, the smallest being 0.

@@ -287,6 +287,10 @@ impl Profile {
         within("rows", self.rows, 1, i64::MAX.cast_unsigned());
         within("steps", self.steps.into(), 1, 65_536);
         assert!(
+            self.tile_rows.is_multiple_of(64),
+            "tile_rows of the profile has to be a multiple of 64"
+        );
+        assert!(
             self.queue_entries.is_power_of_two() && self.operand_alignment.is_power_of_two(),
             "queue_entries and operand_alignment of the profile have to be powers of two"
         );

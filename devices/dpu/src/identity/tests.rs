@@ -43,7 +43,7 @@ fn the_documents_example() {
         set: 1 << 20,
     };
     assert_eq!(identity.job, job);
-    assert_eq!((identity.alignment, identity.slack), (64, 0));
+    assert_eq!((identity.alignment, identity.slack), (64, 192));
     assert_eq!(
         (identity.programs, identity.capabilities, identity.vectors),
         (256, 577, 65)

@@ -56,6 +56,11 @@ fn every_program_decodes_to_its_fields_and_encodes_to_its_bytes() {
 #[test]
 fn every_refusal_is_the_one_that_a_card_gives() {
     for (name, bytes, fields) in vectors("refused") {
+        // What a single card has not, others load.
+        if fields.contains_key("lacks") {
+            decode(&bytes).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            continue;
+        }
         let number = |key: &str| {
             let text = &fields[key];
             match text.strip_prefix("0x") {
@@ -85,15 +90,15 @@ fn fields(bytecode: &Bytecode, bytes: &[u8]) -> BTreeMap<String, String> {
     let mut set = |key: String, value: String| assert_eq!(fields.insert(key, value), None);
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     for (key, value) in [
-        ("major", MAJOR.to_string()),
-        ("minor", MINOR.to_string()),
+        ("major_version", MAJOR.to_string()),
+        ("minor_version", MINOR.to_string()),
         ("length", u32_at(8).to_string()),
         ("checksum", format!("{:#010x}", u32_at(CHECKSUM))),
         ("flags", u32_at(16).to_string()),
         ("words", bytecode.words.len().to_string()),
         ("constants", bytecode.constants.len().to_string()),
         ("columns", bytecode.columns.len().to_string()),
-        ("params", bytecode.params.len().to_string()),
+        ("parameters", bytecode.params.len().to_string()),
         ("tables", bytecode.tables.len().to_string()),
         ("sets", bytecode.sets.len().to_string()),
         ("outputs", bytecode.outputs.len().to_string()),
@@ -103,26 +108,24 @@ fn fields(bytecode: &Bytecode, bytes: &[u8]) -> BTreeMap<String, String> {
     ] {
         set(key.to_owned(), value);
     }
-    let mut declare = |what: &str, index: usize, ty: Ty, flags: Option<bool>| {
+    let mut declare = |what: &str, index: usize, ty: Ty, flag: bool| {
         set(format!("{what}.{index}.type"), ty_number(ty).to_string());
-        if let Some(flags) = flags {
-            set(format!("{what}.{index}.flags"), u8::from(flags).to_string());
-        }
+        set(format!("{what}.{index}.flags"), u8::from(flag).to_string());
     };
     for (index, column) in bytecode.columns.iter().enumerate() {
-        declare("column", index, column.ty, Some(column.nullable));
+        declare("column", index, column.ty, column.nullable);
     }
     for (what, types) in [
-        ("param", &bytecode.params),
+        ("parameter", &bytecode.params),
         ("table", &bytecode.tables),
         ("set", &bytecode.sets),
     ] {
         for (index, &ty) in types.iter().enumerate() {
-            declare(what, index, ty, None);
+            declare(what, index, ty, false);
         }
     }
     for (index, output) in bytecode.outputs.iter().enumerate() {
-        declare("output", index, output.ty, Some(output.valid));
+        declare("output", index, output.ty, output.valid);
     }
     for (index, constant) in bytecode.constants.iter().enumerate() {
         let value = u128::from_le_bytes(*constant);
@@ -133,13 +136,13 @@ fn fields(bytecode: &Bytecode, bytes: &[u8]) -> BTreeMap<String, String> {
         let [a, b, c] = word.sources.map(number);
         for (key, value) in [
             ("operation", i64::from(word.operation.number())),
-            ("operand", ty_number(word.operand).into()),
-            ("result", ty_number(word.result).into()),
+            ("operand_type", ty_number(word.operand).into()),
+            ("result_type", ty_number(word.result).into()),
             ("variant", word.variant.into()),
             ("dst", number(word.dst).into()),
-            ("a", a.into()),
-            ("b", b.into()),
-            ("c", c.into()),
+            ("src_a", a.into()),
+            ("src_b", b.into()),
+            ("src_c", c.into()),
             ("index", word.index.into()),
             ("immediate", word.immediate.into()),
         ] {

@@ -124,7 +124,7 @@ const TYPICAL: [(&str, &str); 4] = [
 ];
 
 /// The bytecode vectors of that name and what they were written from.
-pub(crate) const VECTORS: [(&str, &str); 4] = [
+pub(crate) const VECTORS: [(&str, &str); 5] = [
     (
         "program_mask",
         "columns c0: i32?
@@ -189,6 +189,14 @@ pub(crate) const VECTORS: [(&str, &str); 4] = [
          output %8
          output %10
          output %11",
+    ),
+    (
+        "program_trap",
+        "params p0: mask
+         %0 = param p0
+         %1 = trap.decimal_precision %0, ordinal 2147483648
+         %2 = trap.invalid_key %0, ordinal 5
+         %3 = trap.overflow %0, ordinal 4294967295",
     ),
 ];
 
