@@ -155,6 +155,12 @@ pub(crate) struct ResourceArgs {
         require_equals = true, default_missing_value = "true",
         value_parser = BoolishValueParser::new())]
     pub(crate) no_fallback: Option<bool>,
+    /// Keep devices out of all memory but what is sent to them, and copy what they write before it
+    /// is read [default: false]
+    #[arg(long, env = "UNLADE_UNTRUSTED", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true",
+        value_parser = BoolishValueParser::new())]
+    pub(crate) untrusted: Option<bool>,
     /// What errors call these.
     #[arg(skip)]
     pub(crate) names: Names,
@@ -420,6 +426,7 @@ impl QueryArgs {
         resources.batch_rows = resources.batch_rows.or(settings.batch_rows);
         resources.mmap = resources.mmap.or(settings.mmap);
         resources.no_fallback = resources.no_fallback.or(settings.no_fallback);
+        resources.untrusted = resources.untrusted.or(settings.untrusted);
         Ok(self)
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) batch_rows: Option<usize>,
     pub(crate) mmap: Option<bool>,
     pub(crate) no_fallback: Option<bool>,
+    pub(crate) untrusted: Option<bool>,
     /// Where it was read from.
     #[serde(skip)]
     source: Option<PathBuf>,
@@ -141,7 +142,7 @@ impl Names {
 }
 
 /// The keys of the file, which are also flags and variables.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "device",
     "semantics",
     "overflow",
@@ -151,6 +152,7 @@ const KEYS: [&str; 9] = [
     "batch-rows",
     "mmap",
     "no-fallback",
+    "untrusted",
 ];
 
 /// The variable of a flag.

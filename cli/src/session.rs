@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::process::{Resource, getrlimit};
 use unlade::{
     Device, Error, ExprError, Fallback, OnError, Placement, Query, Runtime, RuntimeBuilder, Select,
-    Semantics, parse_expr, parse_select_list,
+    Semantics, Trust, parse_expr, parse_select_list,
 };
 use unlade_ingest::{Input, ScanOptions};
 
@@ -274,6 +274,9 @@ fn builder(
         .host_cpu(recording.costs);
     if resources.no_fallback.unwrap_or(false) {
         builder = builder.fallback(Fallback::Forbid);
+    }
+    if resources.untrusted.unwrap_or(false) {
+        builder = builder.trust(Trust::Untrusted);
     }
     match wanted(resources) {
         None => {}

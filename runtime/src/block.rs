@@ -21,22 +21,32 @@ const WHOLE: u64 = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     session: Session,
+    /// Of memory that devices reach: another pool's where they are not trusted.
+    within_reach: Session,
     /// Bytes that may be out with the caller before blocks are cut.
     keep_whole: u64,
 }
 
 impl Memory {
-    pub(crate) fn new(session: Session) -> Self {
+    pub(crate) fn new(session: Session, within_reach: Session) -> Self {
         let reserve = session.pool().reserve().map_or(0, |slab| slab.len());
         Memory {
             session,
+            within_reach,
             keep_whole: reserve / WHOLE,
         }
     }
 
-    /// The pool's session.
-    pub(crate) fn session(&self) -> &Session {
-        &self.session
+    /// A pool's, all of which devices reach.
+    #[cfg(test)]
+    pub(crate) fn of(pool: &crate::pool::Pool) -> Self {
+        let session = pool.session("test", u64::MAX);
+        Memory::new(session.clone(), session)
+    }
+
+    /// Leases memory that devices reach.
+    pub(crate) fn within_reach(&self) -> &Session {
+        &self.within_reach
     }
 
     /// Initialised memory of at least `len` bytes, aligned for every type of Arrow's.
@@ -205,7 +215,7 @@ mod tests {
     #[test]
     fn blocks_are_apart_aligned_and_cut_to_what_was_written() {
         let pool = Pool::new(&PoolOptions::default()).unwrap();
-        let memory = Memory::new(pool.session("test", u64::MAX));
+        let memory = Memory::of(&pool);
         for sizes in [[100, 1, 64], [5000, 10, 70_000]] {
             let mut blocks = memory.blocks(sizes.into_iter()).unwrap();
             let mut pieces = blocks.pieces();
@@ -229,7 +239,7 @@ mod tests {
             ..PoolOptions::default()
         });
         let pool = pool.unwrap();
-        let memory = Memory::new(pool.session("test", u64::MAX));
+        let memory = Memory::of(&pool);
         let little = || memory.block(64 << 10).unwrap().freeze(100);
         let mut kept = vec![little()];
         assert_eq!(pool.status().leased, 64 << 10);

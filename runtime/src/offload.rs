@@ -264,7 +264,7 @@ impl Plan {
             memory: pool::Memory::Pinned,
             wait: Some(MEMORY_WAIT),
         };
-        let session = memory.session();
+        let session = memory.within_reach();
         let leases = session.acquire(&request).map_err(Error::from)?.into_iter();
         let mut leases: Vec<Lease> = leases
             .map(|lease| session.mark(lease, pool::Use::InFlight))
@@ -428,7 +428,7 @@ impl Plan {
         let whole = match trust {
             Trust::Trusted => {
                 let len = lease.len() as usize;
-                let lease = memory.session().mark(lease, pool::Use::Exported);
+                let lease = memory.within_reach().mark(lease, pool::Use::Exported);
                 lease.freeze(len).expect("the host's own memory")
             }
             Trust::Untrusted => memory.copy(lease.bytes().expect("the host's own memory"))?,

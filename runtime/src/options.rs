@@ -27,14 +27,17 @@ pub enum Fallback {
 
 /// Whether results of devices are taken at their word.
 ///
-/// A device with DMA can write the memory mapped to it at any time, also after it said that it was
-/// done.
+/// A device with DMA can read and write the memory mapped to it at any time, also after it said that
+/// it was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
-    /// Results become Arrow arrays where the device wrote them.
+    /// Devices reach the whole pool, and results become Arrow arrays where the device wrote them.
     #[default]
     Trusted,
-    /// Results are copied to memory of the host's own and validated before they become arrays.
+    /// Devices reach a part of the pool of their own, a quarter of the memory. Results are copied
+    /// out of it, once, before anything is read of them, and checked before they become arrays:
+    /// counts, masks, and keys of dictionaries. It costs that copy. Of what values there should be a
+    /// device is still believed.
     Untrusted,
 }
 

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use unlade_expr::{Query, Semantics};
-use unlade_hal::{AllocError, Clock, Device, DeviceKind, DeviceLost, Health};
+use unlade_hal::{Clock, Device, DeviceKind, DeviceLost, Health};
 
 use crate::auto;
 use crate::block::Memory;
@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) memory: Memory,
     pub(crate) pool: Pool,
+    /// The memory that devices reach, where they are not trusted with all of it.
+    bounce: Option<Pool>,
     /// Held by the batch whose turn it is to take what memory comes back.
     pub(crate) shortage: Mutex<()>,
     /// Read while a stream makes a result ahead of time: until it is known whether that is kept,
@@ -160,7 +162,11 @@ impl Runtime {
 
     /// How memory is used at the moment, and by whom.
     pub fn memory(&self) -> MemoryStatus {
-        self.core.pool.status()
+        let pool = self.core.pool.status();
+        match &self.core.bounce {
+            Some(bounce) => pool.and(bounce.status()),
+            None => pool,
+        }
     }
 
     /// How the cache of compiled programs fares.
@@ -176,6 +182,11 @@ impl Runtime {
 }
 
 impl Core {
+    /// The pool whose memory devices reach.
+    fn within_reach(&self) -> &Pool {
+        self.bounce.as_ref().unwrap_or(&self.pool)
+    }
+
     /// The CPU, if it is among the devices.
     pub(crate) fn cpu(&self) -> Option<&DeviceSlot> {
         self.devices
@@ -249,7 +260,11 @@ impl DeviceSlot {
             self.attached.store(false, Ordering::Release);
         }
         if !self.attached.load(Ordering::Acquire) {
-            if runtime.pool.attach(Arc::clone(&self.device)).is_err() {
+            if runtime
+                .within_reach()
+                .attach(Arc::clone(&self.device))
+                .is_err()
+            {
                 return false;
             }
             self.attached.store(true, Ordering::Release);
@@ -412,13 +427,17 @@ impl RuntimeBuilder {
             .map(|device| DeviceSlot::new(Arc::clone(device), options.queue_depth))
             .collect();
         check(&options, &devices)?;
-        let pool = open_pool(&options, &devices)?;
-        let session = pool.session("runtime", options.memory_budget);
+        let (pool, bounce) = open_pools(&options)?;
+        let within_reach = bounce.as_ref().unwrap_or(&pool);
+        attach(within_reach, &devices);
+        let session = |pool: &Pool| pool.session("runtime", options.memory_budget);
+        let memory = Memory::new(session(&pool), session(within_reach));
         Ok(Runtime {
             core: Arc::new(Core {
                 clock: Arc::clone(&options.clock),
-                memory: Memory::new(session),
+                memory,
                 pool,
+                bounce,
                 shortage: Mutex::default(),
                 ahead: RwLock::default(),
                 executables: Executables::default(),
@@ -435,6 +454,9 @@ impl RuntimeBuilder {
         })
     }
 }
+
+/// Which part of the memory devices reach that are not trusted with all of it: a quarter.
+const BOUNCE: u64 = 4;
 
 /// Turns on every device, as many at once as its queue takes lists.
 fn dispatcher(options: &Options, devices: &[DeviceSlot]) -> Dispatcher {
@@ -453,19 +475,32 @@ fn dispatcher(options: &Options, devices: &[DeviceSlot]) -> Dispatcher {
     )
 }
 
-/// The pool, made known to every device that is not the CPU.
-fn open_pool(options: &Options, devices: &[DeviceSlot]) -> Result<Pool, Error> {
-    let reserve = options.pool_reserve.min(options.memory_budget);
-    let refused = |source: AllocError| Error::Reserve {
-        asked: reserve,
-        source,
+/// The pool, and one for what devices read and write where they are not trusted: a quarter of the
+/// memory, through which everything passes that goes to a device or comes from it.
+fn open_pools(options: &Options) -> Result<(Pool, Option<Pool>), Error> {
+    let open = |budget: u64| {
+        let reserve = options.pool_reserve.min(budget);
+        Pool::new(&PoolOptions {
+            reserve,
+            budget,
+            ..PoolOptions::default()
+        })
+        .map_err(|source| Error::Reserve {
+            asked: reserve,
+            source,
+        })
     };
-    let pool = Pool::new(&PoolOptions {
-        reserve,
-        budget: options.memory_budget,
-        ..PoolOptions::default()
-    })
-    .map_err(refused)?;
+    match options.trust {
+        Trust::Trusted => Ok((open(options.memory_budget)?, None)),
+        Trust::Untrusted => {
+            let bounce = options.memory_budget / BOUNCE;
+            Ok((open(options.memory_budget - bounce)?, Some(open(bounce)?)))
+        }
+    }
+}
+
+/// Makes a pool known to every device that is not the CPU.
+fn attach(pool: &Pool, devices: &[DeviceSlot]) {
     for slot in devices.iter().filter(|slot| slot.kind != DeviceKind::Cpu) {
         if let Err(error) = pool.attach(Arc::clone(&slot.device)) {
             // It may be had later; until then the others do its work.
@@ -473,7 +508,6 @@ fn open_pool(options: &Options, devices: &[DeviceSlot]) -> Result<Pool, Error> {
             slot.attached.store(false, Ordering::Release);
         }
     }
-    Ok(pool)
 }
 
 fn check(options: &Options, devices: &[DeviceSlot]) -> Result<(), Error> {

@@ -213,7 +213,7 @@ fn memory() -> Memory {
         reserve: 1 << 20,
         ..PoolOptions::default()
     };
-    Memory::new(Pool::new(&options).unwrap().session("test", u64::MAX))
+    Memory::of(&Pool::new(&options).unwrap())
 }
 
 fn gathered(array: &ArrayRef, mask: &BooleanArray) -> (ArrayRef, u64) {

@@ -29,6 +29,24 @@ pub struct PoolStatus {
     pub holders: Vec<Holder>,
 }
 
+impl PoolStatus {
+    /// That of two pools together; their peaks may not have come at the same time.
+    pub(crate) fn and(mut self, other: PoolStatus) -> PoolStatus {
+        self.reserve += other.reserve;
+        self.budget += other.budget;
+        self.free += other.free;
+        self.cached += other.cached;
+        self.leased += other.leased;
+        self.beyond_reserve += other.beyond_reserve;
+        self.beyond_reserve_count += other.beyond_reserve_count;
+        self.peak += other.peak;
+        self.waiting += other.waiting;
+        self.holders.extend(other.holders);
+        self.holders.sort_by(|a, b| b.bytes.cmp(&a.bytes));
+        self
+    }
+}
+
 /// What these accounts hold, the largest first.
 pub(super) fn holders<'a>(accounts: impl Iterator<Item = &'a Account>) -> Vec<Holder> {
     let mut holders: Vec<Holder> = accounts
