@@ -11,11 +11,13 @@ use crate::malformed::Malformed;
 const ENTRY: usize = 8;
 
 /// A card's capabilities, from the entries of its log page `0x02` without the page's header of 16
-/// bytes (docs/CARD.md, GET_LOG and section 11). Their reserved bytes are ignored.
+/// bytes (docs/CARD.md, GET_LOG and section 11). Their reserved bytes are ignored, and so are
+/// operations, types and variants that version 1.0 of the bytecode has not: cards of a newer minor
+/// version may have them, and nothing is ever lowered to them.
 ///
 /// # Errors
-/// [`Malformed::Capabilities`] where an entry is cut off, out of order, or names an operation, type
-/// or variant that the interface has not: all of them are faults of the card.
+/// [`Malformed::Capabilities`] where an entry is cut off, out of order or has no variant, which are
+/// faults of the card whatever its version.
 pub fn cells(entries: &[u8]) -> Result<CellSet, Malformed> {
     let mut cells = CellSet::empty();
     let mut before = None;
@@ -29,25 +31,22 @@ pub fn cells(entries: &[u8]) -> Result<CellSet, Malformed> {
             return Err(wrong("it is not above the one before"));
         }
         before = Some(key);
-        let Some(Operation::Program(op)) = Operation::of_number(key.0) else {
-            return Err(wrong("no operation has its number"));
-        };
-        let (Some(operand), Some(result)) = (ty_of(operand), ty_of(result)) else {
-            return Err(wrong("it names no type"));
-        };
         if variants == 0 {
             return Err(wrong("it has no variant"));
         }
-        for variant in (0..8).filter(|variant| variants >> variant & 1 == 1) {
-            let cell = Cell {
-                op,
-                operand,
-                result,
-                variant,
-            };
-            if !cell.is_legal() {
-                return Err(wrong("the operation has not these types and variants"));
-            }
+        let (Some(Operation::Program(op)), Some(operand), Some(result)) =
+            (Operation::of_number(key.0), ty_of(operand), ty_of(result))
+        else {
+            continue;
+        };
+        let variants = (0..8).filter(|variant| variants >> variant & 1 == 1);
+        let listed = variants.map(|variant| Cell {
+            op,
+            operand,
+            result,
+            variant,
+        });
+        for cell in listed.filter(|cell| cell.is_legal()) {
             cells.insert(cell);
         }
     }

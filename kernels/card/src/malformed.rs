@@ -14,7 +14,7 @@ pub enum Malformed {
         /// Offset of the header field, declaration or word at fault, in bytes (DW1).
         offset: u32,
     },
-    /// A list of capabilities that no card may have; the card's firmware is at fault.
+    /// A list of capabilities that no card of any version may have; its firmware is at fault.
     #[error("capability entry {entry}: {what}; the card breaks its interface")]
     Capabilities {
         /// The entry, from 0.
