@@ -7,6 +7,7 @@
 //! | [`gpu`] | a folder that checks and measures an NVIDIA GPU where there is no Rust |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`mod@test`] | every check that a change must pass |
+//! | [`card_document`] | the card's document against its examples |
 //! | [`step`] | one command, its outcome and its time |
 //! | [`tools`] | tools that are installed when they are missing |
 
@@ -15,6 +16,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod card_document;
 mod gpu;
 mod mutants;
 mod step;

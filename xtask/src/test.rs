@@ -7,7 +7,7 @@ use clap::Args;
 use crate::step::{
     Ended, Outcome, cargo, cargo_with, command, outcome, step, summary, test_binary,
 };
-use crate::tools;
+use crate::{card_document, tools};
 
 /// What to leave out.
 #[derive(Debug, Args)]
@@ -28,6 +28,7 @@ pub(crate) fn run(options: &Options) -> bool {
         steps.push(step("lints", lints));
     }
     steps.push(step("tests", || cargo(&["test", "--workspace", "--quiet"])));
+    steps.push(step("the card's document (Python)", card_document::check));
     if !options.quick {
         steps.push(step("random programs on the simulated GPU", simulated_gpu));
         steps.extend(rest());
