@@ -33,19 +33,22 @@ pub(crate) fn survive_large_files() -> Result<(), Failure> {
 /// From here on these signals are noticed by [`check`].
 pub(crate) fn watch() -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(unwatched)?;
-    std::thread::spawn(move || {
+    let watching = std::thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
             let first = SIGNAL.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
             if first.is_err() {
                 end();
             }
-            std::thread::spawn(|| {
+            let patient = std::thread::Builder::new().spawn(|| {
                 std::thread::sleep(GRACE);
                 end();
             });
+            if patient.is_err() {
+                end();
+            }
         }
     });
-    Ok(())
+    watching.map(drop).map_err(unwatched)
 }
 
 /// An error once a signal came.

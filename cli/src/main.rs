@@ -20,6 +20,7 @@ mod config;
 mod error;
 mod folders;
 mod interrupt;
+mod patterns;
 mod report;
 mod session;
 

@@ -12,6 +12,7 @@ use unlade_ingest::{Input, ScanOptions};
 
 use crate::args::{CastChoice, OverflowChoice, QueryArgs, ResourceArgs, RuleArgs};
 use crate::error::Failure;
+use crate::patterns::{self, is_pattern};
 use crate::{cards, config};
 
 /// Rows of a batch, unless told otherwise.
@@ -60,22 +61,15 @@ pub(crate) fn inputs(arguments: &[String]) -> Result<Vec<Input>, Failure> {
                  `unlade run -`"
             )));
         }
-        if path.exists() || !argument.contains(['*', '?', '[']) {
+        if path.exists() || !is_pattern(argument) {
             inputs.push(Input::File(path));
             continue;
         }
-        let matches = glob::glob(argument)
-            .map_err(|error| Failure::usage(format!("`{argument}` is no pattern: {error}")))?;
-        let before = inputs.len();
-        for path in matches {
-            let path = path.map_err(|error| Failure::file(format!("{argument}: {error}")))?;
-            if path.is_file() {
-                inputs.push(Input::File(path));
-            }
-        }
-        if inputs.len() == before {
+        let files = patterns::files(argument)?;
+        if files.is_empty() {
             return Err(Failure::file(format!("no file matches `{argument}`")));
         }
+        inputs.extend(files.into_iter().map(Input::File));
     }
     Ok(inputs)
 }

@@ -45,10 +45,11 @@ pub(crate) fn yellow(text: &str) -> String {
     wrapped(text, "33")
 }
 
-/// Text without characters that control a terminal, each replaced by one of its width; lines and
-/// tabs stay.
+/// Text without characters that control a terminal or the direction of writing, each replaced by one
+/// of its width; lines and tabs stay.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let controls = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let directs = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let controls = |c: char| c.is_control() && c != '\n' && c != '\t' || directs(c);
     if text.contains(controls) {
         Cow::Owned(text.replace(controls, "\u{fffd}"))
     } else {
