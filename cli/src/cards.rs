@@ -1,5 +1,6 @@
-//! Cards, which are opened where one is asked for by name.
+//! Cards, which are opened where one is asked for by name, and those on the PCI bus.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use unlade::Device;
@@ -21,6 +22,39 @@ pub(crate) fn open(name: &str) -> Result<Option<Arc<dyn Device>>, Failure> {
     }
 }
 
+/// A card on the PCI bus.
+#[derive(Debug)]
+pub(crate) struct OnBus {
+    /// Its PCI address.
+    pub(crate) address: String,
+    /// The node of memory that it is nearest to.
+    pub(crate) numa_node: Option<u32>,
+    /// What keeps it from being opened, each with what to do about it.
+    pub(crate) obstacles: Vec<(String, String)>,
+}
+
+/// The cards on the bus of the machine whose file system begins there.
+#[cfg(feature = "dpu")]
+pub(crate) fn on_bus(root: &Path) -> Vec<OnBus> {
+    let cards = unlade::find_cards(root).into_iter();
+    let known = cards.map(|card| OnBus {
+        address: card.address,
+        numa_node: card.numa_node,
+        obstacles: card
+            .obstacles
+            .iter()
+            .map(|obstacle| (obstacle.to_string(), obstacle.advice()))
+            .collect(),
+    });
+    known.collect()
+}
+
+/// A command without cards looks for none.
+#[cfg(not(feature = "dpu"))]
+pub(crate) fn on_bus(_: &Path) -> Vec<OnBus> {
+    Vec::new()
+}
+
 /// A simulated card, where the command was built with cards.
 pub(crate) fn simulated_if_built() -> Result<Option<Arc<dyn Device>>, Failure> {
     cfg!(feature = "dpu").then(simulated).transpose()
@@ -33,7 +67,13 @@ fn simulated() -> Result<Arc<dyn Device>, Failure> {
     use unlade_sim_card::{Config, Served};
 
     let failed = |what: String| Failure::resource(format!("{SIMULATED}: {what}"));
-    let served = Served::start(Config::default()).map_err(|error| failed(error.to_string()))?;
+    let served = Served::start(Config::default()).map_err(|error| {
+        let folder = std::env::temp_dir();
+        failed(format!(
+            "no socket can be made in {} (TMPDIR): {error}",
+            folder.display()
+        ))
+    })?;
     let address = format!("dpu:unix:{}", served.path().display());
     let card = unlade::open_card_as(&address, SIMULATED).map_err(failed)?;
     served.hide();

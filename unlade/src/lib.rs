@@ -85,7 +85,7 @@
 //! |---|---|
 //! | `cpu` (default) | `cpu`: the evaluator, inline on the calling thread |
 //! | `cuda` | `cuda:0`, `cuda:1` ...: NVIDIA GPUs, through the driver that is loaded at run time |
-//! | `dpu` | `dpu:...`: DMA-capable cards, which [`open_card`] opens by name |
+//! | `dpu` | `dpu:...`: DMA-capable cards, which [`open_card`] opens by name and `find_cards` finds |
 //! | `sim` | `sim`: a simulated device with memory and time of its own, for tests |
 //!
 //! # What is inside
@@ -96,6 +96,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "dpu")]
+pub use unlade_dpu::{Obstacle, PciCard, find_cards};
 pub use unlade_expr::{
     CASTS, Case, CastRow, Checked, Clause, Coercion, Dialect, Expr, ExprError, ExprErrorKind,
     FUNCTIONS, Function, Literal, OnError, Query, Select, Semantics, Span, UnknownSemantics, When,

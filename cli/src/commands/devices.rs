@@ -1,18 +1,34 @@
 //! `unlade devices`: what there is to run on.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use unlade::{ClockKind, DeviceKind, Health, Reading};
+use unlade::{ClockKind, Device, DeviceKind, Health, Reading};
 
 use crate::args::DevicesArgs;
 use crate::error::Failure;
 use crate::report;
 use crate::report::readings;
 use crate::report::table::{Align, bytes, table};
-use crate::session;
+use crate::{cards, session};
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
-    let devices = session::listed(args.device.as_deref())?;
+    let mut devices = session::listed(args.device.as_deref())?;
+    let mut unusable = Vec::new();
+    if args.device.is_none() {
+        for (name, opened) in cards_on_the_bus() {
+            match opened {
+                Ok(card) => devices.push(card),
+                Err(why) => unusable.push((name, why)),
+            }
+        }
+    }
     let text = if args.json {
+        let unusable: Vec<_> = unusable
+            .iter()
+            .map(|(name, why)| json!({ "name": name, "kind": "dpu", "unusable": why }))
+            .collect();
         let devices: Vec<_> = devices
             .iter()
             .map(|device| {
@@ -33,7 +49,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                 })
             })
             .collect();
-        let document = json!({ "version": 1, "devices": devices });
+        let document = json!({ "version": 1, "devices": devices, "unusable": unusable });
         format!("{document:#}\n")
     } else {
         let rows: Vec<Vec<String>> = devices
@@ -68,9 +84,26 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
             let readings = readings::text(&device.readings())?;
             Some(format!("{}: {readings}\n", device.info().name))
         });
-        format!("{}\n{}", table(&header, &rows), sensors.collect::<String>())
+        let unusable = unusable
+            .iter()
+            .map(|(name, why)| format!("{name}: {why}\n"));
+        let below = sensors.chain(unusable).collect::<String>();
+        format!("{}\n{below}", table(&header, &rows))
     };
     report::print(text.as_bytes())
+}
+
+/// Each card on the PCI bus by name, opened, or why it cannot be.
+fn cards_on_the_bus() -> Vec<(String, Result<Arc<dyn Device>, String>)> {
+    let cards = cards::on_bus(Path::new("/")).into_iter().map(|card| {
+        let name = format!("dpu:{}", card.address);
+        let opened = match card.obstacles.first() {
+            Some((obstacle, _)) => Err(format!("{obstacle}; `unlade doctor` says what to do")),
+            None => unlade::open_card(&name),
+        };
+        (name, opened)
+    });
+    cards.collect()
 }
 
 /// What a sensor says; `value` is null where it says nothing, and `unknown` tells why.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use unlade::{DeviceInfo, DeviceKind, Reading};
 
 use crate::args::DoctorArgs;
+use crate::cards;
 use crate::error::Failure;
 use crate::report;
 use crate::report::readings;
@@ -58,6 +59,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
         system.nvidia_gpu(system.open_driver()),
         system.iommu(),
         system.vfio(),
+        system.cards(),
     ];
     let text = if args.json {
         let document = serde_json::json!({ "version": 1, "checks": checks });
@@ -309,7 +311,7 @@ impl System {
             return Check::missing(
                 NAME,
                 "not loaded",
-                "modprobe vfio-pci, once this version of unlade has a card to bind to it",
+                "modprobe vfio-pci, where there is a DPU card to bind to it",
             );
         }
         let bound = self.entries("/sys/bus/pci/drivers/vfio-pci");
@@ -327,6 +329,39 @@ impl System {
                         .join(", ")
                 ),
             ),
+        }
+    }
+
+    fn cards(&self) -> Check {
+        const NAME: &str = "DPU cards";
+        let cards = cards::on_bus(&self.root);
+        if cards.is_empty() {
+            return Check::missing(
+                NAME,
+                "none on the PCI bus",
+                "nothing is wrong; `--device sim-dpu` is one in software",
+            );
+        }
+        let found = cards.iter().map(|card| {
+            let node = card.numa_node.map(|node| format!(", NUMA node {node}"));
+            let obstacles = card.obstacles.iter().map(|(obstacle, _)| obstacle.clone());
+            let state = match card.obstacles.is_empty() {
+                true => "can be opened".to_owned(),
+                false => obstacles.collect::<Vec<_>>().join(", "),
+            };
+            format!("{}{}: {state}", card.address, node.unwrap_or_default())
+        });
+        let found = found.collect::<Vec<_>>().join("; ");
+        let mut advice: Vec<String> = cards
+            .into_iter()
+            .flat_map(|card| card.obstacles)
+            .map(|(_, advice)| advice)
+            .collect();
+        // The IOMMU is that of all cards.
+        advice.dedup();
+        match advice.is_empty() {
+            true => Check::ok(NAME, found),
+            false => Check::problem(NAME, found, advice.join("; ")),
         }
     }
 
@@ -473,6 +508,37 @@ mod tests {
     #[test]
     fn the_driver_of_another_machine_is_not_opened() {
         assert_eq!(Machine::new().system().open_driver(), None);
+    }
+
+    #[test]
+    #[cfg(feature = "dpu")]
+    fn cards_in_each_state() {
+        use std::os::unix::fs::symlink;
+
+        assert_eq!(Machine::new().system().cards().state, State::Missing);
+        let machine = Machine::new()
+            .with("sys/bus/pci/devices/0000:3b:00.0/config", "")
+            .with("sys/bus/pci/devices/0000:3b:00.0/numa_node", "1\n");
+        let folder = machine.0.path().join("sys/bus/pci/devices/0000:3b:00.0");
+        std::fs::write(folder.join("config"), [0xF4, 0x1A, 0xF5, 0x10]).unwrap();
+        let check = machine.system().cards();
+        assert_eq!(check.state, State::Problem);
+        assert!(
+            check
+                .found
+                .starts_with("0000:3b:00.0, NUMA node 1: the IOMMU is off, no driver")
+        );
+        assert!(check.advice.contains("intel_iommu=on"), "{}", check.advice);
+        assert!(check.advice.contains("drivers_probe"), "{}", check.advice);
+
+        let ready = machine
+            .with("sys/kernel/iommu_groups/7/type", "")
+            .with("dev/vfio/7", "");
+        symlink("../drivers/vfio-pci", folder.join("driver")).unwrap();
+        symlink("../kernel/iommu_groups/7", folder.join("iommu_group")).unwrap();
+        let check = ready.system().cards();
+        assert_eq!(check.state, State::Ok, "{check:?}");
+        assert_eq!(check.found, "0000:3b:00.0, NUMA node 1: can be opened");
     }
 
     #[test]

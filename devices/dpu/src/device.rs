@@ -130,8 +130,9 @@ impl DpuDevice {
             return Err(TransportError::Lacks(lacks).into());
         }
         let events = events(usize::from(max_queues) + 1)?;
+        let reserved = controller.transport().reserved()?;
         let memory = Memory {
-            mappings: Arc::new(Mappings::new(controller.cap().address_bits)),
+            mappings: Arc::new(Mappings::new(controller.cap().address_bits, &reserved)),
             returns: Returns::default(),
         };
         interrupts(controller, &events)?;
@@ -359,8 +360,12 @@ impl Device for DpuDevice {
         fork::check()?;
         let shared = self.shared();
         shared.check()?;
-        if slab.pages().is_none() {
+        let Some(pages) = slab.pages() else {
             return Err(AllocError::Pageable);
+        };
+        if let Some(node) = shared.controller.transport().numa_node() {
+            // Pages of another node serve, too.
+            let _heeded = pages.prefer_node(node);
         }
         shared.tidy()?;
         shared.register(slab).map_err(|trouble| match trouble {

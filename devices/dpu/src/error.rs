@@ -15,10 +15,7 @@ pub enum CannotOpen {
         error: TransportError,
     },
     /// What is there does not speak the interface.
-    #[error(
-        "{address} is no card: its register MAGIC reads {magic:#010x}, not 0x444c4e55; give the \
-         address of a function that speaks the card interface"
-    )]
+    #[error("{}", not_a_card(.address, *.magic))]
     NotACard {
         /// Where it is.
         address: String,
@@ -55,6 +52,19 @@ pub enum CannotOpen {
         /// What it does instead.
         reason: String,
     },
+}
+
+fn not_a_card(address: &str, magic: u32) -> String {
+    match magic {
+        u32::MAX => format!(
+            "the card at {address} was removed: its registers read as all ones; put it back, or \
+             start what serves it again"
+        ),
+        _ => format!(
+            "{address} is no card: its register MAGIC reads {magic:#010x}, not 0x444c4e55; give \
+             the address of a function that speaks the card interface"
+        ),
+    }
 }
 
 /// What may help.

@@ -36,6 +36,7 @@
 //!
 //! # What is inside
 //! - [`connect`], [`open_pci`], [`DpuDevice`], [`Options`], [`CannotOpen`]
+//! - [`find_cards`], for those on the PCI bus and what keeps one from being opened
 //! - [`Transport`], for who reaches cards in another way
 //!
 //! The crate contains `unsafe` code in two files: `dma.rs`, accesses to memory that the card
@@ -58,6 +59,7 @@ mod iova;
 mod job;
 mod mappings;
 mod pair;
+mod pci;
 mod program;
 mod queue;
 mod registers;
@@ -72,5 +74,6 @@ mod vectors;
 pub use device::{DpuDevice, Options, connect, open_pci};
 pub use error::CannotOpen;
 pub use iova::Iova;
+pub use pci::{Obstacle, PciCard, find_cards};
 pub use registers::BarOffset;
 pub use transport::{BadReply, CardAccess, Transport, TransportError, VfioPci, VfioUser};

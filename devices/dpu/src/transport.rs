@@ -5,6 +5,7 @@ mod user;
 mod vfio;
 
 use std::fmt;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,13 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`read32`](Transport::read32).
     fn write_config(&self, at: u16, bytes: &[u8]) -> Result<(), TransportError>;
+    /// Addresses at which this host maps no memory. The end of a range is not part of it.
+    ///
+    /// # Errors
+    /// As [`read32`](Transport::read32).
+    fn reserved(&self) -> Result<Vec<Range<Iova>>, TransportError> {
+        Ok(Vec::new())
+    }
     /// Lets the card reach pages at addresses that the caller chooses.
     ///
     /// # Errors
@@ -85,6 +93,10 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// As [`read32`](Transport::read32); [`TransportError::Unsupported`] where only the one who
     /// opened it can open it again.
     fn renew(&self) -> Result<Arc<dyn Transport>, TransportError>;
+    /// The node of memory that the card is nearest to, where there are several and it is known.
+    fn numa_node(&self) -> Option<u32> {
+        None
+    }
     /// Lets go of the function. What is called afterwards fails.
     fn close(&self);
 }
@@ -123,6 +135,9 @@ pub enum TransportError {
         /// What it said.
         message: String,
     },
+    /// The kernel does not map memory for the card, which is as good as before.
+    #[error("the kernel does not map memory for the card: {0}")]
+    CannotMap(String),
     /// The other side refuses.
     #[error("the card's side refuses {what} with error {number}")]
     Refused {

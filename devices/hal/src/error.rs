@@ -19,7 +19,7 @@ pub enum CompileError {
         name: String,
     },
     /// More instructions, registers or arguments than the device takes.
-    #[error("program is too large for the device: {what}; it would fit cut after {cut:?}")]
+    #[error("program is too large for the device: {what}{}", would_fit(*.cut))]
     TooLarge {
         /// Which limit, with both numbers.
         what: String,
@@ -32,6 +32,12 @@ pub enum CompileError {
     /// The device is lost.
     #[error(transparent)]
     Lost(#[from] DeviceLost),
+}
+
+fn would_fit(cut: Option<Val>) -> String {
+    cut.map_or_else(String::new, |last| {
+        format!("; it would fit cut after {last}")
+    })
 }
 
 /// Why memory is not to be had.

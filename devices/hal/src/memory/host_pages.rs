@@ -21,6 +21,10 @@ pub enum PageSize {
 /// Bytes of a huge page.
 const HUGE_PAGE: u64 = 2 << 20;
 
+/// Nodes of memory that a kernel can be built for.
+#[cfg(not(miri))]
+const MOST_NODES: usize = 1024;
+
 /// The largest request taken: anything larger is a slip in someone's arithmetic.
 const MAX_LEN: u64 = 1 << 46;
 
@@ -88,6 +92,40 @@ impl HostPages {
     /// The memory file, page 0 at offset 0.
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         self.file.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Has the kernel take those of the pages that nothing has touched yet from this node of memory
+    /// (NUMA), and from others when that has none left. Returns whether it knows such a node:
+    /// nothing changes where it does not.
+    #[cfg(not(miri))]
+    pub fn prefer_node(&self, node: u32) -> bool {
+        const BITS: usize = u64::BITS as usize;
+        let mut nodes = [0u64; MOST_NODES / BITS];
+        let node = node as usize;
+        let Some(word) = nodes.get_mut(node / BITS) else {
+            return false;
+        };
+        *word |= 1 << (node % BITS);
+        // SAFETY: The range is the mapping of `self`, whose bytes the call leaves as they are, and
+        // `nodes` outlives it. The kernel takes one bit less than it is told of.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_mbind,
+                self.start.as_ptr(),
+                self.len,
+                libc::MPOL_PREFERRED,
+                nodes.as_ptr(),
+                MOST_NODES + 1,
+                0,
+            )
+        };
+        result == 0
+    }
+
+    /// Miri's memory is of no node.
+    #[cfg(miri)]
+    pub fn prefer_node(&self, _node: u32) -> bool {
+        false
     }
 
     #[cfg(not(miri))]
@@ -238,6 +276,34 @@ mod tests {
     fn huge_pages_are_used_only_where_there_are_any() {
         let pages = HostPages::map(1, PageSize::Huge).unwrap();
         assert_eq!(pages.len(), page_bytes(pages.page_size()));
+    }
+
+    #[cfg(not(miri))]
+    #[test]
+    fn pages_are_of_the_node_that_is_preferred() {
+        let pages = HostPages::map(8192, PageSize::Base).unwrap();
+        assert!(!pages.prefer_node(u32::MAX));
+        assert!(!pages.prefer_node(MOST_NODES as u32 - 1), "no such node");
+        if !pages.prefer_node(0) {
+            // A kernel without NUMA, or a container that may not choose.
+            let refused = std::io::Error::last_os_error().raw_os_error();
+            assert!(matches!(refused, Some(libc::ENOSYS | libc::EPERM)));
+            return;
+        }
+        let (mut mode, mut nodes) = (0, [0u64; MOST_NODES / 64]);
+        let of_an_address = 2;
+        // SAFETY: Both places outlive the call, and `nodes` has as many bits as it is told.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_get_mempolicy,
+                &raw mut mode,
+                nodes.as_mut_ptr(),
+                MOST_NODES,
+                pages.as_ptr().as_ptr(),
+                of_an_address,
+            )
+        };
+        assert_eq!((result, mode, nodes[0]), (0, libc::MPOL_PREFERRED, 1));
     }
 
     #[cfg(not(miri))]

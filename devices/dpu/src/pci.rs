@@ -1,0 +1,388 @@
+//! Cards on the PCI bus, and what keeps one from being opened, as the kernel's files tell.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+/// Ids of section 2 of docs/CARD.md: vendor, device.
+const EXPERIMENTAL: [u16; 2] = [0x1AF4, 0x10F5];
+
+/// The signature capability: its id, and what it holds from offset 4 on.
+const VENDOR_SPECIFIC: u8 = 0x09;
+const SIGNATURE: &[u8; 4] = b"UNLD";
+
+/// Where configuration space has the first capability, and the place below which none can be.
+const FIRST_CAPABILITY: usize = 0x34;
+const CAPABILITIES: usize = 0x40;
+
+const DEVICES: &str = "sys/bus/pci/devices";
+const VFIO: &str = "vfio-pci";
+
+/// A card on the PCI bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PciCard {
+    /// Its address, as `0000:3b:00.0`: what `dpu:` takes.
+    pub address: String,
+    /// The node of memory that it is nearest to, where the machine has several.
+    pub numa_node: Option<u32>,
+    /// What has to be done before it can be opened, in this order. Nothing, and it may still be in
+    /// use.
+    pub obstacles: Vec<Obstacle>,
+}
+
+/// Something that keeps a card from being opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// It is in no IOMMU group: the IOMMU is off.
+    NoGroup,
+    /// Another driver has it, or none.
+    Driver {
+        /// The card's address.
+        address: String,
+        /// Who has it.
+        driver: Option<String>,
+    },
+    /// Others of its IOMMU group are not handed over, and VFIO hands over whole groups.
+    Group {
+        /// The group.
+        group: u32,
+        /// Addresses of the others, each with the driver that has it.
+        others: Vec<(String, String)>,
+    },
+    /// This user may not open the group.
+    Permission {
+        /// Its file.
+        file: PathBuf,
+    },
+    /// The group has no file: the kernel's VFIO does not know it yet.
+    NoFile {
+        /// The file that is missing.
+        file: PathBuf,
+    },
+}
+
+impl Obstacle {
+    /// The commands, to be run by root, that remove it; in words where no command does.
+    pub fn advice(&self) -> String {
+        match self {
+            Obstacle::NoGroup => "enable VT-d or AMD-Vi in the firmware, and intel_iommu=on on \
+                                  Intel's kernel command line"
+                .to_owned(),
+            Obstacle::Driver { address, driver } => {
+                let folder = format!("/sys/bus/pci/devices/{address}");
+                let unbind = match driver {
+                    Some(_) => format!("echo {address} > {folder}/driver/unbind; "),
+                    None => String::new(),
+                };
+                format!(
+                    "modprobe vfio-pci; echo vfio-pci > {folder}/driver_override; {unbind}echo \
+                     {address} > /sys/bus/pci/drivers_probe"
+                )
+            }
+            Obstacle::Group { others, .. } => {
+                let unbind = others.iter().map(|(address, _)| {
+                    format!("echo {address} > /sys/bus/pci/devices/{address}/driver/unbind")
+                });
+                format!(
+                    "if you can do without them: {}; else put the card into a slot of its own group",
+                    unbind.collect::<Vec<_>>().join("; ")
+                )
+            }
+            Obstacle::Permission { file } => {
+                format!(
+                    "chown USER {0}, or chgrp and chmod g+rw {0}",
+                    file.display()
+                )
+            }
+            Obstacle::NoFile { .. } => "modprobe vfio-pci, and bind the card again".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::NoGroup => f.write_str("the IOMMU is off"),
+            Obstacle::Driver { driver, .. } => match driver {
+                Some(driver) => write!(f, "driver {driver} has it, not vfio-pci"),
+                None => f.write_str("no driver has it, and vfio-pci has to"),
+            },
+            Obstacle::Group { group, others } => {
+                let others = others
+                    .iter()
+                    .map(|(address, driver)| format!("{address} (driver {driver})"));
+                let others = others.collect::<Vec<_>>().join(", ");
+                write!(f, "its IOMMU group {group} also holds {others}")
+            }
+            Obstacle::Permission { file } => {
+                write!(f, "this user may not open {}", file.display())
+            }
+            Obstacle::NoFile { file } => write!(f, "there is no {}", file.display()),
+        }
+    }
+}
+
+/// The cards on the bus of the machine whose file system begins at `root`, by address.
+///
+/// A card is told by the ids that experiments use, or by its signature; only root sees that.
+///
+/// ```
+/// use std::path::Path;
+///
+/// for card in unlade_dpu::find_cards(Path::new("/")) {
+///     println!("{}", card.address);
+///     for obstacle in card.obstacles {
+///         println!("    {obstacle}: {}", obstacle.advice());
+///     }
+/// }
+/// ```
+pub fn find_cards(root: &Path) -> Vec<PciCard> {
+    let devices = root.join(DEVICES);
+    let addresses = entries(&devices);
+    let cards = addresses
+        .into_iter()
+        .filter(|address| fs::read(devices.join(address).join("config")).is_ok_and(is_card));
+    cards.map(|address| look(root, address)).collect()
+}
+
+fn look(root: &Path, address: String) -> PciCard {
+    let folder = root.join(DEVICES).join(&address);
+    let numa_node = fs::read_to_string(folder.join("numa_node"));
+    let mut obstacles = Vec::new();
+    let group = linked_name(&folder.join("iommu_group")).and_then(|name| name.parse().ok());
+    let driver = linked_name(&folder.join("driver"));
+    if group.is_none() {
+        obstacles.push(Obstacle::NoGroup);
+    }
+    let bound = driver.as_deref() == Some(VFIO);
+    if !bound {
+        obstacles.push(Obstacle::Driver {
+            address: address.clone(),
+            driver,
+        });
+    }
+    if let Some(group) = group {
+        obstacles.extend(mates(&folder, &address, group));
+        if bound {
+            obstacles.extend(file(root, group));
+        }
+    }
+    PciCard {
+        // Without several nodes it says -1.
+        numa_node: numa_node.ok().and_then(|text| text.trim().parse().ok()),
+        address,
+        obstacles,
+    }
+}
+
+/// Others of the card's group that a driver of the kernel has. Bridges may stay as they are.
+fn mates(folder: &Path, address: &str, group: u32) -> Option<Obstacle> {
+    const HARMLESS: [&str; 3] = [VFIO, "pci-stub", "pcieport"];
+    let devices = folder.join("iommu_group/devices");
+    let others = entries(&devices)
+        .into_iter()
+        .filter(|other| other != address);
+    let others = others.filter_map(|other| {
+        let driver = linked_name(&devices.join(&other).join("driver"))?;
+        (!HARMLESS.contains(&driver.as_str())).then_some((other, driver))
+    });
+    let others: Vec<(String, String)> = others.collect();
+    (!others.is_empty()).then_some(Obstacle::Group { group, others })
+}
+
+/// Whether the group's file can be opened; the name is the one on the machine itself.
+fn file(root: &Path, group: u32) -> Option<Obstacle> {
+    let file = Path::new("dev/vfio").join(group.to_string());
+    let found = access(root.join(&file), Access::READ_OK | Access::WRITE_OK);
+    let file = Path::new("/").join(file);
+    match found {
+        Ok(()) => None,
+        Err(Errno::NOENT) => Some(Obstacle::NoFile { file }),
+        Err(_) => Some(Obstacle::Permission { file }),
+    }
+}
+
+/// Whether configuration space is a card's. Users other than root see its first 64 bytes.
+fn is_card(config: Vec<u8>) -> bool {
+    let ids: Vec<u16> = config
+        .chunks_exact(2)
+        .take(EXPERIMENTAL.len())
+        .map(|id| u16::from_le_bytes([id[0], id[1]]))
+        .collect();
+    ids == EXPERIMENTAL || has_signature(&config)
+}
+
+fn has_signature(config: &[u8]) -> bool {
+    let mut at = config.get(FIRST_CAPABILITY).copied().unwrap_or(0);
+    // As many as fit: a list that is longer goes in circles.
+    for _ in 0..config.len() / size_of::<u32>() {
+        // The two lowest bits are reserved.
+        let place = usize::from(at & !3);
+        if place < CAPABILITIES {
+            return false;
+        }
+        let Some(capability) = config.get(place..place + 8) else {
+            return false;
+        };
+        if capability[0] == VENDOR_SPECIFIC && &capability[4..] == SIGNATURE {
+            return true;
+        }
+        at = capability[1];
+    }
+    false
+}
+
+/// The last part of what a link points to.
+fn linked_name(link: &Path) -> Option<String> {
+    let target = fs::read_link(link).ok()?;
+    Some(target.file_name()?.to_string_lossy().into_owned())
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const ADDRESS: &str = "0000:3b:00.0";
+
+    /// A machine made of files, with one card.
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn new() -> Self {
+            let machine = Machine(tempfile::tempdir().unwrap());
+            machine.device(ADDRESS, &[0xF4, 0x1A, 0xF5, 0x10]);
+            machine
+        }
+
+        fn device(&self, address: &str, config: &[u8]) {
+            let folder = self.0.path().join(DEVICES).join(address);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("config"), config).unwrap();
+        }
+
+        fn link(&self, address: &str, name: &str, target: &str) {
+            let link = self.0.path().join(DEVICES).join(address).join(name);
+            let _none_before = fs::remove_file(&link);
+            symlink(target, link).unwrap();
+        }
+
+        /// Puts devices into a group.
+        fn group(&self, group: u32, members: &[&str]) {
+            let folder = self
+                .0
+                .path()
+                .join(format!("sys/kernel/iommu_groups/{group}"));
+            fs::create_dir_all(folder.join("devices")).unwrap();
+            for member in members {
+                self.link(member, "iommu_group", folder.to_str().unwrap());
+                let device = self.0.path().join(DEVICES).join(member);
+                symlink(device, folder.join("devices").join(member)).unwrap();
+            }
+        }
+
+        fn card(&self) -> PciCard {
+            let found = find_cards(self.0.path());
+            assert_eq!(found.len(), 1, "{found:?}");
+            found.into_iter().next().unwrap()
+        }
+    }
+
+    #[test]
+    fn each_obstacle_is_seen_until_it_is_gone() {
+        let machine = Machine::new();
+        let unbound = Obstacle::Driver {
+            address: ADDRESS.to_owned(),
+            driver: None,
+        };
+        assert_eq!(
+            machine.card().obstacles,
+            [Obstacle::NoGroup, unbound.clone()]
+        );
+
+        machine.device("0000:3b:00.1", &[0x86, 0x80, 0, 0]);
+        machine.link("0000:3b:00.1", "driver", "../drivers/e1000e");
+        machine.group(7, &[ADDRESS, "0000:3b:00.1"]);
+        let mate = Obstacle::Group {
+            group: 7,
+            others: vec![("0000:3b:00.1".to_owned(), "e1000e".to_owned())],
+        };
+        assert_eq!(machine.card().obstacles, [unbound, mate.clone()]);
+        assert!(mate.to_string().contains("0000:3b:00.1 (driver e1000e)"));
+        assert!(mate.advice().contains("0000:3b:00.1/driver/unbind"));
+
+        machine.link("0000:3b:00.1", "driver", "../drivers/pcieport");
+        machine.link(ADDRESS, "driver", "../drivers/nvme");
+        let taken = &machine.card().obstacles[..];
+        assert!(
+            matches!(taken, [Obstacle::Driver { driver: Some(driver), .. }] if driver == "nvme"),
+            "{taken:?}"
+        );
+        let advice = taken[0].advice();
+        let unbind = format!("echo {ADDRESS} > /sys/bus/pci/devices/{ADDRESS}/driver/unbind");
+        assert!(advice.contains(&unbind), "{advice}");
+
+        machine.link(ADDRESS, "driver", "../drivers/vfio-pci");
+        let file = PathBuf::from("/dev/vfio/7");
+        assert_eq!(machine.card().obstacles, [Obstacle::NoFile { file }]);
+
+        fs::create_dir_all(machine.0.path().join("dev/vfio")).unwrap();
+        fs::write(machine.0.path().join("dev/vfio/7"), "").unwrap();
+        assert_eq!(machine.card().obstacles, []);
+    }
+
+    #[test]
+    fn a_card_is_told_by_its_ids_or_its_signature() {
+        let mut config = vec![0; 256];
+        config[..4].copy_from_slice(&[0x34, 0x12, 1, 0]);
+        assert!(!is_card(config.clone()));
+        config[FIRST_CAPABILITY] = 0x50;
+        config[0x50..0x52].copy_from_slice(&[0x05, 0x60]);
+        config[0x60..0x68].copy_from_slice(b"\x09\x00\x10\x01UNLD");
+        assert!(is_card(config.clone()));
+        assert!(!is_card(config[..64].to_vec()), "a user sees the ids alone");
+        config[0x61] = 0x50;
+        config[0x64] = b'X';
+        assert!(!is_card(config), "a list that goes in circles ends");
+        assert!(is_card(vec![0xF4, 0x1A, 0xF5, 0x10]));
+        assert!(!is_card(Vec::new()));
+    }
+
+    #[test]
+    fn the_node_is_that_of_the_kernel() {
+        let machine = Machine::new();
+        let node = machine
+            .0
+            .path()
+            .join(DEVICES)
+            .join(ADDRESS)
+            .join("numa_node");
+        assert_eq!(machine.card().numa_node, None);
+        fs::write(&node, "-1\n").unwrap();
+        assert_eq!(machine.card().numa_node, None);
+        fs::write(&node, "1\n").unwrap();
+        assert_eq!(machine.card().numa_node, Some(1));
+    }
+
+    #[test]
+    fn a_machine_without_a_bus_has_no_cards() {
+        assert_eq!(find_cards(Path::new("/nowhere")), []);
+    }
+}
