@@ -72,11 +72,12 @@ fn start_log(verbose: u8) -> Result<(), Failure> {
         _ => "unlade=trace,unlade_runtime=trace,info",
     };
     // A step is a span of the runtime's: shown as it ends, with the time it took.
+    let chosen = std::env::var_os("UNLADE_LOG");
     let steps = match verbose {
-        0 | 1 => FmtSpan::NONE,
+        0 | 1 if chosen.is_none() => FmtSpan::NONE,
         _ => FmtSpan::CLOSE,
     };
-    let filter = match std::env::var_os("UNLADE_LOG") {
+    let filter = match chosen {
         Some(_) => EnvFilter::try_from_env("UNLADE_LOG")
             .map_err(|error| Failure::usage(format!("UNLADE_LOG: {error}")))?,
         None => EnvFilter::new(level),

@@ -109,6 +109,11 @@ pub use unlade_hal::{
 pub use unlade_program::{FloatOrder, ShapeHash};
 pub use unlade_runtime::*;
 
+/// The examples of the guide are run like those of this page.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/GETTING-STARTED.md")]
+struct GettingStarted;
+
 /// The devices that are present, the CPU first.
 ///
 /// ```
