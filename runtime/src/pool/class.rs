@@ -52,12 +52,12 @@ impl Class {
     pub(super) fn of_block(start: u64, len: u64) -> Option<Class> {
         // An alignment is a power of two, which a division would not know.
         let is_aligned = start & (len.clamp(1, MAX_ALIGNMENT) - 1) == 0;
-        let class = match len.is_power_of_two() {
+        let is_small = (1 << MIN_BITS..=1 << FINE_BITS).contains(&len);
+        let class = if len.is_power_of_two() && is_small {
             // What `of` finds, sooner.
-            true if len >= 1 << MIN_BITS && len <= 1 << FINE_BITS => {
-                Some(Class((len.trailing_zeros() - MIN_BITS) as u8))
-            }
-            _ => Class::of(len).filter(|class| class.size() == len),
+            Some(Class((len.trailing_zeros() - MIN_BITS) as u8))
+        } else {
+            Class::of(len).filter(|class| class.size() == len)
         };
         class.filter(|_| is_aligned)
     }

@@ -42,7 +42,8 @@ impl PoolStatus {
         self.peak += other.peak;
         self.waiting += other.waiting;
         self.holders.extend(other.holders);
-        self.holders.sort_by(|a, b| b.bytes.cmp(&a.bytes));
+        self.holders
+            .sort_by_key(|holder| std::cmp::Reverse(holder.bytes));
         self
     }
 }
