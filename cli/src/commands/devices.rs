@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use unlade::{ClockKind, Device, DeviceKind, Health, Reading};
 
 use crate::args::DevicesArgs;
+use crate::cards::OnBus;
 use crate::error::Failure;
 use crate::report;
 use crate::report::readings;
@@ -17,8 +18,9 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
     let mut devices = session::listed(args.device.as_deref())?;
     let mut unusable = Vec::new();
     if args.device.is_none() {
-        for (name, opened) in cards_on_the_bus() {
-            match opened {
+        for card in cards::on_bus(Path::new("/")) {
+            let name = format!("dpu:{}", card.address);
+            match open(&name, &card) {
                 Ok(card) => devices.push(card),
                 Err(why) => unusable.push((name, why)),
             }
@@ -93,17 +95,11 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
     report::print(text.as_bytes())
 }
 
-/// Each card on the PCI bus by name, opened, or why it cannot be.
-fn cards_on_the_bus() -> Vec<(String, Result<Arc<dyn Device>, String>)> {
-    let cards = cards::on_bus(Path::new("/")).into_iter().map(|card| {
-        let name = format!("dpu:{}", card.address);
-        let opened = match card.obstacles.first() {
-            Some((obstacle, _)) => Err(format!("{obstacle}; `unlade doctor` says what to do")),
-            None => unlade::open_card(&name),
-        };
-        (name, opened)
-    });
-    cards.collect()
+fn open(name: &str, card: &OnBus) -> Result<Arc<dyn Device>, String> {
+    match card.obstacles.first() {
+        Some((obstacle, _)) => Err(format!("{obstacle}; `unlade doctor` says what to do")),
+        None => unlade::open_card(name),
+    }
 }
 
 /// What a sensor says; `value` is null where it says nothing, and `unknown` tells why.
