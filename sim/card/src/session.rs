@@ -24,7 +24,7 @@ const RESET: u16 = 13;
 const REGIONS: u32 = 9;
 const INTERRUPTS: u32 = 5;
 
-/// The version of the protocol that is served, 0.1.
+/// The newest version of the protocol that is served, 0.1.
 const MINOR: u16 = 1;
 
 /// Bytes of a region access before its data.
@@ -71,17 +71,20 @@ impl<'a> Session<'a> {
     }
 
     fn version(&mut self, payload: &[u8]) -> Result<Vec<u8>, Errno> {
-        if u16_at(fixed(payload, 4)?, 0) != 0 {
+        let asked = fixed(payload, 4)?;
+        if u16_at(asked, 0) != 0 {
             return Err(Errno::OPNOTSUPP);
         }
+        // A server's minor version is at most the client's; QEMU, which has 0.0, insists on it.
+        let minor = u16_at(asked, 2).min(MINOR);
         self.agreed = true;
         let capabilities = format!(
-            "{{\"capabilities\":{{\"max_msg_fds\":64,\"max_data_xfer_size\":{MAX_DATA},\
+            "{{\"capabilities\":{{\"max_msg_fds\":16,\"max_data_xfer_size\":{MAX_DATA},\
              \"migration\":{{\"pgsize\":4096}}}}}}\0"
         );
         let mut answer = Vec::new();
         answer.extend(0u16.to_le_bytes());
-        answer.extend(MINOR.to_le_bytes());
+        answer.extend(minor.to_le_bytes());
         answer.extend(capabilities.as_bytes());
         Ok(answer)
     }
