@@ -52,6 +52,19 @@ pub(crate) fn enable_msix(transport: &dyn Transport) -> Result<(), TransportErro
     transport.write_config(at + MSIX_CONTROL, &control.to_le_bytes())
 }
 
+/// Whether the function has left its bus: of one that is there, some bits of the status are zero.
+pub(crate) fn is_gone(transport: &dyn Transport) -> Result<bool, TransportError> {
+    Ok(read16(transport, STATUS)? == u16::MAX)
+}
+
+/// Whether MSI-X is on.
+pub(crate) fn msix_is_enabled(transport: &dyn Transport) -> Result<bool, TransportError> {
+    Ok(match find_capability(transport, MSIX)? {
+        Some(at) => read16(transport, at + MSIX_CONTROL)? & MSIX_ENABLE != 0,
+        None => false,
+    })
+}
+
 fn find_capability(transport: &dyn Transport, wanted: u8) -> Result<Option<u16>, TransportError> {
     if read16(transport, STATUS)? & HAS_CAPABILITIES == 0 {
         return Ok(None);

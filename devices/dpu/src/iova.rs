@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 /// An address as the card sends it on the bus. Never a host pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +32,7 @@ const HUGE_PAGE: u64 = 2 << 20;
 const LOWEST: u64 = 1 << 20;
 
 /// Where interrupt messages go on x86: no memory can be mapped there.
-const INTERRUPTS: std::ops::Range<u64> = 0xFEE0_0000..0xFEF0_0000;
+const INTERRUPTS: Range<u64> = 0xFEE0_0000..0xFEF0_0000;
 
 /// The addresses of one domain.
 #[derive(Debug)]
@@ -43,13 +44,14 @@ pub(crate) struct IovaSpace {
 }
 
 impl IovaSpace {
-    /// All addresses of so many bits, but for those that no memory can have.
-    pub(crate) fn new(address_bits: u32) -> Self {
+    /// All addresses of so many bits, but for those that no memory can have: here, and by what the
+    /// host says.
+    pub(crate) fn new(address_bits: u32, reserved: &[Range<Iova>]) -> Self {
         let end = 1u64.checked_shl(address_bits).unwrap_or(!(PAGE - 1));
-        let mut free = BTreeMap::new();
-        free.insert(LOWEST, INTERRUPTS.start.min(end));
-        if end > INTERRUPTS.end {
-            free.insert(INTERRUPTS.end, end);
+        let mut free = BTreeMap::from([(LOWEST, end)]);
+        let reserved = reserved.iter().map(|range| range.start.0..range.end.0);
+        for taken in reserved.chain([INTERRUPTS]) {
+            cut(&mut free, &taken);
         }
         IovaSpace {
             free,
@@ -100,13 +102,32 @@ impl IovaSpace {
     }
 }
 
+/// Takes a range out of others, and with it the pages that it has only a part of.
+fn cut(free: &mut BTreeMap<u64, u64>, taken: &Range<u64>) {
+    let start = taken.start & !(PAGE - 1);
+    let end = taken.end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+    let touched: Vec<(u64, u64)> = free
+        .range(..end)
+        .filter(|&(_, &to)| to > start)
+        .map(|(&from, &to)| (from, to))
+        .collect();
+    for (from, to) in touched {
+        free.remove(&from);
+        for (from, to) in [(from, start), (end, to)] {
+            if from < to {
+                free.insert(from, to);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn ranges_are_aligned_below_the_mask_and_never_overlap() {
-        let mut space = IovaSpace::new(32);
+        let mut space = IovaSpace::new(32, &[]);
         let mut taken: Vec<(u64, u64)> = Vec::new();
         for step in 0..2_000u64 {
             let len = [1, 4096, 4097, 100_000, HUGE_PAGE, HUGE_PAGE + 1][step as usize % 6];
@@ -134,8 +155,31 @@ mod tests {
     }
 
     #[test]
+    fn what_the_host_reserves_is_never_handed_out() {
+        let range = |start: u64, end: u64| Iova(start)..Iova(end);
+        let reserved = [
+            range(0, LOWEST + 1),
+            range(0x80_0000, 0x90_0000),
+            range(0x8F_F800, 0x90_0800),
+            range(0xF_FFFF_F000, u64::MAX),
+        ];
+        let mut space = IovaSpace::new(40, &reserved);
+        let whole = [
+            (LOWEST + PAGE, 0x80_0000),
+            (0x90_1000, INTERRUPTS.start),
+            (INTERRUPTS.end, 0xF_FFFF_F000),
+        ];
+        assert_eq!(space.free, BTreeMap::from(whole));
+        while let Some(Iova(start)) = space.allocate(1 << 20) {
+            let end = start + (1 << 20);
+            let meets = |range: &&Range<Iova>| range.start.0 < end && start < range.end.0;
+            assert_eq!(reserved.iter().find(meets), None, "{start:#x}");
+        }
+    }
+
+    #[test]
     fn what_is_released_grows_together_again() {
-        let mut space = IovaSpace::new(48);
+        let mut space = IovaSpace::new(48, &[]);
         let whole = space.free.clone();
         let given: Vec<Iova> = (0..10).map(|_| space.allocate(PAGE).unwrap()).collect();
         for at in [3, 1, 2, 9, 0, 4, 8, 6, 5, 7] {
@@ -147,11 +191,11 @@ mod tests {
 
     #[test]
     fn a_full_space_says_so() {
-        let mut space = IovaSpace::new(32);
+        let mut space = IovaSpace::new(32, &[]);
         assert_eq!(space.allocate(1 << 33), None);
         assert_eq!(space.allocate(u64::MAX), None);
         assert!(space.allocate(0xFEE0_0000 - HUGE_PAGE).is_some());
         assert_eq!(space.allocate(32 << 20), None);
-        assert!(IovaSpace::new(64).allocate(1 << 40).is_some());
+        assert!(IovaSpace::new(64, &[]).allocate(1 << 40).is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! Which pages the card reaches, and where: one table for each connection.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unlade_hal::{DeviceAddr, DomainId, HostPages, Slab};
@@ -32,10 +33,10 @@ struct Mapped {
 }
 
 impl Mappings {
-    /// Nothing mapped yet; addresses have so many bits.
-    pub(crate) fn new(address_bits: u32) -> Self {
+    /// Nothing mapped yet; addresses have so many bits, and are none of the host's reserved ones.
+    pub(crate) fn new(address_bits: u32, reserved: &[Range<Iova>]) -> Self {
         let state = State {
-            space: IovaSpace::new(address_bits),
+            space: IovaSpace::new(address_bits, reserved),
             mapped: BTreeMap::new(),
         };
         Mappings {
@@ -117,7 +118,9 @@ impl State {
         if let Err(error) = transport.map(iova, pages, access) {
             self.space.release(iova);
             return Err(match error {
-                TransportError::Refused { .. } => memory(error.to_string()),
+                TransportError::Refused { .. } | TransportError::CannotMap(_) => {
+                    memory(error.to_string())
+                }
                 other => other.into(),
             });
         }

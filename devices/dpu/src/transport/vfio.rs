@@ -5,18 +5,22 @@
 //! itself is asked.
 
 use std::fmt;
+use std::fs;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use memmap2::{MmapOptions, MmapRaw};
+use rustix::io::Errno;
 use unlade_hal::HostPages;
-use vfio_ioctls::{VfioContainer, VfioDevice, VfioOps};
+use vfio_ioctls::{VfioContainer, VfioDevice, VfioError, VfioOps};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{CardAccess, Transport, TransportError};
+use crate::config_space;
 use crate::iova::Iova;
 use crate::registers::BarOffset;
 
@@ -160,6 +164,16 @@ impl Transport for VfioPci {
         whole(CALL, bytes.len(), written)
     }
 
+    /// As the system says of the function's group: windows for interrupts, and memory that firmware
+    /// has the function reach.
+    fn reserved(&self) -> Result<Vec<Range<Iova>>, TransportError> {
+        let path = self.path.join("iommu_group/reserved_regions");
+        let failed = |error| os("reading which addresses are reserved", &error);
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let regions = text.lines().map(reserved_region);
+        regions.filter_map(Result::transpose).collect()
+    }
+
     fn map(
         &self,
         iova: Iova,
@@ -172,7 +186,7 @@ impl Transport for VfioPci {
         // memory that has become someone else's. Who reads or writes them, and when, leases and
         // `DmaMemory` see to.
         let mapped = unsafe { self.container.vfio_dma_map(iova.0, len, start) };
-        mapped.map_err(|error| os("mapping memory for the card", &error))
+        mapped.map_err(|error| cannot_map(&error))
     }
 
     fn unmap(&self, iova: Iova, len: u64) -> Result<(), TransportError> {
@@ -197,17 +211,36 @@ impl Transport for VfioPci {
         // Behind a reset they are set already, and the kernel wants them set anew.
         let _none_were_set = self.device.disable_irq(MSIX);
         let enabled = self.device.enable_irq(MSIX, cloned.iter().collect());
-        enabled.map_err(|error| os(CALL, &error))
+        enabled.map_err(|error| os(CALL, &error))?;
+        // Where the machine has fewer vectors left the kernel says how many, and enables none;
+        // `vfio-ioctls` takes that for success.
+        match config_space::msix_is_enabled(self)? {
+            true => Ok(()),
+            false => Err(os(
+                CALL,
+                &format!("this machine has no {} vectors left", events.len()),
+            )),
+        }
     }
 
-    /// Whether it has done anything, the card's status tells.
+    /// Whether it has done anything, the card's status tells. The kernel would wait a minute for a
+    /// card that is gone to come back.
     fn reset(&self) -> Result<(), TransportError> {
+        if config_space::is_gone(self)? {
+            return Err(TransportError::Closed);
+        }
         self.device.reset();
         Ok(())
     }
 
     fn renew(&self) -> Result<Arc<dyn Transport>, TransportError> {
         Err(TransportError::Unsupported("opening a function twice"))
+    }
+
+    /// Without several nodes the kernel says -1.
+    fn numa_node(&self) -> Option<u32> {
+        let node = std::fs::read_to_string(self.path.join("numa_node")).ok()?;
+        node.trim().parse().ok()
     }
 
     /// The function is let go when this is dropped.
@@ -222,6 +255,10 @@ impl Drop for VfioPci {
         if self.path.join("iommu_group").exists() {
             // SAFETY: As above.
             unsafe { ManuallyDrop::drop(&mut self.device) };
+        } else {
+            // The kernel waits for this before it lets the function go.
+            // SAFETY: The device, which owns its file, is not dropped, so nobody else closes it.
+            drop(unsafe { OwnedFd::from_raw_fd(self.device.as_raw_fd()) });
         }
     }
 }
@@ -235,6 +272,36 @@ impl fmt::Debug for VfioPci {
     }
 }
 
+/// Limits of the kernel are what is met here, so what they are is said.
+fn cannot_map(error: &VfioError) -> TransportError {
+    let number = match error {
+        VfioError::IommuDmaMap(number) => Errno::from_raw_os_error(number.errno()),
+        _ => Errno::INVAL,
+    };
+    let advice = match number {
+        Errno::NOMEM => "; raise this user's limit of locked memory (ulimit -l)",
+        Errno::NOSPC => {
+            "; allocate fewer and larger pieces, or raise dma_entry_limit of vfio_iommu_type1"
+        }
+        _ => "",
+    };
+    TransportError::CannotMap(format!("{error}{advice}"))
+}
+
+/// A line of the system's account: first and last address, and why. Nothing where the kernel maps
+/// memory all the same.
+fn reserved_region(line: &str) -> Result<Option<Range<Iova>>, TransportError> {
+    let address = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let region = || {
+        let mut words = line.split_whitespace();
+        let (first, last) = (address(words.next()?)?, address(words.next()?)?);
+        let reserved = Iova(first)..Iova(last.saturating_add(1));
+        Some((words.next()? != "direct-relaxable").then_some(reserved))
+    };
+    let wrong = || os("reading which addresses are reserved", &format!("`{line}`"));
+    region().ok_or_else(wrong)
+}
+
 fn os(call: &'static str, error: &dyn fmt::Display) -> TransportError {
     TransportError::Os {
         call,
@@ -245,11 +312,28 @@ fn os(call: &'static str, error: &dyn fmt::Display) -> TransportError {
 fn whole(
     call: &'static str,
     wanted: usize,
-    done: Result<usize, rustix::io::Errno>,
+    done: Result<usize, Errno>,
 ) -> Result<(), TransportError> {
     match done {
         Ok(done) if done == wanted => Ok(()),
         Ok(done) => Err(os(call, &format!("{done} of {wanted} bytes"))),
         Err(error) => Err(os(call, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_regions_are_read_as_the_system_writes_them() {
+        let msi = "0x00000000fee00000 0x00000000feefffff msi";
+        let range = Iova(0xFEE0_0000)..Iova(0xFEF0_0000);
+        assert_eq!(reserved_region(msi), Ok(Some(range)));
+        let relaxed = "0x0000000000000000 0x0000000000ffffff direct-relaxable";
+        assert_eq!(reserved_region(relaxed), Ok(None));
+        for wrong in ["", "0x0 0x1", "0 1 msi", "0x0 0xg msi"] {
+            assert!(reserved_region(wrong).is_err(), "{wrong}");
+        }
     }
 }
