@@ -10,6 +10,7 @@
 //! - [`arrow_rs`]: typed trees by arrow-rs's kernels.
 //! - [`conformance`]: what a device must pass, and [`device_runner`], which runs a program on one.
 //! - [`fuzz`]: random programs on a device, several under way at once.
+//! - [`cards`]: lists for a card, and what the driver must make of one that fails.
 //! - [`devices`]: devices by name, so that a test or a check runs on the one that is asked for.
 //! - [`special_values`]: where careless implementations differ.
 //!
@@ -26,12 +27,14 @@
 //!
 //! `UNLADE_TEST_DEVICE=cuda:0` has `conformance`, `device_differential` and `end_to_end` run on that
 //! device, too. The binary `unlade-check` runs the first two, and measures, where there is no
-//! cargo: see `cargo xtask gpu`.
+//! cargo: see `cargo xtask gpu`. The binary `unlade-check-card` runs them, and what goes wrong with
+//! cards, in a virtual machine: see `cargo xtask qemu`.
 #![forbid(unsafe_code)]
 
 pub mod any_array;
 pub mod arrow_rs;
 pub mod batches;
+pub mod cards;
 pub mod cells;
 pub mod conformance;
 mod counted_copy;

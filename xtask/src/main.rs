@@ -1,10 +1,11 @@
 //! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
-//! `cargo xtask mutants`.
+//! `cargo xtask qemu`, `cargo xtask mutants`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`mod@bench`] | measurements beside the peers and the machine's floors |
 //! | [`gpu`] | a folder that checks and measures an NVIDIA GPU where there is no Rust |
+//! | [`qemu`] | cards behind the kernel's VFIO, in a virtual machine |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`mod@test`] | every check that a change must pass |
 //! | [`card_document`] | the card's document against its examples |
@@ -19,6 +20,7 @@ mod bench;
 mod card_document;
 mod gpu;
 mod mutants;
+mod qemu;
 mod step;
 mod test;
 mod tools;
@@ -44,6 +46,8 @@ enum Task {
     Bench(bench::Options),
     /// Make a folder that checks and measures an NVIDIA GPU where there is no Rust
     Gpu(gpu::Options),
+    /// Check cards behind a kernel's VFIO, in a virtual machine with an emulated IOMMU
+    Qemu(qemu::Options),
     /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
     Mutants(mutants::Options),
 }
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Gpu(options) => gpu::run(&options),
+        Task::Qemu(options) => qemu::run(&options),
         Task::Mutants(options) => mutants::run(&options),
     };
     if passed {

@@ -75,7 +75,7 @@ pub(crate) fn outcome(mut command: Command) -> Outcome {
 
 /// Waits for a command; one that takes longer than `limit` is killed with all that it started, and
 /// what still ran is named.
-fn within(mut child: Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+pub(crate) fn within(mut child: Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait()? {
@@ -137,7 +137,7 @@ fn process(id: u32) -> Option<Process> {
     })
 }
 
-/// The test binary that cargo, asked for messages as JSON, says it built.
+/// The binary that cargo, asked for messages as JSON, says it built.
 pub(crate) fn test_binary(messages: &str) -> Option<String> {
     messages
         .lines()

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::step::{
     Ended, Outcome, cargo, cargo_with, command, outcome, step, summary, test_binary,
 };
-use crate::{card_document, tools};
+use crate::{card_document, qemu, tools};
 
 /// What to leave out.
 #[derive(Debug, Args)]
@@ -31,6 +31,9 @@ pub(crate) fn run(options: &Options) -> bool {
     steps.push(step("the card's document (Python)", card_document::check));
     if !options.quick {
         steps.push(step("random programs on the simulated GPU", simulated_gpu));
+        steps.push(step("cards on the kernel's VFIO (QEMU)", || {
+            qemu::cards(&qemu::Options::default())
+        }));
         steps.extend(rest());
     }
     summary(&steps)

@@ -110,9 +110,14 @@ pub(crate) fn ptxas() -> Result<PathBuf, String> {
 }
 
 /// Runs a command without showing its output, unless it fails.
-fn quietly(mut command: Command) -> Result<(), String> {
+pub(crate) fn quietly(command: Command) -> Result<(), String> {
+    said(command).map(drop)
+}
+
+/// The same, for what it says.
+pub(crate) fn said(mut command: Command) -> Result<String, String> {
     match command.stdin(Stdio::null()).output() {
-        Ok(out) if out.status.success() => Ok(()),
+        Ok(out) if out.status.success() => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
         Ok(out) => {
             let said = String::from_utf8_lossy(&out.stderr);
             let last: Vec<&str> = said.lines().rev().take(3).collect();

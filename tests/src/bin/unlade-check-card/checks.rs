@@ -1,0 +1,64 @@
+//! The checks, by the roles of the cards.
+
+mod faulty;
+mod pair;
+mod sound;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use unlade_dpu::{DpuDevice, open_pci};
+
+use crate::functions;
+use crate::verdicts::Verdicts;
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The role of each card, in the order of their PCI addresses
+    #[arg(long, env = "UNLADE_CARDS", value_delimiter = ',', required = true)]
+    cards: Vec<String>,
+    /// Random programs to run
+    #[arg(long, env = "UNLADE_FUZZ_CASES", default_value_t = 200)]
+    cases: u64,
+    /// Seed of the first
+    #[arg(long, env = "UNLADE_FUZZ_SEED", default_value_t = 1)]
+    seed: u64,
+}
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut verdicts = Verdicts::default();
+    let mut found = Vec::new();
+    verdicts.check("cards", || {
+        found = functions::cards()?;
+        match found.len() == options.cards.len() {
+            true => Ok(found.join(", ")),
+            false => Err(format!(
+                "there are {} ({}), not {}",
+                found.len(),
+                found.join(", "),
+                options.cards.len()
+            )),
+        }
+    });
+    let mut pair = Vec::new();
+    for (role, address) in options.cards.iter().zip(&found) {
+        match role.as_str() {
+            "sound" => sound::check(address, options, &mut verdicts),
+            "pair" => {
+                pair.push(address.as_str());
+                if let [first, second] = pair[..] {
+                    verdicts.check("two cards", || pair::check(first, second));
+                }
+            }
+            fault => verdicts.check(fault, || faulty::check(fault, address)),
+        }
+    }
+    verdicts.end()
+}
+
+/// The card at an address, with the settings that everyone has.
+fn open(address: &str) -> Result<Arc<DpuDevice>, String> {
+    open_pci(address, &unlade_dpu::Options::default()).map_err(|error| error.to_string())
+}

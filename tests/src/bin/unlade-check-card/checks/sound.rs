@@ -1,0 +1,161 @@
+//! A card on which nothing goes wrong.
+
+use std::fs;
+use std::sync::Arc;
+
+use unlade_dpu::{BarOffset, CannotOpen, DpuDevice, Transport, VfioPci, open_pci};
+use unlade_hal::{Device, Health, MemoryKind, Outcome};
+use unlade_tests::cards::{LONG, bytes, fill, submit, works};
+use unlade_tests::conformance::suite;
+use unlade_tests::fuzz::{Cases, fuzz};
+
+use super::{Options, open};
+use crate::meddler::Meddler;
+use crate::verdicts::Verdicts;
+
+/// Each check opens the card anew, so that letting go of it is checked too.
+pub(crate) fn check(address: &str, options: &Options, verdicts: &mut Verdicts) {
+    verdicts.check("one opener", || one_opener(address));
+    verdicts.check("function level reset", || function_reset(address));
+    verdicts.check("reset by the driver", || driver_reset(address));
+    verdicts.check("DMA outside a mapping", || outside(address));
+    verdicts.check("no more mappings", || no_more_mappings(address));
+    verdicts.check("conformance", || conformance(address));
+    verdicts.check("random programs", || random_programs(address, options));
+}
+
+/// The kernel gives a function to one opener.
+fn one_opener(address: &str) -> Result<String, String> {
+    let first = open(address)?;
+    let second = open_pci(address, &unlade_dpu::Options::default());
+    let Err(error @ CannotOpen::Transport { .. }) = second else {
+        return Err(format!("a second opener gets {second:?}"));
+    };
+    works(&first);
+    Ok(error.to_string())
+}
+
+/// The kernel's reset clears the owner register, which a controller reset does not.
+fn function_reset(address: &str) -> Result<String, String> {
+    const OWNER: BarOffset = BarOffset(0x40);
+    const SOMEBODY: u32 = 0x1234;
+
+    let card = VfioPci::open(address).map_err(|error| error.to_string())?;
+    let reset = || {
+        card.write32(OWNER, SOMEBODY)?;
+        let before = card.read32(OWNER)?;
+        card.reset()?;
+        Ok((before, card.read32(OWNER)?))
+    };
+    let owners = reset().map_err(|error: unlade_dpu::TransportError| error.to_string())?;
+    match owners {
+        (SOMEBODY, 0) => Ok("the owner is gone".to_owned()),
+        _ => Err(format!("owners before and after are {owners:x?}")),
+    }
+}
+
+/// Where a controller reset does not help, the driver has the kernel reset the function, and
+/// everything works as before.
+fn driver_reset(address: &str) -> Result<String, String> {
+    let (meddler, device) = meddled(address)?;
+    works(&device);
+    device.reset().map_err(|error| error.to_string())?;
+    works(&device);
+    meddler.deafen();
+    device.reset().map_err(|error| error.to_string())?;
+    works(&device);
+    Ok("a controller reset, and a function level reset in its place".to_owned())
+}
+
+/// A job whose memory is not mapped any more fails, and the memory stays as it was.
+fn outside(address: &str) -> Result<String, String> {
+    let (meddler, device) = meddled(address)?;
+    works(&device);
+    let list = fill(&device, 0xA5);
+    let iova = meddler.withdraw_last().map_err(|error| error.to_string())?;
+    let mut queue = device.open_queue(1).map_err(|error| error.to_string())?;
+    let seq = submit(&mut *queue, list);
+    let Err(lost) = queue.wait(seq, LONG) else {
+        return Err(format!("the card has written to {iova}"));
+    };
+    if !lost.reason.contains("DMA_ERROR") {
+        return Err(format!("the job fails for another reason: {lost}"));
+    }
+    let quiesced = queue.quiesce(LONG);
+    let [aborted] = &quiesced.completions[..] else {
+        return Err(format!("the list is lost: {quiesced:?}"));
+    };
+    if !matches!(aborted.outcome, Outcome::Aborted(_)) {
+        return Err(format!("the list came to {:?}", aborted.outcome));
+    }
+    if bytes(&aborted.list, 0).iter().any(|byte| *byte != 0) {
+        return Err("something of it was written".to_owned());
+    }
+    device.reset().map_err(|error| error.to_string())?;
+    works(&device);
+    Ok(format!("refused at {iova}: {}", lost.reason))
+}
+
+/// Where the kernel maps no more, the error says so, and the card is as good as before.
+fn no_more_mappings(address: &str) -> Result<String, String> {
+    /// How many mappings a container has that is opened next.
+    const LIMIT: &str = "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit";
+    const FEW: usize = 40;
+
+    let failed = |error: std::io::Error| format!("{LIMIT}: {error}");
+    let usual = fs::read_to_string(LIMIT).map_err(failed)?;
+    fs::write(LIMIT, FEW.to_string()).map_err(failed)?;
+    let opened = open(address);
+    fs::write(LIMIT, usual.trim()).map_err(failed)?;
+    let device = opened?;
+    let mut slabs = Vec::new();
+    let error = loop {
+        match device.allocate(MemoryKind::Upload, 4096) {
+            Ok(slab) => slabs.push(slab),
+            Err(error) => break error.to_string(),
+        }
+        if slabs.len() > FEW {
+            return Err(format!("{} slabs are mapped", slabs.len()));
+        }
+    };
+    if !error.contains("dma_entry_limit") || device.health() != Health::Ready {
+        return Err(format!("{error}; the card is {:?}", device.health()));
+    }
+    let count = slabs.len();
+    drop(slabs);
+    works(&device);
+    Ok(format!("{count} slabs, and then: {error}"))
+}
+
+fn conformance(address: &str) -> Result<String, String> {
+    let device: Arc<dyn Device> = open(address)?;
+    let report = suite(&device)?;
+    match report.cells_refused {
+        0 => Ok(report.to_string()),
+        _ => Err(format!("a card with everything refuses cells: {report}")),
+    }
+}
+
+fn random_programs(address: &str, options: &Options) -> Result<String, String> {
+    let device: Arc<dyn Device> = open(address)?;
+    let cases = Cases {
+        first_seed: options.seed,
+        count: options.cases,
+        threads: 1,
+    };
+    let report = fuzz(&device, cases);
+    match report.failures.is_empty() && report.cases > options.cases / 2 {
+        true => Ok(report.to_string()),
+        false => Err(format!("{report}\n{}", report.failures.join("\n"))),
+    }
+}
+
+/// A device on a way with which somebody can meddle.
+fn meddled(address: &str) -> Result<(Arc<Meddler>, Arc<DpuDevice>), String> {
+    let card = VfioPci::open(address).map_err(|error| error.to_string())?;
+    let meddler = Arc::new(Meddler::new(card));
+    let device = DpuDevice::open(meddler.clone(), &unlade_dpu::Options::default());
+    device
+        .map(|device| (meddler, device))
+        .map_err(|error| error.to_string())
+}

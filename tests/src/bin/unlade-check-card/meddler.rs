@@ -1,0 +1,139 @@
+//! A way to a card on which things go wrong that neither the driver nor the card would do.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use unlade_dpu::{BarOffset, CardAccess, Iova, Transport, TransportError, VfioPci};
+use unlade_hal::HostPages;
+
+// Registers of docs/CARD.md, section 3.
+const CAP: BarOffset = BarOffset(0x08);
+const CC: BarOffset = BarOffset(0x20);
+
+/// CAP.TO, and one unit of it, half a second: what is waited for in vain is waited for no longer.
+const TIMEOUT: u64 = 0xFF << 24;
+const SHORTEST: u64 = 1 << 24;
+
+/// The way through the kernel's VFIO, and who meddles with it.
+#[derive(Debug)]
+pub(crate) struct Meddler {
+    inner: VfioPci,
+    maps: Mutex<Maps>,
+    deaf: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    last: Option<(Iova, u64)>,
+    /// What the driver takes for mapped and is not.
+    withdrawn: BTreeMap<Iova, u64>,
+}
+
+impl Meddler {
+    pub(crate) fn new(inner: VfioPci) -> Self {
+        Meddler {
+            inner,
+            maps: Mutex::default(),
+            deaf: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes from the card what was mapped last, behind the driver's back. Says where that was.
+    pub(crate) fn withdraw_last(&self) -> Result<Iova, TransportError> {
+        let mut maps = self.maps();
+        let (iova, len) = maps.last.take().expect("something was mapped");
+        self.inner.unmap(iova, len)?;
+        maps.withdrawn.insert(iova, len);
+        Ok(iova)
+    }
+
+    /// From now on a controller reset is not heard.
+    pub(crate) fn deafen(&self) {
+        self.deaf.store(true, Ordering::SeqCst);
+    }
+
+    fn maps(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport for Meddler {
+    fn address(&self) -> String {
+        self.inner.address()
+    }
+
+    fn bar_len(&self) -> u64 {
+        self.inner.bar_len()
+    }
+
+    fn read32(&self, at: BarOffset) -> Result<u32, TransportError> {
+        self.inner.read32(at)
+    }
+
+    fn read64(&self, at: BarOffset) -> Result<u64, TransportError> {
+        let value = self.inner.read64(at)?;
+        match at == CAP {
+            true => Ok(value & !TIMEOUT | SHORTEST),
+            false => Ok(value),
+        }
+    }
+
+    fn write32(&self, at: BarOffset, value: u32) -> Result<(), TransportError> {
+        match at == CC && value == 0 && self.deaf.load(Ordering::SeqCst) {
+            true => Ok(()),
+            false => self.inner.write32(at, value),
+        }
+    }
+
+    fn write64(&self, at: BarOffset, value: u64) -> Result<(), TransportError> {
+        self.inner.write64(at, value)
+    }
+
+    fn read_config(&self, at: u16, bytes: &mut [u8]) -> Result<(), TransportError> {
+        self.inner.read_config(at, bytes)
+    }
+
+    fn write_config(&self, at: u16, bytes: &[u8]) -> Result<(), TransportError> {
+        self.inner.write_config(at, bytes)
+    }
+
+    fn reserved(&self) -> Result<Vec<Range<Iova>>, TransportError> {
+        self.inner.reserved()
+    }
+
+    fn map(&self, iova: Iova, pages: &HostPages, access: CardAccess) -> Result<(), TransportError> {
+        self.inner.map(iova, pages, access)?;
+        self.maps().last = Some((iova, pages.len()));
+        Ok(())
+    }
+
+    fn unmap(&self, iova: Iova, len: u64) -> Result<(), TransportError> {
+        match self.maps().withdrawn.remove(&iova) {
+            Some(_) => Ok(()),
+            None => self.inner.unmap(iova, len),
+        }
+    }
+
+    fn vectors(&self) -> u32 {
+        self.inner.vectors()
+    }
+
+    fn set_interrupts(&self, events: &[BorrowedFd<'_>]) -> Result<(), TransportError> {
+        self.inner.set_interrupts(events)
+    }
+
+    fn reset(&self) -> Result<(), TransportError> {
+        self.inner.reset()
+    }
+
+    fn renew(&self) -> Result<Arc<dyn Transport>, TransportError> {
+        self.inner.renew()
+    }
+
+    fn close(&self) {
+        self.inner.close();
+    }
+}

@@ -1,0 +1,12 @@
+//! Cards: lists to run on one, and what the driver must make of one that fails.
+//!
+//! The driver's own tests use them on a model behind a socket, `unlade-check-card` on one behind a
+//! kernel's VFIO.
+
+mod faults;
+mod lists;
+
+pub use faults::{LOSSES, SHORT, lost_by, never_comes, removed, works, writes_outside};
+pub use lists::{
+    LONG, STATUS_AFTER, bytes, fill, filter, filter_list, finish, lease, run, span, submit, values,
+};

@@ -1,0 +1,221 @@
+//! `cargo xtask qemu`: cards behind a kernel's VFIO, without a card.
+//!
+//! A virtual machine of Debian's QEMU boots Debian's kernel with an emulated IOMMU. Each card is a
+//! process outside of it, attached by `vfio-user-pci`; inside, the kernel's vfio-pci hands it to
+//! `unlade-check-card`, which is all that is there but for a shell. Nothing is installed, nobody
+//! has to be root, and no virtualisation is needed: the processor is emulated too.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`packages`] | QEMU, a kernel and busybox from Debian, unpacked in a folder |
+//! | [`initramfs`] | what the machine boots into |
+//! | [`card`] | a card's process |
+//! | [`machine`] | one boot, within a time |
+//! | [`verdict`] | what the machine printed, against what it has to print |
+
+mod card;
+mod initramfs;
+mod machine;
+mod packages;
+mod verdict;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use clap::Args;
+
+use crate::step::{Outcome, command, test_binary};
+use card::{Card, Role};
+use packages::Packages;
+
+/// How to run it.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Random programs that are run on the card
+    #[arg(long, default_value_t = 200)]
+    cases: u64,
+    /// Seed of the first
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            cases: 200,
+            seed: 1,
+        }
+    }
+}
+
+/// One start of the machine.
+struct Boot {
+    name: &'static str,
+    cards: &'static [Role],
+    /// What is checked beside what each card's role says.
+    checks: &'static [&'static str],
+}
+
+/// A machine that stands still must not spoil what the next one shows, so the long checks have one
+/// of their own.
+const BOOTS: [Boot; 2] = [
+    Boot {
+        name: "one-card",
+        cards: &[Role::Sound],
+        checks: &[
+            "one opener",
+            "function level reset",
+            "reset by the driver",
+            "DMA outside a mapping",
+            "no more mappings",
+            "conformance",
+            "random programs",
+        ],
+    },
+    Boot {
+        name: "many-cards",
+        cards: &[
+            Role::Pair,
+            Role::Pair,
+            Role::Faulty("duplicate-completion"),
+            Role::Faulty("wrong-phase"),
+            Role::Faulty("reset-in-the-middle"),
+            Role::Faulty("fatal"),
+            Role::Faulty("foreign-command-id"),
+            Role::Faulty("wild-queue-head"),
+            Role::Faulty("lost-completion"),
+            Role::Faulty("stuck-doorbell"),
+            Role::Faulty("write-outside"),
+            // Last: of a card that is gone the kernel keeps what it has, its vectors among it.
+            Role::Faulty("removal"),
+        ],
+        checks: &["two cards"],
+    },
+];
+
+pub(crate) fn run(options: &Options) -> bool {
+    match cards(options) {
+        Outcome::Passed => true,
+        Outcome::Failed => false,
+        Outcome::NotRun(why) => {
+            eprintln!("qemu: {why}");
+            false
+        }
+    }
+}
+
+/// All boots, as a step of `cargo xtask test`.
+pub(crate) fn cards(options: &Options) -> Outcome {
+    if let Err(why) = packages::possible() {
+        return Outcome::NotRun(why);
+    }
+    match prove(options) {
+        Ok(()) => Outcome::Passed,
+        Err(why) => {
+            println!("{why}");
+            Outcome::Failed
+        }
+    }
+}
+
+fn prove(options: &Options) -> Result<(), String> {
+    let folder = folder();
+    let packages = Packages::fetch(&folder)?;
+    let checker = build(&folder)?;
+    let image = folder.join("initramfs");
+    initramfs::write(&image, &packages, &checker)?;
+    let logs = folder.join("logs");
+    fs::create_dir_all(&logs).map_err(failed(&logs))?;
+    let mut wrong = Vec::new();
+    for boot in &BOOTS {
+        println!("    booting a machine with {}", boot.name);
+        if let Err(why) = start(boot, &packages, &checker, &image, &logs, options) {
+            wrong.push(format!("{}: {why}", boot.name));
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(wrong.join("\n")),
+    }
+}
+
+/// Where packages, logs and the machine's image are.
+fn folder() -> PathBuf {
+    let named = std::env::var_os("UNLADE_QEMU").map(PathBuf::from);
+    crate::root().join(named.unwrap_or_else(|| PathBuf::from("target/qemu")))
+}
+
+/// The checker, for both sides. Only the last crate is told to link the C library into it, so that
+/// all below it is what the workspace's tests have built. It is copied, as the next build of the
+/// workspace replaces it.
+fn build(folder: &Path) -> Result<PathBuf, String> {
+    const CHECKER: &str = "unlade-check-card";
+
+    let mut build = command("cargo", &["rustc", "--quiet", "--package", "unlade-tests"]);
+    build.args(["--message-format=json-render-diagnostics", "--bin", CHECKER]);
+    build.args(["--", "-C", "target-feature=+crt-static"]);
+    // Debug information would be most of what the machine has to read.
+    build.args(["-C", "strip=debuginfo"]);
+    println!("    {build:?}");
+    let out = build.stderr(Stdio::inherit()).output();
+    let out = out.map_err(|error| format!("{build:?}: {error}"))?;
+    let built = test_binary(&String::from_utf8_lossy(&out.stdout));
+    let built = match built.filter(|_| out.status.success()) {
+        Some(built) => PathBuf::from(built),
+        None => return Err(format!("{CHECKER} does not build")),
+    };
+    let kept = folder.join(CHECKER);
+    fs::copy(&built, &kept).map_err(failed(&built))?;
+    Ok(kept)
+}
+
+fn start(
+    boot: &Boot,
+    packages: &Packages,
+    checker: &Path,
+    image: &Path,
+    logs: &Path,
+    options: &Options,
+) -> Result<(), String> {
+    let sockets = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
+    let cards = boot.cards.iter().zip(1..).map(|(role, number)| {
+        let socket = sockets.path().join(number.to_string());
+        Card::serve(checker, *role, number, &socket)
+    });
+    let cards: Vec<Card> = cards.collect::<Result<_, _>>()?;
+    let roles: Vec<&str> = boot.cards.iter().map(Role::name).collect();
+    let variables = [
+        format!("UNLADE_CARDS={}", roles.join(",")),
+        format!("UNLADE_FUZZ_CASES={}", options.cases),
+        format!("UNLADE_FUZZ_SEED={}", options.seed),
+    ];
+    let log = logs.join(format!("{}.log", boot.name));
+    let ended = machine::boot(packages, image, &variables, &cards, &log);
+    // What cards have seen is told even where the machine has failed.
+    let seen: Vec<Result<(), String>> = cards.into_iter().map(Card::end).collect();
+    let expected: Vec<&str> = boot
+        .cards
+        .iter()
+        .filter_map(Role::check)
+        .chain(boot.checks.iter().copied())
+        .collect();
+    let printed = ended.and_then(|()| {
+        let text = fs::read(&log).map_err(failed(&log))?;
+        verdict::judge(&String::from_utf8_lossy(&text), &expected)
+    });
+    let wrong: Vec<String> = [printed]
+        .into_iter()
+        .chain(seen)
+        .filter_map(Result::err)
+        .collect();
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{}; see {}", wrong.join("; "), log.display())),
+    }
+}
+
+/// An error that names the file.
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> String {
+    move |error| format!("{}: {error}", path.display())
+}

@@ -1,0 +1,27 @@
+#!/bin/busybox sh
+# The first process of the machine: what vfio-pci needs, then the checks, then the end. The roles of
+# the cards are in variables, which the kernel takes from its command line.
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+
+for module in irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci; do
+    insmod /modules/$module.ko || echo "insmod $module failed"
+done
+# Every card to vfio-pci, by its ids.
+echo 1af4 10f5 > /sys/bus/pci/drivers/vfio-pci/new_id
+
+finish() {
+    echo "what the kernel says of it:"
+    dmesg | grep -iE 'dmar|iommu|vfio|fault' | tail -n 20
+    poweroff -f
+}
+
+# Not until the checker has ended: the kernel waits a minute for a card that is gone before it lets
+# the process go that had it open.
+unlade-check-card check 2>&1 | while read -r line; do
+    echo "$line"
+    case $line in "UNLADE end"*) finish ;; esac
+done
+finish
