@@ -222,7 +222,12 @@ impl<'a> Layout<'a> {
             memory: pool::Memory::Pinned,
             wait: None,
         };
-        let mut upload = runtime.memory.within_reach().acquire(&request).ok()?.pop()?;
+        let mut upload = runtime
+            .memory
+            .within_reach()
+            .acquire(&request)
+            .ok()?
+            .pop()?;
         let bytes = upload.bytes_mut()?;
         for (source, at) in &self.sources {
             bytes[*at as usize..][..source.len()].copy_from_slice(source);
