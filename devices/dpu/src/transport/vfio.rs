@@ -239,7 +239,7 @@ impl Transport for VfioPci {
 
     /// Without several nodes the kernel says -1.
     fn numa_node(&self) -> Option<u32> {
-        let node = std::fs::read_to_string(self.path.join("numa_node")).ok()?;
+        let node = fs::read_to_string(self.path.join("numa_node")).ok()?;
         node.trim().parse().ok()
     }
 
