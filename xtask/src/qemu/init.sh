@@ -18,9 +18,8 @@ finish() {
     poweroff -f
 }
 
-# Not until the checker has ended: the kernel waits a minute for a card that is gone before it lets
-# the process go that had it open.
-unlade-check-card check 2>&1 | while read -r line; do
+# The end comes with the last verdict, before the checker lets go of a card that is gone.
+unlade-check-card check --stay 2>&1 | while read -r line; do
     echo "$line"
     case $line in "UNLADE end"*) finish ;; esac
 done

@@ -6,6 +6,7 @@ mod sound;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use clap::Args;
 use unlade_dpu::{DpuDevice, open_pci};
@@ -25,6 +26,10 @@ pub(crate) struct Options {
     /// Seed of the first
     #[arg(long, env = "UNLADE_FUZZ_SEED", default_value_t = 1)]
     seed: u64,
+    /// Do not end after the last verdict: the kernel waits a minute for a card that is gone before
+    /// it closes it
+    #[arg(long)]
+    stay: bool,
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {
@@ -55,7 +60,13 @@ pub(crate) fn run(options: &Options) -> ExitCode {
             fault => verdicts.check(fault, || faulty::check(fault, address)),
         }
     }
-    verdicts.end()
+    let code = verdicts.end();
+    if options.stay {
+        loop {
+            thread::park();
+        }
+    }
+    code
 }
 
 /// The card at an address, with the settings that everyone has.

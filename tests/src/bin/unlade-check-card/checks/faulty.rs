@@ -13,7 +13,7 @@ pub(crate) fn check(name: &str, address: &str) -> Result<String, String> {
     let seen = match fault {
         Fault::Removal => {
             removed(&device);
-            // Before the kernel closes the function it waits a minute for it to come back.
+            // To close it would take the kernel a minute, in which it waits for it to come back.
             std::mem::forget(device);
             return Ok("gone for good".to_owned());
         }
