@@ -16,7 +16,7 @@ pub(crate) fn is_pattern(name: &str) -> bool {
 }
 
 /// The files that match, in the order of their paths. `*`, `?` and `[...]` match within a name, `**`
-/// any number of folders; links are followed, but not back to where they came from.
+/// any number of folders, and `{a,b}` in a pattern either; links are followed, but not back to where they came from.
 ///
 /// Names need not be UTF-8. A link that matches and leads nowhere is an error: what it stood for
 /// would be missing.
@@ -110,6 +110,7 @@ mod tests {
         assert_eq!(finds("*.x"), paths(&["a.x", "b.x"]));
         assert_eq!(finds("[bc].?"), paths(&["b.x", "c.y"]));
         assert_eq!(finds(".//*.y"), paths(&["c.y"]));
+        assert_eq!(finds("?.{y,z}"), paths(&["c.y"]));
         assert_eq!(finds("*/*.x"), paths(&["d/a.x"]));
         assert_eq!(finds("d/**/*.x"), paths(&["d/a.x", "d/e/b.x"]));
         assert_eq!(finds("**/b.x"), paths(&["b.x", "d/e/b.x"]));

@@ -25,7 +25,7 @@ use std::process::Stdio;
 
 use clap::Args;
 
-use crate::step::{Outcome, command, test_binary};
+use crate::step::{Outcome, built_binary, command};
 use card::{Card, Role};
 use packages::Packages;
 
@@ -33,10 +33,10 @@ use packages::Packages;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Random programs that are run on the card
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = Options::default().cases)]
     cases: u64,
     /// Seed of the first
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = Options::default().seed)]
     seed: u64,
 }
 
@@ -160,7 +160,7 @@ fn build(folder: &Path) -> Result<PathBuf, String> {
     println!("    {build:?}");
     let out = build.stderr(Stdio::inherit()).output();
     let out = out.map_err(|error| format!("{build:?}: {error}"))?;
-    let built = test_binary(&String::from_utf8_lossy(&out.stdout));
+    let built = built_binary(&String::from_utf8_lossy(&out.stdout));
     let built = match built.filter(|_| out.status.success()) {
         Some(built) => PathBuf::from(built),
         None => return Err(format!("{CHECKER} does not build")),

@@ -138,7 +138,7 @@ fn process(id: u32) -> Option<Process> {
 }
 
 /// The binary that cargo, asked for messages as JSON, says it built.
-pub(crate) fn test_binary(messages: &str) -> Option<String> {
+pub(crate) fn built_binary(messages: &str) -> Option<String> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())

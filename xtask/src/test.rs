@@ -5,7 +5,7 @@ use std::process::Stdio;
 use clap::Args;
 
 use crate::step::{
-    Ended, Outcome, cargo, cargo_with, command, outcome, step, summary, test_binary,
+    Ended, Outcome, built_binary, cargo, cargo_with, command, outcome, step, summary,
 };
 use crate::{card_document, qemu, tools};
 
@@ -28,8 +28,8 @@ pub(crate) fn run(options: &Options) -> bool {
         steps.push(step("lints", lints));
     }
     steps.push(step("tests", || cargo(&["test", "--workspace", "--quiet"])));
-    steps.push(step("the card's document (Python)", card_document::check));
     if !options.quick {
+        steps.push(step("the card's document (Python)", card_document::check));
         steps.push(step("random programs on the simulated GPU", simulated_gpu));
         steps.push(step("cards on the kernel's VFIO (QEMU)", || {
             qemu::cards(&qemu::Options::default())
@@ -111,7 +111,7 @@ fn loom() -> Outcome {
         Ok(_) => return Outcome::Failed,
         Err(error) => return Outcome::NotRun(format!("{build:?}: {error}")),
     };
-    let Some(models) = test_binary(&String::from_utf8_lossy(&built)) else {
+    let Some(models) = built_binary(&String::from_utf8_lossy(&built)) else {
         return Outcome::Failed;
     };
     let mut models = command(&models, &["--quiet", "model"]);

@@ -75,6 +75,8 @@ fn a_query_runs_on_the_simulated_card_and_leaves_nothing() {
     assert_eq!(ran.success(), on(&place, "cpu"));
     let left = std::fs::read_dir(temporary).unwrap().count();
     assert_eq!(left, 0, "its socket is gone");
+    let untrusted = [&query[..], &["--format", "csv", "--untrusted"]].concat();
+    assert_eq!(place.run(&untrusted).success(), on(&place, "cpu"));
 }
 
 #[test]

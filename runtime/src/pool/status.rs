@@ -42,8 +42,7 @@ impl PoolStatus {
         self.peak += other.peak;
         self.waiting += other.waiting;
         self.holders.extend(other.holders);
-        self.holders
-            .sort_by_key(|holder| std::cmp::Reverse(holder.bytes));
+        sort(&mut self.holders);
         self
     }
 }
@@ -67,6 +66,10 @@ pub(super) fn holders<'a>(accounts: impl Iterator<Item = &'a Account>) -> Vec<Ho
         })
         .filter(|holder| holder.bytes > 0)
         .collect();
-    holders.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.what.cmp(&b.what)));
+    sort(&mut holders);
     holders
+}
+
+fn sort(holders: &mut [Holder]) {
+    holders.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.what.cmp(&b.what)));
 }

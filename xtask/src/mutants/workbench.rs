@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::table::{Killer, Mutant};
-use crate::step::{command, test_binary};
+use crate::step::{built_binary, command};
 
 /// The longest that one test may take; the slowest takes a small part of it.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -141,7 +141,7 @@ impl Workbench {
             let diagnostics = String::from_utf8_lossy(&built.stderr);
             return Err(format!("it does not build\n{diagnostics}"));
         }
-        test_binary(&String::from_utf8_lossy(&built.stdout))
+        built_binary(&String::from_utf8_lossy(&built.stdout))
             .map(PathBuf::from)
             .ok_or_else(|| format!("cargo built no test binary for {killer}"))
     }

@@ -4,14 +4,14 @@ mod faulty;
 mod pair;
 mod sound;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
 use clap::Args;
-use unlade_dpu::{DpuDevice, open_pci};
+use unlade_dpu::{DpuDevice, find_cards, open_pci};
 
-use crate::functions;
 use crate::verdicts::Verdicts;
 
 /// What to check.
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let mut verdicts = Verdicts::default();
     let mut found = Vec::new();
     verdicts.check("cards", || {
-        found = functions::cards()?;
+        found = cards()?;
         match found.len() == options.cards.len() {
             true => Ok(found.join(", ")),
             false => Err(format!(
@@ -67,6 +67,16 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         }
     }
     code
+}
+
+/// Addresses of the machine's cards, from whose way every obstacle has been removed.
+fn cards() -> Result<Vec<String>, String> {
+    let cards = find_cards(Path::new("/")).into_iter();
+    let addresses = cards.map(|card| match &card.obstacles[..] {
+        [] => Ok(card.address),
+        [obstacle, ..] => Err(format!("{}: {obstacle}", card.address)),
+    });
+    addresses.collect()
 }
 
 /// The card at an address, with the settings that everyone has.

@@ -7,7 +7,6 @@
 
 mod checks;
 mod faults;
-mod functions;
 mod meddler;
 mod serve;
 mod verdicts;
