@@ -15,10 +15,19 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use crate::error::Error;
 use crate::kernel::{Kernel, Output};
+use crate::pool::Pool;
 use crate::workers::panic_message;
 
 /// Batches read or computed ahead of the one that is taken next, per thread.
 const AHEAD: usize = 2;
+
+/// Part of the memory that threads may keep from each other between two batches.
+const WITHHELD: u64 = 4;
+
+/// Bytes of small blocks that one thread keeps for its next batch at most, and which part of the
+/// memory that is at most: so much the pool's cache of a thread withholds from all others.
+const KEPT: u64 = 512 << 10;
+const KEPT_SHARE: u64 = 64;
 
 type Reader = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
@@ -39,6 +48,8 @@ struct Shared {
     limit: usize,
     /// Threads that may help.
     helpers: usize,
+    /// Whether these are so many, or the memory so little, that they keep none of it.
+    crowded: bool,
 }
 
 #[derive(Default)]
@@ -72,7 +83,9 @@ impl Slot {
 
 impl KernelStream {
     pub(crate) fn new<R: RecordBatchReader + Send + 'static>(kernel: Kernel, reader: R) -> Self {
-        let threads = kernel.core.runtime.options.threads;
+        let options = &kernel.core.runtime.options;
+        let threads = options.threads;
+        let crowded = is_crowded(threads, options.memory_budget);
         let shared = Arc::new(Shared {
             kernel,
             reader: Mutex::new(Box::new(reader)),
@@ -80,6 +93,7 @@ impl KernelStream {
             changed: Condvar::new(),
             limit: threads * AHEAD,
             helpers: threads - 1,
+            crowded,
         });
         let helper = Shared::helper(&shared, &mut shared.lock());
         Helper::call(helper);
@@ -189,7 +203,8 @@ impl Shared {
     /// Makes a result before it is asked for. All such results together leave half of the memory to
     /// those that are asked for, or are not kept: so a stream never waits for what was made ahead
     /// of it, be it by another stream. The same goes for a batch that finds no memory: when it is
-    /// asked for, the caller has dropped what it will.
+    /// asked for, the caller has dropped what it will. What many threads would keep for their next
+    /// batches could be the other half: they give it back before anybody who waits for them looks.
     fn run_ahead(&self, batch: RecordBatch) -> Slot {
         let runtime = &self.kernel.core.runtime;
         let Ok(_ahead) = runtime.ahead.try_read() else {
@@ -198,14 +213,18 @@ impl Shared {
         if !runtime.pool.has_room_ahead() {
             return Slot::Held(batch);
         }
-        match self.run(&batch) {
+        let slot = match self.run(&batch) {
             Err(Error::Exhausted(_)) => Slot::Held(batch),
             Ok(output) if !runtime.pool.has_room_ahead() => {
                 drop(output); // while others wait for it
                 Slot::Held(batch)
             }
             result => Slot::done(result),
+        };
+        if self.crowded {
+            Pool::flush_thread();
         }
+        slot
     }
 
     /// Reads and computes one batch. The caller has set [`Window::reading`], and says whether it is
@@ -339,6 +358,12 @@ impl fmt::Debug for KernelStream {
     }
 }
 
+/// Whether what all threads may keep for their next batches is more than they may withhold.
+fn is_crowded(threads: usize, memory: u64) -> bool {
+    let kept = KEPT.min(memory / KEPT_SHARE);
+    threads as u64 * kept > memory / WITHHELD
+}
+
 struct OutputReader {
     stream: KernelStream,
 }
@@ -355,5 +380,69 @@ impl Iterator for OutputReader {
 impl RecordBatchReader for OutputReader {
     fn schema(&self) -> SchemaRef {
         Arc::clone(self.stream.schema())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use arrow_array::{Int64Array, RecordBatchIterator};
+    use arrow_schema::{DataType, Field, Schema};
+    use unlade_cpu::CpuDevice;
+    use unlade_expr::{Query, Semantics, parse_select_list};
+
+    use super::*;
+    use crate::runtime::Runtime;
+
+    /// A result with columns of less than 32 KiB: blocks of a size that threads keep.
+    const ROWS: i64 = 1000;
+
+    fn runtime(threads: usize, budget: u64) -> Runtime {
+        let builder = Runtime::builder().device(Arc::new(CpuDevice::new()));
+        let builder = builder.threads(threads).memory_budget(budget);
+        builder.pool_reserve(budget).build().unwrap()
+    }
+
+    #[test]
+    fn many_threads_withhold_no_memory_from_the_batch_that_is_asked_for() {
+        let budget = 4 << 20;
+        let runtime = runtime(64, budget);
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let columns: Vec<String> = (0..16).map(|n| format!("a + {n} as c{n}")).collect();
+        let columns = parse_select_list(&columns.join(", ")).unwrap();
+        let query = Query::all().select(columns);
+        let kernel = runtime
+            .compile(&query, &schema, &Semantics::arrow())
+            .unwrap();
+        let batch = |number: i64| {
+            let values = Int64Array::from_iter_values(number * ROWS..(number + 1) * ROWS);
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(values)])
+        };
+        let batches: Vec<_> = (0..600).map(batch).collect();
+        let mut stream = kernel.stream(RecordBatchIterator::new(batches, Arc::clone(&schema)));
+        for number in 0..500 {
+            let output = stream.next().unwrap().expect("there is room for it");
+            assert_eq!(output.batch.num_rows(), ROWS as usize, "batch {number}");
+            if number % 100 == 0 {
+                // While the caller takes nothing, every helper comes to its end.
+                let ended = || stream.shared.lock().helping == 0;
+                while !ended() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                let status = runtime.memory();
+                assert!(status.cached <= budget / WITHHELD, "{status:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_keep_what_they_may_where_that_is_little_of_the_memory() {
+        for (threads, memory) in [(64, 8 << 20), (17, 8 << 20), (100, 100 << 20)] {
+            assert!(is_crowded(threads, memory), "{threads}, {memory}");
+        }
+        for (threads, memory) in [(1, 1 << 20), (16, 8 << 20), (64, 256 << 20)] {
+            assert!(!is_crowded(threads, memory), "{threads}, {memory}");
+        }
     }
 }
