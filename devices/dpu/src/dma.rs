@@ -3,8 +3,10 @@
 //! The card may write it at any time, so it is never borrowed, only read and written word by word
 //! with atomic accesses: what is read once is looked at once.
 
+#[cfg_attr(loom, path = "dma/modelled.rs")]
+mod words;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use unlade_hal::{HostPages, PageSize};
 
@@ -12,16 +14,16 @@ use crate::fault::Fault;
 use crate::iova::{Iova, PAGE};
 use crate::mappings::Mappings;
 use crate::returns::{OnDrop, Returned, Returns};
+use crate::sync::{Ordering, load_settled};
 use crate::transport::{CardAccess, Transport};
 
-/// Bytes of a word.
-const WORD: u64 = 8;
+use words::{WORD, Words};
 
 /// Zeroed pages that the card reaches. Offsets count from their start; one beyond their end is a
 /// mistake of this crate, and panics.
 #[derive(Debug)]
 pub(crate) struct DmaMemory {
-    pages: Arc<HostPages>,
+    words: Words,
     iova: Iova,
     _mapping: Option<Arc<OnDrop>>,
 }
@@ -44,7 +46,7 @@ impl DmaMemory {
         let iova = mappings.map(transport, &pages, access, what)?;
         let mapping = returns.on_drop(Returned::Mapping(iova));
         Ok(DmaMemory {
-            pages,
+            words: Words::of(pages),
             iova,
             _mapping: Some(mapping),
         })
@@ -52,7 +54,7 @@ impl DmaMemory {
 
     /// Bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.pages.len()
+        self.words.len()
     }
 
     /// Where the card has the byte at an offset.
@@ -69,8 +71,7 @@ impl DmaMemory {
         {
             let mut word = [0; WORD as usize];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.word(at)
-                .store(u64::from_ne_bytes(word), Ordering::Relaxed);
+            self.store_word(at, u64::from_le_bytes(word));
         }
     }
 
@@ -88,52 +89,36 @@ impl DmaMemory {
     /// Zeroes bytes, in whole words.
     pub(crate) fn zero(&self, at: u64, len: u64) {
         for at in (at..at + len).step_by(WORD as usize) {
-            self.word(at).store(0, Ordering::Relaxed);
+            self.store_word(at, 0);
         }
     }
 
-    /// The little-endian word at an offset.
+    /// The little-endian word at an offset, which the card has done with.
     pub(crate) fn load_word(&self, at: u64) -> u64 {
-        u64::from_le(self.word(at).load(Ordering::Relaxed))
+        u64::from_le(load_settled(self.words.at(at)))
     }
 
-    /// The little-endian u16 at an offset. What is read afterwards is at least as new.
-    pub(crate) fn load_u16_acquire(&self, at: u64) -> u16 {
-        let start = self.address(at, 2);
-        // SAFETY: `address` has checked that two aligned bytes of our pages are there, which stay
-        // mapped as long as `self` lives. All accesses to them are atomic; a race with the word
-        // access of the same bytes is one between reads, or with the card, which is outside of
-        // the language.
-        let value = unsafe { AtomicU16::from_ptr(start.cast()) };
-        u16::from_le(value.load(Ordering::Acquire))
+    /// The little-endian word at an offset, which the card may be writing. What is read afterwards
+    /// is at least as new.
+    pub(crate) fn load_word_acquire(&self, at: u64) -> u64 {
+        u64::from_le(self.words.at(at).load(Ordering::Acquire))
     }
 
-    fn word(&self, at: u64) -> &AtomicU64 {
-        let start = self.address(at, WORD);
-        // SAFETY: `address` has checked that eight aligned bytes of our pages are there, which stay
-        // mapped as long as `self`, which the reference borrows, lives. Nothing else in the process
-        // has their address, and all accesses here are atomic.
-        unsafe { AtomicU64::from_ptr(start.cast()) }
+    /// Writes a word as a card does of which what it wrote before is to be seen first.
+    #[cfg(all(test, loom))]
+    pub(crate) fn store_word_release(&self, at: u64, value: u64) {
+        self.words.at(at).store(value.to_le(), Ordering::Release);
     }
 
-    /// The host's address of so many bytes at an offset that is a multiple of them.
-    fn address(&self, at: u64, len: u64) -> *mut u8 {
-        let inside = at.checked_add(len).is_some_and(|end| end <= self.len());
-        assert!(
-            inside && at.is_multiple_of(len),
-            "{len} bytes at {at} are not inside {} bytes",
-            self.len()
-        );
-        let at = usize::try_from(at).expect("offsets of mapped memory fit");
-        // SAFETY: The offset is inside the mapping that the pages are.
-        unsafe { self.pages.as_ptr().add(at) }.as_ptr()
+    fn store_word(&self, at: u64, value: u64) {
+        self.words.at(at).store(value.to_le(), Ordering::Relaxed);
     }
 
     /// Pages that no card reaches, for tests.
     #[cfg(test)]
     pub(crate) fn unmapped(len: u64) -> Self {
         DmaMemory {
-            pages: Arc::new(HostPages::map(len, PageSize::Base).unwrap()),
+            words: Words::unmapped(len),
             iova: Iova(1 << 20),
             _mapping: None,
         }

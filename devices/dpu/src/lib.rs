@@ -39,8 +39,9 @@
 //! - [`find_cards`], for those on the PCI bus and what keeps one from being opened
 //! - [`Transport`], for who reaches cards in another way
 //!
-//! The crate contains `unsafe` code in two files: `dma.rs`, accesses to memory that the card
-//! shares, and `transport/vfio.rs`, accesses to registers and the calls that map memory.
+//! The crate contains `unsafe` code in two files: `dma/words.rs`, accesses to memory that the card
+//! shares, and `transport/vfio.rs`, accesses to registers and the calls that map memory. The order
+//! of what rings and doorbells show is checked by a model of a card, `pair/model.rs`.
 
 mod admin;
 mod checksum;
@@ -67,6 +68,7 @@ mod returns;
 mod ring;
 mod shared;
 mod status;
+mod sync;
 mod transport;
 #[cfg(test)]
 mod vectors;

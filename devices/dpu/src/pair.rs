@@ -144,3 +144,6 @@ impl QueuePair {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -4,10 +4,10 @@
 //! position modulo its length.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use crate::dma::DmaMemory;
 use crate::entry::{Answer, COMPLETION, SUBMISSION};
+use crate::sync::{Ordering, fence};
 
 /// Where the host puts commands.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl SubmissionRing {
 
     /// The index for the tail doorbell. What was written before is visible to who sees it.
     pub(crate) fn tail(&self) -> u32 {
-        fence(Ordering::SeqCst);
+        fence(Ordering::Release);
         index(self.written, self.entries)
     }
 
@@ -112,29 +112,33 @@ impl CompletionRing {
     /// The next answer, if the card has written one.
     pub(crate) fn take(&mut self) -> Option<Answer> {
         let at = self.at();
-        let status = self.memory.load_u16_acquire(at + 14);
-        if (status & 1 != 0) != self.phase() {
+        // The phase comes last, so the rest of its word, which is read with it, is as new.
+        let high = self.memory.load_word_acquire(at + 8);
+        if phase_of(high) != self.phase() {
             return None;
         }
-        let (low, high) = self.words(at);
+        let low = self.memory.load_word(at);
         let slot = usize::try_from(self.taken % u64::from(self.entries)).expect("an index fits");
         self.before[slot] = (low, high);
         self.taken += 1;
         Some(Answer::decode(low, high))
     }
 
-    /// The index for the head doorbell.
+    /// The index for the head doorbell. Who sees it may write the entries before it anew: they have
+    /// been read.
     pub(crate) fn head(&self) -> u32 {
+        fence(Ordering::Release);
         index(self.taken, self.entries)
     }
 
     /// The entry at the head, where the card has changed it but not its phase. It may be in the
     /// middle of writing it: of interest is one that stays so.
     pub(crate) fn unfinished(&self) -> Option<(u64, u64)> {
-        let now = self.words(self.at());
+        let at = self.at();
+        let [low, high] = [at, at + 8].map(|at| self.memory.load_word_acquire(at));
         let slot = usize::try_from(self.taken % u64::from(self.entries)).expect("an index fits");
-        let has_phase = (now.1 >> 48 & 1 != 0) == self.phase();
-        (!has_phase && now != self.before[slot]).then_some(now)
+        let has_phase = phase_of(high) == self.phase();
+        (!has_phase && (low, high) != self.before[slot]).then_some((low, high))
     }
 
     fn at(&self) -> u64 {
@@ -145,17 +149,18 @@ impl CompletionRing {
     fn phase(&self) -> bool {
         (self.taken / u64::from(self.entries)).is_multiple_of(2)
     }
+}
 
-    fn words(&self, at: u64) -> (u64, u64) {
-        (self.memory.load_word(at), self.memory.load_word(at + 8))
-    }
+/// The phase bit in the second word of an entry.
+fn phase_of(high: u64) -> bool {
+    high >> 48 & 1 != 0
 }
 
 fn index(position: u64, entries: u32) -> u32 {
     u32::try_from(position % u64::from(entries)).expect("an index is less than the ring's length")
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
