@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
 use arrow_buffer::BooleanBuffer;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 use unlade_eval::{BitsRef, ColumnRef};
 use unlade_expr::{Destination, Lowered};
 use unlade_program::Ty;
@@ -26,13 +26,15 @@ pub(crate) struct Binding {
     pub(crate) last_uses: Vec<bool>,
     /// What dictionaries have been turned into.
     pub(crate) dictionaries: Dictionaries,
+    /// Those of the program's columns that are the validity of a batch column, not its values.
+    validity_columns: Vec<usize>,
     /// The batch columns that the query reads, by the program or as payload, each once, ascending;
     /// with the type of the values that the program reads.
     inputs: Vec<(usize, Option<Ty>)>,
 }
 
 impl Binding {
-    pub(crate) fn new(lowered: Lowered) -> Self {
+    pub(crate) fn new(lowered: Lowered, schema: &Schema) -> Self {
         let params = lowered
             .params
             .iter()
@@ -47,12 +49,20 @@ impl Binding {
             .collect();
         let dictionaries = Dictionaries::new(&lowered);
         let inputs = inputs(&lowered, &dictionaries);
+        let read = lowered.columns.iter().enumerate();
+        let validity_columns = read
+            .filter(|(column, index)| {
+                lowered.reads_validity(*column, schema.field(**index).data_type())
+            })
+            .map(|(column, _)| column)
+            .collect();
         Binding {
             last_uses: last_uses(&lowered.outputs),
             lowered,
             params,
             output_types,
             dictionaries,
+            validity_columns,
             inputs,
         }
     }
@@ -92,51 +102,46 @@ impl Binding {
     /// The validity of those batch columns of which the program reads nothing else, each in its
     /// place among the program's columns; empty where there is none.
     pub(crate) fn validities(&self, batch: &RecordBatch) -> Vec<Option<BooleanBuffer>> {
-        let mut validities = Vec::new();
-        for (column, index) in self.lowered.columns.iter().enumerate() {
-            let array = batch.column(*index);
-            if self.lowered.reads_validity(column, array.data_type()) {
-                validities.resize(self.lowered.columns.len(), None);
-                validities[column] = Some(arrays::validity(array));
-            }
+        if self.validity_columns.is_empty() {
+            return Vec::new();
+        }
+        let mut validities = vec![None; self.lowered.columns.len()];
+        for column in &self.validity_columns {
+            let array = batch.column(self.lowered.columns[*column]);
+            validities[*column] = Some(arrays::validity(array));
         }
         validities
     }
 
-    /// The batch columns that the program reads, where they lie. `validities` are those of
+    /// One of the program's columns, where it lies in the batch. `validities` are those of
     /// [`Binding::validities`].
-    pub(crate) fn columns<'a>(
+    pub(crate) fn column<'a>(
         &self,
+        position: usize,
         batch: &'a RecordBatch,
         validities: &'a [Option<BooleanBuffer>],
-    ) -> Result<Vec<ColumnRef<'a>>, Error> {
-        let program = &self.lowered.program;
-        let mut columns = Vec::with_capacity(program.columns.len());
-        for (position, index) in self.lowered.columns.iter().enumerate() {
-            if let Some(Some(bits)) = validities.get(position) {
-                let values = FixedValues::of_bits(bits);
-                columns.push(values.column(None));
-                continue;
-            }
-            let array = batch.column(*index).as_ref();
-            let values = values_of(array, *index)?;
-            let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-            if let Some(nulls) = nulls
-                && !program.columns[position].nullable
-            {
-                return Err(SchemaError::Nulls {
-                    index: *index,
-                    name: batch.schema_ref().field(*index).name().clone(),
-                    nulls: nulls.null_count(),
-                }
-                .into());
-            }
-            columns.push(values.column(nulls.map(|nulls| BitsRef {
-                bytes: nulls.validity(),
-                offset: nulls.offset(),
-            })));
+    ) -> Result<ColumnRef<'a>, Error> {
+        if let Some(Some(bits)) = validities.get(position) {
+            return Ok(FixedValues::of_bits(bits).column(None));
         }
-        Ok(columns)
+        let index = self.lowered.columns[position];
+        let array = batch.column(index).as_ref();
+        let values = values_of(array, index)?;
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+        if let Some(nulls) = nulls
+            && !self.lowered.program.columns[position].nullable
+        {
+            return Err(SchemaError::Nulls {
+                index,
+                name: batch.schema_ref().field(index).name().clone(),
+                nulls: nulls.null_count(),
+            }
+            .into());
+        }
+        Ok(values.column(nulls.map(|nulls| BitsRef {
+            bytes: nulls.validity(),
+            offset: nulls.offset(),
+        })))
     }
 }
 

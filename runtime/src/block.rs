@@ -67,18 +67,15 @@ impl Memory {
 
     /// A block of each of these sizes: pieces of one allocation where all are small together, which
     /// then lives as long as the last of them.
-    pub(crate) fn blocks(
-        &self,
-        sizes: impl Iterator<Item = usize> + Clone,
-    ) -> Result<Blocks<'_>, Error> {
-        let total: usize = sizes
-            .clone()
-            .map(|size| size.next_multiple_of(ALIGNMENT))
-            .sum();
+    pub(crate) fn blocks<'a>(&'a self, sizes: &'a [usize]) -> Result<Blocks<'a>, Error> {
+        let total = sizes.iter().map(|size| room(*size)).sum();
         if total <= SMALL {
-            return Ok(Blocks::Shared(small(total)));
+            return Ok(Blocks::Shared {
+                all: small(total),
+                sizes,
+            });
         }
-        let own = sizes.map(|size| self.block(size));
+        let own = sizes.iter().map(|size| self.block(*size));
         Ok(Blocks::Own(own.collect::<Result<_, Error>>()?))
     }
 }
@@ -135,31 +132,42 @@ impl Block<'_> {
     }
 }
 
-/// Several blocks being filled at once. They are walked in the order in which they were asked for,
-/// each with the size that was asked for.
-#[derive(Debug)]
-pub(crate) enum Blocks<'m> {
-    /// Pieces of one allocation, one behind the other.
-    Shared(MutableBuffer),
-    /// Each for itself.
-    Own(Vec<Block<'m>>),
+/// What a block of `size` bytes takes of memory that it shares with others.
+fn room(size: usize) -> usize {
+    size.next_multiple_of(ALIGNMENT)
 }
 
-impl<'m> Blocks<'m> {
+/// Several blocks being filled at once. They are walked in the order in which they were asked for.
+#[derive(Debug)]
+pub(crate) enum Blocks<'a> {
+    /// Pieces of one allocation, one behind the other.
+    Shared {
+        all: MutableBuffer,
+        sizes: &'a [usize],
+    },
+    /// Each for itself.
+    Own(Vec<Block<'a>>),
+}
+
+impl<'a> Blocks<'a> {
     /// The memory of one after the other, to be written.
-    pub(crate) fn pieces(&mut self) -> Pieces<'_, 'm> {
+    pub(crate) fn pieces(&mut self) -> Pieces<'_, 'a> {
         match self {
-            Blocks::Shared(all) => Pieces::Shared(all.as_slice_mut()),
+            Blocks::Shared { all, sizes } => Pieces::Shared {
+                rest: all.as_slice_mut(),
+                sizes: sizes.iter(),
+            },
             Blocks::Own(blocks) => Pieces::Own(blocks.iter_mut()),
         }
     }
 
     /// One after the other as a buffer.
-    pub(crate) fn freeze(self) -> Filled<'m> {
+    pub(crate) fn freeze(self) -> Filled<'a> {
         match self {
-            Blocks::Shared(all) => Filled::Shared {
+            Blocks::Shared { all, sizes } => Filled::Shared {
                 all: all.into(),
                 at: 0,
+                sizes: sizes.iter(),
             },
             Blocks::Own(blocks) => Filled::Own(blocks.into_iter()),
         }
@@ -167,18 +175,21 @@ impl<'m> Blocks<'m> {
 }
 
 /// What is left of [`Blocks`] to be written.
-pub(crate) enum Pieces<'a, 'm> {
-    Shared(&'a mut [u8]),
-    Own(std::slice::IterMut<'a, Block<'m>>),
+pub(crate) enum Pieces<'p, 'a> {
+    Shared {
+        rest: &'p mut [u8],
+        sizes: std::slice::Iter<'a, usize>,
+    },
+    Own(std::slice::IterMut<'p, Block<'a>>),
 }
 
-impl<'a> Pieces<'a, '_> {
-    /// The next one, of at least `size` bytes.
-    pub(crate) fn next(&mut self, size: usize) -> &'a mut [u8] {
+impl<'p> Pieces<'p, '_> {
+    /// The next one, of at least the size that was asked for.
+    pub(crate) fn next(&mut self) -> &'p mut [u8] {
         match self {
-            Pieces::Shared(rest) => {
-                let len = size.next_multiple_of(ALIGNMENT);
-                let (piece, behind) = std::mem::take(rest).split_at_mut(len);
+            Pieces::Shared { rest, sizes } => {
+                let size = sizes.next().expect("a piece per size");
+                let (piece, behind) = std::mem::take(rest).split_at_mut(room(*size));
                 *rest = behind;
                 piece
             }
@@ -188,18 +199,22 @@ impl<'a> Pieces<'a, '_> {
 }
 
 /// What is left of [`Blocks`] that have been written.
-pub(crate) enum Filled<'m> {
-    Shared { all: Buffer, at: usize },
-    Own(std::vec::IntoIter<Block<'m>>),
+pub(crate) enum Filled<'a> {
+    Shared {
+        all: Buffer,
+        at: usize,
+        sizes: std::slice::Iter<'a, usize>,
+    },
+    Own(std::vec::IntoIter<Block<'a>>),
 }
 
 impl Filled<'_> {
-    /// The first `used` bytes of the next one, which is of `size` bytes.
-    pub(crate) fn next(&mut self, size: usize, used: usize) -> Buffer {
+    /// The first `used` bytes of the next one.
+    pub(crate) fn next(&mut self, used: usize) -> Buffer {
         match self {
-            Filled::Shared { all, at } => {
+            Filled::Shared { all, at, sizes } => {
                 let buffer = all.slice_with_length(*at, used);
-                *at += size.next_multiple_of(ALIGNMENT);
+                *at += room(*sizes.next().expect("a piece per size"));
                 buffer
             }
             Filled::Own(blocks) => blocks.next().expect("a block per size").freeze(used),
@@ -217,13 +232,13 @@ mod tests {
         let pool = Pool::new(&PoolOptions::default()).unwrap();
         let memory = Memory::of(&pool);
         for sizes in [[100, 1, 64], [5000, 10, 70_000]] {
-            let mut blocks = memory.blocks(sizes.into_iter()).unwrap();
+            let mut blocks = memory.blocks(&sizes).unwrap();
             let mut pieces = blocks.pieces();
             for (fill, size) in (1..).zip(sizes) {
-                pieces.next(size)[..size].fill(fill);
+                pieces.next()[..size].fill(fill);
             }
             let mut filled = blocks.freeze();
-            let buffers: Vec<Buffer> = sizes.map(|size| filled.next(size, size / 2)).to_vec();
+            let buffers: Vec<Buffer> = sizes.map(|size| filled.next(size / 2)).to_vec();
             for ((fill, size), buffer) in (1..).zip(sizes).zip(&buffers) {
                 assert_eq!(buffer.as_slice(), vec![fill; size / 2]);
                 assert_eq!(buffer.as_ptr().align_offset(align_of::<i128>()), 0);

@@ -103,7 +103,7 @@ impl DevicePlan {
         );
         Ok(DevicePlan {
             slot,
-            binding: Binding::new(lowered),
+            binding: Binding::new(lowered, &checked.input),
             payload,
             split,
             reason,

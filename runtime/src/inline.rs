@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
+use smallvec::SmallVec;
 use unlade_eval::{ColumnRef, Executable, Failure, Inputs, OutputMut, Outputs, SLACK, Scratch};
 use unlade_expr::{Checked, Destination, OutputColumn};
 use unlade_program::{Trap, Ty};
@@ -55,6 +56,9 @@ impl From<Error> for InlineFailure {
     }
 }
 
+/// Up to this many columns are listed without asking the allocator.
+const FEW: usize = 8;
+
 thread_local! {
     /// The evaluator's registers: reused by every kernel that runs on the thread.
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
@@ -69,7 +73,10 @@ pub(crate) fn evaluate(
     memory: &Memory,
 ) -> Result<Evaluated, InlineFailure> {
     let validities = binding.validities(batch);
-    let columns = binding.columns(batch, &validities)?;
+    let mut columns = SmallVec::<[ColumnRef<'_>; FEW]>::new();
+    for position in 0..binding.lowered.columns.len() {
+        columns.push(binding.column(position, batch, &validities)?);
+    }
     let tables = binding.dictionaries.tables(batch)?;
     let tables: Vec<&[u8]> = tables.iter().map(Buffer::as_slice).collect();
     let sets: Vec<&[u8]> = binding.lowered.sets.iter().map(Vec::as_slice).collect();
@@ -119,22 +126,30 @@ fn execute(
 ) -> Result<Results, InlineFailure> {
     let rows = inputs.rows;
     let program = executable.program();
-    let bitmap = rows.div_ceil(8) + SLACK;
-    let values_size = |ty: Ty| ty.bytes_for(rows as u64) as usize + SLACK;
     let planned = || program.outputs.iter().zip(output_types);
-    let sizes = planned().flat_map(|(output, ty)| {
-        std::iter::once(values_size(*ty)).chain(output.valid.map(|_| bitmap))
-    });
-    let mut blocks = memory.blocks(program.emit_mask.then_some(bitmap).into_iter().chain(sizes))?;
+    let bitmap = rows.div_ceil(8) + SLACK;
+    // In the order in which pieces and results are taken below.
+    let mut sizes = SmallVec::<[usize; 2 * FEW]>::new();
+    if program.emit_mask {
+        sizes.push(bitmap);
+    }
+    for (output, ty) in planned() {
+        sizes.push(ty.bytes_for(rows as u64) as usize + SLACK);
+        if output.valid.is_some() {
+            sizes.push(bitmap);
+        }
+    }
+    let mut blocks = memory.blocks(&sizes)?;
     let kept = {
         let mut pieces = blocks.pieces();
-        let mask = program.emit_mask.then(|| pieces.next(bitmap));
-        let mut columns: Vec<OutputMut<'_>> = planned()
-            .map(|(output, ty)| OutputMut {
-                values: pieces.next(values_size(*ty)),
-                validity: output.valid.map(|_| pieces.next(bitmap)),
-            })
-            .collect();
+        let mask = program.emit_mask.then(|| pieces.next());
+        let mut columns = Vec::with_capacity(program.outputs.len());
+        for output in &program.outputs {
+            columns.push(OutputMut {
+                values: pieces.next(),
+                validity: output.valid.map(|_| pieces.next()),
+            });
+        }
         let mut outputs = Outputs {
             mask,
             columns: &mut columns,
@@ -147,18 +162,17 @@ fn execute(
             .kept
     };
     let mut filled = blocks.freeze();
-    let mask = program
-        .emit_mask
-        .then(|| filled.next(bitmap, rows.div_ceil(8)));
-    let outputs = planned()
-        .map(|(output, ty)| ProgramOutput {
-            values: filled.next(values_size(*ty), ty.bytes_for(kept as u64) as usize),
+    let mask = program.emit_mask.then(|| filled.next(rows.div_ceil(8)));
+    let mut outputs = Vec::with_capacity(program.outputs.len());
+    for (output, ty) in planned() {
+        outputs.push(ProgramOutput {
+            values: filled.next(ty.bytes_for(kept as u64) as usize),
             nulls: output
                 .valid
-                .map(|_| filled.next(bitmap, kept.div_ceil(8)))
+                .map(|_| filled.next(kept.div_ceil(8)))
                 .and_then(|bits| arrays::nulls(bits, kept)),
-        })
-        .collect();
+        });
+    }
     Ok(Results {
         kept,
         mask,

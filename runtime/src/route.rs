@@ -62,7 +62,7 @@ impl HostPlan {
         let host = HostPlan {
             device: Arc::clone(&cpu.name),
             executable,
-            binding: Binding::new(lowered),
+            binding: Binding::new(lowered, &checked.input),
         };
         Ok((host, shape))
     }
