@@ -69,11 +69,12 @@ fn without_its_library_it_says_what_to_do() {
         "{}",
         ran.err
     );
-    assert!(
-        ran.err.contains("cargo build -p unlade-sim-gpu"),
-        "{}",
-        ran.err
-    );
+    let advice = [
+        "`cargo build --release -p unlade-sim-gpu`",
+        "target/release/libunlade_sim_gpu.so",
+        "set UNLADE_SIM_GPU_LIBRARY",
+    ];
+    ran.failure(4, &advice);
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn the_demonstration_says_what_to_do_without_it() {
     let nowhere = [("UNLADE_SIM_GPU_LIBRARY", "/nowhere/libunlade_sim_gpu.so")];
     let ran = place.run_with(&nowhere, &["demo", "--scale", "0.001"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    let why = "/nowhere/libunlade_sim_gpu.so: build it with `cargo build -p unlade-sim-gpu`";
+    let why = "/nowhere/libunlade_sim_gpu.so: `cargo build --release -p unlade-sim-gpu` makes";
     assert!(ran.out.contains(why), "{}", ran.out);
     assert!(!ran.out.contains("sim-gpu:0"), "{}", ran.out);
 }

@@ -23,8 +23,8 @@ const LIBRARY: &str = "libunlade_sim_gpu.so";
 pub enum CannotSimulate {
     /// The library is nowhere.
     #[error(
-        "{LIBRARY} is in none of {}: build it with `cargo build -p unlade-sim-gpu`, or set \
-         {VARIABLE} to where it is",
+        "there is none of {}: `cargo build --release -p unlade-sim-gpu` makes \
+         target/release/{LIBRARY}; copy that to one of these places, or set {VARIABLE} to its path",
         .looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     NotFound {
