@@ -29,6 +29,7 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     };
     let socket = args.socket.display();
     let failed = |error: std::io::Error| Failure::resource(format!("{socket}: {error}"));
+    remove_left_behind(&args.socket)?;
     let server = Server::bind(&args.socket, config).map_err(failed)?;
     interrupt::watch()?;
     report::say(format_args!(
@@ -46,6 +47,34 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             .map_err(failed)
     })
+}
+
+/// Removes a socket that a process left which was killed: nobody listens at it any more.
+#[cfg(feature = "dpu")]
+fn remove_left_behind(socket: &std::path::Path) -> Result<(), Failure> {
+    use std::io::ErrorKind;
+    use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::net::UnixStream;
+
+    let is_socket = std::fs::symlink_metadata(socket).is_ok_and(|it| it.file_type().is_socket());
+    if !is_socket {
+        return Ok(()); // whether there may be anything else is decided where it is made
+    }
+    let shown = socket.display();
+    match UnixStream::connect(socket) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(socket)
+            .map_err(|error| {
+                Failure::resource(format!(
+                    "{shown}: a card that was killed left it, and it cannot be removed: {error}"
+                ))
+            }),
+        Ok(_) => Err(Failure::resource(format!(
+            "{shown} is in use: a process listens there; name another socket"
+        ))),
+        Err(error) => Err(Failure::resource(format!(
+            "{shown} exists and cannot be looked into: {error}; name another socket"
+        ))),
+    }
 }
 
 #[cfg(not(feature = "dpu"))]

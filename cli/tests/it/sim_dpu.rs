@@ -96,7 +96,7 @@ fn a_card_that_is_served_is_used_and_listed_and_ends_when_asked() {
     );
     place
         .run(&["card", "--socket", "card.sock"])
-        .failure(4, &["card.sock exists"]);
+        .failure(4, &["card.sock is in use", "name another socket"]);
     let pid = served.0.id().to_string();
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
     assert!(served.0.wait().unwrap().success());
@@ -104,6 +104,27 @@ fn a_card_that_is_served_is_used_and_listed_and_ends_when_asked() {
     place
         .run(&["devices", "--device", "dpu:unix:card.sock"])
         .failure(4, &["card.sock", "unlade card --socket"]);
+}
+
+#[test]
+fn a_socket_that_a_killed_card_left_is_taken_over_and_nothing_else_is() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 100);
+    drop(Served::start(&place, &[])); // killed
+    assert!(place.path("card.sock").exists(), "nothing is left to take");
+    let served = Served::start(&place, &[]);
+    assert_eq!(on(&place, "dpu:unix:card.sock"), on(&place, "cpu"));
+    // One that serves somebody is asked, and not disturbed.
+    let again = ["card", "--socket", "card.sock"];
+    place.run(&again).failure(4, &["card.sock is in use"]);
+    assert_eq!(on(&place, "dpu:unix:card.sock"), on(&place, "cpu"));
+    drop(served);
+    let other = ["card", "--socket", "in.parquet"];
+    place.run(&other).failure(4, &["in.parquet exists"]);
+    std::os::unix::fs::symlink("card.sock", place.path("link")).unwrap();
+    let link = ["card", "--socket", "link"];
+    place.run(&link).failure(4, &["link exists"]);
+    assert!(place.path("card.sock").exists() && place.path("in.parquet").is_file());
 }
 
 #[test]
