@@ -140,7 +140,7 @@ pub(crate) struct ResourceArgs {
     #[arg(long, value_name = "N", env = "UNLADE_THREADS")]
     pub(crate) threads: Option<usize>,
     /// Memory for batches, half for those read and half for results, such as 512MB or 2GiB
-    /// [default: a quarter of the machine's]
+    /// [default: a quarter of the machine's; least: 1MB]
     #[arg(long, value_name = "SIZE", env = "UNLADE_MEMORY")]
     pub(crate) memory: Option<String>,
     /// Most rows of a batch; it has fewer where so many take too much memory [default: 65536]
@@ -206,7 +206,8 @@ pub(crate) struct DevicesArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CardArgs {
-    /// Where to make the socket, for this user alone; there must be nothing yet
+    /// Where to make the socket, for this user alone; there must be nothing yet but what a card that
+    /// was killed left
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: PathBuf,
     /// Kind of card: full has every operation, small few and little room

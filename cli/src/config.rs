@@ -38,8 +38,8 @@ impl Settings {
     pub(crate) fn load(named: Option<&Path>) -> Result<Self, Failure> {
         let path = match named {
             Some(path) => path.to_owned(),
-            None => match usual_places().into_iter().find(|path| path.is_file()) {
-                Some(path) => path,
+            None => match usual_places().into_iter().find(|path| is_there(path)) {
+                Some(path) => usual(path)?,
                 None => return Ok(Settings::default()),
             },
         };
@@ -80,6 +80,26 @@ impl Settings {
             ))
         })
     }
+}
+
+/// Whether there is anything of this name, be it a link to nothing.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// A file in one of the usual places. What is no file there would be skipped in silence, or waited
+/// for without end.
+fn usual(path: PathBuf) -> Result<PathBuf, Failure> {
+    let why = match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => return Ok(path),
+        Ok(metadata) if metadata.is_dir() => "it is a folder".to_owned(),
+        Ok(_) => "it is a pipe or a device, no file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let shown = path.display();
+    Err(Failure::usage(format!(
+        "{shown}: cannot read the settings: {why}; --config FILE names another"
+    )))
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -160,15 +180,16 @@ pub(crate) fn variable(flag: &str) -> String {
     format!("UNLADE_{}", flag.replace('-', "_").to_ascii_uppercase())
 }
 
-/// A number of bytes above 0 with an optional unit: `512MB`, `1.5GiB`, `1000000`.
+/// Least memory for batches: less does not hold a small one, its result, and what is read ahead.
+const MIN_MEMORY: u64 = 1_000_000;
+
+/// A number of bytes that batches fit into, with an optional unit: `512MB`, `1.5GiB`, `1000000`.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     match parse_size::parse_size(text) {
-        Ok(0) => Err(format!(
-            "`{text}` is no memory at all; write 1 byte or more"
-        )),
+        Ok(..MIN_MEMORY) => Err(format!("`{text}` is too little memory; 1MB is the least")),
         Ok(bytes) => Ok(bytes),
         Err(_) => Err(format!(
             "`{text}` is no size; write a number of bytes, or one with a unit: 512MB, 1.5GiB"
@@ -184,9 +205,12 @@ mod tests {
     fn sizes_with_units() {
         assert_eq!(bytes("512MB").unwrap(), 512_000_000);
         assert_eq!(bytes("2 GiB").unwrap(), 2 << 30);
-        assert_eq!(bytes("17").unwrap(), 17);
-        assert_eq!(bytes("1.5kB").unwrap(), 1500);
+        assert_eq!(bytes("1000000").unwrap(), 1_000_000);
+        assert_eq!(bytes("1.5MB").unwrap(), 1_500_000);
         for wrong in [
+            "1",
+            "999999",
+            "999kB",
             "",
             "0",
             "0GB",

@@ -30,6 +30,9 @@ const COMPUTED_AHEAD: usize = 2;
 /// Pinned memory reserved at the start, and the least that is worth it.
 const RESERVE: u64 = 256 << 20;
 const MIN_RESERVE: u64 = 1 << 20;
+/// Which part of the memory for results that is at most: a batch for which the reserve is too
+/// scattered, with results of others all over it, has the rest.
+const RESERVED: u64 = 2;
 /// Bytes of addresses that a thread may take: allocators reserve them by the thread.
 const THREAD_ADDRESSES: u64 = 256 << 20;
 /// Most threads.
@@ -139,7 +142,7 @@ pub(crate) fn scan_options(resources: &ResourceArgs) -> Result<ScanOptions, Fail
     let threads = threads(resources)?;
     Ok(ScanOptions {
         batch_rows,
-        batch_bytes: batch_bytes(memory(resources)? / 2, threads),
+        batch_bytes: batch_bytes(memory(resources)? - budget(resources)?, threads),
         threads,
         mmap: resources.mmap.unwrap_or(false),
     })
@@ -153,6 +156,11 @@ fn memory(resources: &ResourceArgs) -> Result<u64, Failure> {
         }),
         None => Ok(machine_memory().map_or(DEFAULT_MEMORY, |memory| memory / 4)),
     }
+}
+
+/// Memory for results in bytes.
+fn budget(resources: &ResourceArgs) -> Result<u64, Failure> {
+    Ok(memory(resources)? / 2)
 }
 
 /// Bytes of a batch, so that all that are held at once fit: those that the scan holds, and those
@@ -192,7 +200,8 @@ pub(crate) struct Recording {
 /// A runtime as the arguments want it. Its reserve is smaller where the system has no more to give.
 pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<Runtime, Failure> {
     let devices = devices(wanted(resources))?;
-    let mut reserve = RESERVE;
+    let most = RESERVE.min(budget(resources)? / RESERVED);
+    let mut reserve = most;
     let mut refusal = None;
     loop {
         let built = builder(resources, recording, &devices)?
@@ -206,7 +215,7 @@ pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<
             built => {
                 if let Some(refusal) = refusal {
                     tracing::info!(
-                        "{reserve} bytes of memory are reserved rather than {RESERVE}: {refusal} \
+                        "{reserve} bytes of memory are reserved rather than {most}: {refusal} \
                          (`ulimit -v` and `ulimit -f` say what a process may have)"
                     );
                 }
@@ -262,7 +271,7 @@ fn builder(
 ) -> Result<RuntimeBuilder, Failure> {
     let mut builder = Runtime::builder()
         .threads(threads(resources)?)
-        .memory_budget((memory(resources)? / 2).max(1))
+        .memory_budget(budget(resources)?)
         .trace(recording.trace)
         .predictions(recording.costs)
         .host_cpu(recording.costs);

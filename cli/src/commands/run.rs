@@ -1,5 +1,6 @@
 //! `unlade run`: filter and project files.
 
+mod clashes;
 mod input;
 mod output;
 
@@ -12,7 +13,7 @@ use unlade::{ClockKind, Output, PartReceipt, Reason, Receipt, Runtime, TraceEven
 use unlade_ingest::ScanStats;
 
 use self::input::Located;
-use self::output::{Destination, Out, refuse_clashes};
+use self::output::{Destination, Out};
 use crate::args::RunArgs;
 use crate::commands::plan::Plan;
 use crate::error::Failure;
@@ -26,7 +27,7 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     interrupt::watch()?;
     // What cannot be written is found out before anything is read.
     let destination = Destination::choose(&args)?;
-    refuse_clashes(&args)?;
+    clashes::refuse(&args)?;
     let traced = args.trace.is_some() || args.timeline.is_some();
     let recording = session::Recording {
         trace: traced,
@@ -55,9 +56,7 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     write_reports(&args, &runtime, receipts)
         .map_err(|failure| failure.after("the result is written, but not every report: "))?;
     if verbosity > Verbosity::Quiet {
-        // With a limit the rest of the inputs was not looked at.
-        let rows_in = total.filter(|_| args.limit.is_none());
-        summary.say(rows_in.unwrap_or(summary.rows_in), started.elapsed());
+        summary.say(total, args.limit, started.elapsed());
     }
     if verbosity > Verbosity::Normal {
         summary.say_devices();
@@ -174,12 +173,24 @@ impl Summary {
         }
     }
 
-    /// The line that a run ends with.
-    fn say(&self, rows_in: u64, elapsed: Duration) {
+    /// The line that a run ends with. `total` is the rows of all inputs, if they say how many they
+    /// have.
+    fn say(&self, total: Option<u64>, limit: Option<u64>, elapsed: Duration) {
+        // At the limit the rest of the inputs was not looked at.
+        let of = match limit.is_some_and(|limit| self.rows_out >= limit) {
+            true => format!("{} rows read", grouped(self.rows_in)),
+            false => format!("{} rows", grouped(total.unwrap_or(self.rows_in))),
+        };
+        let skipped = total
+            .zip(self.stats.rows)
+            .map_or(0, |(total, left)| total.saturating_sub(left));
         let pruned = match self.stats.pruned {
             0 => String::new(),
-            1 => ", a row group skipped by its statistics".to_owned(),
-            pruned => format!(", {pruned} row groups skipped by their statistics"),
+            pruned => {
+                let groups = if pruned == 1 { "group" } else { "groups" };
+                let rows = grouped(skipped);
+                format!(", {pruned} row {groups} of {rows} rows skipped by statistics")
+            }
         };
         let mut devices: Vec<&str> = self.devices.iter().map(|share| &*share.device).collect();
         devices.sort_unstable();
@@ -189,9 +200,8 @@ impl Summary {
             devices => format!(" on {}", devices.join(", ")),
         };
         report::say(format_args!(
-            "kept {} of {} rows in {}{devices} ({}, {} in){pruned}",
+            "kept {} of {of} in {}{devices} ({}, {} in){pruned}",
             grouped(self.rows_out),
-            grouped(rows_in),
             duration(elapsed),
             rate(self.rows_in as f64 / elapsed.as_secs_f64().max(1e-9)),
             bytes(self.bytes_in),

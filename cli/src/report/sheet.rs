@@ -8,11 +8,19 @@ use crate::report::style;
 const MAX_CELL: usize = 40;
 /// Stands for what is left out.
 const CUT: char = '\u{2026}';
+/// Stands for no value, so that it is no empty text.
+const NULL: &str = "NULL";
 
 /// Rows of cells under a header.
 pub(crate) struct Sheet {
-    rows: Vec<Vec<String>>,
+    rows: Vec<Vec<Cell>>,
     widths: Vec<usize>,
+}
+
+#[derive(Clone)]
+struct Cell {
+    text: String,
+    is_null: bool,
 }
 
 /// A table as text, and what is not in it.
@@ -30,19 +38,16 @@ impl Sheet {
             widths: vec![0; header.len()],
             rows: Vec::new(),
         };
-        sheet.push(header);
+        sheet.push(header.into_iter().map(Some).collect());
         sheet
     }
 
-    /// Adds a row: what controls a terminal is taken out, and a line break is written as `\n`.
-    pub(crate) fn push(&mut self, row: Vec<String>) {
-        let line = |cell: String| {
-            let cell = cell.replace('\n', "\\n").replace('\t', "\\t");
-            style::printable(&cell).into_owned()
-        };
-        let row: Vec<String> = row.into_iter().map(line).collect();
+    /// Adds a row of values, nothing being a null: what controls a terminal is taken out, and a line
+    /// break is written as `\n`.
+    pub(crate) fn push(&mut self, row: Vec<Option<String>>) {
+        let row: Vec<Cell> = row.into_iter().map(Cell::new).collect();
         for (width, cell) in self.widths.iter_mut().zip(&row) {
-            *width = (*width).max(cell.width());
+            *width = (*width).max(cell.text.width());
         }
         self.rows.push(row);
     }
@@ -84,16 +89,34 @@ impl Sheet {
         choose(&self.widths, shown, &1).copied().collect()
     }
 
-    fn cells(&self, row: &[String], shown: usize) -> Vec<String> {
-        let mark = CUT.to_string();
-        let cells: Vec<&String> = choose(row, shown, &mark).collect();
-        let widths = self.chosen(shown);
+    fn cells(&self, row: &[Cell], shown: usize) -> Vec<Cell> {
+        let mark = Cell::new(Some(CUT.to_string()));
+        let cells = choose(row, shown, &mark);
         cells
-            .into_iter()
-            .zip(widths)
-            .map(|(cell, width)| cut(cell, width))
+            .zip(self.chosen(shown))
+            .map(|(cell, width)| Cell {
+                text: cut(&cell.text, width),
+                is_null: cell.is_null,
+            })
             .collect()
     }
+}
+
+impl Cell {
+    fn new(value: Option<String>) -> Self {
+        let text = value
+            .as_ref()
+            .map_or(NULL.to_owned(), |text| on_one_line(text));
+        Cell {
+            text,
+            is_null: value.is_none(),
+        }
+    }
+}
+
+fn on_one_line(text: &str) -> String {
+    let line = text.replace('\n', "\\n").replace('\t', "\\t");
+    style::printable(&line).into_owned()
 }
 
 /// The first and the last of all, so many together, and the mark between them where that is not all.
@@ -134,11 +157,15 @@ fn rule(widths: &[usize]) -> String {
     rule
 }
 
-fn line(cells: &[String], widths: &[usize]) -> String {
+fn line(cells: &[Cell], widths: &[usize]) -> String {
     let mut line = "|".to_owned();
     for (cell, width) in cells.iter().zip(widths) {
-        let space = " ".repeat(width - cell.width());
-        line.push_str(&format!(" {cell}{space} |"));
+        let space = " ".repeat(width - cell.text.width());
+        let text = match cell.is_null {
+            true => style::dim_in_output(&cell.text),
+            false => cell.text.clone(),
+        };
+        line.push_str(&format!(" {text}{space} |"));
     }
     line.push('\n');
     line
@@ -150,8 +177,18 @@ mod tests {
 
     fn sheet(columns: usize, cell: &str) -> Sheet {
         let mut sheet = Sheet::new((0..columns).map(|index| format!("c{index}")).collect());
-        sheet.push(vec![cell.to_owned(); columns]);
+        sheet.push(vec![Some(cell.to_owned()); columns]);
         sheet
+    }
+
+    #[test]
+    fn a_null_is_no_empty_text() {
+        let mut sheet = Sheet::new(vec!["c".to_owned()]);
+        sheet.push(vec![None]);
+        sheet.push(vec![Some(String::new())]);
+        let drawn = sheet.draw(None).text;
+        let cells: Vec<&str> = drawn.lines().skip(3).take(2).collect();
+        assert_eq!(cells, ["| NULL |", "|      |"]);
     }
 
     #[test]

@@ -6,16 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::args::ColorChoice;
 
+/// Whether standard error is coloured.
 static COLOURED: AtomicBool = AtomicBool::new(false);
+/// Whether standard output is.
+static OUTPUT_COLOURED: AtomicBool = AtomicBool::new(false);
 
-/// Decides once: `auto` is a terminal on standard error, no NO_COLOR and no dumb TERM.
+/// Decides once: `auto` is a terminal, no NO_COLOR and no dumb TERM.
 pub(crate) fn choose(choice: ColorChoice) {
-    let coloured = match choice {
+    let coloured = |is_terminal: bool| match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => std::io::stderr().is_terminal() && !is_forbidden(),
+        ColorChoice::Auto => is_terminal && !is_forbidden(),
     };
-    COLOURED.store(coloured, Ordering::Relaxed);
+    COLOURED.store(coloured(std::io::stderr().is_terminal()), Ordering::Relaxed);
+    let of_output = coloured(std::io::stdout().is_terminal());
+    OUTPUT_COLOURED.store(of_output, Ordering::Relaxed);
 }
 
 /// Whether help on standard output is to be coloured: it is printed before anything is chosen.
@@ -34,15 +39,20 @@ pub(crate) fn is_coloured() -> bool {
 }
 
 pub(crate) fn red(text: &str) -> String {
-    wrapped(text, "31;1")
+    wrapped(text, "31;1", is_coloured())
 }
 
 pub(crate) fn green(text: &str) -> String {
-    wrapped(text, "32")
+    wrapped(text, "32", is_coloured())
 }
 
 pub(crate) fn yellow(text: &str) -> String {
-    wrapped(text, "33")
+    wrapped(text, "33", is_coloured())
+}
+
+/// What steps back, on standard output.
+pub(crate) fn dim_in_output(text: &str) -> String {
+    wrapped(text, "2", OUTPUT_COLOURED.load(Ordering::Relaxed))
 }
 
 /// Text without characters that control a terminal or the direction of writing, each replaced by one
@@ -57,8 +67,8 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn wrapped(text: &str, code: &str) -> String {
-    if is_coloured() {
+fn wrapped(text: &str, code: &str, coloured: bool) -> String {
+    if coloured {
         format!("\x1b[{code}m{text}\x1b[0m")
     } else {
         text.to_owned()

@@ -183,6 +183,33 @@ fn the_memory_given_bounds_what_is_read_at_once() {
 }
 
 #[test]
+fn many_threads_make_do_with_little_memory() {
+    let place = Place::new();
+    place.table("in.arrow", 0, 40_000);
+    let columns: Vec<String> = (0..24).map(|k| format!("square + {k} as c{k}")).collect();
+    let columns = format!("{}, n, even, name", columns.join(", "));
+    let query = [
+        "run",
+        "in.arrow",
+        "--where",
+        "n % 5 < 3",
+        "--select",
+        &columns,
+    ];
+    let written = |out: &str, threads: &str, memory: &str| {
+        let more = ["-o", out, "--threads", threads, "--memory", memory];
+        place.run(&[&query[..], &more].concat()).success();
+        std::fs::read(place.path(out)).unwrap()
+    };
+    let expected = written("a.csv", "1", "1GB");
+    for memory in ["1MB", "8MB"] {
+        for _ in 0..3 {
+            assert_eq!(written("b.csv", "64", memory), expected, "{memory}");
+        }
+    }
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly() {
     let place = Place::new();
     place.table("in.parquet", 0, 300_000);
@@ -417,6 +444,118 @@ fn nothing_is_overwritten_by_a_report() {
 }
 
 #[test]
+fn links_hide_no_clash() {
+    let place = Place::new();
+    place.table("in.arrows", 0, 10);
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, place.path(name)).unwrap();
+    };
+    link("out.csv", "to-out");
+    link("to-out", "to-link");
+    link("in.arrows", "to-in");
+    link("r.json", "to-report");
+    let before = place.files();
+    let refused = |words: &[&str], said: &[&str]| {
+        let all = [&["run", "in.arrows"], words].concat();
+        place.run(&all).failure(2, said);
+        assert_eq!(place.files(), before, "{words:?}");
+    };
+    for report in ["--receipts", "--trace", "--timeline"] {
+        for name in ["to-out", "to-link"] {
+            let said = [report, name, "would overwrite what --output writes"];
+            refused(&["-o", "out.csv", report, name], &said);
+        }
+        let said = [report, "would overwrite the input in.arrows"];
+        refused(&["-o", "out.csv", report, "to-in"], &said);
+    }
+    let two = [
+        "-o",
+        "out.csv",
+        "--receipts",
+        "r.json",
+        "--trace",
+        "to-report",
+    ];
+    refused(&two, &["--trace to-report would overwrite what --receipts"]);
+    let table = ["-o", "to-out", "--format", "csv", "--receipts", "out.csv"];
+    refused(
+        &table,
+        &["--receipts out.csv would overwrite what --output"],
+    );
+    // A link to nothing that the run does not make is replaced, as ever.
+    let fine = ["run", "in.arrows", "-o", "a.csv", "--receipts", "to-report"];
+    place.run(&fine).success();
+    assert!(place.path("to-report").is_file() && !place.path("r.json").exists());
+}
+
+#[test]
+fn files_behind_the_standard_streams_are_not_overwritten() {
+    let place = Place::new();
+    place.table("in.arrows", 0, 10);
+    let ran = |report: &str| {
+        let words = ["run", "-", "--format", "csv", "--receipts", report];
+        let output = std::fs::File::create(place.path("out.csv")).unwrap();
+        let input = std::fs::File::open(place.path("in.arrows")).unwrap();
+        let mut command = place.command(&words);
+        Ran::of(command.stdin(input).stdout(output).output().unwrap())
+    };
+    for report in ["out.csv", "/dev/stdout", "/proc/self/fd/1"] {
+        ran(report).failure(2, &["would overwrite the result on standard output"]);
+    }
+    ran("in.arrows").failure(2, &["would overwrite the input on standard input"]);
+    ran("r.json").success();
+    let written = std::fs::read_to_string(place.path("out.csv")).unwrap();
+    assert_eq!(written.lines().count(), 11);
+}
+
+#[test]
+fn rows_are_counted_as_they_were_read_and_skipped() {
+    let place = Place::new();
+    let schema = numbers(0, 1).schema();
+    let file = std::fs::File::create(place.path("in.parquet")).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, schema, None).unwrap();
+    for group in 0..4 {
+        writer.write(&numbers(group * 100, 100)).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.close().unwrap();
+    let said = |words: &[&str]| {
+        let query = ["run", "in.parquet", "--batch-rows", "10"];
+        let ran = place.run(&[&query[..], words].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        ran.err
+    };
+    for (words, expected) in [
+        (&["--where", "n < 150"][..], "kept 150 of 400 rows in "),
+        (
+            &["--where", "n < 150"],
+            ", 2 row groups of 200 rows skipped",
+        ),
+        (&["--where", "n < 0"], "kept 0 of 400 rows in "),
+        (&["--where", "n < 0"], ", 4 row groups of 400 rows skipped"),
+        // Nothing was read for it, but there were rows.
+        (
+            &["--where", "n < 0", "--limit", "5"],
+            "kept 0 of 400 rows in ",
+        ),
+        (&["--limit", "25"], "kept 25 of 30 rows read in "),
+        (
+            &["--where", "n >= 300", "--limit", "5"],
+            "kept 5 of 10 rows read in ",
+        ),
+        (
+            &["--where", "n >= 300", "--limit", "5"],
+            ", 3 row groups of 300 rows skipped",
+        ),
+        (&["--limit", "0"], "kept 0 of 0 rows read in "),
+        (&["--limit", "1000"], "kept 400 of 400 rows in "),
+    ] {
+        let said = said(words);
+        assert!(said.contains(expected), "{words:?}: {said}");
+    }
+}
+
+#[test]
 fn no_rows_still_have_a_header_and_times_are_spelled_out_in_their_zone() {
     let place = Place::new();
     place.table("in.parquet", 0, 10);
@@ -477,7 +616,13 @@ fn every_value_is_shown_and_a_null_is_no_empty_text() {
         "day,text\n1970-01-01,\n+5881580-07-11,\"\"\n,\"a,b\"\n"
     );
     let table = place.run(&["run", "in.arrow"]).success();
+    assert!(table.contains("| 1970-01-01     | NULL |"), "{table}");
     assert!(table.contains("| +5881580-07-11 |      |"), "{table}");
+    assert!(table.contains("| NULL           | a,b  |"), "{table}");
+    let coloured = place
+        .run(&["run", "in.arrow", "--color", "always"])
+        .success();
+    assert!(coloured.contains("| \x1b[2mNULL\x1b[0m |\n"), "{coloured}");
 }
 
 #[cfg(target_os = "linux")]

@@ -24,7 +24,8 @@ fn an_error_names_what_the_setting_came_from() {
         ("threads", "0", "is 1 to 1024"),
         ("batch-rows", "0", "is 1 to"),
         ("memory", "much", "512MB"),
-        ("memory", "0", "1 byte or more"),
+        ("memory", "0", "1MB is the least"),
+        ("memory", "1", "1MB is the least"),
     ] {
         let flag = format!("--{key}");
         let variable = format!("UNLADE_{}", key.replace('-', "_").to_uppercase());
@@ -71,6 +72,24 @@ fn a_settings_file_has_an_end() {
     let mut words = QUERY.to_vec();
     words.extend(["--config", "/dev/zero"]);
     place.run(&words).failure(2, &["/dev/zero", "more than"]);
+}
+
+#[test]
+fn what_has_the_name_of_the_settings_file_and_is_none_is_an_error() {
+    for (make, said) in [
+        (&["mkdir", "unlade.toml"][..], "it is a folder"),
+        (&["mkfifo", "unlade.toml"], "it is a pipe"),
+        (&["ln", "-s", "absent", "unlade.toml"], "No such file"),
+    ] {
+        let place = place();
+        let mut command = std::process::Command::new(make[0]);
+        let made = command.args(&make[1..]).current_dir(place.path(""));
+        assert!(made.status().unwrap().success());
+        place.run(&QUERY).failure(2, &["unlade.toml: ", said]);
+        std::fs::write(place.path("other.toml"), "threads = 1").unwrap();
+        let other = [&QUERY[..], &["--config", "other.toml"]].concat();
+        place.run(&other).success();
+    }
 }
 
 #[test]

@@ -1,19 +1,17 @@
 //! Where results go: a table on the terminal, a file, standard output.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use unlade_ingest::{Cells, Format, Input, Sink, Target};
+use unlade_ingest::{Cells, Format, Sink, Target};
 
 use crate::args::{FormatChoice, RunArgs};
 use crate::error::Failure;
 use crate::report;
-use crate::report::json;
 use crate::report::sheet::Sheet;
 use crate::report::table::grouped;
-use crate::session;
 
 /// Rows of a table on the terminal, unless `--limit` says otherwise.
 const TABLE_ROWS: u64 = 40;
@@ -90,71 +88,6 @@ fn format_of(choice: FormatChoice) -> Result<Format, Failure> {
             "a table is for the terminal; leave -o out, or write csv",
         )),
     }
-}
-
-/// Replacing an input while it is read, or one result by another, is a mistake; so is a folder that
-/// is not there, which is better said before the work than after it.
-pub(super) fn refuse_clashes(args: &RunArgs) -> Result<(), Failure> {
-    let mut taken: Vec<(PathBuf, String)> = Vec::new();
-    for input in session::inputs(&args.query.inputs)? {
-        if let Input::File(path) = input {
-            let name = path.display().to_string();
-            taken.push((
-                std::fs::canonicalize(&path).unwrap_or(path),
-                format!("the input {name}"),
-            ));
-        }
-    }
-    let output = args
-        .output
-        .as_deref()
-        .filter(|output| *output != "-")
-        .map(Path::new);
-    let written = [
-        ("--output", output),
-        ("--receipts", args.receipts.as_deref()),
-        ("--trace", args.trace.as_deref()),
-        ("--timeline", args.timeline.as_deref()),
-    ];
-    let mut printed = match args.output.as_deref() {
-        None | Some("-") => "the result, which goes there without -o FILE",
-        Some(_) => "",
-    };
-    for (flag, path) in written {
-        let Some(path) = path else { continue };
-        if json::is_standard_output(path) {
-            if !printed.is_empty() {
-                return Err(Failure::usage(format!(
-                    "{flag} - would mix with {printed} on standard output; a file named - is ./-"
-                )));
-            }
-            printed = flag;
-            continue;
-        }
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-            continue; // a device or a pipe, which several may write
-        }
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let file = path.file_name().filter(|_| !path.is_dir());
-        let (Ok(folder), Some(file)) = (std::fs::canonicalize(folder), file) else {
-            let shown = path.display();
-            return Err(Failure::file(format!(
-                "{shown}: {flag} names no file in an existing folder"
-            )));
-        };
-        let place = std::fs::canonicalize(path).unwrap_or_else(|_| folder.join(file));
-        if let Some((_, other)) = taken.iter().find(|(other, _)| *other == place) {
-            return Err(Failure::usage(format!(
-                "{flag} {} would overwrite {other}",
-                path.display()
-            )));
-        }
-        taken.push((place, format!("what {flag} writes")));
-    }
-    Ok(())
 }
 
 /// An opened destination.
@@ -234,7 +167,7 @@ fn sheet(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Sheet, Failure> 
         let columns = columns.map_err(cannot)?;
         for row in 0..batch.num_rows() {
             let cells = columns.iter().map(|column| column.text(row));
-            sheet.push(cells.map(Option::unwrap_or_default).collect());
+            sheet.push(cells.collect());
         }
     }
     Ok(sheet)
