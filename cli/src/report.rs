@@ -1,5 +1,6 @@
 //! What is printed or written about a run.
 
+pub(crate) mod columns;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod readings;

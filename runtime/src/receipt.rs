@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use unlade_hal::ClockKind;
 
 /// Version of the receipts' JSON form; raised whenever a field changes its meaning or goes.
 ///
 /// - 2: `clock` of a receipt became `taken_clock`; `predicted_clock` is new.
-pub const RECEIPT_VERSION: u32 = 2;
+/// - 3: the times of a part are null where its device did not say them, which had been 0.
+pub const RECEIPT_VERSION: u32 = 3;
 
 /// What became of one batch.
 ///
@@ -65,8 +67,9 @@ pub struct Receipt {
     pub verified: Verified,
 }
 
-/// What one device did for a batch.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// What one device did for a batch. Its times serialise as null where they [are not
+/// known](PartReceipt::is_timed).
+#[derive(Clone, Debug, PartialEq)]
 pub struct PartReceipt {
     /// The device's name.
     pub device: Arc<str>,
@@ -79,20 +82,42 @@ pub struct PartReceipt {
     /// Whether it ended in a result; `false` where its device failed and the work was repeated.
     pub completed: bool,
     /// Time waiting for the device.
-    #[serde(rename = "queued_ns", serialize_with = "nanos")]
     pub queued: Duration,
     /// Time copying to the device.
-    #[serde(rename = "copy_in_ns", serialize_with = "nanos")]
     pub copy_in: Duration,
     /// Time computing.
-    #[serde(rename = "compute_ns", serialize_with = "nanos")]
     pub compute: Duration,
     /// Time copying from the device.
-    #[serde(rename = "copy_out_ns", serialize_with = "nanos")]
     pub copy_out: Duration,
     /// The clock of this part's times: that of its device.
-    #[serde(serialize_with = "clock_name")]
     pub clock: ClockKind,
+}
+
+impl PartReceipt {
+    /// Whether its times are known. A device that works through a queue takes some time for
+    /// anything: where all of them are zero, it failed, or has no account of what it did.
+    pub fn is_timed(&self) -> bool {
+        let times = [self.queued, self.copy_in, self.compute, self.copy_out];
+        self.path != Path::Queued || times.iter().any(|time| !time.is_zero())
+    }
+}
+
+impl Serialize for PartReceipt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let known = |time| self.is_timed().then(|| whole_nanos(time));
+        let mut form = serializer.serialize_struct("PartReceipt", 10)?;
+        form.serialize_field("device", &self.device)?;
+        form.serialize_field("path", &self.path)?;
+        form.serialize_field("reason", &self.reason)?;
+        form.serialize_field("rows", &self.rows)?;
+        form.serialize_field("completed", &self.completed)?;
+        form.serialize_field("queued_ns", &known(self.queued))?;
+        form.serialize_field("copy_in_ns", &known(self.copy_in))?;
+        form.serialize_field("compute_ns", &known(self.compute))?;
+        form.serialize_field("copy_out_ns", &known(self.copy_out))?;
+        form.serialize_field("clock", clock_text(self.clock))?;
+        form.end()
+    }
 }
 
 /// How work got to a device.
@@ -205,7 +230,11 @@ pub enum Verified {
 }
 
 fn nanos<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    serializer.serialize_u64(whole_nanos(*time))
+}
+
+fn whole_nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn optional_nanos<S: Serializer>(
@@ -245,6 +274,32 @@ pub(crate) fn clock_text(clock: ClockKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_no_device_told_is_no_time() {
+        let times = ["queued_ns", "copy_in_ns", "compute_ns", "copy_out_ns"];
+        let form = |path, compute| {
+            let part = PartReceipt {
+                device: "card".into(),
+                path,
+                reason: Reason::Forced,
+                rows: 10,
+                completed: true,
+                queued: Duration::ZERO,
+                copy_in: Duration::ZERO,
+                compute: Duration::from_nanos(compute),
+                copy_out: Duration::ZERO,
+                clock: ClockKind::Wall,
+            };
+            let json = serde_json::to_value(&part).unwrap();
+            times.map(|time| json[time].as_u64())
+        };
+        assert_eq!(form(Path::Queued, 0), [None; 4]);
+        let told = [Some(0), Some(0), Some(7), Some(0)];
+        assert_eq!(form(Path::Queued, 7), told);
+        // The thread that ran it has looked at its clock.
+        assert_eq!(form(Path::Inline, 0), [Some(0); 4]);
+    }
 
     #[test]
     fn json_names_clock_units_and_reason() {

@@ -100,8 +100,9 @@ use std::sync::Arc;
 pub use unlade_dpu::{Obstacle, PciCard, find_cards};
 pub use unlade_expr::{
     CASTS, Case, CastRow, Checked, Clause, Coercion, Dialect, Expr, ExprError, ExprErrorKind,
-    FUNCTIONS, Function, Literal, OnError, Query, Select, Semantics, Span, UnknownSemantics, When,
-    all, case, check, coalesce, col, if_, lit, null, nullif, parse_expr, parse_select_list, when,
+    FUNCTIONS, Function, Literal, OnError, OutputColumn, Query, Select, Semantics, Span,
+    UnknownSemantics, When, all, case, check, coalesce, col, if_, lit, null, nullif, parse_expr,
+    parse_select_list, when,
 };
 pub use unlade_hal::{
     Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, Quantity, Reading, WallClock,

@@ -11,6 +11,6 @@ pub(crate) fn run(args: QueryArgs) -> Result<(), Failure> {
     let runtime = session::runtime(&args.resources, session::Recording::default())?;
     let plan = Plan::make(&args, &runtime)?;
     // Names of columns come from files, which nobody has looked through for escapes.
-    let explained = format!("{}\n", plan.kernel.explain());
+    let explained = format!("{}\n", plan.explain());
     report::print(printable(&explained).as_bytes())
 }

@@ -5,6 +5,7 @@ use unlade_ingest::{BatchReader, MappedFiles, Pruning, Scan};
 
 use crate::args::QueryArgs;
 use crate::error::Failure;
+use crate::report::columns::Columns;
 use crate::session;
 
 /// A compiled query over opened inputs.
@@ -54,5 +55,19 @@ impl Plan {
             mapped,
             total,
         })
+    }
+
+    /// What runs where and why, and what is not computed at all.
+    pub(crate) fn explain(&self) -> String {
+        let mut text = self.kernel.explain().to_string();
+        if let Some(line) = self.columns().passed_through() {
+            text.push_str(&format!("\n{line}"));
+        }
+        text
+    }
+
+    /// The columns that are put out.
+    pub(crate) fn columns(&self) -> Columns {
+        Columns::of(self.kernel.checked())
     }
 }

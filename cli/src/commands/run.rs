@@ -18,7 +18,9 @@ use crate::args::RunArgs;
 use crate::commands::plan::Plan;
 use crate::error::Failure;
 use crate::interrupt;
+use crate::report::columns::Columns;
 use crate::report::receipts::ReceiptsFile;
+use crate::report::style;
 use crate::report::table::{bytes, duration, grouped, rate};
 use crate::report::{self, Verbosity, progress};
 use crate::session;
@@ -36,12 +38,12 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let runtime = session::runtime(&args.query.resources, recording)?;
     let plan = Plan::make(&args.query, &runtime)?;
     if args.explain {
-        report::say(format_args!("{}", plan.kernel.explain()));
+        report::say(format_args!("{}", plan.explain()));
     }
     let mapped = plan.mapped.clone();
     let total = plan.total;
     let mut sink = destination.open(plan.kernel.schema())?;
-    let mut receipts = ReceiptsFile::new();
+    let mut receipts = ReceiptsFile::new(&plan.columns());
 
     let started = Instant::now();
     let streamed = stream(plan, &args, verbosity, &mut sink, &mut receipts);
@@ -87,6 +89,7 @@ struct Summary {
     rows_in: u64,
     rows_out: u64,
     bytes_in: u64,
+    columns: Columns,
     devices: Vec<DeviceShare>,
     stats: ScanStats,
 }
@@ -100,6 +103,8 @@ struct DeviceShare {
     rows: u64,
     computed: Duration,
     copied: Duration,
+    /// Batches of which the device said how long they took.
+    timed: u64,
     clock: ClockKind,
 }
 
@@ -110,11 +115,13 @@ fn stream(
     sink: &mut Out,
     receipts: &mut ReceiptsFile,
 ) -> Result<Summary, Failure> {
+    let columns = plan.columns();
     let Plan { kernel, reader, .. } = plan;
     let mut summary = Summary {
         rows_in: 0,
         rows_out: 0,
         bytes_in: 0,
+        columns,
         devices: Vec::new(),
         stats: reader.stats(),
     };
@@ -170,6 +177,7 @@ impl Summary {
             share.rows += part.rows;
             share.computed += part.compute;
             share.copied += part.copy_in + part.copy_out;
+            share.timed += u64::from(part.is_timed());
         }
     }
 
@@ -197,6 +205,7 @@ impl Summary {
         devices.dedup();
         let devices = match devices.as_slice() {
             [] => String::new(),
+            _ if !self.columns.are_computed() => ", passed through".to_owned(),
             devices => format!(" on {}", devices.join(", ")),
         };
         report::say(format_args!(
@@ -208,27 +217,48 @@ impl Summary {
         ));
     }
 
-    /// A line for each device and each reason for which it ran something.
+    /// A line for each device and each reason for which it ran something, and one for what none
+    /// had to compute.
     fn say_devices(&self) {
         for share in &self.devices {
-            let clock = match share.clock {
-                ClockKind::Wall => "",
-                ClockKind::Virtual => " by its own clock",
+            let work = match self.columns.are_computed() {
+                true => share.times(),
+                false => "nothing to compute".to_owned(),
             };
             report::say(format_args!(
-                "{}: {} rows in {} batches, computing {}, copying {}{clock}; {}",
+                "{}: {} rows in {} batches, {work}; {}",
                 share.device,
                 grouped(share.rows),
                 grouped(share.batches),
-                duration(share.computed),
-                duration(share.copied),
                 share.reason,
             ));
+        }
+        if let Some(line) = self.columns.passed_through() {
+            report::say(format_args!("{}", style::printable(&line)));
         }
     }
 }
 
 impl DeviceShare {
+    /// What its work took, as far as it is known.
+    fn times(&self) -> String {
+        let clock = match self.clock {
+            ClockKind::Wall => "",
+            ClockKind::Virtual => " by its own clock",
+        };
+        let times = || {
+            let (computed, copied) = (duration(self.computed), duration(self.copied));
+            format!("computing {computed}, copying {copied}{clock}")
+        };
+        match self.batches - self.timed {
+            0 => times(),
+            untimed if self.timed > 0 => {
+                format!("{}, {} of them of unknown time", times(), grouped(untimed))
+            }
+            _ => "in a time that it does not tell".to_owned(),
+        }
+    }
+
     fn new(part: &PartReceipt) -> Self {
         DeviceShare {
             device: Arc::clone(&part.device),
@@ -237,6 +267,7 @@ impl DeviceShare {
             rows: 0,
             computed: Duration::ZERO,
             copied: Duration::ZERO,
+            timed: 0,
             clock: part.clock,
         }
     }

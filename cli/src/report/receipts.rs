@@ -1,4 +1,4 @@
-//! `--receipts`: what became of each batch, as JSON.
+//! `--receipts`: what became of each batch, as JSON. docs/RECEIPTS.md describes every field.
 
 use std::path::Path;
 
@@ -6,12 +6,14 @@ use serde::Serialize;
 use unlade::{RECEIPT_VERSION, Receipt};
 
 use crate::error::Failure;
+use crate::report::columns::{Column, Columns};
 use crate::report::json;
 
 /// The document. `version` is that of the receipts' form.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReceiptsFile {
     version: u32,
+    columns: Vec<Column>,
     totals: Totals,
     receipts: Vec<Receipt>,
 }
@@ -31,9 +33,11 @@ struct Totals {
 }
 
 impl ReceiptsFile {
-    pub(crate) fn new() -> Self {
+    /// Of a query that puts these columns out.
+    pub(crate) fn new(columns: &Columns) -> Self {
         ReceiptsFile {
             version: RECEIPT_VERSION,
+            columns: columns.list().to_vec(),
             totals: Totals::default(),
             receipts: Vec::new(),
         }

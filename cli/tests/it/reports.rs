@@ -31,7 +31,7 @@ fn receipts_add_up() {
             ])
             .success();
         let document = json(&place, "r.json");
-        assert_eq!(document["version"], 2);
+        assert_eq!(document["version"], 3);
         let receipts = document["receipts"].as_array().unwrap();
         assert_eq!(receipts.len(), 10);
         for (field, total) in [("rows_in", 1000), ("rows_out", 334)] {

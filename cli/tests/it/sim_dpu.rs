@@ -33,10 +33,10 @@ fn on(place: &Place, device: &str) -> String {
 }
 
 /// A card that is served by another process, until it is dropped.
-struct Served(Child);
+pub(crate) struct Served(Child);
 
 impl Served {
-    fn start(place: &Place, arguments: &[&str]) -> Self {
+    pub(crate) fn start(place: &Place, arguments: &[&str]) -> Self {
         let command = ["card", "--socket", "card.sock"];
         let mut command = place.command(&[&command[..], arguments].concat());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
