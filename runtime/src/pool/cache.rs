@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,11 +38,22 @@ pub(super) const ROTATION: u64 = 2 << 20;
 /// Bytes to draw at once from the reserve.
 const DRAW: u64 = 32 << 10;
 
-/// The tag of what lies in a cache.
-pub(super) const IDLE: u8 = Tag::staged(Source::Cache).bits();
-
 thread_local! {
-    static CACHES: RefCell<Vec<Cache>> = const { RefCell::new(Vec::new()) };
+    /// The one used last is first. Not dropped with the thread, so that reaching it asks for no
+    /// state of the thread; [`EMPTIES`] takes them out.
+    static CACHES: RefCell<ManuallyDrop<Vec<Cache>>> =
+        const { RefCell::new(ManuallyDrop::new(Vec::new())) };
+    /// Gives back what the thread keeps when it ends; there are no caches after that.
+    static EMPTIES: Emptier = const { Emptier };
+}
+
+/// See [`EMPTIES`].
+struct Emptier;
+
+impl Drop for Emptier {
+    fn drop(&mut self) {
+        flush_thread();
+    }
 }
 
 #[derive(Debug)]
@@ -128,47 +140,76 @@ impl fmt::Debug for Shared {
 /// or a limit declines, or the thread is ending.
 #[inline]
 pub(super) fn pop(session: &Arc<SessionCore>, class: Class) -> Option<Lease> {
-    let lease = CACHES.try_with(|caches| {
-        let mut caches = caches.try_borrow_mut().ok()?;
-        let cache = find(&mut caches, session);
-        if class.is_cached() {
-            cache.pop_small(class)
-        } else {
-            cache.pop_large(class)
-        }
-    });
-    lease.ok().flatten()
+    if !class.is_cached() {
+        return pop_large(session, class);
+    }
+    with_cache(session, |cache| cache.pop_small(class))
+}
+
+/// Apart, so that the way of small blocks is short.
+#[inline(never)]
+fn pop_large(session: &Arc<SessionCore>, class: Class) -> Option<Lease> {
+    with_cache(session, |cache| cache.pop_large(class))
 }
 
 /// Keeps a block, or gives it back: pieces that were split off go to the reserve, to be joined
-/// there, and so does everything of a closed session or an ending thread. The lease's tag is
-/// [`IDLE`].
+/// there, and so does everything of a closed session or an ending thread. The lease's tag says that
+/// it is idle and what it was drawn as.
 #[inline]
-pub(super) fn keep(session: Arc<SessionCore>, lease: Lease) {
-    debug_assert_eq!(lease.tag(), IDLE, "counted as not in use");
+pub(super) fn keep(session: Arc<SessionCore>, lease: Lease, drawn_as: Option<Class>) {
+    match drawn_as {
+        Some(class) if class.size() == lease.len() && !session.is_closed() => {
+            hand_to_cache(session, lease, move |cache, lease| {
+                cache.push_small(class, lease);
+            });
+        }
+        _ => keep_large(session, lease),
+    }
+}
+
+/// Keeps a large block. Apart, so that the way of small ones is short.
+#[inline(never)]
+fn keep_large(session: Arc<SessionCore>, lease: Lease) {
     let class = Class::of_block(lease.range().start, lease.len());
-    let Some(class) = class.filter(|_| !session.is_closed()) else {
-        return give_back(&session, lease);
-    };
-    let mut returned = Some((session, lease));
-    let _thread_is_ending = CACHES.try_with(|caches| {
-        let Ok(mut caches) = caches.try_borrow_mut() else {
-            return;
-        };
-        let Some((session, lease)) = returned.take() else {
-            return;
-        };
-        let cache = find(&mut caches, &session);
-        let lease = lease.with_home(session);
-        if class.is_cached() {
-            cache.push_small(class, lease);
-        } else {
+    match class.filter(|class| !class.is_cached() && !session.is_closed()) {
+        Some(class) => hand_to_cache(session, lease, move |cache, lease| {
             cache.push_large(class, lease);
+        }),
+        None => give_back(&session, lease),
+    }
+}
+
+/// Calls `push` with this thread's cache and the lease, at home again; where there is no cache,
+/// gives the lease back.
+#[inline]
+fn hand_to_cache(session: Arc<SessionCore>, lease: Lease, push: impl FnOnce(&mut Cache, Lease)) {
+    with_caches(|caches| {
+        let Ok(mut caches) = caches.try_borrow_mut() else {
+            return give_back(&session, lease);
+        };
+        match find(&mut caches, &session) {
+            Some(cache) => push(cache, lease.with_home(session)),
+            None => give_back(&session, lease),
         }
     });
-    if let Some((session, lease)) = returned {
-        give_back(&session, lease);
-    }
+}
+
+/// What `act` makes of this thread's cache for a session; nothing where there is no cache.
+#[inline]
+fn with_cache<R>(
+    session: &Arc<SessionCore>,
+    act: impl FnOnce(&mut Cache) -> Option<R>,
+) -> Option<R> {
+    with_caches(|caches| {
+        let mut caches = caches.try_borrow_mut().ok()?;
+        act(find(&mut caches, session)?)
+    })
+}
+
+#[inline]
+fn with_caches<R>(act: impl FnOnce(&RefCell<ManuallyDrop<Vec<Cache>>>) -> R) -> R {
+    // `with` is no function that is always inlined.
+    CACHES.try_with(act).expect("not dropped with the thread")
 }
 
 #[cold]
@@ -181,38 +222,39 @@ fn give_back(session: &SessionCore, lease: Lease) {
 /// Counts that memory from a cache now serves another purpose.
 #[inline]
 pub(super) fn transfer(session: &SessionCore, from: Use, to: Use, len: u64) {
-    let counted = CACHES.try_with(|caches| {
+    let counted = with_caches(|caches| {
         let caches = caches.try_borrow().ok()?;
         let mut caches = caches.iter();
         let cache = caches.find(|cache| std::ptr::eq(&*cache.session, session))?;
         cache.shared.transfer(from, to, len);
         Some(())
     });
-    if counted.ok().flatten().is_none() {
+    if counted.is_none() {
         session.counters().transfer(from, to, len);
     }
 }
 
 /// Gives all that this thread keeps back to the reserves.
 pub(super) fn flush_thread() {
-    let caches = CACHES.try_with(|caches| std::mem::take(&mut *caches.borrow_mut()));
+    let caches = with_caches(|caches| std::mem::take(&mut **caches.borrow_mut()));
     drop(caches);
 }
 
-/// This thread's cache for a session; the one used last is found first.
+/// This thread's cache for a session; `None` where the thread is ending. The one used last is found
+/// first.
 #[inline]
-fn find<'a>(caches: &'a mut Vec<Cache>, session: &Arc<SessionCore>) -> &'a mut Cache {
-    if !caches
-        .first()
-        .is_some_and(|cache| Arc::ptr_eq(&cache.session, session))
-    {
-        bring_to_front(caches, session);
+fn find<'a>(caches: &'a mut Vec<Cache>, session: &Arc<SessionCore>) -> Option<&'a mut Cache> {
+    let is_first = |first: &Cache| Arc::ptr_eq(&first.session, session);
+    if !caches.first().is_some_and(is_first) {
+        bring_to_front(caches, session)?;
     }
-    &mut caches[0]
+    caches.first_mut()
 }
 
 #[cold]
-fn bring_to_front(caches: &mut Vec<Cache>, session: &Arc<SessionCore>) {
+#[inline(never)]
+fn bring_to_front(caches: &mut Vec<Cache>, session: &Arc<SessionCore>) -> Option<()> {
+    EMPTIES.try_with(|_| ()).ok()?;
     let position = caches
         .iter()
         .position(|cache| Arc::ptr_eq(&cache.session, session));
@@ -223,6 +265,7 @@ fn bring_to_front(caches: &mut Vec<Cache>, session: &Arc<SessionCore>) {
             caches.insert(0, Cache::new(session.clone()));
         }
     }
+    Some(())
 }
 
 impl Cache {
@@ -342,12 +385,13 @@ impl Cache {
         let count = (DRAW / size).min(room).max(1);
         let id = self.session.id();
         let drawn = self.session.pool().central.draw(id, class, count as usize);
+        let tag = Tag::idle(class).bits();
         let mut drawn = drawn.into_iter().map(|mut free| {
             if free.last.hides_from(id) {
                 free.block.zero();
             }
             let home = self.session.clone();
-            free.block.with_home(home).with_tag(IDLE)
+            free.block.with_home(home).with_tag(tag)
         });
         if !class.is_cached() {
             return drawn.next();

@@ -47,19 +47,19 @@ impl Class {
         Some(Class(coarse as u8 + quarter as u8))
     }
 
+    /// The class at a position.
+    #[inline]
+    pub(super) fn of_index(index: u8) -> Class {
+        debug_assert!(usize::from(index) < Class::COUNT);
+        Class(index)
+    }
+
     /// The class of which a block of `len` bytes that begins at `start` is a whole one.
     #[inline]
     pub(super) fn of_block(start: u64, len: u64) -> Option<Class> {
+        let class = Class::of(len).filter(|class| class.size() == len)?;
         // An alignment is a power of two, which a division would not know.
-        let is_aligned = start & (len.clamp(1, MAX_ALIGNMENT) - 1) == 0;
-        let is_small = (1 << MIN_BITS..=1 << FINE_BITS).contains(&len);
-        let class = if len.is_power_of_two() && is_small {
-            // What `of` finds, sooner.
-            Some(Class((len.trailing_zeros() - MIN_BITS) as u8))
-        } else {
-            Class::of(len).filter(|class| class.size() == len)
-        };
-        class.filter(|_| is_aligned)
+        (start & (class.alignment() - 1) == 0).then_some(class)
     }
 
     /// Position among the classes, the smallest being 0.

@@ -43,11 +43,15 @@ pub(super) enum Source {
     Extra,
 }
 
-/// What a lease's [tag](unlade_hal::Lease::tag) says: where it came from and what it is used for.
+/// What a lease's [tag](unlade_hal::Lease::tag) says: where it came from, what it is used for, and
+/// as what it was drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     pub(super) source: Source,
     pub(super) r#use: Use,
+    /// The class as which a thread's cache drew it, if that is one of those [kept
+    /// apart](Class::is_cached). Pieces that were split off since say the same.
+    pub(super) drawn_as: Option<Class>,
 }
 
 impl Tag {
@@ -56,23 +60,42 @@ impl Tag {
         Tag {
             source,
             r#use: Use::Staged,
+            drawn_as: None,
+        }
+    }
+
+    /// What lies in a cache.
+    pub(super) fn idle(class: Class) -> Self {
+        Tag {
+            drawn_as: Some(class).filter(|class| class.is_cached()),
+            ..Tag::staged(Source::Cache)
         }
     }
 
     #[inline]
-    pub(super) const fn bits(self) -> u8 {
-        (self.source as u8) << 2 | self.r#use as u8
+    pub(super) fn bits(self) -> u8 {
+        let class = self.drawn_as.map_or(0, |class| class.index() as u8 + 1);
+        class << 4 | (self.source as u8) << 2 | self.r#use as u8
     }
 
     #[inline]
     pub(super) fn of_bits(bits: u8) -> Self {
-        let source = match bits >> 2 {
+        let source = match bits >> 2 & 3 {
             0 => Source::Cache,
             1 => Source::Central,
             _ => Source::Extra,
         };
-        let r#use = Use::ALL[usize::from(bits & 3)];
-        Tag { source, r#use }
+        Tag {
+            source,
+            r#use: Use::ALL[usize::from(bits & 3)],
+            drawn_as: (bits >> 4).checked_sub(1).map(Class::of_index),
+        }
+    }
+
+    /// Whether it is from a cache and counted as not in use.
+    #[inline]
+    pub(super) fn is_idle(self) -> bool {
+        self.source == Source::Cache && self.r#use == Use::Staged
     }
 }
 

@@ -168,18 +168,18 @@ impl Session {
     pub fn mark(&self, lease: Lease, to: Use) -> Lease {
         let core = &self.handle.core;
         let is_own = SessionCore::of(&lease).is_some_and(|session| std::ptr::eq(session, &**core));
-        let Tag { source, r#use } = Tag::of_bits(lease.tag());
-        if !is_own || r#use == to {
+        let tag = Tag::of_bits(lease.tag());
+        if !is_own || tag.r#use == to {
             return lease;
         }
-        match source {
-            Source::Cache => cache::transfer(core, r#use, to, lease.len()),
+        match tag.source {
+            Source::Cache => cache::transfer(core, tag.r#use, to, lease.len()),
             Source::Central | Source::Extra => {
                 let central = &core.pool.central;
-                central.transfer(core.id, source, (r#use, to), lease.len());
+                central.transfer(core.id, tag.source, (tag.r#use, to), lease.len());
             }
         }
-        lease.with_tag(Tag { source, r#use: to }.bits())
+        lease.with_tag(Tag { r#use: to, ..tag }.bits())
     }
 }
 
@@ -244,8 +244,9 @@ impl Drop for SessionCore {
 impl Home for SessionCore {
     #[inline]
     fn take_back(self: Arc<Self>, lease: Lease) {
-        if lease.tag() == cache::IDLE {
-            cache::keep(self, lease);
+        let tag = Tag::of_bits(lease.tag());
+        if tag.is_idle() {
+            cache::keep(self, lease, tag.drawn_as);
         } else {
             self.take_back_used(lease);
         }
@@ -256,17 +257,24 @@ impl SessionCore {
     /// Takes back what is counted under another use, or was not from a cache.
     #[cold]
     fn take_back_used(self: Arc<Self>, lease: Lease) {
-        let Tag { source, r#use } = Tag::of_bits(lease.tag());
+        let tag = Tag::of_bits(lease.tag());
         let len = lease.len();
-        match source {
+        match tag.source {
             Source::Cache => {
-                cache::transfer(&self, r#use, Use::Staged, len);
-                cache::keep(self, lease.with_tag(cache::IDLE));
+                cache::transfer(&self, tag.r#use, Use::Staged, len);
+                let idle = Tag {
+                    r#use: Use::Staged,
+                    ..tag
+                };
+                cache::keep(self, lease.with_tag(idle.bits()), tag.drawn_as);
             }
-            Source::Central => self.pool.central.put(self.id, source, r#use, [lease]),
+            Source::Central => {
+                let central = &self.pool.central;
+                central.put(self.id, tag.source, tag.r#use, [lease]);
+            }
             Source::Extra => {
                 drop(lease);
-                self.pool.central.forget_extra(self.id, r#use, len);
+                self.pool.central.forget_extra(self.id, tag.r#use, len);
             }
         }
     }

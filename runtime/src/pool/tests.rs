@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::thread;
@@ -354,4 +355,31 @@ fn threads_under_pressure_neither_share_nor_lose_memory() {
         receiver.into_iter().for_each(drop);
     });
     assert_none_leaked(&pool);
+}
+
+/// Some leases are dropped before the thread's caches are emptied, others after: by destructors of
+/// the thread's own variables, which run in an order of their own.
+#[test]
+fn a_thread_that_ends_keeps_nothing() {
+    thread_local! {
+        static EARLY: RefCell<Vec<Lease>> = const { RefCell::new(Vec::new()) };
+        static LATE: RefCell<Vec<Lease>> = const { RefCell::new(Vec::new()) };
+    }
+    let pool = pool(1 << 20, 1 << 20);
+    let session = pool.session("ending", u64::MAX);
+    let free = pool.status().free;
+    thread::scope(|scope| {
+        let work = || {
+            EARLY.with_borrow(|leases| assert!(leases.is_empty()));
+            let lease = || session.lease(1000).unwrap();
+            drop(lease());
+            assert!(pool.status().cached > 0);
+            LATE.with_borrow_mut(|leases| leases.push(lease()));
+            EARLY.with_borrow_mut(|leases| leases.push(lease()));
+        };
+        // Joined by hand: a scope ends before its threads' destructors have run.
+        scope.spawn(work).join().unwrap();
+    });
+    let status = pool.status();
+    assert_eq!((status.leased, status.cached, status.free), (0, 0, free));
 }
