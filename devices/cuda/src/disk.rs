@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
@@ -15,8 +16,12 @@ use sha2::{Digest, Sha256};
 /// Where the folder is, or `off`.
 const VARIABLE: &str = "UNLADE_CUDA_CACHE";
 
-/// Most entries; when there are more, the oldest go.
+/// Most entries. When there are more, the oldest go, and some beyond, ...
 const MOST_ENTRIES: usize = 4096;
+
+/// ... so that the next look is only due when as many more were kept: a look takes milliseconds, as
+/// long as assembling does.
+const BETWEEN_LOOKS: usize = MOST_ENTRIES / 8;
 
 /// Largest entry that is read.
 const MOST_BYTES: u64 = 64 << 20;
@@ -27,9 +32,11 @@ const MAGIC: [u8; 8] = *b"unladec1";
 const HEADER: usize = 8 + 32 + 32;
 
 /// The folder of machine code.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Disk {
     folder: PathBuf,
+    /// How many entries this process has kept there.
+    kept: AtomicUsize,
 }
 
 impl Disk {
@@ -57,7 +64,10 @@ impl Disk {
             .ok()?;
         let found = fs::symlink_metadata(&folder).ok()?;
         let ours = found.is_dir() && found.uid() == user() && found.mode() & 0o077 == 0;
-        ours.then_some(Disk { folder })
+        ours.then(|| Disk {
+            folder,
+            kept: AtomicUsize::new(0),
+        })
     }
 
     /// The machine code of this text for this architecture, if it is there and whole.
@@ -88,7 +98,9 @@ impl Disk {
         if written.and_then(|()| fs::rename(&aside, &path)).is_err() {
             let _ = fs::remove_file(&aside);
         }
-        self.prune();
+        if self.kept.fetch_add(1, Ordering::Relaxed) % BETWEEN_LOOKS == 0 {
+            self.prune();
+        }
     }
 
     fn write(&self, path: &Path, header: &[u8], code: &[u8]) -> std::io::Result<()> {
@@ -120,7 +132,7 @@ impl Disk {
             .collect();
         if entries.len() > MOST_ENTRIES {
             entries.sort_unstable();
-            let too_many = entries.len() - MOST_ENTRIES;
+            let too_many = entries.len() + BETWEEN_LOOKS - MOST_ENTRIES;
             for (_, path) in &entries[..too_many] {
                 let _ = fs::remove_file(path);
             }
@@ -153,6 +165,7 @@ fn user() -> u32 {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::Duration;
 
     use super::*;
 
@@ -209,11 +222,33 @@ mod tests {
         symlink(&elsewhere, &path).unwrap();
         assert_eq!(disk.find("p", "sm_90", "text"), None);
         set(&disk.folder, 0o770);
-        assert_eq!(Disk::at(disk.folder.clone()), None);
+        assert!(Disk::at(disk.folder.clone()).is_none());
         set(&disk.folder, 0o700);
         assert!(Disk::at(disk.folder.clone()).is_some());
         let link = folder.path().join("link");
         symlink(&disk.folder, &link).unwrap();
-        assert_eq!(Disk::at(link), None);
+        assert!(Disk::at(link).is_none());
+    }
+
+    #[test]
+    fn the_oldest_entries_go_when_there_are_too_many() {
+        let (_folder, disk) = disk();
+        let kept = || fs::read_dir(&disk.folder).unwrap().count();
+        let old = SystemTime::UNIX_EPOCH;
+        for number in 0..=MOST_ENTRIES {
+            let entry = File::create(disk.folder.join(format!("{number}.cubin"))).unwrap();
+            let age = Duration::from_secs(number as u64);
+            entry.set_modified(old + age).unwrap();
+        }
+        disk.keep("p", "sm_90", "text", b"code");
+        assert_eq!(kept(), MOST_ENTRIES - BETWEEN_LOOKS);
+        assert!(disk.find("p", "sm_90", "text").is_some());
+        assert!(!disk.folder.join("0.cubin").exists());
+        assert!(disk.folder.join(format!("{MOST_ENTRIES}.cubin")).exists());
+        // What comes until the next look is not more than there was room made for.
+        for number in 1..BETWEEN_LOOKS {
+            disk.keep(&number.to_string(), "sm_90", "text", b"code");
+        }
+        assert!(kept() < MOST_ENTRIES);
     }
 }
