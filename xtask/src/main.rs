@@ -1,11 +1,12 @@
 //! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
-//! `cargo xtask qemu`, `cargo xtask mutants`.
+//! `cargo xtask qemu`, `cargo xtask fuzz`, `cargo xtask mutants`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`mod@bench`] | measurements beside the peers and the machine's floors |
 //! | [`gpu`] | a folder that checks and measures an NVIDIA GPU where there is no Rust |
 //! | [`qemu`] | cards behind the kernel's VFIO, in a virtual machine |
+//! | [`fuzz`] | bytes of strangers, made up by cargo-fuzz |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`mod@test`] | every check that a change must pass |
 //! | [`card_document`] | the card's document against its examples |
@@ -18,6 +19,7 @@
 
 mod bench;
 mod card_document;
+mod fuzz;
 mod gpu;
 mod mutants;
 mod qemu;
@@ -48,6 +50,8 @@ enum Task {
     Gpu(gpu::Options),
     /// Check cards behind a kernel's VFIO, in a virtual machine with an emulated IOMMU
     Qemu(qemu::Options),
+    /// Fuzz what reads the bytes of cards, of servers and of hosts, each target for a while
+    Fuzz(fuzz::Options),
     /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
     Mutants(mutants::Options),
 }
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Gpu(options) => gpu::run(&options),
         Task::Qemu(options) => qemu::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Mutants(options) => mutants::run(&options),
     };
     if passed {

@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 
 use crate::step::command;
 
-/// The toolchain that Miri runs on; Miri is part of nightly toolchains only.
+/// The toolchain that Miri runs on, and that builds what is fuzzed: both need a nightly one.
 pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
 /// The version of cargo-deny that deny.toml is written for.
 const CARGO_DENY: &str = "0.20.2";
+/// The version of cargo-fuzz that `tests/fuzz` is run with.
+const CARGO_FUZZ: &str = "0.13.2";
 /// The release of CUDA whose assembler kernels are tried with.
 const CUDA: &str = "13.0.*";
 /// The other target that everything must compile for.
@@ -56,22 +58,32 @@ pub(crate) fn miri() -> Result<(), String> {
     ))
 }
 
-/// Makes cargo-deny available and says where: the user's own if it is of the right version, else
-/// one below `target`.
+/// Makes cargo-deny available and says where.
 pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
+    installed("cargo-deny", CARGO_DENY)
+}
+
+/// Makes cargo-fuzz available and says where. It needs the toolchain of [`miri`], and a compiler of
+/// C++ for libFuzzer.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf, String> {
+    quietly(command("c++", &["--version"]))?;
+    installed("cargo-fuzz", CARGO_FUZZ)
+}
+
+/// A binary of the package registry: the user's own if it is of the right version, else one below
+/// `target`.
+fn installed(name: &str, version: &str) -> Result<PathBuf, String> {
     let folder = crate::root().join("target/tools");
-    let own = folder.join("bin/cargo-deny");
-    for binary in [PathBuf::from("cargo-deny"), own.clone()] {
-        let version = Command::new(&binary).arg("--version").output();
-        if version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(CARGO_DENY)) {
+    let own = folder.join("bin").join(name);
+    for binary in [PathBuf::from(name), own.clone()] {
+        let said = Command::new(&binary).arg("--version").output();
+        if said.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(version)) {
             return Ok(binary);
         }
     }
-    println!("    installing cargo-deny {CARGO_DENY}, which takes some minutes once");
-    let mut install = command("cargo", &["install", "cargo-deny", "--locked", "--quiet"]);
-    install
-        .args(["--version", CARGO_DENY, "--root"])
-        .arg(&folder);
+    println!("    installing {name} {version}, which takes some minutes once");
+    let mut install = command("cargo", &["install", name, "--locked", "--quiet"]);
+    install.args(["--version", version, "--root"]).arg(&folder);
     install.env("CARGO_TARGET_DIR", folder.join("build"));
     quietly(install)?;
     // The binary is all that is needed; what it was built from is large.

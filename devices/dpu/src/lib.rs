@@ -54,6 +54,8 @@ mod entry;
 mod error;
 mod fault;
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health_log;
 mod identity;
 mod iova;

@@ -57,6 +57,8 @@ mod config_space;
 mod dma;
 mod faults;
 mod firmware;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod interrupts;
 mod jobs;
 mod logs;

@@ -76,7 +76,7 @@ impl Message {
     /// Answers, unless the host wants no answer; an error is answered by its errno.
     pub(crate) fn answer(
         &self,
-        stream: &mut UnixStream,
+        stream: &mut impl Write,
         answer: Result<Vec<u8>, rustix::io::Errno>,
     ) -> io::Result<()> {
         if self.flags & NO_REPLY != 0 {

@@ -62,6 +62,11 @@ impl VfioUser {
     /// [`TransportError::Os`] where there is nobody, else what is wrong with what is there.
     pub fn connect(path: &Path) -> Result<Self, TransportError> {
         let stream = UnixStream::connect(path).map_err(os("connect"))?;
+        VfioUser::over(stream, path)
+    }
+
+    /// Looks at what is behind a connection to a path.
+    pub(crate) fn over(stream: UnixStream, path: &Path) -> Result<Self, TransportError> {
         let mut connection = Connection::new(stream, TIMEOUT)?;
         connection.negotiate()?;
         let info = connection.device_info()?;
