@@ -12,7 +12,7 @@ use crate::fields::Fields;
 use crate::health_log::HealthLog;
 use crate::identity::Identity;
 use crate::mappings::Mappings;
-use crate::pair::{Place, QueuePair};
+use crate::pair::{Place, QueuePair, vector_of};
 use crate::returns::Returns;
 use crate::status::StatusCode;
 use crate::transport::CardAccess;
@@ -129,14 +129,14 @@ impl Admin {
         HealthLog::decode(&bytes).map_err(Fault::Lie)
     }
 
-    /// Creates a queue pair that interrupts by the vector of its number.
+    /// Creates a queue pair that interrupts.
     pub(crate) fn create_pair(&mut self, number: u16, place: &Place) -> Result<(), Fault> {
         let entries = u16::try_from(place.entries).expect("queues have at most 32,768 entries");
         let command = Submission::new(0x02)
             .field(8, place.submission_iova().0.to_le_bytes())
             .field(16, place.completion_iova().0.to_le_bytes())
             .field(32, number.to_le_bytes())
-            .field(34, number.to_le_bytes())
+            .field(34, vector_of(number).to_le_bytes())
             .field(36, entries.to_le_bytes())
             .field(38, entries.to_le_bytes())
             .field(40, 1_u32.to_le_bytes());

@@ -28,8 +28,9 @@ use crate::shared::{About, Memory, Shared, Trouble};
 use crate::status::StatusCode;
 use crate::transport::{CardAccess, Transport, TransportError, VfioPci, VfioUser};
 
-/// Queues open at once, however many the card has.
-const MAX_QUEUES: u16 = 64;
+/// Queues open at once, however many the card has. Each has a vector of its own, of which a machine
+/// has some two hundred for each of its processors, and more devices than these.
+const MAX_QUEUES: u16 = 8;
 
 /// Memory of at least this many bytes is of huge pages, where there are any.
 const HUGE_FROM: u64 = 2 << 20;
@@ -120,22 +121,13 @@ impl DpuDevice {
 
     fn enable(controller: &Controller, options: &Options) -> Result<Self, Fault> {
         fork::watch();
-        let vectors = controller.transport().vectors();
         let pairs = controller.cap().queue_pairs.min(MAX_QUEUES);
-        // The first vector is the admin queue's.
-        let with_vectors = u16::try_from(vectors.saturating_sub(1)).unwrap_or(u16::MAX);
-        let max_queues = pairs.min(with_vectors);
-        if max_queues == 0 {
-            let lacks = format!("has {vectors} MSI-X vectors; a card has 2 or more");
-            return Err(TransportError::Lacks(lacks).into());
-        }
-        let events = events(usize::from(max_queues) + 1)?;
         let reserved = controller.transport().reserved()?;
         let memory = Memory {
             mappings: Arc::new(Mappings::new(controller.cap().address_bits, &reserved)),
             returns: Returns::default(),
         };
-        interrupts(controller, &events)?;
+        let events = first_interrupts(controller, pairs)?;
         let mut admin = Admin::start(controller, &memory.mappings, &memory.returns)?;
         let identity = admin.identify()?;
         let cells = admin.capabilities(identity.capabilities)?;
@@ -144,10 +136,9 @@ impl DpuDevice {
         let address = controller.transport().address();
         let about = Arc::new(About {
             info: info(&identity, &address, options),
-            capabilities: capabilities(&identity, cells, max_queues),
+            capabilities: capabilities(&identity, cells, events.len()),
             checksums: options.checksums && identity.features.checksum(),
             identity,
-            max_queues,
         });
         let shared = Shared::new(
             Arc::clone(&about),
@@ -236,6 +227,24 @@ fn interrupts(controller: &Controller, events: &[OwnedFd]) -> Result<(), Fault> 
     Ok(controller.transport().set_interrupts(&events)?)
 }
 
+/// An event for each of so many queues, or of fewer where this machine has not as many vectors left.
+fn first_interrupts(controller: &Controller, queues: u16) -> Result<Arc<[OwnedFd]>, Fault> {
+    let vectors = controller.transport().vectors();
+    let mut count = usize::from(queues).min(usize::try_from(vectors).unwrap_or(usize::MAX));
+    if count == 0 {
+        let lacks = "has no MSI-X vectors; a card has 2 or more".to_owned();
+        return Err(TransportError::Lacks(lacks).into());
+    }
+    loop {
+        let events = events(count)?;
+        match interrupts(controller, &events) {
+            Ok(()) => return Ok(events),
+            Err(Fault::Transport(TransportError::TooFewVectors(_))) if count > 1 => count /= 2,
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
 fn events(count: usize) -> Result<Arc<[OwnedFd]>, Fault> {
     let events = (0..count).map(|_| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK));
     let events: Result<Arc<[OwnedFd]>, _> = events.collect();
@@ -276,12 +285,12 @@ fn info(identity: &Identity, address: &str, options: &Options) -> DeviceInfo {
 
 /// The card has no memory of its own: it works on the host's, wherever that is mapped, and all
 /// kinds of memory are such.
-fn capabilities(identity: &Identity, cells: CellSet, max_queues: u16) -> Capabilities {
+fn capabilities(identity: &Identity, cells: CellSet, max_queues: usize) -> Capabilities {
     let mut capabilities = Capabilities::none();
     capabilities.cells = cells;
     capabilities.max_insts = identity.program.words;
     capabilities.max_rows = identity.job.rows;
-    capabilities.max_queues = u32::from(max_queues);
+    capabilities.max_queues = u32::try_from(max_queues).expect("at most what was asked for");
     capabilities.alignment = identity.alignment;
     capabilities.slack = identity.slack;
     capabilities.foreign_read = false;

@@ -52,6 +52,12 @@ impl Place {
     }
 }
 
+/// The vector of a queue pair for I/O. The first pair shares the admin pair's, whose answers are
+/// asked for: it is signalled too often, and a look at its ring costs little.
+pub(crate) fn vector_of(number: u16) -> u16 {
+    number - 1
+}
+
 impl QueuePair {
     /// A pair that is empty. The card is told of it by whoever makes it.
     pub(crate) fn new(number: u16, place: &Place) -> Self {

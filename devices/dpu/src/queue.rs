@@ -125,7 +125,7 @@ impl DpuQueue {
 
     /// What the card's interrupts signal.
     fn event(&self) -> &OwnedFd {
-        &self.shared.events[usize::from(self.pair.number())]
+        self.shared.event(self.pair.number())
     }
 
     /// The list's descriptor, where the list is one that the card can be given.

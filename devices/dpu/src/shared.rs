@@ -13,7 +13,7 @@ use crate::dma::DmaMemory;
 use crate::fault::Fault;
 use crate::identity::Identity;
 use crate::mappings::Mappings;
-use crate::pair::Place;
+use crate::pair::{Place, vector_of};
 use crate::returns::{Returned, Returns};
 use crate::transport::CardAccess;
 
@@ -23,8 +23,6 @@ pub(crate) struct About {
     pub(crate) info: DeviceInfo,
     pub(crate) capabilities: Capabilities,
     pub(crate) identity: Identity,
-    /// Queues open at once: each has a vector of its own.
-    pub(crate) max_queues: u16,
     /// Whether outputs are compared with checksums of the card.
     pub(crate) checksums: bool,
 }
@@ -53,8 +51,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     /// How often the device had been reset before.
     pub(crate) generation: u64,
-    /// What each vector signals.
-    pub(crate) events: Arc<[OwnedFd]>,
+    /// What each vector signals. There are as many queues at once.
+    events: Arc<[OwnedFd]>,
     admin: Mutex<Admin>,
     open: Mutex<BTreeSet<u16>>,
     /// How the device was lost: the first reason, which stays.
@@ -199,8 +197,10 @@ impl Shared {
     pub(crate) fn create_pair(&self, place: &Place) -> Result<u16, DeviceError> {
         let number = {
             let mut open = lock(&self.open);
-            let most = self.about.max_queues;
-            let free = (1..=most).find(|number| !open.contains(number));
+            let most = self.about.capabilities.max_queues;
+            let free = (1..)
+                .take(self.events.len())
+                .find(|number| !open.contains(number));
             let number =
                 free.ok_or_else(|| DeviceError::Limit(format!("{most} queues are open already")))?;
             open.insert(number);
@@ -213,6 +213,11 @@ impl Shared {
                 Err(trouble.into())
             }
         }
+    }
+
+    /// What the interrupts of a queue pair signal.
+    pub(crate) fn event(&self, number: u16) -> &OwnedFd {
+        &self.events[usize::from(vector_of(number))]
     }
 
     /// Deletes a queue pair: behind it the card touches nothing of the queue.

@@ -80,7 +80,7 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// Has each vector, from 0 on, signal an event.
     ///
     /// # Errors
-    /// As [`read32`](Transport::read32).
+    /// As [`read32`](Transport::read32); [`TransportError::TooFewVectors`] where fewer could.
     fn set_interrupts(&self, events: &[BorrowedFd<'_>]) -> Result<(), TransportError>;
     /// Function level reset.
     ///
@@ -154,6 +154,11 @@ pub enum TransportError {
         /// What is wrong.
         reply: BadReply,
     },
+    /// The machine has not so many interrupt vectors left for the function; none is set.
+    #[error(
+        "this machine has no {0} interrupt vectors left; close other devices, or add processors"
+    )]
+    TooFewVectors(usize),
     /// The function lacks what the driver needs of it.
     #[error("the function {0}")]
     Lacks(String),

@@ -11,7 +11,7 @@ use common::*;
 use unlade_dpu::{CannotOpen, DpuDevice, Options, VfioUser, connect};
 use unlade_hal::{
     AllocError, ClockKind, Command, CommandList, CompileError, Device, DeviceError, DeviceKind,
-    Health, Lease, MemoryKind, Outcome, PageSize, Quantity, RejectReason, Slab, Slot, Wait,
+    Health, Lease, MemoryKind, Outcome, PageSize, Quantity, Queue, RejectReason, Slab, Slot, Wait,
 };
 use unlade_program::{Program, Trap};
 use unlade_sim_card::{Card, Config, Profile};
@@ -290,6 +290,14 @@ fn the_event_tells_that_something_is_done() {
     let (_card, device) = card([]);
     let mut queue = device.open_queue(1).unwrap();
     let seq = submit(&mut *queue, fill(&device, 1));
+    signalled(&*queue);
+    let mut done = Vec::new();
+    queue.poll(&mut done).unwrap();
+    assert_eq!(done[0].seq, seq);
+}
+
+/// Waits for the event of a queue.
+fn signalled(queue: &dyn Queue) {
     let event = queue.wake_fd().expect("the card interrupts");
     let mut events = [rustix::event::PollFd::new(
         &event,
@@ -297,9 +305,34 @@ fn the_event_tells_that_something_is_done() {
     )];
     let timeout = rustix::event::Timespec::try_from(LONG).unwrap();
     assert_eq!(rustix::event::poll(&mut events, Some(&timeout)), Ok(1));
-    let mut done = Vec::new();
-    queue.poll(&mut done).unwrap();
-    assert_eq!(done[0].seq, seq);
+}
+
+#[test]
+fn a_card_makes_do_with_the_vectors_that_are_left() {
+    let _limit = Limit::start();
+    for (left, queues) in [(100, 8), (8, 8), (7, 4), (3, 2), (1, 1)] {
+        let card = Arc::new(Card::start(Config::default()));
+        let transport = Arc::new(InProcess::with_vectors(&card, left));
+        let device = DpuDevice::open(transport, &Options::default()).unwrap();
+        assert_eq!(device.capabilities().max_queues, queues, "{left} left");
+        let mut open: Vec<_> = (0..queues).map(|_| device.open_queue(2).unwrap()).collect();
+        let full = device.open_queue(2).unwrap_err();
+        assert!(matches!(full, DeviceError::Limit(_)), "{full}");
+        // Each is signalled by its own event.
+        for queue in &mut open {
+            let seq = submit(&mut **queue, fill(&device, 1));
+            signalled(&**queue);
+            assert_eq!(finish(&mut **queue, seq).seq, seq);
+        }
+        assert_eq!(card.counters().findings, [""; 0]);
+    }
+    let card = Arc::new(Card::start(Config::default()));
+    let transport = Arc::new(InProcess::with_vectors(&card, 0));
+    let error = DpuDevice::open(transport, &Options::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("no 1 interrupt vectors left"),
+        "{error}"
+    );
 }
 
 /// Through a socket the second one would wait for the first; here both reach one BAR0.

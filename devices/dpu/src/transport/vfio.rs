@@ -216,10 +216,7 @@ impl Transport for VfioPci {
         // `vfio-ioctls` takes that for success.
         match config_space::msix_is_enabled(self)? {
             true => Ok(()),
-            false => Err(os(
-                CALL,
-                &format!("this machine has no {} vectors left", events.len()),
-            )),
+            false => Err(TransportError::TooFewVectors(events.len())),
         }
     }
 

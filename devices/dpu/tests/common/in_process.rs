@@ -14,6 +14,8 @@ pub struct InProcess {
     card: Arc<Card>,
     /// Whether its registers read as all ones.
     nothing: bool,
+    /// The most vectors that the machine has left for it.
+    vectors_left: usize,
 }
 
 impl InProcess {
@@ -22,14 +24,23 @@ impl InProcess {
         InProcess {
             card: card.clone(),
             nothing: false,
+            vectors_left: usize::MAX,
+        }
+    }
+
+    /// To this card, in a machine with so many vectors left.
+    pub fn with_vectors(card: &Arc<Card>, vectors_left: usize) -> Self {
+        InProcess {
+            vectors_left,
+            ..InProcess::new(card)
         }
     }
 
     /// To a function without registers, with the configuration space of this card.
     pub fn nothing(card: &Arc<Card>) -> Self {
         InProcess {
-            card: card.clone(),
             nothing: true,
+            ..InProcess::new(card)
         }
     }
 }
@@ -114,6 +125,9 @@ impl Transport for InProcess {
     }
 
     fn set_interrupts(&self, events: &[BorrowedFd<'_>]) -> Result<(), TransportError> {
+        if events.len() > self.vectors_left {
+            return Err(TransportError::TooFewVectors(events.len()));
+        }
         let events = events.iter().map(|event| Some(clone(*event))).collect();
         assert!(self.card.set_events(InterruptKind::Msix, 0, events));
         Ok(())
