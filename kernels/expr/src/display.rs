@@ -49,6 +49,22 @@ pub(crate) fn is_plain_identifier(name: &str) -> bool {
         && !is_reserved(name)
 }
 
+/// Characters of a text that an error shows at most.
+const MOST_SHOWN: usize = 80;
+
+/// The beginning of a text, and a mark where that is not all.
+pub(crate) struct Brief<T>(pub(crate) T);
+
+impl<T: fmt::Display> fmt::Display for Brief<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        match text.char_indices().nth(MOST_SHOWN) {
+            None => f.write_str(&text),
+            Some((end, _)) => write!(f, "{}\u{2026}", &text[..end]),
+        }
+    }
+}
+
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {

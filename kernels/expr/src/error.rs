@@ -143,6 +143,9 @@ const MOST_LINES: usize = 4;
 /// Columns of a line that are shown at most, around the place.
 const MOST_COLUMNS: usize = 100;
 
+/// Stands for what is left out of a line.
+const CUT: char = '\u{2026}';
+
 /// Appends the lines that a span touches, each with carets under its part of the span.
 fn underline(out: &mut String, text: &str, span: Span) {
     let start = floor_boundary(text, span.start as usize);
@@ -167,8 +170,7 @@ fn underline(out: &mut String, text: &str, span: Span) {
         let before = line[..from].chars().count();
         let carets = line[from..to].chars().count().max(1);
         let skipped = before.saturating_sub(MOST_COLUMNS / 2);
-        let shown: String = line.chars().skip(skipped).take(MOST_COLUMNS).collect();
-        let shown = shown.replace('\t', " ");
+        let shown = columns(line, skipped);
         let shown = shown.trim_end();
         let carets = carets.min(MOST_COLUMNS - (before - skipped));
         out.push_str(&format!(
@@ -181,6 +183,19 @@ fn underline(out: &mut String, text: &str, span: Span) {
     if touched.len() > MOST_LINES {
         out.push_str(&format!("\n{gutter} | ..."));
     }
+}
+
+/// The columns of a line from one on, as many as are shown; a mark stands where others are left out.
+fn columns(line: &str, skipped: usize) -> String {
+    let is_cut = line.chars().nth(skipped + MOST_COLUMNS).is_some();
+    let last = MOST_COLUMNS - 1;
+    let columns = line.chars().skip(skipped).take(MOST_COLUMNS).enumerate();
+    let shown = columns.map(|(column, c)| match c {
+        _ if column == 0 && skipped > 0 || column == last && is_cut => CUT,
+        '\t' => ' ',
+        c => c,
+    });
+    shown.collect()
 }
 
 fn floor_boundary(text: &str, at: usize) -> usize {
@@ -229,7 +244,16 @@ mod tests {
         let text = format!("{}!{}", "x".repeat(1_000), "y".repeat(1_000));
         let shown = rendered(&text, 1_000, 1_001);
         assert!(shown.lines().all(|line| line.len() < 120), "{shown}");
-        assert!(shown.contains('!'), "{shown}");
+        let cut = format!(
+            "1 | \u{2026}{}!{}\u{2026}\n",
+            "x".repeat(49),
+            "y".repeat(48)
+        );
+        assert!(shown.contains(&cut), "{shown}");
+        let place = format!("\n  | {}^", " ".repeat(50));
+        assert!(shown.ends_with(&place), "{shown}");
+        let whole = rendered(&"x".repeat(100), 0, 1);
+        assert!(!whole.contains('\u{2026}'), "{whole}");
         let lines = "line\n".repeat(100);
         assert!(rendered(&lines, 0, 400).lines().count() < 12);
     }

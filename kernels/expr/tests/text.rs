@@ -511,7 +511,7 @@ fn no_text_panics() {
 
 #[test]
 fn numbers_beyond_floats_are_refused() {
-    for text in ["1e309", "-1e309", "1.8e308", "0.1e-400", "-1e-324"] {
+    for text in ["1e309", "-1e309", "1.8e308"] {
         let error = parse_expr(text).expect_err(text);
         let digits = text.trim_start_matches('-');
         let at = error
@@ -520,7 +520,9 @@ fn numbers_beyond_floats_are_refused() {
         assert_eq!(at, Some(digits), "{text}");
         assert!(error.to_string().contains("beyond the range"), "{error}");
     }
-    for text in ["1.7e308", "0e400", "0.0e-400", "5e-324"] {
+    for text in [
+        "1.7e308", "0e400", "0.0e-400", "5e-324", "0.1e-400", "-1e-324",
+    ] {
         assert!(parse_expr(text).is_ok(), "{text}");
     }
 }

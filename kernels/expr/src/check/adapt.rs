@@ -5,6 +5,7 @@ use unlade_program::{Imm, Ty};
 
 use super::types::{integer_range, is_integer, is_utc, units_per_second};
 use crate::calendar;
+use crate::display::Brief;
 use crate::literal::Literal;
 use crate::physical::physical_type;
 use crate::semantics::Coercion;
@@ -57,7 +58,7 @@ pub(super) fn parse_text(text: &str, to: &DataType) -> Fit {
     };
     match parsed {
         Some(imm) => Fit::Exact(Some(imm)),
-        None => Fit::Never(format!("'{text}' does not read as {to}")),
+        None => Fit::Never(format!("'{}' does not read as {to}", Brief(text))),
     }
 }
 
@@ -135,6 +136,8 @@ pub(super) fn fit_literal(literal: &Literal, to: &DataType) -> Fit {
             Fit::Exact(Some(Imm::f64(f64::from(imm.as_f32()))))
         }
         DataType::Date32 => match to {
+            // Where a day begins in another zone is not known here.
+            DataType::Timestamp(_, Some(zone)) if !is_utc(zone) => needs(),
             DataType::Date64 | DataType::Timestamp(..) => {
                 let nanos = imm.as_integer() * NANOS_PER_DAY;
                 fit_instant(nanos, to).unwrap_or_else(needs)
@@ -142,7 +145,8 @@ pub(super) fn fit_literal(literal: &Literal, to: &DataType) -> Fit {
             _ => needs(),
         },
         DataType::Timestamp(_, zone) => match to {
-            DataType::Timestamp(_, to_zone) if zone == to_zone => {
+            // An instant is the same in every zone.
+            DataType::Timestamp(_, to_zone) if zone.is_some() == to_zone.is_some() => {
                 let nanos_per_unit =
                     NANOS_PER_SECOND / i128::from(units_per_second(&literal.data_type));
                 fit_instant(imm.as_integer() * nanos_per_unit, to).unwrap_or_else(needs)
@@ -205,7 +209,7 @@ fn fit_number(digits: &str, to: &DataType) -> Fit {
     match to {
         DataType::Float64 => match digits.parse() {
             Ok(float) => Fit::Exact(Some(Imm::f64(float))),
-            Err(_) => Fit::Never(format!("{digits} is no number")),
+            Err(_) => Fit::Never(format!("{} is no number", Brief(digits))),
         },
         DataType::Float32 => match digits.parse::<f64>() {
             Ok(float) if f64::from(float as f32) == float => {
@@ -215,7 +219,10 @@ fn fit_number(digits: &str, to: &DataType) -> Fit {
         },
         DataType::Decimal128(..) => match parse_decimal(digits) {
             Some(decimal) => fit_decimal(&decimal, to),
-            None => Fit::Never(format!("{digits} has too many digits for a decimal")),
+            None => Fit::Never(format!(
+                "{} has too many digits for a decimal",
+                Brief(digits)
+            )),
         },
         to if is_integer(to) => {
             match parse_decimal(digits).as_ref().and_then(Decimal::as_integer) {
@@ -226,7 +233,10 @@ fn fit_number(digits: &str, to: &DataType) -> Fit {
                 None => Fit::Needs(DataType::Float64),
             }
         }
-        to => Fit::Never(format!("{digits} is a number where {to} is expected")),
+        to => Fit::Never(format!(
+            "{} is a number where {to} is expected",
+            Brief(digits)
+        )),
     }
 }
 
@@ -250,7 +260,8 @@ fn fit_decimal(decimal: &Decimal, to: &DataType) -> Fit {
 }
 
 fn fit_text(text: &str, to: &DataType) -> Fit {
-    let wrong = |shape: &str| Fit::Never(format!("'{text}' does not read as {to}: {shape}"));
+    let wrong =
+        |shape: &str| Fit::Never(format!("'{}' does not read as {to}: {shape}", Brief(text)));
     match to {
         DataType::Date32 => {
             match calendar::parse_date(text).and_then(|days| i32::try_from(days).ok()) {
@@ -268,7 +279,11 @@ fn fit_text(text: &str, to: &DataType) -> Fit {
                 _ => None,
             };
             match (zone, moment.has_offset) {
-                (None, true) => return wrong("the type has no zone: leave the offset out"),
+                (None, true) => {
+                    return wrong(
+                        "the type has no zone: leave the offset out, or write TIMESTAMPTZ",
+                    );
+                }
                 (Some(zone), false) if !is_utc(zone) => {
                     return wrong("add the offset from UTC, as in '2020-12-31 23:59:59+01:00'");
                 }
@@ -277,7 +292,7 @@ fn fit_text(text: &str, to: &DataType) -> Fit {
             fit_instant(moment.nanos, to)
                 .unwrap_or_else(|| wrong("it has more digits than the type, or is out of range"))
         }
-        to => Fit::Never(format!("'{text}' is text where {to} is expected")),
+        to => Fit::Never(format!("'{}' is text where {to} is expected", Brief(text))),
     }
 }
 

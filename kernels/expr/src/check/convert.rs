@@ -7,10 +7,11 @@ use super::Checker;
 use super::adapt::{self, Fit};
 use super::casts::{cast_makes_nulls, cast_row, computable_types};
 use super::expr::{Operand, Side, constant};
-use super::types::{is_decimal, is_timestamp, is_utc};
+use super::types::{is_decimal, is_temporal, utc_of};
+use crate::display::Brief;
 use crate::error::{ExprError, ExprErrorKind};
 use crate::literal::Literal;
-use crate::semantics::OnError;
+use crate::semantics::{Dialect, OnError};
 use crate::tree::{Expr, Value};
 use crate::type_name::TypeName;
 use crate::typed::{Node, Typed};
@@ -39,14 +40,14 @@ impl<'q> Checker<'q> {
         let fit = match value {
             Value::Text(text) => match adapt::parse_text(text, to) {
                 Fit::Never(_) | Fit::Needs(_) if lenient => Fit::Exact(None),
-                Fit::Needs(_) => Fit::Never(format!("'{text}' does not fit {to}")),
+                Fit::Needs(_) => Fit::Never(format!("'{}' does not fit {to}", Brief(text))),
                 fit => fit,
             },
             // By way of a double it would be rounded twice; Spark's number is a decimal.
             Value::Number(digits) if *to == DataType::Float32 && self.is_decimal_number(value) => {
                 match digits.parse() {
                     Ok(float) => Fit::Exact(Some(Imm::f32(float))),
-                    Err(_) => Fit::Never(format!("{digits} is no number")),
+                    Err(_) => Fit::Never(format!("{} is no number", Brief(digits))),
                 }
             }
             value => adapt::fit(value, to),
@@ -127,13 +128,16 @@ impl<'q> Checker<'q> {
         let rules = if self.is_spark() { "Spark" } else { "arrow" };
         let error = ExprError::new(
             ExprErrorKind::Unsupported,
-            format!("`{source}` is {from}, which the {rules} rules do not cast to {to}"),
+            format!(
+                "`{}` is {from}, which the {rules} rules do not cast to {to}",
+                Brief(source)
+            ),
         )
         .at(source.span);
         if [from, to].into_iter().any(has_negative_scale) {
             return error.with_help("decimals of a negative scale are compared only");
         }
-        if let Some(help) = help_with_zone(from, to, source) {
+        if let Some(help) = help_with_zone(from, to, source, self.semantics.dialect) {
             return error.with_help(help);
         }
         let mut targets: Vec<&str> = Vec::new();
@@ -156,31 +160,32 @@ fn has_negative_scale(data_type: &DataType) -> bool {
 }
 
 /// What to write where the wall clock of a zone other than UTC would be needed.
-fn help_with_zone(from: &DataType, to: &DataType, source: &Expr) -> Option<String> {
-    let in_utc = |data_type: &DataType| match data_type {
-        DataType::Timestamp(unit, Some(zone)) if !is_utc(zone) => {
-            Some(DataType::Timestamp(*unit, Some("UTC".into())))
-        }
-        _ => None,
-    };
-    let is_temporal = |data_type: &DataType| {
-        is_timestamp(data_type) || matches!(data_type, DataType::Date32 | DataType::Date64)
-    };
+fn help_with_zone(
+    from: &DataType,
+    to: &DataType,
+    source: &Expr,
+    dialect: Dialect,
+) -> Option<String> {
     if !is_temporal(from) || !is_temporal(to) {
         return None;
     }
+    let castable =
+        |from: &DataType, to: &DataType| from == to || cast_row(from, to, dialect).is_some();
+    let source = Brief(source);
     let why = "the clock of a zone other than UTC is not known here";
-    match (in_utc(from), in_utc(to)) {
-        (Some(utc), _) => Some(format!(
-            "{why}; for that of UTC write cast(cast({source} as {}) as {})",
-            TypeName(&utc),
-            TypeName(to)
-        )),
-        (None, Some(utc)) => Some(format!(
+    match (utc_of(from), utc_of(to)) {
+        (Some(utc), _) if utc != *to && castable(from, &utc) && castable(&utc, to) => {
+            Some(format!(
+                "{why}; for that of UTC write cast(cast({source} as {}) as {})",
+                TypeName(&utc),
+                TypeName(to)
+            ))
+        }
+        (None, Some(utc)) if castable(from, &utc) => Some(format!(
             "{why}; if the values are in UTC write cast({source} as {})",
             TypeName(&utc)
         )),
-        (None, None) => None,
+        _ => None,
     }
 }
 

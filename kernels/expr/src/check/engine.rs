@@ -58,7 +58,11 @@ impl<'q> Checker<'q> {
                         None if self.may_fit_instead(purpose) => return Ok(None),
                         None => {
                             let before = (before.source, &so_far);
-                            return Err(mismatch(before, (operand.source, &own), purpose));
+                            return Err(mismatch(
+                                before,
+                                (operand.source, &own),
+                                (purpose, self.semantics.dialect),
+                            ));
                         }
                     }
                 }

@@ -8,6 +8,7 @@ use super::common::common;
 use super::types::is_float;
 use super::unify::{Purpose, misfit};
 use super::{Checker, names};
+use crate::display::Brief;
 use crate::error::{ExprError, ExprErrorKind, Span};
 use crate::limits::{MAX_IN_LIST, list_too_long, too_deep};
 use crate::literal::Literal;
@@ -98,9 +99,13 @@ impl<'q> Checker<'q> {
         }
         Err(ExprError::new(
             ExprErrorKind::Type,
-            format!("{what} must be Boolean; `{source}` is {}", typed.data_type),
+            format!(
+                "{what} must be Boolean; `{}` is {}",
+                Brief(source),
+                typed.data_type
+            ),
         )
-        .with_help(format!("compare it: {source} <> 0"))
+        .with_help(format!("compare it: {} <> 0", Brief(source)))
         .at(source.span))
     }
 

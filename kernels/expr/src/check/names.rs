@@ -2,6 +2,7 @@
 
 use arrow_schema::Schema;
 
+use crate::display::Brief;
 use crate::error::{ExprError, ExprErrorKind};
 
 /// Columns that an error lists before it says "and so many more".
@@ -43,7 +44,7 @@ pub(super) fn resolve(schema: &Schema, name: &str, exact: bool) -> Result<usize,
             };
         }
     }
-    Err(unknown_column(schema, name))
+    Err(unknown_column(schema, name, exact))
 }
 
 fn same_but_for_case(left: &str, right: &str) -> bool {
@@ -51,8 +52,8 @@ fn same_but_for_case(left: &str, right: &str) -> bool {
         || (!left.is_ascii() && left.to_lowercase() == right.to_lowercase())
 }
 
-fn unknown_column(schema: &Schema, name: &str) -> ExprError {
-    let message = format!("there is no column `{name}`");
+fn unknown_column(schema: &Schema, name: &str, exact: bool) -> ExprError {
+    let message = format!("there is no column `{}`", Brief(name));
     let error = ExprError::new(ExprErrorKind::Unknown, message);
     for (word, text) in [
         ("nan", "NaN"),
@@ -68,6 +69,10 @@ fn unknown_column(schema: &Schema, name: &str) -> ExprError {
     let names = || schema.fields().iter().map(|field| field.name().as_str());
     let mut help = match closest(name, names()) {
         Some(near) => format!("did you mean `{near}`? "),
+        None if exact => {
+            let text = Brief(name.replace('\'', "''"));
+            format!("a text is written in single quotes, '{text}'; ")
+        }
         None => String::new(),
     };
     let count = schema.fields().len();

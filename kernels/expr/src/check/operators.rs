@@ -6,6 +6,7 @@ use super::Checker;
 use super::expr::{Operand, Side};
 use super::types::{is_decimal, is_float, is_integer, is_unsigned};
 use super::unify::Purpose;
+use crate::display::Brief;
 use crate::error::{ExprError, ExprErrorKind};
 use crate::semantics::{FloatZeroDivision, OnError};
 use crate::tree::{BinaryOp, Expr, Kind, Value};
@@ -94,11 +95,12 @@ impl<'q> Checker<'q> {
             return Err(ExprError::new(
                 ExprErrorKind::Type,
                 format!(
-                    "`{arg}` is {}, which has no negative values",
+                    "`{}` is {}, which has no negative values",
+                    Brief(arg),
                     typed.data_type
                 ),
             )
-            .with_help(format!("write -cast({arg} as bigint)")));
+            .with_help(format!("write -cast({} as bigint)", Brief(arg))));
         }
         self.require_arithmetic(&typed.data_type, "negated", arg)?;
         let overflow = self.semantics.overflow;
@@ -208,12 +210,13 @@ impl<'q> Checker<'q> {
         if is_integer(data_type) || is_float(data_type) {
             return Ok(());
         }
+        let (span, kind, source) = (source.span, &source.kind, Brief(source));
         let error = ExprError::new(
             ExprErrorKind::Type,
             format!("`{source}` is {data_type}, which cannot be {verb}"),
         )
-        .at(source.span);
-        Err(match (data_type, &source.kind) {
+        .at(span);
+        Err(match (data_type, kind) {
             (DataType::Decimal128(..), Kind::Literal(Value::Number(_))) => error.with_help(
                 format!("decimals are compared and cast only; a double is written {source}e0"),
             ),
@@ -239,7 +242,7 @@ impl<'q> Checker<'q> {
                     let source = operand.source;
                     return Err(ExprError::new(
                         ExprErrorKind::Type,
-                        format!("`div` divides integers; `{source}` is {data_type}"),
+                        format!("`div` divides integers; `{}` is {data_type}", Brief(source)),
                     )
                     .with_help("use `/`, or cast both sides to bigint")
                     .at(source.span));
@@ -264,7 +267,8 @@ impl<'q> Checker<'q> {
                 Side::Free(_) => self.free_as(operand, to)?,
                 Side::Typed(side) if side.data_type != *to => {
                     self.note(format!(
-                        "`{source}` is cast from {} to {to}, which {operator} computes with",
+                        "`{}` is cast from {} to {to}, which {operator} computes with",
+                        Brief(source),
                         side.data_type
                     ));
                     self.cast(side, to, OnError::Trap, source)?

@@ -61,6 +61,21 @@ pub(crate) fn is_utc(zone: &str) -> bool {
     matches!(zone, "UTC" | "Etc/UTC" | "Z" | "+00:00")
 }
 
+/// Whether it is a day or a point in time.
+pub(crate) fn is_temporal(data_type: &DataType) -> bool {
+    is_timestamp(data_type) || matches!(data_type, DataType::Date32 | DataType::Date64)
+}
+
+/// The type of the same instants in UTC, of a timestamp in another zone.
+pub(crate) fn utc_of(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Timestamp(unit, Some(zone)) if !is_utc(zone) => {
+            Some(DataType::Timestamp(*unit, Some("UTC".into())))
+        }
+        _ => None,
+    }
+}
+
 /// Whether the wall clock of a timestamp is that of its value: no zone, or UTC.
 pub(crate) fn is_utc_timestamp(data_type: &DataType) -> bool {
     match data_type {

@@ -4,12 +4,17 @@ use arrow_schema::DataType;
 
 use super::Checker;
 use super::adapt::{self, Fit};
+use super::casts::cast_row;
 use super::common::{common, keeps_every_value};
 use super::expr::{Operand, Side, constant};
-use super::types::{is_float, is_integer, is_number, is_timestamp, is_unsigned};
+use super::types::{
+    is_float, is_integer, is_number, is_temporal, is_timestamp, is_unsigned, is_utc, utc_of,
+};
+use crate::calendar;
+use crate::display::Brief;
 use crate::error::{ExprError, ExprErrorKind};
-use crate::semantics::OnError;
-use crate::tree::{Expr, Value};
+use crate::semantics::{Dialect, OnError};
+use crate::tree::{Expr, Kind, Value};
 use crate::type_name::TypeName;
 use crate::typed::{Node, Typed};
 
@@ -87,9 +92,10 @@ impl<'q> Checker<'q> {
             return Ok(constant(to.clone(), imm, typed.span));
         }
         let from = &typed.data_type;
+        let shown = Brief(source);
         self.note(match keeps_every_value(to, from) {
-            true => format!("`{source}` is widened from {from} to {to}"),
-            false => format!("`{source}` is cast from {from} to {to}, which rounds"),
+            true => format!("`{shown}` is widened from {from} to {to}"),
+            false => format!("`{shown}` is cast from {from} to {to}, which rounds"),
         });
         self.cast(typed, to, OnError::Trap, source)
     }
@@ -133,7 +139,7 @@ impl<'q> Checker<'q> {
                             mismatch(
                                 (source, &so_far),
                                 (operand.source, &typed.data_type),
-                                purpose,
+                                (purpose, self.semantics.dialect),
                             )
                         })?;
                     (both, operand.source)
@@ -162,7 +168,11 @@ impl<'q> Checker<'q> {
                 Fit::Needs(needed) => {
                     target = common(&target, &needed, purpose, self.semantics.coercion)
                         .ok_or_else(|| {
-                            mismatch((anchor, &target), (operand.source, &needed), purpose)
+                            mismatch(
+                                (anchor, &target),
+                                (operand.source, &needed),
+                                (purpose, self.semantics.dialect),
+                            )
                         })?;
                 }
                 Fit::Never(why) => {
@@ -194,7 +204,7 @@ impl<'q> Checker<'q> {
                         mismatch(
                             (operands[0].source, &so_far),
                             (operand.source, &own),
-                            Purpose::Compare,
+                            (Purpose::Compare, self.semantics.dialect),
                         )
                     })?,
             });
@@ -219,7 +229,8 @@ impl<'q> Checker<'q> {
 }
 
 fn no_room(source: &Expr, to: &DataType) -> ExprError {
-    ExprError::new(ExprErrorKind::Type, format!("{source} is no value of {to}")).at(source.span)
+    let message = format!("{} is no value of {to}", Brief(source));
+    ExprError::new(ExprErrorKind::Type, message).at(source.span)
 }
 
 /// An error about a constant of another kind than what stands beside it.
@@ -236,6 +247,9 @@ pub(super) fn misfit(why: String, value: &Value, beside: &DataType) -> ExprError
             DataType::Date32 | DataType::Date64 => {
                 error.with_help("a date is written '2020-12-31'")
             }
+            DataType::Timestamp(_, Some(zone)) if !is_utc(zone) => {
+                error.with_help("a timestamp is written '2020-12-31 23:59:59+01:00'")
+            }
             DataType::Timestamp(..) => {
                 error.with_help("a timestamp is written '2020-12-31 23:59:59'")
             }
@@ -245,11 +259,11 @@ pub(super) fn misfit(why: String, value: &Value, beside: &DataType) -> ExprError
     }
 }
 
-/// An error about two types with nothing in common, and the cast that would help.
+/// An error about two types with nothing in common, and what would help under these rules.
 pub(super) fn mismatch(
     (left, left_type): (&Expr, &DataType),
     (right, right_type): (&Expr, &DataType),
-    purpose: Purpose,
+    (purpose, dialect): (Purpose, Dialect),
 ) -> ExprError {
     let span = match (left.span, right.span) {
         (Some(left), Some(right)) => Some(crate::error::Span {
@@ -261,19 +275,76 @@ pub(super) fn mismatch(
     let error = ExprError::new(
         ExprErrorKind::Type,
         format!(
-            "`{left}` ({left_type}) and `{right}` ({right_type}) cannot be {} without a cast",
+            "`{}` ({left_type}) and `{}` ({right_type}) cannot be {} without a cast",
+            Brief(left),
+            Brief(right),
             purpose.verb()
         ),
     )
     .at(span);
-    match cast_that_fits((left, left_type), (right, right_type)) {
+    let (left, right) = ((left, left_type), (right, right_type));
+    match help_with_zone(left, right, dialect).or_else(|| cast_that_fits(left, right, dialect)) {
         Some(help) => error.with_help(help),
         None => error,
     }
 }
 
-fn cast_that_fits(left: (&Expr, &DataType), right: (&Expr, &DataType)) -> Option<String> {
-    let write = |source: &Expr, to: &DataType| format!("write cast({source} as {})", TypeName(to));
+/// What to write where one side has a zone other than UTC and the other side is a day, or a time
+/// without zone or with another.
+fn help_with_zone(
+    left: (&Expr, &DataType),
+    right: (&Expr, &DataType),
+    dialect: Dialect,
+) -> Option<String> {
+    let (zoned, other) = match (utc_of(left.1), utc_of(right.1)) {
+        (Some(utc), _) => ((left, utc), right),
+        (None, Some(utc)) => ((right, utc), left),
+        (None, None) => return None,
+    };
+    if !is_temporal(other.1) {
+        return None;
+    }
+    if let Kind::Cast { arg, .. } = &other.0.kind
+        && let Kind::Literal(Value::Text(text)) = &arg.kind
+        && let Some(moment) = calendar::parse_moment(text)
+        && !moment.has_offset
+    {
+        let clock = match calendar::parse_date(text) {
+            Some(_) => " 00:00:00",
+            None => "",
+        };
+        return Some(format!(
+            "write the text alone, with its offset from UTC: '{}{clock}Z', or +01:00 in place of Z",
+            text.trim()
+        ));
+    }
+    let ((source, data_type), utc) = zoned;
+    let written = |(source, data_type): (&Expr, &DataType), to: &DataType| {
+        let castable = cast_row(data_type, to, dialect).is_some();
+        castable.then(|| format!("cast({} as {})", Brief(source), TypeName(to)))
+    };
+    let in_utc = written((source, data_type), &utc)?;
+    match other.1 {
+        DataType::Timestamp(_, Some(zone)) if is_utc(zone) => Some(format!("write {in_utc}")),
+        DataType::Timestamp(_, Some(_)) => {
+            Some(format!("write {in_utc} and {}", written(other, &utc)?))
+        }
+        _ => Some(format!(
+            "write {in_utc} and, if `{}` is in UTC, {}",
+            Brief(other.0),
+            written(other, &utc)?
+        )),
+    }
+}
+
+fn cast_that_fits(
+    left: (&Expr, &DataType),
+    right: (&Expr, &DataType),
+    dialect: Dialect,
+) -> Option<String> {
+    let write =
+        |source: &Expr, to: &DataType| format!("write cast({} as {})", Brief(source), TypeName(to));
+    let castable = |from: &DataType, to: &DataType| cast_row(from, to, dialect).is_some();
     for ((source, data_type), (_, other)) in [(left, right), (right, left)] {
         if is_number(data_type) && !is_float(data_type) && is_float(other) {
             return Some(format!(
@@ -284,12 +355,16 @@ fn cast_that_fits(left: (&Expr, &DataType), right: (&Expr, &DataType)) -> Option
         if *data_type == DataType::Boolean && (is_integer(other) || is_float(other)) {
             return Some(write(source, other));
         }
-        if is_timestamp(other) && matches!(data_type, DataType::Date32 | DataType::Date64) {
+        if is_timestamp(other)
+            && matches!(data_type, DataType::Date32 | DataType::Date64)
+            && castable(data_type, other)
+        {
             return Some(write(source, other));
         }
         if is_timestamp(data_type)
             && is_timestamp(other)
             && super::types::units_per_second(data_type) <= super::types::units_per_second(other)
+            && castable(data_type, other)
         {
             return Some(write(source, other));
         }
@@ -297,5 +372,7 @@ fn cast_that_fits(left: (&Expr, &DataType), right: (&Expr, &DataType)) -> Option
             return Some(format!("{}, if it fits", write(source, &DataType::Int64)));
         }
     }
-    None
+    let are_timestamps = is_timestamp(left.1) && is_timestamp(right.1);
+    (are_timestamps && dialect == Dialect::Spark)
+        .then(|| "the Spark rules cast timestamps of microseconds only, timestamp(6)".to_owned())
 }

@@ -7,6 +7,7 @@ use unlade_program::CompareOp;
 use super::tokens::{Cursor, syntax};
 use crate::builder::{coalesce, if_, nullif};
 use crate::check::names::closest;
+use crate::display::Brief;
 use crate::display::{is_reserved, level};
 use crate::error::{ExprError, ExprErrorKind, Span};
 use crate::functions::function_names;
@@ -489,7 +490,10 @@ fn number(digits: &str, long: bool, span: Span) -> Result<Expr, ExprError> {
             None => Ok(literal(Value::Number(digits.into()))),
             Some(help) => Err(ExprError::new(
                 ExprErrorKind::Limit,
-                format!("{digits} is beyond the range of Float64, the widest type"),
+                format!(
+                    "{} is beyond the range of Float64, the widest type",
+                    Brief(digits)
+                ),
             )
             .with_help(help)
             .at(Some(span))),
@@ -510,15 +514,12 @@ fn number(digits: &str, long: bool, span: Span) -> Result<Expr, ExprError> {
     })
 }
 
-/// What to write in place of a number that is nearer to infinity or to zero than any other float,
-/// but is neither.
+/// What to write in place of a number that is nearer to infinity than to any float. One that is
+/// nearest to zero is zero: each is read as the float that is nearest to it.
 fn beyond_floats(digits: &str) -> Option<&'static str> {
-    let mantissa = digits.split(['e', 'E']).next().unwrap_or(digits);
-    let is_zero = !mantissa.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
     match digits.parse::<f64>() {
         Ok(f64::INFINITY) => Some("infinity is written CAST('Infinity' AS double)"),
         Ok(f64::NEG_INFINITY) => Some("infinity is written CAST('-Infinity' AS double)"),
-        Ok(float) if float == 0.0 && !is_zero => Some("zero is written 0.0"),
         _ => None,
     }
 }

@@ -407,14 +407,14 @@ pub const CASTS: &[CastRow] = &[
         may_fail: |from, to| units_per_second(to) > units_per_second(from),
     },
     CastRow {
-        from: "Timestamp(Microsecond), without zone or in UTC",
-        to: "Timestamp(Microsecond), without zone or in UTC",
+        from: "Timestamp(Microsecond)",
+        to: "Timestamp(Microsecond) with another zone, or to or from none where it is UTC",
         dialects: SPARK,
         modes: ALL_MODES,
-        computes: "the same value under another label",
+        computes: "the same instant: a zone is a label",
         applies: |from, to| {
-            is_utc_timestamp(from)
-                && is_utc_timestamp(to)
+            let has_zone = is_spark_instant(from) && is_spark_instant(to);
+            (has_zone || is_utc_timestamp(from) && is_utc_timestamp(to))
                 && matches!(from, DataType::Timestamp(TimeUnit::Microsecond, _))
                 && matches!(to, DataType::Timestamp(TimeUnit::Microsecond, _))
         },
