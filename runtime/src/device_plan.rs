@@ -347,7 +347,14 @@ impl Run<'_> {
         }
         let results = collected.finish();
         let evaluated = inline::assemble(&plan.binding, checked, batch, results, &runtime.memory);
-        Ok(evaluated?)
+        evaluated.map_err(|error| match error {
+            // The batch's own columns are arrays already.
+            Error::Malformed(wrong) => DeviceFailure::Fault(offload::lost(
+                slot,
+                format!("what it wrote makes no array: {wrong}"),
+            )),
+            error => DeviceFailure::Error(error),
+        })
     }
 }
 
