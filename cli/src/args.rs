@@ -220,7 +220,8 @@ pub(crate) struct CardArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FunctionsArgs {
-    /// Only functions, and with --casts casts, whose name or text holds this; or casts of a type
+    /// Only functions whose name or text holds this; with --casts a type (`int`, `decimal`), a set of
+    /// rules (`spark`), or a word of what a cast computes; `types` is how each type is written
     #[arg(value_name = "WORD")]
     pub(crate) word: Option<String>,
     /// Also list every cast with what it computes

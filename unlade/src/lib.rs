@@ -101,8 +101,9 @@ pub use unlade_dpu::{Obstacle, PciCard, find_cards};
 pub use unlade_expr::{
     CASTS, Case, CastRow, Checked, Clause, Coercion, Dialect, Expr, ExprError, ExprErrorKind,
     FUNCTIONS, Function, Literal, OnError, OutputColumn, Query, Select, Semantics, Span,
-    UnknownSemantics, When, all, case, check, coalesce, col, if_, lit, null, nullif, parse_expr,
-    parse_select_list, when,
+    TypeSpelling, UnknownSemantics, When, all, case, cast_row, check, coalesce, col,
+    computable_types, if_, lit, null, nullif, parse_expr, parse_select_list, type_name,
+    type_spellings, when,
 };
 pub use unlade_hal::{
     Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, Quantity, Reading, WallClock,

@@ -1,24 +1,35 @@
-//! `unlade functions`: the expression language, from its own table.
+//! `unlade functions`: the expression language, from its own tables.
 
-use std::sync::Arc;
+mod casts;
 
-use arrow_schema::{DataType, Schema};
-use serde_json::json;
-use unlade::{CASTS, CastRow, Dialect, FUNCTIONS, Function, Query, Semantics, check, parse_expr};
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
+use unlade::{FUNCTIONS, Function, type_spellings};
 
+use self::casts::{About, Cast};
 use crate::args::FunctionsArgs;
 use crate::error::Failure;
 use crate::report;
-use crate::report::table::{Align, table};
+
+/// Columns of text that a line has at most, where no terminal has fewer.
+const WIDTH: usize = 100;
+/// The word that asks for the types.
+const TYPES: &str = "types";
 
 pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Failure> {
     let word = args.word.as_deref().unwrap_or("").to_lowercase();
+    if word == TYPES {
+        return types(args.json);
+    }
+    let about = About::of(&word);
+    // What is asked of casts by a type is about no function.
+    let only_casts = args.casts && matches!(about, About::Types(_));
     let wanted: Vec<&Function> = FUNCTIONS
         .iter()
-        .filter(|function| mentions(function, &word))
+        .filter(|function| !only_casts && mentions(function, &word))
         .collect();
-    let casts: Vec<&CastRow> = match args.casts {
-        true => CASTS.iter().filter(|row| converts(row, &word)).collect(),
+    let casts = match args.casts {
+        true => about.casts(),
         false => Vec::new(),
     };
     if wanted.is_empty() && casts.is_empty() {
@@ -40,10 +51,10 @@ pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Failure> {
         if group.replace(function.group) != Some(function.group) {
             text.push_str(&format!("\n{}\n", function.group.title().to_uppercase()));
         }
-        text.push_str(&format!("\n  {}\n", function.syntax));
+        text.push_str(&format!("\n{}", paragraph("  ", function.syntax)));
         let mut line = |name: &str, value: &str| {
             if !value.is_empty() {
-                text.push_str(&format!("      {name:<9}{value}\n"));
+                text.push_str(&paragraph(&format!("      {name:<9}"), value));
             }
         };
         line("takes", function.operands);
@@ -53,9 +64,62 @@ pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Failure> {
         line("example", function.example);
     }
     if !casts.is_empty() {
-        text.push_str(&format!("\nCASTS\n\n{}\n", as_table(&casts)));
+        text.push_str("\nCASTS\n");
+        text.extend(casts.iter().map(Cast::text));
+    } else if word.is_empty() {
+        let more = "`unlade functions types` lists how types are written, `--casts` every cast, and \
+                    `--casts TYPE` those of one.";
+        text.push_str(&format!("\n{}", paragraph("", more)));
     }
     report::print(text.trim_start_matches('\n').as_bytes())
+}
+
+/// How each type is written.
+fn types(as_json: bool) -> Result<(), Failure> {
+    let types = type_spellings();
+    if as_json {
+        let types: Vec<Value> = types
+            .iter()
+            .map(|each| {
+                json!({ "name": each.name, "others": each.others, "constant": each.constant })
+            })
+            .collect();
+        let document = json!({ "version": 1, "types": types });
+        return report::print(format!("{document:#}\n").as_bytes());
+    }
+    let mut text = "TYPES\n".to_owned();
+    for each in types {
+        text.push_str(&format!("\n  {}\n", each.name));
+        if !each.others.is_empty() {
+            text.push_str(&paragraph("      also      ", &each.others.join(", ")));
+        }
+        text.push_str(&paragraph("      constant  ", each.constant));
+    }
+    let rest = "Columns of other types, texts among them, are put out and asked for nulls. `unlade \
+                functions --casts TYPE` lists what a type is cast to.";
+    text.push_str(&format!("\n{}", paragraph("", rest)));
+    report::print(text.as_bytes())
+}
+
+/// A text after a label, in lines no longer than they may be, each further one below the first.
+fn paragraph(label: &str, text: &str) -> String {
+    let width = report::width().map_or(WIDTH, |width| width.min(WIDTH));
+    let indent = label.width();
+    let mut lines = label.to_owned();
+    let mut at = indent;
+    for (index, word) in text.split(' ').enumerate() {
+        if index > 0 && at + 1 + word.width() > width {
+            lines.push_str(&format!("\n{}", " ".repeat(indent)));
+            at = indent;
+        } else if index > 0 {
+            lines.push(' ');
+            at += 1;
+        }
+        lines.push_str(word);
+        at += word.width();
+    }
+    lines.push('\n');
+    lines
 }
 
 fn mentions(function: &Function, word: &str) -> bool {
@@ -70,52 +134,7 @@ fn mentions(function: &Function, word: &str) -> bool {
     .any(|text| text.to_lowercase().contains(word))
 }
 
-/// Whether a cast is from or to the type that the word names, or of the rules that it names, or is
-/// described with it.
-fn converts(row: &CastRow, word: &str) -> bool {
-    if let Some(data_type) = type_named(word) {
-        return row.concerns(&data_type);
-    }
-    let names = row.dialects.iter().map(|dialect| dialect_name(*dialect));
-    [row.from, row.to, row.computes]
-        .map(str::to_lowercase)
-        .into_iter()
-        .chain(names)
-        .any(|text| text.contains(word))
-}
-
-/// The type of this name in an expression.
-fn type_named(word: &str) -> Option<DataType> {
-    let null = parse_expr(&format!("cast(NULL as {word})")).ok()?;
-    let query = Query::all().select([null.alias("x")]);
-    let checked = check(&query, &Arc::new(Schema::empty()), &Semantics::arrow()).ok()?;
-    Some(checked.output.field(0).data_type().clone())
-}
-
-fn as_table(casts: &[&CastRow]) -> String {
-    let rows: Vec<Vec<String>> = casts
-        .iter()
-        .map(|row| {
-            vec![
-                row.from.to_owned(),
-                row.to.to_owned(),
-                joined(row.dialects.iter().map(|dialect| dialect_name(*dialect))),
-                joined(row.modes.iter().map(ToString::to_string)),
-                row.computes.to_owned(),
-            ]
-        })
-        .collect();
-    let header = [
-        ("from", Align::Left),
-        ("to", Align::Left),
-        ("rules", Align::Left),
-        ("on failure", Align::Left),
-        ("computes", Align::Left),
-    ];
-    table(&header, &rows)
-}
-
-fn as_json(wanted: &[&Function], casts: Option<&Vec<&CastRow>>) -> Result<(), Failure> {
+fn as_json(wanted: &[&Function], casts: Option<&Vec<Cast>>) -> Result<(), Failure> {
     let functions: Vec<_> = wanted
         .iter()
         .map(|function| {
@@ -133,29 +152,7 @@ fn as_json(wanted: &[&Function], casts: Option<&Vec<&CastRow>>) -> Result<(), Fa
         .collect();
     let mut document = json!({ "version": 1, "functions": functions });
     if let Some(casts) = casts {
-        document["casts"] = casts
-            .iter()
-            .map(|row| {
-                json!({
-                    "from": row.from,
-                    "to": row.to,
-                    "dialects": row.dialects.iter().map(|d| dialect_name(*d)).collect::<Vec<_>>(),
-                    "modes": row.modes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                    "computes": row.computes,
-                })
-            })
-            .collect();
+        document["casts"] = casts.iter().map(Cast::json).collect();
     }
     report::print(format!("{document:#}\n").as_bytes())
-}
-
-fn dialect_name(dialect: Dialect) -> String {
-    match dialect {
-        Dialect::Arrow => "arrow".to_owned(),
-        Dialect::Spark => "spark".to_owned(),
-    }
-}
-
-fn joined(words: impl Iterator<Item = String>) -> String {
-    words.collect::<Vec<_>>().join(", ")
 }

@@ -262,6 +262,59 @@ fn the_language_is_listed_from_its_table() {
 }
 
 #[test]
+fn casts_are_found_by_their_types_in_lines_of_a_hundred_columns() {
+    let place = Place::new();
+    let listed = |words: &[&str]| place.run(&[&["functions"], words].concat()).success();
+    for words in [&[][..], &["--casts"], &["--casts", "int"], &["types"]] {
+        let text = listed(words);
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest.unwrap() <= 100, "{words:?}: {text}");
+    }
+    let heads = |word: &str| -> Vec<String> {
+        let text = listed(&["--casts", word]);
+        let heads = text.lines().filter(|line| line.contains(" -> "));
+        let heads = heads.filter(|line| !line.contains("in full"));
+        heads.map(|line| line.trim().to_owned()).collect()
+    };
+    let boolean = heads("boolean");
+    assert!(
+        boolean
+            .iter()
+            .all(|head| head.starts_with("boolean -> ") || head.ends_with(" -> boolean")),
+        "{boolean:?}"
+    );
+    assert!(
+        boolean.contains(&"boolean -> decimal(p, s)".to_owned()),
+        "{boolean:?}"
+    );
+    // By any of its names, and by no part of another.
+    assert_eq!(heads("int"), heads("integer"));
+    let is_of = |name: &str, head: &String| {
+        let (from, to) = head.split_once(" -> ").unwrap();
+        from == name || to == name
+    };
+    for head in heads("int") {
+        assert!(is_of("int", &head), "{head}");
+    }
+    let date = heads("date");
+    let date_and_int = "int, bigint -> date".to_owned();
+    assert!(date.contains(&date_and_int), "{date:?}");
+    assert!(date.len() < heads("spark").len(), "{date:?}");
+    let types = listed(&["types"]);
+    for word in [
+        "\n  bigint\n",
+        "int64, long",
+        "timestamptz",
+        "'Europe/Berlin'",
+    ] {
+        assert!(types.contains(word), "`{word}` is missing in: {types}");
+    }
+    let document: Value = serde_json::from_str(&listed(&["types", "--json"])).unwrap();
+    assert!(document["types"].as_array().unwrap().len() > 15);
+    assert!(listed(&[]).contains("`unlade functions types`"));
+}
+
+#[test]
 fn doctor_looks_at_a_sysroot() {
     let place = Place::new();
     let folder = place.path("root/proc");

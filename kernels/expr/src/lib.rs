@@ -110,4 +110,5 @@ pub use physical::physical_type;
 pub use query::{Query, Select};
 pub use semantics::{Coercion, Dialect, FloatZeroDivision, OnError, Semantics, UnknownSemantics};
 pub use tree::Expr;
+pub use type_name::{TypeSpelling, type_name, type_spellings};
 pub use typed::{ArithmeticOp, Checked, IsTest, Node, OutputColumn, Typed};

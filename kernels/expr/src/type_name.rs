@@ -51,6 +51,120 @@ const PLAIN: &[(&str, DataType)] = &[
     ("date64", DataType::Date64),
 ];
 
+/// Types with parameters, each as it is printed, with other spellings of it.
+const WITH_PARAMETERS: &[(&str, &[&str], &str)] = &[
+    (
+        "decimal(12, 2)",
+        &["numeric(12, 2)", "dec(12, 2)", "decimal128(12, 2)"],
+        "cast(9.99 as decimal(12, 2))",
+    ),
+    (
+        "timestamp(0)",
+        &["timestamp(s)"],
+        "timestamp(0) '2020-12-31 23:59:59'",
+    ),
+    (
+        "timestamp(3)",
+        &["timestamp(ms)"],
+        "timestamp(3) '2020-12-31 23:59:59.5'",
+    ),
+    (
+        "timestamp(6)",
+        &["timestamp", "datetime", "timestamp_ntz", "timestamp(us)"],
+        "timestamp '2020-12-31 23:59:59.5'",
+    ),
+    (
+        "timestamp(9)",
+        &["timestamp(ns)"],
+        "timestamp(9) '2020-12-31 23:59:59.5'",
+    ),
+    (
+        "timestamp(6) with time zone",
+        &["timestamptz", "timestamptz(6)", "timestamp with time zone"],
+        "timestamptz '2020-12-31 23:59:59+01:00'",
+    ),
+    (
+        "timestamp(6, 'Europe/Berlin')",
+        &["timestamp(us, 'Europe/Berlin')"],
+        "'2020-12-31 23:59:59+01:00', beside such a column",
+    ),
+];
+
+/// How a type is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeSpelling {
+    /// As it is printed, with parameters by example.
+    pub name: &'static str,
+    /// What is read as the same.
+    pub others: Vec<&'static str>,
+    /// What a constant of it looks like.
+    pub constant: &'static str,
+}
+
+/// Every type that expressions compute with, and how it is written.
+///
+/// ```
+/// let int = unlade_expr::type_spellings().into_iter().find(|each| each.name == "int");
+/// assert!(int.is_some_and(|int| int.others.contains(&"integer")));
+/// ```
+pub fn type_spellings() -> Vec<TypeSpelling> {
+    let mut types: Vec<(TypeSpelling, &DataType)> = Vec::new();
+    for (name, data_type) in PLAIN {
+        match types.iter_mut().find(|(_, known)| *known == data_type) {
+            Some((spelling, _)) => spelling.others.push(name),
+            None => types.push((
+                TypeSpelling {
+                    name,
+                    others: unsigned_spelling(data_type).into_iter().collect(),
+                    constant: constant(data_type),
+                },
+                data_type,
+            )),
+        }
+    }
+    let plain = types.into_iter().map(|(spelling, _)| spelling);
+    let others = WITH_PARAMETERS.iter();
+    let with_parameters = others.map(|&(name, others, constant)| TypeSpelling {
+        name,
+        others: others.to_vec(),
+        constant,
+    });
+    plain.chain(with_parameters).collect()
+}
+
+/// MySQL's spelling, which is read, too.
+fn unsigned_spelling(data_type: &DataType) -> Option<&'static str> {
+    Some(match data_type {
+        DataType::UInt8 => "tinyint unsigned",
+        DataType::UInt16 => "smallint unsigned",
+        DataType::UInt32 => "int unsigned",
+        DataType::UInt64 => "bigint unsigned",
+        _ => return None,
+    })
+}
+
+fn constant(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Boolean => "true",
+        DataType::Int64 => "42L, or 42 where the rules have it so",
+        DataType::Float64 => "1.5e0, or 1.5 where the rules have it so",
+        DataType::Date32 => "date '2020-12-31'",
+        DataType::Date64 => "cast('2020-12-31' as date64)",
+        DataType::Float32 => "cast(1.5 as real)",
+        _ => "42, beside such a column or in a cast",
+    }
+}
+
+/// A type as the text form writes it; one that expressions do not compute with as Arrow does.
+///
+/// ```
+/// use arrow_schema::DataType;
+/// assert_eq!(unlade_expr::type_name(&DataType::Int64), "bigint");
+/// ```
+pub fn type_name(data_type: &DataType) -> String {
+    TypeName(data_type).to_string()
+}
+
 /// The type that a name without parameters stands for, letter case aside.
 ///
 /// `int8` is eight bits wide, as in Arrow, not eight bytes as in PostgreSQL.
@@ -105,5 +219,32 @@ impl fmt::Display for TypeName<'_> {
                 None => write!(f, "{other}"),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Kind;
+
+    #[test]
+    fn every_spelling_is_read_and_the_first_is_the_one_printed() {
+        let read = |name: &str| match parse(name).kind {
+            Kind::Cast { to, .. } => to,
+            other => panic!("{name}: {other:?}"),
+        };
+        let types = type_spellings();
+        assert!(types.len() > 15);
+        for TypeSpelling { name, others, .. } in types {
+            assert_eq!(type_name(&read(name)), name);
+            for other in others {
+                assert_eq!(read(other), read(name), "{other}");
+            }
+        }
+    }
+
+    fn parse(name: &str) -> crate::tree::Expr {
+        crate::parse_expr(&format!("cast(a as {name})"))
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 }
