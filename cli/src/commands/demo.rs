@@ -2,6 +2,7 @@
 //! with arrow-rs.
 
 mod peer;
+mod placed;
 mod simulated_gpu;
 
 use std::path::Path;
@@ -35,6 +36,22 @@ struct Case {
     select: &'static str,
     /// The same with arrow-rs.
     peer: fn(&RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError>,
+}
+
+impl Case {
+    /// The query as it would be written.
+    fn text(&self) -> String {
+        format!("select {} where {}", self.select, self.filter)
+    }
+
+    fn query(&self) -> Result<Query, Failure> {
+        let mut query = Query::all();
+        query.filter = Some(parsed(parse_expr(self.filter))?);
+        if self.select != "*" {
+            query.select = Select::Columns(parsed(parse_select_list(self.select))?);
+        }
+        Ok(query)
+    }
 }
 
 const CASES: [Case; 3] = [
@@ -105,7 +122,7 @@ pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> 
     let mut lines = Vec::new();
     for case in &CASES {
         if said {
-            report::say(format_args!("{}: where {}", case.name, case.filter));
+            report::say(format_args!("{}: {}", case.name, case.text()));
         }
         lines.extend(on_devices(case, &devices, &batches)?);
     }
@@ -138,10 +155,14 @@ fn on_devices(
     batches: &[RecordBatch],
 ) -> Result<Vec<Line>, Failure> {
     let expected = of_peer(case, batches)?;
+    let placed = placed::explain(&case.query()?, devices, &batches[0].schema())?;
     let mut lines = Vec::new();
     for device in devices {
         crate::interrupt::check()?;
-        let ran = on_device(case, device, batches)?;
+        let mut ran = on_device(case, device, batches)?;
+        if ran.why.is_empty() {
+            ran.why = placed::why(&placed, &ran.device);
+        }
         if ran.result != expected {
             return Err(Failure::resource(format!(
                 "{} on {}: the result differs from arrow-rs's; please report this",
@@ -209,6 +230,7 @@ struct Ran {
     taken: Duration,
     predicted: Option<Duration>,
     moved: u64,
+    /// Empty where all of it ran on the device.
     why: String,
 }
 
@@ -229,12 +251,8 @@ fn on_device(
         builder = others.into_iter().fold(builder, RuntimeBuilder::device);
     }
     let runtime = builder.build()?;
-    let mut query = Query::all();
-    query.filter = Some(parsed(parse_expr(case.filter))?);
-    if case.select != "*" {
-        query.select = Select::Columns(parsed(parse_select_list(case.select))?);
-    }
-    let kernel = runtime.compile(&query, &batches[0].schema(), &Semantics::arrow())?;
+    let schema = batches[0].schema();
+    let kernel = runtime.compile(&case.query()?, &schema, &Semantics::arrow())?;
 
     let mut ran = Ran {
         device: name,
@@ -261,7 +279,12 @@ fn on_device(
             .zip(receipt.predicted)
             .map(|(sum, time)| sum + time);
         ran.moved += receipt.bytes_to_device + receipt.bytes_from_device;
-        if let Some(part) = receipt.parts.first() {
+        // What another device did for it is the first to tell.
+        if let Some(part) = receipt
+            .parts
+            .iter()
+            .find(|part| *part.device != *ran.device)
+        {
             ran.why = part.reason.to_string();
         }
         results.push(output.batch);

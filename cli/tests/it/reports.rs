@@ -347,9 +347,24 @@ fn completions_and_help() {
 #[test]
 fn a_small_demonstration() {
     let place = Place::new();
-    let table = place
-        .run(&["demo", "--scale", "0.001", "--keep", "kept"])
-        .success();
+    let ran = place.run(&["demo", "--scale", "0.001", "--keep", "kept"]);
+    // Each query is said whole.
+    for query in [
+        "filter: select * where cast(",
+        "projection: select l_orderkey, cast(",
+    ] {
+        assert!(ran.err.contains(query), "{}", ran.err);
+    }
+    let table = ran.success();
+    let why = |device: &str| {
+        let line = table.lines().find(|line| line.contains(device)).unwrap();
+        line.contains("auto picks it: ")
+    };
+    assert!(why(" cpu "), "{table}");
+    assert!(!why(" sim "), "{table}");
+    let simulators = table.matches("only by name: simulators are never picked by auto");
+    assert_eq!(simulators.count(), 9, "{table}");
+    assert!(!table.contains("asked for by name"), "{table}");
     for word in [
         "cpu",
         "sim",
