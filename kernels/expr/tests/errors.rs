@@ -212,3 +212,43 @@ fn a_number_is_read_as_the_nearest_double_however_many_digits_it_has() {
         assert!(error.len() < 200, "{error}");
     }
 }
+
+#[test]
+fn instants_are_compared_whatever_their_zones() {
+    let micros = 1_704_063_600_000_000; // 2024-01-01 00:00:00+01:00
+    for rules in ["arrow", "datafusion", "spark-legacy", "spark-ansi"] {
+        let semantics: Semantics = rules.parse().unwrap();
+        let checked = |text: &str| {
+            let query = Query::filter(parse_expr(text).unwrap());
+            check(&query, &schema(), &semantics).map(|checked| checked.filter)
+        };
+        for constant in [
+            "timestamptz '2024-01-01 00:00:00+01:00'",
+            "'2023-12-31 23:00:00Z'",
+            "timestamp(6, 'Asia/Tokyo') '2024-01-01 08:00:00+09:00'",
+        ] {
+            let filter = checked(&format!("oslo >= {constant}")).unwrap();
+            let Some(Node::Compare { rhs, .. }) = filter.map(|filter| filter.node) else {
+                panic!("a comparison is one");
+            };
+            let Node::Literal(literal) = &rhs.node else {
+                panic!("{:?} is no instant", rhs.node);
+            };
+            let value = literal.value.map(|value| value.as_integer());
+            assert_eq!(value, Some(micros), "{rules}: {constant}");
+        }
+        let in_utc = "cast(oslo as timestamp(6) with time zone)";
+        assert!(checked(&format!("{in_utc} = at_utc")).is_ok(), "{rules}");
+        for other in [
+            "day",
+            "at",
+            "date '2024-01-01'",
+            "timestamp '2024-01-01 00:00:00'",
+        ] {
+            assert!(
+                checked(&format!("oslo >= {other}")).is_err(),
+                "{rules}: {other}"
+            );
+        }
+    }
+}
