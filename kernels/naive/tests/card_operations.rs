@@ -42,25 +42,18 @@ fn the_oracle_computes_what_the_document_says() {
         .filter(|op| !covered.contains(op))
         .collect();
     // What depends on an execution's inputs has no case.
-    let by_input = [
-        Op::Load,
-        Op::Validity,
-        Op::Param,
-        Op::Const,
-        Op::Lookup,
-        Op::InBounds,
-        Op::InSet,
-        Op::Trap,
-    ];
+    let by_input = [Op::Load, Op::Validity, Op::Param, Op::Const, Op::Trap];
     assert_eq!(missing, by_input);
 }
 
-/// One line: operation, operand type, result type, variant, immediate : sources = result.
+/// One line: operation, operand type, result type, variant, immediate : sources | entries = result.
 struct Case<'a> {
     text: &'a str,
     cell: Cell,
     immediate: i8,
     sources: Vec<u128>,
+    /// Of the table or set.
+    entries: Vec<u128>,
     result: u128,
 }
 
@@ -73,6 +66,7 @@ impl<'a> Case<'a> {
             panic!("`{text}` has not five fields before its values");
         };
         let (sources, value) = values.split_once(" = ").expect("` = `");
+        let (sources, entries) = sources.split_once(" |").unwrap_or((sources, ""));
         let bits = |hex| u128::from_str_radix(hex, 16).expect("hex digits");
         Case {
             text,
@@ -84,6 +78,7 @@ impl<'a> Case<'a> {
             },
             immediate: immediate.parse().expect("a number"),
             sources: sources.split(' ').map(bits).collect(),
+            entries: entries.split_whitespace().map(bits).collect(),
             result: bits(value),
         }
     }
@@ -91,8 +86,12 @@ impl<'a> Case<'a> {
     /// The bits that the oracle computes: by a program of that operation alone, on parameters.
     fn compute(&self) -> u128 {
         let program = self.program();
+        let entries = self.bytes_of_entries();
+        let one = |is_one: bool| is_one.then_some(entries.as_slice()).into_iter().collect();
         let inputs = Inputs {
             rows: 1,
+            tables: one(!program.tables.is_empty()),
+            sets: one(!program.sets.is_empty()),
             params: self.sources.iter().map(|bits| bits.to_le_bytes()).collect(),
             ..Inputs::default()
         };
@@ -101,6 +100,34 @@ impl<'a> Case<'a> {
         let values = &outputs.columns[0].values;
         bytes[..values.len()].copy_from_slice(values);
         u128::from_le_bytes(bytes)
+    }
+
+    /// The type of what is in the table or set, where the operation has one.
+    fn entry(&self) -> Option<Ty> {
+        match self.cell.op {
+            Op::Lookup => Some(self.cell.result),
+            Op::InBounds => Some(Ty::U8),
+            Op::InSet => Some(self.cell.operand),
+            _ => None,
+        }
+    }
+
+    fn bytes_of_entries(&self) -> Vec<u8> {
+        match self.entry() {
+            Some(Ty::Mask) => {
+                let byte = |bits: &[u128]| {
+                    let bit = |(at, bit): (usize, &u128)| u8::from(*bit == 1) << at;
+                    bits.iter().enumerate().map(bit).sum()
+                };
+                self.entries.chunks(8).map(byte).collect()
+            }
+            Some(ty) => {
+                let width = ty.bytes_for(1) as usize;
+                let bytes = |entry: &u128| entry.to_le_bytes().into_iter().take(width);
+                self.entries.iter().flat_map(bytes).collect()
+            }
+            None => Vec::new(),
+        }
     }
 
     fn program(&self) -> Program {
@@ -134,8 +161,13 @@ impl<'a> Case<'a> {
             Op::Rescale | Op::RescaleFails | Op::Digits => format!(" by {}", self.immediate),
             _ => String::new(),
         };
+        let (declared, named) = match (op, self.entry()) {
+            (Op::InSet, Some(ty)) => (format!("sets s0: {ty}\n"), "s0, "),
+            (_, Some(ty)) => (format!("tables t0: {ty}\n"), "t0, "),
+            (_, None) => (String::new(), ""),
+        };
         let text = format!(
-            "params {}\n{sources}%{count} = {op}{rule} {}{tail}\noutput %{count}\n",
+            "params {}\n{declared}{sources}%{count} = {op}{rule} {named}{}{tail}\noutput %{count}\n",
             params.join(", "),
             operands.join(", ")
         );
@@ -152,7 +184,7 @@ impl<'a> Case<'a> {
 
 /// The operation that the document calls `CAST_WRAP` and programs `cast.wrap`.
 fn row(name: &str) -> &'static OpRow {
-    let in_programs = name.to_lowercase().replace('_', ".");
-    let row = OPS.iter().find(|row| row.name == in_programs);
+    let plain = |name: &str| name.to_lowercase().replace('_', ".");
+    let row = OPS.iter().find(|row| plain(row.name) == plain(name));
     row.unwrap_or_else(|| panic!("no operation is called {name}"))
 }

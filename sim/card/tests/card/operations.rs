@@ -13,7 +13,7 @@ const OPERATIONS: &str = include_str!(concat!(
     "/../../docs/card/operations.toml"
 ));
 
-const NAMES: [(&str, u16); 33] = [
+const NAMES: [(&str, u16); 35] = [
     ("NEG", 10),
     ("ABS", 11),
     ("ROUND", 12),
@@ -46,21 +46,29 @@ const NAMES: [(&str, u16); 33] = [
     ("ANDNOT", 92),
     ("XOR", 93),
     ("NOT", 94),
-    ("IN_BOUNDS", 101),
+    ("LOOKUP", LOOKUP),
+    ("IN_BOUNDS", IN_BOUNDS),
+    ("IN_SET", IN_SET),
 ];
+
+const LOOKUP: u16 = 100;
+const IN_BOUNDS: u16 = 101;
+const IN_SET: u16 = 102;
 
 const TYPES: [&str; 12] = [
     "mask", "i8", "i16", "i32", "i64", "i128", "u8", "u16", "u32", "u64", "f32", "f64",
 ];
 
 /// What all cases of a group have in common: they are the rows of one RUN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Group {
     operation: u16,
     operand: u8,
     result: u8,
     variant: u8,
     immediate: i32,
+    /// Of the table or set, bits.
+    entries: Vec<u128>,
 }
 
 /// Sources and result, as bits.
@@ -73,6 +81,9 @@ fn parse(line: &str) -> (Group, Case) {
         let at = TYPES.iter().position(|ty| *ty == name).expect(line);
         u8::try_from(at + 1).unwrap()
     };
+    let bits = |text: &str| u128::from_str_radix(text, 16).expect(line);
+    let (sources, result) = tail.split_once(" = ").expect(line);
+    let (sources, entries) = sources.split_once(" |").unwrap_or((sources, ""));
     let group = Group {
         operation: NAMES
             .iter()
@@ -83,9 +94,8 @@ fn parse(line: &str) -> (Group, Case) {
         result: ty(head[2]),
         variant: head[3].parse().unwrap(),
         immediate: head[4].parse().unwrap(),
+        entries: entries.split_whitespace().map(bits).collect(),
     };
-    let bits = |text: &str| u128::from_str_radix(text, 16).expect(line);
-    let (sources, result) = tail.split_once(" = ").expect(line);
     (
         group,
         (sources.split(' ').map(bits).collect(), bits(result)),
@@ -112,6 +122,17 @@ impl Group {
         }
     }
 
+    /// Types of tables and sets.
+    fn entries(&self) -> (Vec<u8>, Vec<u8>) {
+        const U8: u8 = 7;
+        match self.operation {
+            LOOKUP => (vec![self.result], vec![]),
+            IN_BOUNDS => (vec![U8], vec![]),
+            IN_SET => (vec![], vec![self.operand]),
+            _ => (vec![], vec![]),
+        }
+    }
+
     fn program(&self, sources: usize) -> Vec<u8> {
         let columns: Vec<u8> = (0..sources)
             .map(|source| self.source_type(source))
@@ -119,6 +140,8 @@ impl Group {
         let mut bytecode = Bytecode {
             columns: columns.iter().map(|&ty| (ty, 0)).collect(),
             outputs: vec![(self.stored(), 0)],
+            tables: self.entries().0,
+            sets: self.entries().1,
             ..Bytecode::default()
         };
         for (register, &ty) in (0..).zip(&columns) {
@@ -156,6 +179,11 @@ fn every_case_of_the_document_has_its_bits() {
             let values = buffer(group.source_type(source), &values);
             arguments.push(memory(host.place(&values), values.len()));
             arguments.push(absent());
+        }
+        let (tables, sets) = group.entries();
+        for ty in tables.into_iter().chain(sets) {
+            let entries = buffer(ty, &group.entries);
+            arguments.push(memory(host.place(&entries), entries.len()));
         }
         let wanted: Vec<u128> = cases.iter().map(|case| case.1).collect();
         let wanted = buffer(group.stored(), &wanted);
