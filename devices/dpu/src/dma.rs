@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::iova::{Iova, PAGE};
 use crate::mappings::Mappings;
 use crate::returns::{OnDrop, Returned, Returns};
-use crate::sync::{Ordering, load_settled};
+use crate::sync::{AtomicU64, Ordering, load_settled};
 use crate::transport::{CardAccess, Transport};
 
 use words::{WORD, Words};
@@ -65,31 +65,35 @@ impl DmaMemory {
 
     /// Writes bytes, in whole words: the last one is filled up with zeros.
     pub(crate) fn store(&self, at: u64, bytes: &[u8]) {
-        for (at, chunk) in (at..)
-            .step_by(WORD as usize)
-            .zip(bytes.chunks(WORD as usize))
-        {
-            let mut word = [0; WORD as usize];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.store_word(at, u64::from_le_bytes(word));
+        let (whole, rest) = bytes.as_chunks::<{ WORD as usize }>();
+        let words = self.words.range(at, bytes.len().div_ceil(WORD as usize));
+        let set = |word: &AtomicU64, bytes| {
+            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        };
+        for (word, bytes) in words.iter().zip(whole) {
+            set(word, *bytes);
+        }
+        if let Some(word) = words.get(whole.len()) {
+            let mut last = [0; WORD as usize];
+            last[..rest.len()].copy_from_slice(rest);
+            set(word, last);
         }
     }
 
     /// Reads bytes, from a word's beginning on.
     pub(crate) fn load(&self, at: u64, bytes: &mut [u8]) {
-        for (at, chunk) in (at..)
-            .step_by(WORD as usize)
-            .zip(bytes.chunks_mut(WORD as usize))
-        {
-            let word = self.load_word(at).to_le_bytes();
+        let words = self.words.range(at, bytes.len().div_ceil(WORD as usize));
+        for (word, chunk) in words.iter().zip(bytes.chunks_mut(WORD as usize)) {
+            let word = load_settled(word).to_ne_bytes();
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
 
     /// Zeroes bytes, in whole words.
     pub(crate) fn zero(&self, at: u64, len: u64) {
-        for at in (at..at + len).step_by(WORD as usize) {
-            self.store_word(at, 0);
+        let count = usize::try_from(len.div_ceil(WORD)).expect("lengths of mapped memory fit");
+        for word in self.words.range(at, count) {
+            word.store(0, Ordering::Relaxed);
         }
     }
 
@@ -108,10 +112,6 @@ impl DmaMemory {
     #[cfg(all(test, loom))]
     pub(crate) fn store_word_release(&self, at: u64, value: u64) {
         self.words.at(at).store(value.to_le(), Ordering::Release);
-    }
-
-    fn store_word(&self, at: u64, value: u64) {
-        self.words.at(at).store(value.to_le(), Ordering::Relaxed);
     }
 
     /// Pages that no card reaches, for tests.

@@ -15,8 +15,6 @@ pub(crate) struct QueuePair {
     number: u16,
     submissions: SubmissionRing,
     completions: CompletionRing,
-    /// The head that the card was told.
-    told_head: u32,
     /// What was wrong with the completion at the head when that was last looked at.
     unfinished: Option<(u64, u64)>,
 }
@@ -72,7 +70,6 @@ impl QueuePair {
             number,
             submissions: SubmissionRing::new(commands, submissions, entries),
             completions: CompletionRing::new(answers, completions, entries),
-            told_head: 0,
             unfinished: None,
         }
     }
@@ -96,7 +93,7 @@ impl QueuePair {
         let doorbell = controller.cap().submission_tail(self.number);
         controller
             .transport()
-            .write32(doorbell, self.submissions.tail())?;
+            .ring(doorbell, self.submissions.tail())?;
         Ok(position)
     }
 
@@ -122,13 +119,12 @@ impl QueuePair {
         self.submissions.is_fetched(position)
     }
 
-    /// Tells the card which answers were taken.
+    /// Tells the card which answers were taken, once they are half of the ring. A card that waits
+    /// for room has filled all of it.
     pub(crate) fn acknowledge(&mut self, controller: &Controller) -> Result<(), Fault> {
-        let head = self.completions.head();
-        if head != self.told_head {
+        if let Some(head) = self.completions.take_head() {
             let doorbell = controller.cap().completion_head(self.number);
-            controller.transport().write32(doorbell, head)?;
-            self.told_head = head;
+            controller.transport().ring(doorbell, head)?;
         }
         Ok(())
     }
@@ -144,7 +140,7 @@ impl QueuePair {
             false => Ok(()),
             true => Err(Fault::Lie(format!(
                 "it has written completion {} of queue {} with the wrong phase",
-                self.completions.head(),
+                self.completions.index(),
                 self.number
             ))),
         }

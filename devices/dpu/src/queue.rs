@@ -1,7 +1,8 @@
 //! A queue: lists as jobs of one queue pair, completions in order.
 
 use std::collections::VecDeque;
-use std::mem::ManuallyDrop;
+use std::hint;
+use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
@@ -35,6 +36,10 @@ const DESCRIPTOR: u64 = 8 << 10;
 /// How long a wait asks again and again before it sleeps until the card interrupts.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// How many waits sleep at once after one in which looking again and again was in vain: the card is
+/// slower than that, or needs the processor.
+const SLEEPY: u8 = 32;
+
 /// How often it is seen to that the card is still there, while lists are in flight. Longer than any
 /// card takes to write a completion.
 const WATCH: Duration = Duration::from_millis(100);
@@ -56,6 +61,8 @@ pub(crate) struct DpuQueue {
     berths: Box<[Berth]>,
     free: Vec<u8>,
     watched: Instant,
+    /// Waits that are still to sleep at once.
+    sleepy: u8,
     /// Whether the card is done with the queue, so that there is nothing left to give back.
     ended: bool,
 }
@@ -119,6 +126,7 @@ impl DpuQueue {
             berths: (0..count).map(|_| Berth::default()).collect(),
             free: (0..count).rev().collect(),
             watched: Instant::now(),
+            sleepy: 0,
             ended: false,
         })
     }
@@ -259,6 +267,22 @@ impl DpuQueue {
         Ok(())
     }
 
+    /// Collects. Where nothing is to be delivered, the event is drained, so that who waits for it does
+    /// not come again and again; the event of what is delivered stays for one more poll, which is
+    /// cheaper than to ask the kernel each time.
+    fn look(&mut self) -> Result<(), Fault> {
+        self.collect()?;
+        let delivers = self
+            .flying
+            .front()
+            .is_some_and(|first| first.ended.is_some());
+        if !delivers {
+            self.drain_event();
+            self.collect()?;
+        }
+        Ok(())
+    }
+
     /// Sees to it that the card is still there, if it has not been looked at for a while.
     fn watch(&mut self) -> Result<(), Fault> {
         if self.watched.elapsed() < WATCH {
@@ -280,8 +304,9 @@ impl DpuQueue {
     /// Waits until everything up to a point is done, at most until the deadline.
     fn wait_for(&mut self, seq: Seq, deadline: Option<Instant>) -> Result<Wait, Fault> {
         let began = Instant::now();
+        let mut spins = self.sleepy == 0;
+        self.sleepy = self.sleepy.saturating_sub(1);
         loop {
-            self.drain_event();
             self.collect()?;
             if self.is_reached(seq) {
                 return Ok(Wait::Reached);
@@ -292,10 +317,15 @@ impl DpuQueue {
             if left.is_zero() {
                 return Ok(Wait::TimedOut);
             }
-            match now - began < SPIN {
-                true => thread::yield_now(),
-                false => self.sleep(left.min(WATCH)),
+            if spins && now - began < SPIN {
+                hint::spin_loop();
+                continue;
             }
+            if mem::take(&mut spins) {
+                self.sleepy = SLEEPY;
+            }
+            self.sleep(left.min(WATCH));
+            self.drain_event();
         }
     }
 
@@ -403,8 +433,7 @@ impl Queue for DpuQueue {
 
     fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost> {
         self.shared.check()?;
-        self.drain_event();
-        let polled = self.collect().and_then(|()| self.watch());
+        let polled = self.look().and_then(|()| self.watch());
         polled.map_err(|fault| self.shared.lose(&fault))?;
         self.deliver(done);
         Ok(())
@@ -480,6 +509,6 @@ fn leak(seq: Seq, list: CommandList) -> Leaked {
         Slot::Resident(_) | Slot::Foreign(_) => None,
     });
     let bytes = owned.sum();
-    std::mem::forget(list);
+    mem::forget(list);
     Leaked { seq, bytes }
 }

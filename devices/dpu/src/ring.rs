@@ -90,6 +90,8 @@ pub(crate) struct CompletionRing {
     entries: u32,
     /// Entries taken.
     taken: u64,
+    /// Entries that the card was told are taken.
+    told: u64,
     /// What each entry held when it was taken, in the pass before: the card writes an entry anew,
     /// or not at all.
     before: Box<[(u64, u64)]>,
@@ -105,6 +107,7 @@ impl CompletionRing {
             start,
             entries,
             taken: 0,
+            told: 0,
             before,
         }
     }
@@ -124,10 +127,19 @@ impl CompletionRing {
         Some(Answer::decode(low, high))
     }
 
-    /// The index for the head doorbell. Who sees it may write the entries before it anew: they have
-    /// been read.
-    pub(crate) fn head(&self) -> u32 {
+    /// The index for the head doorbell, once half of the ring was taken since the last. Who sees it
+    /// may write the entries before it anew: they have been read.
+    pub(crate) fn take_head(&mut self) -> Option<u32> {
+        if self.taken - self.told < u64::from(self.entries / 2) {
+            return None;
+        }
+        self.told = self.taken;
         fence(Ordering::Release);
+        Some(self.index())
+    }
+
+    /// The index of the entry that is next.
+    pub(crate) fn index(&self) -> u32 {
         index(self.taken, self.entries)
     }
 
@@ -187,7 +199,10 @@ mod tests {
             let answer = ring.take().expect("an answer was written");
             assert_eq!(u64::from(answer.id), position);
             assert_eq!(u64::from(answer.dw0), position);
-            assert_eq!(u64::from(ring.head()), (position + 1) % 4);
+            assert_eq!(u64::from(ring.index()), (position + 1) % 4);
+            // Told of two at a time.
+            let told = (position % 2 == 1).then(|| ring.index());
+            assert_eq!(ring.take_head(), told);
         }
     }
 

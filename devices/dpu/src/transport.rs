@@ -43,6 +43,14 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`read32`](Transport::read32).
     fn write32(&self, at: BarOffset, value: u32) -> Result<(), TransportError>;
+    /// Writes a doorbell: as [`write32`](Transport::write32), but the card's side may take notice of
+    /// it later, as of a write on a bus that is posted.
+    ///
+    /// # Errors
+    /// As [`read32`](Transport::read32).
+    fn ring(&self, at: BarOffset, value: u32) -> Result<(), TransportError> {
+        self.write32(at, value)
+    }
     /// Writes a register of 8 bytes, in one access.
     ///
     /// # Errors

@@ -24,8 +24,13 @@ impl Words {
 
     /// The word at an offset.
     pub(super) fn at(&self, at: u64) -> &AtomicU64 {
+        &self.range(at, 1)[0]
+    }
+
+    /// So many words from an offset on.
+    pub(super) fn range(&self, at: u64, count: usize) -> &[AtomicU64] {
         assert!(at.is_multiple_of(WORD), "{at} is no word's offset");
-        &self.0[usize::try_from(at / WORD).expect("offsets of models are small")]
+        &self.0[usize::try_from(at / WORD).expect("offsets of models are small")..][..count]
     }
 
     pub(super) fn unmapped(len: u64) -> Self {

@@ -26,19 +26,26 @@ impl Words {
 
     /// The word at an offset, which is inside and a multiple of a word.
     pub(super) fn at(&self, at: u64) -> &AtomicU64 {
-        let inside = at.checked_add(WORD).is_some_and(|end| end <= self.len());
+        &self.range(at, 1)[0]
+    }
+
+    /// So many words from an offset on, all of them inside.
+    pub(super) fn range(&self, at: u64, count: usize) -> &[AtomicU64] {
+        let bytes = (count as u64).checked_mul(WORD);
+        let end = bytes.and_then(|bytes| at.checked_add(bytes));
         assert!(
-            inside && at.is_multiple_of(WORD),
-            "the word at {at} is not inside {} bytes",
+            end.is_some_and(|end| end <= self.len()) && at.is_multiple_of(WORD),
+            "{count} words at {at} are not inside {} bytes",
             self.len()
         );
         let at = usize::try_from(at).expect("offsets of mapped memory fit");
-        // SAFETY: The offset is inside the mapping that the pages are.
+        // SAFETY: The offset is inside the mapping that the pages are, or one past it.
         let start = unsafe { self.pages.as_ptr().add(at) };
-        // SAFETY: Eight aligned bytes of our pages are there, which stay mapped as long as `self`,
-        // which the reference borrows, lives. Nothing else in the process has their address, and
-        // all accesses here are atomic and as wide.
-        unsafe { AtomicU64::from_ptr(start.as_ptr().cast()) }
+        // SAFETY: So many aligned words of our pages are there, checked above, which stay mapped as
+        // long as `self`, which the reference borrows, lives, and are initialised, as pages are.
+        // Nothing else in the process has their address, and all accesses here are atomic and as
+        // wide.
+        unsafe { std::slice::from_raw_parts(start.as_ptr().cast(), count) }
     }
 
     /// Pages that no card reaches.

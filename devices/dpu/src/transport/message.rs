@@ -12,6 +12,7 @@ pub(crate) const MAX_BODY: usize = 64 << 10;
 
 const TYPE_MASK: u32 = 0xF;
 const TYPE_REPLY: u32 = 1;
+const FLAG_NO_REPLY: u32 = 1 << 4;
 const FLAG_ERROR: u32 = 1 << 5;
 
 /// The commands that a client sends here.
@@ -99,14 +100,24 @@ pub(crate) struct Reply {
     pub(crate) refused: Option<u32>,
 }
 
-/// A whole message.
+/// A whole message that is replied to.
 pub(crate) fn request(id: u16, command: Command, body: &[u8]) -> Vec<u8> {
+    message(id, command, 0, body)
+}
+
+/// A whole message that asks for no reply.
+pub(crate) fn posted(id: u16, command: Command, body: &[u8]) -> Vec<u8> {
+    message(id, command, FLAG_NO_REPLY, body)
+}
+
+fn message(id: u16, command: Command, flags: u32, body: &[u8]) -> Vec<u8> {
     let len = u32::try_from(HEADER + body.len()).expect("bodies of requests are short");
     let mut bytes = Vec::with_capacity(HEADER + body.len());
     bytes.extend_from_slice(&id.to_le_bytes());
     bytes.extend_from_slice(&command.code().to_le_bytes());
     bytes.extend_from_slice(&len.to_le_bytes());
-    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend_from_slice(&flags.to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(body);
     bytes
 }

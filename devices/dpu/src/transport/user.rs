@@ -141,6 +141,12 @@ impl Transport for VfioUser {
         self.write(BAR0, at.0, &value.to_le_bytes())
     }
 
+    fn ring(&self, at: BarOffset, value: u32) -> Result<(), TransportError> {
+        let body = write_body(BAR0, at.0, &value.to_le_bytes());
+        self.connection()
+            .post(Command::RegionWrite, "REGION_WRITE", &body)
+    }
+
     fn write64(&self, at: BarOffset, value: u64) -> Result<(), TransportError> {
         self.write(BAR0, at.0, &value.to_le_bytes())
     }
@@ -279,12 +285,27 @@ impl Connection {
     fn region_write(&mut self, region: u32, at: u64, from: &[u8]) -> Result<(), TransportError> {
         const WHAT: &str = "REGION_WRITE";
         let count = access_len(from.len());
-        let mut body = message::region_access(region, at, count);
-        body.extend_from_slice(from);
+        let body = write_body(region, at, from);
         let least = message::REGION_ACCESS;
         let reply = self.call(Command::RegionWrite, WHAT, &body, None, least)?;
         let checked = message::accessed(&reply, region, at, count).map(drop);
         checked.map_err(|reply| self.bad(WHAT, reply))
+    }
+
+    /// Sends a command that has no reply.
+    fn post(
+        &mut self,
+        command: Command,
+        what: &'static str,
+        body: &[u8],
+    ) -> Result<(), TransportError> {
+        if self.broken {
+            return Err(TransportError::Broken);
+        }
+        let id = self.take_id();
+        let sent = self.send(&message::posted(id, command, body), None, what);
+        self.broken |= sent.is_err();
+        sent
     }
 
     /// Sends a command and waits for its reply, of which it returns the body: at least so many
@@ -315,8 +336,7 @@ impl Connection {
         file: Option<BorrowedFd<'_>>,
         least: usize,
     ) -> Result<Vec<u8>, TransportError> {
-        let id = self.next_id;
-        self.next_id = id.wrapping_add(1);
+        let id = self.take_id();
         let deadline = Instant::now() + self.timeout;
         self.send(&message::request(id, command, body), file, what)?;
 
@@ -342,6 +362,12 @@ impl Connection {
             Some(number) => Err(TransportError::Refused { what, number }),
             None => Ok(received.split_off(HEADER)),
         }
+    }
+
+    fn take_id(&mut self) -> u16 {
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        id
     }
 
     /// Sends all of a message, the descriptor with its first byte.
@@ -422,6 +448,12 @@ impl Connection {
         self.broken = true;
         TransportError::BadReply { what, reply }
     }
+}
+
+fn write_body(region: u32, at: u64, from: &[u8]) -> Vec<u8> {
+    let mut body = message::region_access(region, at, access_len(from.len()));
+    body.extend_from_slice(from);
+    body
 }
 
 fn access_len(len: usize) -> u32 {

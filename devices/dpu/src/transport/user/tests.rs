@@ -55,6 +55,32 @@ fn a_reply_may_come_in_pieces() {
 }
 
 #[test]
+fn a_doorbell_waits_for_no_reply() {
+    let (mut connection, server) = connected(LONG, |mut stream| {
+        let mut posted = [0; 36];
+        stream.read_exact(&mut posted).unwrap();
+        let (command, flags) = (posted[2], posted[8]);
+        assert_eq!((command, flags), (10, 0x10), "a REGION_WRITE, No_reply");
+        assert_eq!(posted[16..], write_body(BAR0, 0x1008, &[7, 0, 0, 0]));
+        // What asks for a reply is the next one's turn.
+        let request = read_request(&mut stream);
+        stream.write_all(&right_reply(&request)).unwrap();
+    });
+    let body = write_body(BAR0, 0x1008, &[7, 0, 0, 0]);
+    connection
+        .post(Command::RegionWrite, "REGION_WRITE", &body)
+        .unwrap();
+    assert_eq!(read(&mut connection), Ok([1, 2, 3, 4]));
+    server.join().unwrap();
+    let mut gone = Ok(());
+    while gone.is_ok() {
+        gone = connection.post(Command::RegionWrite, "REGION_WRITE", &body);
+    }
+    assert_eq!(gone, Err(TransportError::Closed));
+    assert_eq!(read(&mut connection), Err(TransportError::Broken));
+}
+
+#[test]
 fn a_refusal_leaves_the_connection_whole() {
     let (mut connection, server) = connected(LONG, |mut stream| {
         let request = read_request(&mut stream);

@@ -1,0 +1,237 @@
+//! What the driver and the bus do for a card's jobs: the driver's own time per job, the bytes of a
+//! column, and how busy 64 lists under way keep the card. Each figure stands beside its target.
+
+#![allow(clippy::print_stdout)] // the report is for people
+
+#[path = "../../tests/common/in_process.rs"]
+#[allow(dead_code, unreachable_pub)] // the tests use more of it
+mod in_process;
+mod timed;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use unlade_dpu::{DpuDevice, Options};
+use unlade_hal::{
+    Arg, Command, CommandList, Completion, Device, Executable, Lease, MemoryKind, Outcome, Queue,
+    Slot, Status,
+};
+use unlade_program::Program;
+use unlade_sim_card::{Card, Config, Profile};
+use unlade_tests::cards::{lease, span, submit};
+
+use self::in_process::InProcess;
+use self::timed::Timed;
+
+fn main() {
+    // `cargo test --benches` and the like ask for a quick look.
+    let quick = std::env::args().any(|word| word == "--test");
+    driver_time(if quick { 1_000 } else { 50_000 });
+    bytes_of_a_column(if quick { 1 << 20 } else { 64 << 20 });
+    utilisation(if quick { 128 } else { 1_024 });
+}
+
+/// A card of this process, and the device that drives it.
+struct Rig {
+    card: Arc<Card>,
+    transport: Arc<Timed<InProcess>>,
+    device: Arc<DpuDevice>,
+    mask: Executable,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let card = Arc::new(Card::start(Config {
+            profile: Profile::full(),
+            ..Config::default()
+        }));
+        let transport = Arc::new(Timed::new(InProcess::new(&card)));
+        let device = DpuDevice::open(transport.clone(), &Options::default()).expect("a card");
+        let mask: Program = "columns c0: i32
+             params p0: i32
+             %0 = load c0
+             %1 = param p0
+             %2 = cmp.gt %0, %1
+             keep %2
+             emit mask"
+            .parse()
+            .expect("the program is one");
+        let mask = device.compile(&Arc::new(mask)).expect("the card has it");
+        Rig {
+            card,
+            transport,
+            device,
+            mask,
+        }
+    }
+
+    /// `int32 > ?` over a column of ascending numbers.
+    fn list(&self, rows: u64) -> CommandList {
+        let mut input = lease(&self.device, MemoryKind::Upload, 4 * rows);
+        let values = input.bytes_mut().expect("the memory is the host's");
+        for (value, row) in values.chunks_exact_mut(4).zip(0i32..) {
+            value.copy_from_slice(&row.to_le_bytes());
+        }
+        let output = lease(
+            &self.device,
+            MemoryKind::Readback,
+            RESULTS + rows.div_ceil(8),
+        );
+        self.list_of(rows, input, output)
+    }
+
+    fn list_of(&self, rows: u64, input: Lease, output: Lease) -> CommandList {
+        let mut list = CommandList::new();
+        let input = list.slot(Slot::Owned(input));
+        let output = list.slot(Slot::Owned(output));
+        let memory = |span| Arg::Span {
+            span,
+            bit_offset: 0,
+        };
+        let mut parameter = [0; 16];
+        parameter[..4].copy_from_slice(&((rows / 2) as i32).to_le_bytes());
+        list.push(Command::Dispatch {
+            exe: self.mask.clone(),
+            rows,
+            args: Box::new([
+                memory(span(input, 0..4 * rows)),
+                Arg::Absent,
+                Arg::Scalar(parameter),
+                memory(span(output, RESULTS..RESULTS + rows.div_ceil(8))),
+            ]),
+            status: span(output, 0..Status::BYTES),
+        });
+        list
+    }
+
+    /// The same list again, of memory that came back.
+    fn again(&self, done: Completion, rows: u64) -> CommandList {
+        assert_eq!(kept(&done), rows - 1 - rows / 2);
+        let mut slots = done.list.slots.into_iter().map(|slot| match slot {
+            Slot::Owned(lease) => lease,
+            other => panic!("{other:?} is not owned"),
+        });
+        let mut next = || slots.next().expect("two slots");
+        let (input, output) = (next(), next());
+        self.list_of(rows, input, output)
+    }
+
+    /// Runs so many jobs with so many under way; how long submitting and taking results took.
+    fn run(&self, queue: &mut dyn Queue, jobs: usize, depth: usize, rows: u64) -> Duration {
+        let mut ready: VecDeque<CommandList> = (0..depth).map(|_| self.list(rows)).collect();
+        let (mut submitted, mut ended, mut spent) = (0, 0, Duration::ZERO);
+        let mut done = Vec::new();
+        while ended < jobs {
+            let start = Instant::now();
+            while submitted < jobs
+                && let Some(list) = ready.pop_front()
+            {
+                submit(queue, list);
+                submitted += 1;
+            }
+            spent += start.elapsed();
+            // Until then it is the card that is waited for.
+            thread::sleep(PAUSE);
+            let start = Instant::now();
+            queue.poll(&mut done).expect("the device is there");
+            spent += start.elapsed();
+            ended += done.len();
+            ready.extend(done.drain(..).map(|done| self.again(done, rows)));
+        }
+        spent
+    }
+}
+
+/// How long results are left to gather.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// Where the mask begins, in bytes of the output.
+const RESULTS: u64 = 4096;
+
+fn kept(done: &Completion) -> u64 {
+    match &done.outcome {
+        Outcome::Done { written } => written[0],
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Of submit and delivery, without what the transport does: that is an access to a register, which a
+/// card of hardware takes in a hundred nanoseconds or so, and a model in its own time.
+fn driver_time(jobs: usize) {
+    const TARGET: Duration = Duration::from_micros(1);
+    const ROUNDS: usize = 11;
+    let rig = Rig::new();
+    let mut queue = rig.device.open_queue(32).expect("a queue");
+    let mut rounds: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            rig.transport.restart();
+            let spent = rig.run(&mut *queue, jobs / ROUNDS, 16, 64);
+            spent.saturating_sub(rig.transport.spent()) / (jobs / ROUNDS) as u32
+        })
+        .collect();
+    rounds.sort();
+    let (low, median, high) = (rounds[0], rounds[ROUNDS / 2], rounds[ROUNDS - 1]);
+    say(
+        &format!("driver's own work per job: {median:?}, {low:?} to {high:?}; target {TARGET:?}"),
+        median <= TARGET,
+    );
+}
+
+/// What the model counts while a predicate reads a column into a mask, beside the count on paper.
+fn bytes_of_a_column(bytes: u64) {
+    let rig = Rig::new();
+    let mut queue = rig.device.open_queue(64).expect("a queue");
+    let (column, rows) = (bytes, bytes / 4);
+    let most = rig.device.capabilities().max_rows.min(1 << 20);
+    let jobs = rows.div_ceil(most) as usize;
+    let before = rig.card.counters();
+    rig.run(&mut *queue, jobs, 8.min(jobs), rows / jobs as u64);
+    let after = rig.card.counters();
+    let mask = rows / 8;
+    let status = jobs as u64 * Status::BYTES;
+    let read = after.bytes_read - before.bytes_read;
+    let written = after.bytes_written - before.bytes_written;
+    say(
+        &format!(
+            "a column of {column} bytes in {jobs} jobs: {read} bytes read, on paper {column}; \
+             {written} written, on paper {mask} of mask and {status} of status"
+        ),
+        (read, written) == (column, mask + status),
+    );
+    let (bus_read, bus_written) = (
+        after.bus_read - before.bus_read,
+        after.bus_written - before.bus_written,
+    );
+    println!(
+        "    with entries, descriptors and reports {bus_read} and {bus_written}: {:.3}% more",
+        100.0 * (bus_read + bus_written) as f64 / (read + written) as f64 - 100.0
+    );
+}
+
+/// How much of the simulated time the card worked, while 64 lists of 1 MiB were under way.
+fn utilisation(jobs: usize) {
+    const TARGET: f64 = 0.95;
+    let rig = Rig::new();
+    for depth in [1, 64] {
+        let mut queue = rig.device.open_queue(64).expect("a queue");
+        let before = rig.card.counters();
+        rig.run(&mut *queue, jobs, depth, (1 << 20) / 4);
+        let after = rig.card.counters();
+        let busy = (after.busy_time.0 - before.busy_time.0) as f64;
+        let busy = busy / (after.time.0 - before.time.0) as f64;
+        let what = format!(
+            "{depth} lists of 1 MiB under way: the card works {:.2}%",
+            busy * 100.0
+        );
+        match depth {
+            1 => println!("{what} of the simulated time"),
+            _ => say(&format!("{what}; target 95%"), busy > TARGET),
+        }
+    }
+}
+
+fn say(what: &str, met: bool) {
+    println!("{what}: {}", if met { "PASS" } else { "FAIL" });
+}
