@@ -98,7 +98,8 @@ impl Disk {
         if written.and_then(|()| fs::rename(&aside, &path)).is_err() {
             let _ = fs::remove_file(&aside);
         }
-        if self.kept.fetch_add(1, Ordering::Relaxed) % BETWEEN_LOOKS == 0 {
+        let kept = self.kept.fetch_add(1, Ordering::Relaxed);
+        if kept.is_multiple_of(BETWEEN_LOOKS) {
             self.prune();
         }
     }
