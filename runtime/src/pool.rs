@@ -151,6 +151,12 @@ impl Pool {
         ledger.exported() <= ledger.budget() / 2
     }
 
+    /// Most bytes that a thread keeps for its next leases so that no other can have them, in a pool
+    /// with this budget.
+    pub(crate) fn most_kept_by_a_thread(budget: u64) -> u64 {
+        cache::capacity(budget)
+    }
+
     /// The reserved slab.
     pub fn reserve(&self) -> Option<&Slab> {
         self.core.reserve.as_ref()

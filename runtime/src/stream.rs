@@ -24,11 +24,6 @@ const AHEAD: usize = 2;
 /// Part of the memory that threads may keep from each other between two batches.
 const WITHHELD: u64 = 4;
 
-/// Bytes of small blocks that one thread keeps for its next batch at most, and which part of the
-/// memory that is at most: so much the pool's cache of a thread withholds from all others.
-const KEPT: u64 = 512 << 10;
-const KEPT_SHARE: u64 = 64;
-
 type Reader = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 /// The results of a kernel over a reader, in the reader's order.
@@ -360,8 +355,7 @@ impl fmt::Debug for KernelStream {
 
 /// Whether what all threads may keep for their next batches is more than they may withhold.
 fn is_crowded(threads: usize, memory: u64) -> bool {
-    let kept = KEPT.min(memory / KEPT_SHARE);
-    threads as u64 * kept > memory / WITHHELD
+    threads as u64 * Pool::most_kept_by_a_thread(memory) > memory / WITHHELD
 }
 
 struct OutputReader {

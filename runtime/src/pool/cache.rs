@@ -18,11 +18,17 @@ use super::class::Class;
 use super::ledger::{Source, Tag, Use};
 use super::session::SessionCore;
 
-/// Most bytes of small blocks in one cache: what an idle thread can withhold from the others ...
+/// Most bytes of small blocks in one cache ...
 const CAPACITY: u64 = 512 << 10;
 
 /// ... but no more than this part of the budget.
 const SHARE: u64 = 64;
+
+/// Most bytes of small blocks in one cache of a pool with this budget: what an idle thread can
+/// withhold from the others.
+pub(super) fn capacity(budget: u64) -> u64 {
+    CAPACITY.min(budget / SHARE)
+}
 
 /// Queues of large blocks. Neighbouring classes have different ones.
 const QUEUES: usize = 16;
@@ -276,7 +282,7 @@ impl Cache {
         Cache {
             session,
             small: Default::default(),
-            capacity: CAPACITY.min(budget / SHARE),
+            capacity: capacity(budget),
             rotation: ROTATION.min(budget / SHARE),
             turns: Default::default(),
             shared,
