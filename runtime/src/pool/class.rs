@@ -16,9 +16,10 @@ const MAX_ALIGNMENT: u64 = 4096;
 ///
 /// Powers of two from 64 B to 16 KiB, then four classes to a doubling (20, 24, 28, 32, 40 KiB
 /// ...), so that a block wastes at most a fifth of itself where that matters. A block of at least
-/// 4 KiB is aligned to 4 KiB, a smaller one to its own size.
+/// 4 KiB is aligned to 4 KiB, a smaller one to its own size. A whole word, as one that is moved as a
+/// byte may be read back as a word, which stalls a lease for longer than the rest of it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Class(u8);
+pub(super) struct Class(usize);
 
 impl Class {
     /// How many there are.
@@ -40,17 +41,17 @@ impl Class {
             return None;
         }
         if bits < FINE_BITS {
-            return Some(Class((bits + 1 - MIN_BITS) as u8));
+            return Some(Class((bits + 1 - MIN_BITS) as usize));
         }
         let quarter = (len - 1 - (1 << bits)) >> (bits - 2);
         let coarse = (FINE_BITS - MIN_BITS + 1) + 4 * (bits - FINE_BITS);
-        Some(Class(coarse as u8 + quarter as u8))
+        Some(Class(coarse as usize + quarter as usize))
     }
 
     /// The class at a position.
     #[inline]
-    pub(super) fn of_index(index: u8) -> Class {
-        debug_assert!(usize::from(index) < Class::COUNT);
+    pub(super) fn of_index(index: usize) -> Class {
+        debug_assert!(index < Class::COUNT);
         Class(index)
     }
 
@@ -65,13 +66,13 @@ impl Class {
     /// Position among the classes, the smallest being 0.
     #[inline]
     pub(super) fn index(self) -> usize {
-        usize::from(self.0)
+        self.0
     }
 
     /// Bytes of a block.
     #[inline]
     pub(super) fn size(self) -> u64 {
-        let index = u32::from(self.0);
+        let index = self.0 as u32;
         let powers = FINE_BITS - MIN_BITS;
         if index <= powers {
             return 1 << (MIN_BITS + index);
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     fn all() -> impl Iterator<Item = Class> {
-        (0..Class::COUNT).map(|index| Class(index as u8))
+        (0..Class::COUNT).map(Class)
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Tag {
         Tag {
             source,
             r#use: Use::ALL[usize::from(bits & 3)],
-            drawn_as: (bits >> 4).checked_sub(1).map(Class::of_index),
+            drawn_as: usize::from(bits >> 4).checked_sub(1).map(Class::of_index),
         }
     }
 
