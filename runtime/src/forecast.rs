@@ -140,7 +140,7 @@ impl Forecast {
         let name = &runtime.devices[device.0].name;
         let ran = |part: &&PartReceipt| part.path == Path::Queued && part.device == *name;
         let parts = || parts.iter().filter(ran);
-        if !all_completed || parts().next().is_none() {
+        if !all_completed || parts().next().is_none() || !parts().all(PartReceipt::is_timed) {
             return;
         }
         let measured = Measured {

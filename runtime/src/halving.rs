@@ -3,6 +3,7 @@
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, make_array};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_data::ArrayData;
+use arrow_schema::DataType;
 use arrow_select::concat::concat;
 
 use crate::arrays::malformed;
@@ -88,11 +89,24 @@ fn join(pieces: Vec<Evaluated>, memory: &Memory) -> Result<Evaluated, Error> {
     Ok(joined)
 }
 
-/// The same array in memory of the pool.
+/// The same array in memory of the pool, except for what its values only refer to, which stays where
+/// it is: it is the batch's own.
 fn counted(array: &ArrayRef, memory: &Memory) -> Result<ArrayRef, Error> {
     fn copy(data: &ArrayData, memory: &Memory) -> Result<ArrayData, Error> {
-        let buffers = data.buffers().iter().map(|bytes| memory.copy(bytes));
-        let children = data.child_data().iter().map(|child| copy(child, memory));
+        let (own_buffers, owns_children) = match data.data_type() {
+            DataType::Utf8View | DataType::BinaryView => (1, true),
+            DataType::Dictionary(_, _) => (1, false),
+            _ => (data.buffers().len(), true),
+        };
+        let buffers = data.buffers().iter().enumerate();
+        let buffers = buffers.map(|(position, bytes)| match position < own_buffers {
+            true => memory.copy(bytes),
+            false => Ok(bytes.clone()),
+        });
+        let children = data.child_data().iter().map(|child| match owns_children {
+            true => copy(child, memory),
+            false => Ok(child.clone()),
+        });
         let nulls = data.nulls().map(|nulls| {
             let bits = memory.copy(nulls.buffer())?;
             Ok::<_, Error>(NullBuffer::new(BooleanBuffer::new(
@@ -110,4 +124,53 @@ fn counted(array: &ArrayRef, memory: &Memory) -> Result<ArrayRef, Error> {
         copied.build().map_err(malformed)
     }
     copy(&array.to_data(), memory).map(make_array)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int32Type;
+    use arrow_array::{DictionaryArray, StringViewArray};
+
+    use super::*;
+    use crate::pool::{Pool, PoolOptions};
+
+    /// Texts and dictionaries of megabytes, of which a batch has a few rows.
+    #[test]
+    fn what_values_refer_to_is_not_copied_when_pieces_are_joined() {
+        let options = PoolOptions {
+            reserve: 256 << 10,
+            budget: 256 << 10,
+            ..PoolOptions::default()
+        };
+        let memory = Memory::of(&Pool::new(&options).unwrap());
+        let texts = (0..20_000).map(|row| format!("a text too long for a view {row:080}"));
+        let texts: Vec<String> = texts.collect();
+        let views = StringViewArray::from_iter_values(&texts).slice(9000, 1000);
+        let keys = DictionaryArray::<Int32Type>::from_iter(texts.iter().map(String::as_str));
+        let keys = keys.slice(9000, 1000);
+        let columns: [(&str, ArrayRef); 2] = [("v", Arc::new(views)), ("d", Arc::new(keys))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let run = |piece: &RecordBatch, _| match piece.num_rows() {
+            601.. => Err(Error::Cancelled),
+            rows => Ok(Evaluated {
+                columns: piece.columns().to_vec(),
+                rows_out: rows,
+                mask: None,
+                bytes_in: 0,
+                bytes_out: 0,
+                bytes_copied: 0,
+            }),
+        };
+        let too_large = |error: &Error| matches!(error, Error::Cancelled);
+        let joined = in_halves(&batch, &memory, too_large, run).unwrap();
+        for (joined, whole) in joined.columns.iter().zip(batch.columns()) {
+            assert_eq!(joined, whole);
+        }
+        let [joined, whole] = [&joined.columns[1], batch.column(1)]
+            .map(|column| column.as_dictionary::<Int32Type>().values().to_data());
+        assert!(joined.ptr_eq(&whole));
+    }
 }
