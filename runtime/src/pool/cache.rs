@@ -164,13 +164,19 @@ fn pop_large(session: &Arc<SessionCore>, class: Class) -> Option<Lease> {
 #[inline]
 pub(super) fn keep(session: Arc<SessionCore>, lease: Lease, drawn_as: Option<Class>) {
     match drawn_as {
-        Some(class) if class.size() == lease.len() && !session.is_closed() => {
+        Some(class) if is_block(&lease, class) && !session.is_closed() => {
             hand_to_cache(session, lease, move |cache, lease| {
                 cache.push_small(class, lease);
             });
         }
         _ => keep_large(session, lease),
     }
+}
+
+/// Whether a lease is a whole block, not as much memory of two that were joined.
+#[inline]
+fn is_block(lease: &Lease, class: Class) -> bool {
+    class.is_whole(lease.range().start, lease.len())
 }
 
 /// Keeps a large block. Apart, so that the way of small ones is short.

@@ -58,9 +58,14 @@ impl Class {
     /// The class of which a block of `len` bytes that begins at `start` is a whole one.
     #[inline]
     pub(super) fn of_block(start: u64, len: u64) -> Option<Class> {
-        let class = Class::of(len).filter(|class| class.size() == len)?;
+        Class::of(len).filter(|class| class.is_whole(start, len))
+    }
+
+    /// Whether `len` bytes that begin at `start` are a whole block.
+    #[inline]
+    pub(super) fn is_whole(self, start: u64, len: u64) -> bool {
         // An alignment is a power of two, which a division would not know.
-        (start & (class.alignment() - 1) == 0).then_some(class)
+        len == self.size() && start & (self.alignment() - 1) == 0
     }
 
     /// Position among the classes, the smallest being 0.

@@ -383,3 +383,34 @@ fn a_thread_that_ends_keeps_nothing() {
     let status = pool.status();
     assert_eq!((status.leased, status.cached, status.free), (0, 0, free));
 }
+
+/// Two pieces that are as long as a block together are none: the next lease would begin anywhere.
+#[test]
+fn leases_are_aligned_whatever_was_joined() {
+    let pool = pool(1 << 20, 1 << 20);
+    let session = pool.session("joining", u64::MAX);
+    for len in [64, 128, 4096, 32 << 10, 64 << 10] {
+        let mut leases: Vec<Lease> = (0..8).map(|_| session.lease(len).unwrap()).collect();
+        leases.sort_by_key(|lease| lease.range().start);
+        let mut joined = 0;
+        while let (Some(mut second), Some(mut first)) = (leases.pop(), leases.pop()) {
+            let rest = first.split_off(1);
+            let end = second.split_off(1);
+            // Blocks of one class need not be neighbours.
+            joined += usize::from(rest.join(second).is_ok());
+            drop((first, end));
+        }
+        assert!(joined > 0, "of {len} bytes");
+        let again: Vec<Lease> = (0..16).map(|_| session.lease(len).unwrap()).collect();
+        for lease in &again {
+            let start = lease.range().start;
+            assert!(
+                start.is_multiple_of(len.min(4096)),
+                "{len} bytes at {start}"
+            );
+        }
+        drop(again);
+        Pool::flush_thread();
+    }
+    assert_none_leaked(&pool);
+}

@@ -219,12 +219,19 @@ impl Lease {
         self.split_off(len)
     }
 
-    /// Makes one lease of two neighbours of one slab; the first one's home and tag stay.
+    /// Makes one lease of two neighbours of one slab, which have one home and tag, or no home.
     ///
     /// # Errors
-    /// Both come back where `next` does not begin where `self` ends.
+    /// Both come back where `next` does not begin where `self` ends, and where a home would not know
+    /// what to make of the whole: it has one of them only, or has noted something else on each.
     pub fn join(mut self, next: Lease) -> Result<Lease, (Lease, Lease)> {
-        if !self.slab().same(next.slab()) || next.range().start != self.range().end {
+        let is_next = self.slab().same(next.slab()) && next.range().start == self.range().end;
+        let is_alike = match (&self.parts.home, &next.parts.home) {
+            (None, None) => true,
+            (Some(home), Some(other)) => Arc::ptr_eq(home, other) && self.tag() == next.tag(),
+            _ => false,
+        };
+        if !is_next || !is_alike {
             return Err((self, next));
         }
         self.parts.len += next.len();
@@ -364,6 +371,19 @@ mod tests {
         drop(whole);
         assert_eq!(shelf.ranges(), [0..4096]);
         assert_eq!(Arc::strong_count(&shelf), 1);
+    }
+
+    #[test]
+    fn leases_of_two_homes_or_uses_are_not_joined() {
+        let shelf = Arc::new(Shelf::default());
+        let mut front = pages(4096).with_home(shelf.clone());
+        let back = front.split_off(1000).with_home(Arc::new(Shelf::default()));
+        let (front, back) = front.join(back).unwrap_err();
+        let (front, back) = front.join(back.without_home()).unwrap_err();
+        let back = back.with_home(shelf.clone()).with_tag(1);
+        let (front, back) = front.join(back).unwrap_err();
+        drop(front.join(back.with_tag(0)).unwrap());
+        assert_eq!(shelf.ranges(), [0..4096]);
     }
 
     #[test]
