@@ -29,9 +29,9 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     };
     let socket = args.socket.display();
     let failed = |error: std::io::Error| Failure::resource(format!("{socket}: {error}"));
+    interrupt::watch()?;
     remove_left_behind(&args.socket)?;
     let server = Server::bind(&args.socket, config).map_err(failed)?;
-    interrupt::watch()?;
     report::say(format_args!(
         "a simulated card is served: unlade run INPUT --device dpu:unix:{socket} (Ctrl-C ends it)"
     ));
@@ -49,31 +49,63 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     })
 }
 
-/// Removes a socket that a process left which was killed: nobody listens at it any more.
+/// Removes a socket that a process left which was killed: nobody listens at it any more. Of several
+/// who do so at once none removes what another has made meanwhile: it is taken aside first.
 #[cfg(feature = "dpu")]
 fn remove_left_behind(socket: &std::path::Path) -> Result<(), Failure> {
     use std::io::ErrorKind;
     use std::os::unix::fs::FileTypeExt;
-    use std::os::unix::net::UnixStream;
 
     let is_socket = std::fs::symlink_metadata(socket).is_ok_and(|it| it.file_type().is_socket());
     if !is_socket {
         return Ok(()); // whether there may be anything else is decided where it is made
     }
     let shown = socket.display();
-    match UnixStream::connect(socket) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(socket)
-            .map_err(|error| {
-                Failure::resource(format!(
-                    "{shown}: a card that was killed left it, and it cannot be removed: {error}"
-                ))
-            }),
-        Ok(_) => Err(Failure::resource(format!(
+    let in_use = || {
+        Failure::resource(format!(
             "{shown} is in use: a process listens there; name another socket"
-        ))),
-        Err(error) => Err(Failure::resource(format!(
-            "{shown} exists and cannot be looked into: {error}; name another socket"
-        ))),
+        ))
+    };
+    match listens(socket) {
+        Ok(true) => return Err(in_use()),
+        Ok(false) => {}
+        Err(error) => {
+            return Err(Failure::resource(format!(
+                "{shown} exists and cannot be looked into: {error}; name another socket"
+            )));
+        }
+    }
+    let stuck = |error: std::io::Error| {
+        Failure::resource(format!(
+            "{shown}: a card that was killed left it, and it cannot be removed: {error}"
+        ))
+    };
+    let mut aside = socket.as_os_str().to_owned();
+    aside.push(format!(".left-{}", std::process::id()));
+    match std::fs::rename(socket, &aside) {
+        Ok(()) => {}
+        // Another has, and makes its own.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(stuck(error)),
+    }
+    let came_meanwhile = listens(aside.as_ref()).map_err(stuck)?;
+    if came_meanwhile {
+        std::fs::hard_link(&aside, socket).map_err(stuck)?;
+    }
+    std::fs::remove_file(&aside).map_err(stuck)?;
+    match came_meanwhile {
+        true => Err(in_use()),
+        false => Ok(()),
+    }
+}
+
+/// Whether a process listens at a socket.
+#[cfg(feature = "dpu")]
+fn listens(socket: &std::path::Path) -> std::io::Result<bool> {
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

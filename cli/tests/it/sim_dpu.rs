@@ -128,6 +128,36 @@ fn a_socket_that_a_killed_card_left_is_taken_over_and_nothing_else_is() {
 }
 
 #[test]
+fn of_several_cards_that_take_over_a_socket_one_serves() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 100);
+    for _ in 0..3 {
+        drop(Served::start(&place, &[])); // killed
+        let start = |_| {
+            let mut card = place.command(&["card", "--socket", "card.sock"]);
+            let card = card.stderr(Stdio::piped()).spawn().unwrap();
+            Served(card)
+        };
+        let mut cards: Vec<Served> = (0..4).map(start).collect();
+        let said: Vec<bool> = cards
+            .iter_mut()
+            .map(|card| {
+                let mut said = String::new();
+                let err = card.0.stderr.take().unwrap();
+                BufReader::new(err).read_line(&mut said).unwrap();
+                let serves = said.contains("--device dpu:unix:card.sock");
+                assert!(serves || said.contains("card.sock"), "{said}");
+                serves
+            })
+            .collect();
+        assert_eq!(said.iter().filter(|serves| **serves).count(), 1, "{said:?}");
+        assert_eq!(on(&place, "dpu:unix:card.sock"), on(&place, "cpu"));
+        let left: Vec<String> = place.files();
+        assert_eq!(left, ["card.sock", "in.parquet"]);
+    }
+}
+
+#[test]
 fn jobs_that_go_wrong_are_done_elsewhere_with_the_same_result() {
     let place = Place::new();
     place.table("in.parquet", 0, 20_000);

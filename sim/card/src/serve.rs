@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +37,7 @@ impl Server {
         let listener = Arc::new(bind_private(path)?);
         let stopper = Stopper(Arc::new(Control {
             path: path.to_owned(),
+            socket: inode(path)?,
             listener: Arc::downgrade(&listener),
             stopped: AtomicBool::new(false),
             connection: Mutex::new(None),
@@ -81,8 +82,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that somebody has removed already is gone too.
-        let _ = fs::remove_file(&self.stopper.0.path);
+        let Control { path, socket, .. } = &*self.stopper.0;
+        // Somebody may have removed it, and put another there.
+        if inode(path).is_ok_and(|found| found == *socket) {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -108,6 +112,8 @@ impl Stopper {
 #[derive(Debug)]
 struct Control {
     path: PathBuf,
+    /// Device and inode of the socket.
+    socket: (u64, u64),
     /// Gone with the server, so that a stopper that is left does not keep the socket open.
     listener: Weak<UnixListener>,
     stopped: AtomicBool,
@@ -164,13 +170,20 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let made = private.join("s");
     let bound = UnixListener::bind(&made).and_then(|listener| {
         fs::set_permissions(&made, fs::Permissions::from_mode(0o600))?;
-        fs::rename(&made, path)?;
+        // Not renamed, which would replace what another has put there meanwhile.
+        fs::hard_link(&made, path)?;
         Ok(listener)
     });
     let removed = fs::remove_dir_all(&private);
     let listener = bound?;
     removed?;
     Ok(listener)
+}
+
+/// What tells one file from another at the same path.
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// A new directory that only this user can enter.
