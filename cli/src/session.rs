@@ -302,7 +302,8 @@ fn unknown_device(setting: &str, name: &str, devices: &[Arc<dyn Device>]) -> Fai
         .map(|device| device.info().name.as_str())
         .collect();
     Failure::usage(format!(
-        "{setting}: no device `{name}`; there are: auto, {} (`unlade doctor` says what is missing)",
+        "{setting}: no device `{name}`; there are: auto, {}, and by name sim-gpu and sim-dpu (`unlade \
+         doctor` says what is missing)",
         known.join(", ")
     ))
 }

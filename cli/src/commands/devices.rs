@@ -14,6 +14,10 @@ use crate::report::readings;
 use crate::report::table::{Align, bytes, table};
 use crate::{cards, session};
 
+/// Devices that are there only when they are asked for.
+const BY_NAME: &str =
+    "by name alone, in software: --device sim-gpu, an NVIDIA GPU; --device sim-dpu, a DPU card\n";
+
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
     let mut devices = session::listed(args.device.as_deref())?;
     let mut unusable = Vec::new();
@@ -89,7 +93,8 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
         let unusable = unusable
             .iter()
             .map(|(name, why)| format!("{name}: {why}\n"));
-        let below = sensors.chain(unusable).collect::<String>();
+        let others = args.device.is_none().then(|| BY_NAME.to_owned());
+        let below = sensors.chain(unusable).chain(others).collect::<String>();
         format!("{}\n{below}", table(&header, &rows))
     };
     report::print(text.as_bytes())

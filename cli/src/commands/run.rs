@@ -226,10 +226,15 @@ impl Summary {
                 false => "nothing to compute".to_owned(),
             };
             report::say(format_args!(
-                "{}: {} rows in {} batches, {work}; {}",
+                "{}: {} rows in {} {}, {work}; {}",
                 share.device,
                 grouped(share.rows),
                 grouped(share.batches),
+                if share.batches == 1 {
+                    "batch"
+                } else {
+                    "batches"
+                },
                 share.reason,
             ));
         }

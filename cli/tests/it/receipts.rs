@@ -125,7 +125,7 @@ fn times_that_a_card_does_not_report_are_null() {
     let words = ["run", "in.parquet", "-o", "-", "--format", "csv"];
     let said = place.run(&[&words[..], &query].concat()).err;
     assert!(
-        said.contains("1 batches, in a time that it does not tell; asked"),
+        said.contains("1 batch, in a time that it does not tell; asked"),
         "{said}"
     );
     assert!(!said.contains("0 ns"), "{said}");
@@ -157,7 +157,7 @@ fn what_is_passed_through_is_said_to_be() {
     );
     assert!(
         ran.err
-            .contains("sim: 100 rows in 1 batches, nothing to compute; asked"),
+            .contains("sim: 100 rows in 1 batch, nothing to compute; asked"),
         "{}",
         ran.err
     );

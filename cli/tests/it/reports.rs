@@ -64,7 +64,7 @@ fn more_is_said_when_asked() {
     let little = place.run(&[&query[..], &["-o", "a.arrow"]].concat());
     assert!(!little.err.contains("asked for by name"), "{}", little.err);
     let more = place.run(&[&query[..], &["-o", "b.arrow", "-v"]].concat());
-    let line = "sim: 1,000 rows in 1 batches, computing";
+    let line = "sim: 1,000 rows in 1 batch, computing";
     assert!(more.err.contains(line), "{}", more.err);
     assert!(
         more.err.contains("by its own clock; asked for by name"),

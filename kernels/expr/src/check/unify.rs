@@ -237,7 +237,7 @@ fn no_room(source: &Expr, to: &DataType) -> ExprError {
 pub(super) fn misfit(why: String, value: &Value, beside: &DataType) -> ExprError {
     let error = ExprError::new(ExprErrorKind::Type, why);
     match value {
-        Value::Text(_) if is_number(beside) => {
+        Value::Text(text) if is_number(beside) && text.trim().parse::<f64>().is_ok() => {
             error.with_help("a number is written without quotes")
         }
         Value::Integer(_) | Value::Number(_) => match beside {
