@@ -64,8 +64,8 @@ impl Class {
     /// Whether `len` bytes that begin at `start` are a whole block.
     #[inline]
     pub(super) fn is_whole(self, start: u64, len: u64) -> bool {
-        // An alignment is a power of two, which a division would not know.
-        len == self.size() && start & (self.alignment() - 1) == 0
+        // What it is aligned to is a power of two, which a division would not know.
+        len == self.size() && start & (len.min(MAX_ALIGNMENT) - 1) == 0
     }
 
     /// Position among the classes, the smallest being 0.
