@@ -35,8 +35,9 @@ impl Class {
         if len <= 1 << MIN_BITS {
             return Some(Class(0));
         }
-        // `len` lies in (2^bits, 2^(bits + 1)].
-        let bits = 63 - (len - 1).leading_zeros();
+        // `len` lies in (2^bits, 2^(bits + 1)]. Of 63 at most, to take from 63 is to flip, which
+        // processors that count from the other end have done already.
+        let bits = 63 ^ (len - 1).leading_zeros();
         if bits >= MAX_BITS {
             return None;
         }
