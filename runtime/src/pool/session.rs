@@ -64,9 +64,9 @@ impl Session {
     /// Leases at least `len` bytes for the host, without waiting.
     ///
     /// # Errors
-    /// [`Exhausted`] where the budget has no room.
+    /// [`Exhausted`] where the budget has no room; in a box, so that a lease comes back in a register.
     #[inline]
-    pub fn lease(&self, len: u64) -> Result<Lease, Exhausted> {
+    pub fn lease(&self, len: u64) -> Result<Lease, Box<Exhausted>> {
         let core = &self.handle.core;
         if let Some(class) = Class::of(len)
             && let Some(lease) = cache::pop(core, class)
@@ -78,7 +78,7 @@ impl Session {
 
     #[cold]
     #[inline(never)]
-    fn lease_slowly(&self, len: u64) -> Result<Lease, Exhausted> {
+    fn lease_slowly(&self, len: u64) -> Result<Lease, Box<Exhausted>> {
         let request = Request {
             sizes: &[len],
             memory: Memory::Any,
@@ -93,14 +93,14 @@ impl Session {
     /// # Errors
     /// [`Exhausted`] where only memory that the caller itself holds could help, or the time to
     /// wait is over, and the budget has no room beyond the reserve.
-    pub fn acquire(&self, request: &Request<'_>) -> Result<Vec<Lease>, Exhausted> {
+    pub fn acquire(&self, request: &Request<'_>) -> Result<Vec<Lease>, Box<Exhausted>> {
         let core = &self.handle.core;
         let ask = Ask {
             session: core.id,
             sizes: request.sizes,
             wait: request.wait,
         };
-        let exhausted = || core.pool.exhausted(request.sizes);
+        let exhausted = || Box::new(core.pool.exhausted(request.sizes));
         let grants = match core.pool.central.try_acquire(&ask) {
             Some(grants) => grants,
             None => {
