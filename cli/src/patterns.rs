@@ -16,7 +16,8 @@ pub(crate) fn is_pattern(name: &str) -> bool {
 }
 
 /// The files that match, in the order of their paths. `*`, `?` and `[...]` match within a name, `**`
-/// any number of folders, and `{a,b}` in a pattern either; links are followed, but not back to where they came from.
+/// any number of folders, and `{a,b}` in a pattern either; links are followed, but not back to where
+/// they came from.
 ///
 /// Names need not be UTF-8. A link that matches and leads nowhere is an error: what it stood for
 /// would be missing.
