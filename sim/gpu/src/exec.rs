@@ -6,12 +6,14 @@
 //! another one's keeping step (PTX ISA 3.1).
 
 mod access;
+mod atomic;
 mod block;
 mod collective;
 mod convert;
 mod counters;
 mod float;
 mod grid;
+mod history;
 mod integer;
 mod order;
 mod race;

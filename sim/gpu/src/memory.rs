@@ -9,7 +9,7 @@ mod window;
 
 use std::ops::Range;
 
-pub(crate) use bytes::Bytes;
+pub(crate) use bytes::{Bytes, Trace};
 pub(crate) use window::HostWindow;
 
 use crate::finding::{Fault, FindingKind};
@@ -131,16 +131,23 @@ impl DeviceMemory {
         }
     }
 
+    /// Whether a range is inside of one live allocation.
+    #[inline]
+    pub(crate) fn holds(&self, range: &Range<u64>) -> bool {
+        let Some((index, offset)) = self.split(range.start) else {
+            return false;
+        };
+        let allocation = self.allocations.get(index);
+        allocation.is_some_and(|allocation| allocation.holds(offset, range.end - range.start))
+    }
+
     /// The bytes around an address, and where in them it is. The range is inside.
     #[inline]
     pub(crate) fn reach(&mut self, at: u64, len: u64) -> Result<(&mut Bytes, usize), Fault> {
         let Some((index, offset)) = self.split(at) else {
             return Err(nowhere(at, len));
         };
-        let inside = |allocation: &Allocation| match allocation {
-            Allocation::Live(bytes) => offset + len <= bytes.len() as u64,
-            Allocation::Freed(_) => false,
-        };
+        let inside = |allocation: &Allocation| allocation.holds(offset, len);
         if !self.allocations.get(index).is_some_and(inside) {
             return Err(missed(self.allocations.get(index), at, offset, len));
         }
@@ -212,6 +219,19 @@ impl DeviceMemory {
         let (bytes, offset) = self.reach(to, len)?;
         bytes.put(offset, &part);
         Ok(())
+    }
+}
+
+impl Allocation {
+    #[inline]
+    fn holds(&self, offset: u64, len: u64) -> bool {
+        match self {
+            Allocation::Live(bytes) => {
+                let behind = (bytes.len() as u64).checked_sub(offset);
+                behind.is_some_and(|behind| len <= behind)
+            }
+            Allocation::Freed(_) => false,
+        }
     }
 }
 

@@ -1,15 +1,21 @@
-//! Loads, stores and atomic operations (PTX ISA 9.7.9 and 9.7.13).
+//! Loads and stores (PTX ISA 9.7.9).
+//!
+//! Mostly, all lanes of a warp access one allocation, and nothing that others see otherwise is near:
+//! then what has to be asked is asked once for all of them. Whatever else they do is done lane by
+//! lane.
 
-use super::order::{BlockStores, History};
-use super::race::{Access, BlockOrder, Races, Stamp};
+use std::ops::Range;
+
+use super::history::History;
+use super::order::BlockStores;
+use super::race::{Access, BlockOrder, Place, Races, Stamp};
 use super::row::lanes;
 use super::warp::Warp;
 use super::{Counters, rng::Rng};
-use crate::exec::float::{f32_of, single};
 use crate::finding::{Fault, FindingKind};
 use crate::memory::{Bytes, DeviceMemory, HostWindow};
-use crate::ptx::inst::{Address, Atomic, AtomicOp, Load, Loaded, Order, Space, Store};
-use crate::ptx::types::{Type, Width};
+use crate::ptx::inst::{Address, Load, Loaded, Order, Space, Store};
+use crate::ptx::types::Width;
 
 /// What a warp reaches through memory instructions.
 pub(super) struct Reach<'r> {
@@ -52,32 +58,40 @@ impl Reach<'_> {
 
     pub(super) fn load(&mut self, warp: &mut Warp, load: &Load, active: u32) -> Result<(), Fault> {
         let (space, element) = (load.address.space, load.element.bytes() as usize);
-        let bytes = (element * load.to.len()) as u64;
+        let bytes = element * load.to.len();
         self.counters
-            .loaded(space, bytes * u64::from(active.count_ones()));
-        let ordered = self.ordered;
-        let mut from_host = 0;
+            .loaded(space, bytes as u64 * u64::from(active.count_ones()));
+        let access = self.access(warp, space, bytes, load.order, false);
+        let together = self.together(warp, load.address, bytes, load.order, active);
+        if let Some(range) = &together {
+            self.watch_together(warp, &access, load.address, active, range)?;
+            if self.is_still(warp, space, range) {
+                let (memory, start) = reach(self.memory, self.shared, space, range)?;
+                for lane in lanes(active) {
+                    let at = (place(warp, load.address, lane) - range.start) as usize + start;
+                    for (i, loaded) in load.to.iter().enumerate() {
+                        let value = memory.load(at + i * element, element);
+                        let value = value.map_err(|fault| fault.by(lane as u32))?;
+                        warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
+                    }
+                }
+                return Ok(());
+            }
+        }
         for lane in lanes(active) {
             let at = place(warp, load.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
-            if let Some(host) = self.window(space, at, bytes).map_err(by)? {
-                from_host += bytes;
-                for (i, loaded) in load.to.iter().enumerate() {
-                    let at = at + (i * element) as u64;
-                    let value = host.load(at, element).map_err(by)?;
-                    warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
+            if together.is_none() {
+                if let Some(host) = self.window(space, at, bytes).map_err(by)? {
+                    for (i, loaded) in load.to.iter().enumerate() {
+                        let at = at + (i * element) as u64;
+                        let value = host.load(at, element).map_err(by)?;
+                        warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
+                    }
+                    self.counters.host_loaded += bytes as u64;
+                    continue;
                 }
-                continue;
-            }
-            self.watch(warp, lane, space, at, bytes, load.order, false)
-                .map_err(by)?;
-            let (memory, start) = self.reach(space, at, bytes).map_err(by)?;
-            if !ordered {
-                for (i, loaded) in load.to.iter().enumerate() {
-                    let value = memory.load(start + i * element, element).map_err(by)?;
-                    warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
-                }
-                continue;
+                self.watch(&access, load.order, lane, at).map_err(by)?;
             }
             for (i, loaded) in load.to.iter().enumerate() {
                 let at = at + (i * element) as u64;
@@ -87,7 +101,6 @@ impl Reach<'_> {
                 warp.row_mut(loaded.d).0[lane] = extend(value, load.element, loaded);
             }
         }
-        self.counters.host_loaded += from_host;
         if load.order.acquires() {
             self.acquire(warp, active);
         }
@@ -101,174 +114,220 @@ impl Reach<'_> {
         active: u32,
     ) -> Result<(), Fault> {
         let (space, element) = (store.address.space, store.element.bytes() as usize);
-        let bytes = (element * store.from.len()) as u64;
+        let bytes = element * store.from.len();
         self.counters
-            .stored(space, bytes * u64::from(active.count_ones()));
+            .stored(space, bytes as u64 * u64::from(active.count_ones()));
         if store.order.releases() {
             self.release_to(warp, active, store.scope);
         }
-        let ordered = self.ordered;
-        let mut to_host = 0;
+        let access = self.access(warp, space, bytes, store.order, true);
+        let together = self.together(warp, store.address, bytes, store.order, active);
+        if let Some(range) = &together {
+            self.watch_together(warp, &access, store.address, active, range)?;
+            if !self.ordered {
+                let (memory, start) = reach(self.memory, self.shared, space, range)?;
+                for lane in lanes(active) {
+                    let at = (place(warp, store.address, lane) - range.start) as usize + start;
+                    for (i, &from) in store.from.iter().enumerate() {
+                        memory.store(at + i * element, element, warp.row(from).0[lane]);
+                    }
+                }
+                return Ok(());
+            }
+        }
         for lane in lanes(active) {
             let at = place(warp, store.address, lane);
             let by = |fault: Fault| fault.by(lane as u32);
-            if let Some(host) = self.window(space, at, bytes).map_err(by)? {
-                to_host += bytes;
-                for (i, &from) in store.from.iter().enumerate() {
-                    let at = at + (i * element) as u64;
-                    host.store(at, element, warp.row(from).0[lane])
-                        .map_err(by)?;
+            if together.is_none() {
+                if let Some(host) = self.window(space, at, bytes).map_err(by)? {
+                    for (i, &from) in store.from.iter().enumerate() {
+                        let at = at + (i * element) as u64;
+                        host.store(at, element, warp.row(from).0[lane])
+                            .map_err(by)?;
+                    }
+                    self.counters.host_stored += bytes as u64;
+                    continue;
                 }
-                continue;
-            }
-            self.watch(warp, lane, space, at, bytes, store.order, true)
-                .map_err(by)?;
-            let (memory, start) = self.reach(space, at, bytes).map_err(by)?;
-            if !ordered {
-                for (i, &from) in store.from.iter().enumerate() {
-                    memory.store(start + i * element, element, warp.row(from).0[lane]);
-                }
-                continue;
+                self.watch(&access, store.order, lane, at).map_err(by)?;
             }
             for (i, &from) in store.from.iter().enumerate() {
-                let value = warp.row(from).0[lane];
-                self.write(warp, lane, space, at + (i * element) as u64, element, value);
-            }
-        }
-        self.counters.host_stored += to_host;
-        Ok(())
-    }
-
-    pub(super) fn atomic(
-        &mut self,
-        warp: &mut Warp,
-        atomic: &Atomic,
-        active: u32,
-    ) -> Result<(), Fault> {
-        let (space, op, ty) = (atomic.address.space, atomic.op, atomic.ty);
-        let bytes = ty.width().expect("atomics have a size").bytes() as usize;
-        self.counters.atomics += u64::from(active.count_ones());
-        if atomic.order.releases() {
-            self.release_to(warp, active, atomic.scope);
-        }
-        // Lanes of one warp come in no order that a kernel may rely on.
-        let first = self.rng.below(32) as u32;
-        for turn in lanes(active.rotate_right(first)) {
-            let lane = (turn + first as usize) % 32;
-            let at = place(warp, atomic.address, lane);
-            let by = |fault: Fault| fault.by(lane as u32);
-            let a = warp.row(atomic.a).0[lane];
-            let b = atomic.b.map_or(0, |b| warp.row(b).0[lane]);
-            let change = |old| combine(op, ty, old, a, b);
-            let old = match self.window(space, at, bytes as u64).map_err(by)? {
-                Some(host) => {
-                    let old = host.load(at, bytes).map_err(by)?;
-                    host.store(at, bytes, change(old)).map_err(by)?;
-                    old
+                let (at, value) = (at + (i * element) as u64, warp.row(from).0[lane]);
+                if self.ordered {
+                    self.write(warp, lane, space, at, element, value);
+                } else {
+                    let range = at..at + element as u64;
+                    let (memory, start) = reach(self.memory, self.shared, space, &range)?;
+                    memory.store(start, element, value);
                 }
-                None => {
-                    let watched =
-                        self.watch(warp, lane, space, at, bytes as u64, atomic.order, true);
-                    watched.map_err(by)?;
-                    self.see(space, at);
-                    let updated = self.update(warp, lane, space, at, bytes, change);
-                    updated.map_err(by)?
-                }
-            };
-            if let Some(d) = atomic.d {
-                warp.row_mut(d).0[lane] = old;
             }
-        }
-        if atomic.order.acquires() {
-            self.acquire(warp, active);
         }
         Ok(())
     }
 
-    /// Looks for a race, and keeps what is needed to find others.
-    #[expect(clippy::too_many_arguments, reason = "an access is all of this")]
-    fn watch(
+    /// What the lanes' accesses have in common.
+    pub(super) fn access(
         &mut self,
         warp: &mut Warp,
-        lane: usize,
         space: Space,
-        at: u64,
-        bytes: u64,
+        bytes: usize,
         order: Order,
         stores: bool,
-    ) -> Result<(), Fault> {
-        if !self.find_races {
-            return Ok(());
-        }
+    ) -> Access {
         let strong = order != Order::Weak;
         let by = Stamp {
             block: self.block,
             warp: warp.index(),
-            lane: lane as u32,
             barriers: self.barriers,
             warp_barriers: warp.barriers,
             releases: self.block_order.releases,
             strong,
         };
-        let access = Access {
+        let last = &mut warp.stamps[usize::from(strong)];
+        let number = if self.find_races {
+            self.races.number(last, by)
+        } else {
+            *last
+        };
+        Access {
             space,
-            at,
-            bytes: bytes as usize,
+            bytes,
             stores,
             by,
+            number,
+            open: self.races.open(space, self.block_order),
+        }
+    }
+
+    /// The range that holds what all lanes access, if it is inside of one allocation, or of shared
+    /// memory, and each lane's part of it is aligned. Strong accesses come one after the other.
+    fn together(
+        &self,
+        warp: &Warp,
+        address: Address,
+        bytes: usize,
+        order: Order,
+        active: u32,
+    ) -> Option<Range<u64>> {
+        if order != Order::Weak || active == 0 {
+            return None;
+        }
+        let (mut low, mut high, mut bits) = (u64::MAX, 0, 0);
+        for lane in lanes(active) {
+            let at = place(warp, address, lane);
+            (low, high, bits) = (low.min(at), high.max(at), bits | at);
+        }
+        let range = low..high.checked_add(bytes as u64)?;
+        let inside = match address.space {
+            Space::Shared => range.end <= self.shared.len() as u64,
+            Space::Global => self.memory.holds(&range),
         };
-        let last = &mut warp.stamps[lane][usize::from(strong)];
-        let (memory, start) = reach(self.memory, self.shared, space, at, bytes)?;
-        self.races
-            .check(memory, start, &access, last, self.block_order)?;
-        if strong && stores {
-            self.races.hand_on(self.block, self.block_order, space, at);
-        } else if strong {
-            self.races.see(self.block, self.block_order, space, at);
+        (bits.is_multiple_of(bytes as u64) && inside).then_some(range)
+    }
+
+    /// Looks for races of every lane, and keeps what is needed to find others.
+    fn watch_together(
+        &mut self,
+        warp: &Warp,
+        access: &Access,
+        address: Address,
+        active: u32,
+        range: &Range<u64>,
+    ) -> Result<(), Fault> {
+        if !self.find_races {
+            return Ok(());
+        }
+        let (memory, start) = reach(self.memory, self.shared, access.space, range)?;
+        if !memory.is_traced() && !access.leaves_trace() {
+            return Ok(());
+        }
+        let trace = memory.trace(access.space == Space::Shared);
+        let whole = start..start + (range.end - range.start) as usize;
+        let places = lanes(active).map(|lane| place(warp, address, lane));
+        // Lanes that store to one place race with each other.
+        let quiet = Races::is_quiet(trace, access, whole)
+            && (!access.stores
+                || places.is_sorted_by(|at, next| at + access.bytes as u64 <= *next));
+        if quiet && !access.leaves_trace() {
+            return Ok(());
+        }
+        for lane in lanes(active) {
+            let at = place(warp, address, lane);
+            let start = (at - range.start) as usize + start;
+            let place = Place { lane, at, start };
+            if !quiet {
+                self.races.check(trace, access, place, self.block_order)?;
+            }
+            access.trace(trace, place);
+        }
+        Ok(())
+    }
+
+    /// As `watch_together`, of one lane. It may access what is not there.
+    pub(super) fn watch(
+        &mut self,
+        access: &Access,
+        order: Order,
+        lane: usize,
+        at: u64,
+    ) -> Result<(), Fault> {
+        let bytes = access.bytes as u64;
+        if !at.is_multiple_of(bytes) {
+            return Err(misaligned(at, access.bytes));
+        }
+        let range = at..at.saturating_add(bytes);
+        let (memory, start) = reach(self.memory, self.shared, access.space, &range)?;
+        if !self.find_races {
+            return Ok(());
+        }
+        let trace = memory.trace(access.space == Space::Shared);
+        let place = Place { lane, at, start };
+        self.races.check(trace, access, place, self.block_order)?;
+        access.trace(trace, place);
+        if order == Order::Weak {
+            return Ok(());
+        }
+        if access.stores {
+            self.races
+                .hand_on(self.block, self.block_order, access.space, at);
+        } else {
+            self.races
+                .see(self.block, self.block_order, access.space, at);
         }
         Ok(())
     }
 
     /// The host's memory, where this is an access to it. It is seen by everyone at once: nobody
     /// but the host shares it.
-    fn window(&self, space: Space, at: u64, bytes: u64) -> Result<Option<&HostWindow>, Fault> {
+    pub(super) fn window(
+        &self,
+        space: Space,
+        at: u64,
+        bytes: usize,
+    ) -> Result<Option<&HostWindow>, Fault> {
         if space == Space::Shared {
             return Ok(None);
         }
         match self.memory.window(at) {
-            Some(_) if !at.is_multiple_of(bytes) => Err(misaligned(at, bytes)),
+            Some(_) if !at.is_multiple_of(bytes as u64) => Err(misaligned(at, bytes)),
             found => Ok(found),
         }
     }
-
-    /// An atomic operation loads what it stores over.
-    fn see(&mut self, space: Space, at: u64) {
-        if self.find_races {
-            self.races.see(self.block, self.block_order, space, at);
-        }
-    }
-
-    fn reach(&mut self, space: Space, at: u64, bytes: u64) -> Result<(&mut Bytes, usize), Fault> {
-        reach(self.memory, self.shared, space, at, bytes)
-    }
 }
 
-/// The bytes of an access, and where in them it is.
+/// The bytes around a range, and where in them it begins.
+#[inline]
 fn reach<'m>(
     memory: &'m mut DeviceMemory,
     shared: &'m mut Bytes,
     space: Space,
-    at: u64,
-    bytes: u64,
+    range: &Range<u64>,
 ) -> Result<(&'m mut Bytes, usize), Fault> {
-    if !at.is_multiple_of(bytes) {
-        return Err(misaligned(at, bytes));
-    }
+    let (at, bytes) = (range.start, range.end - range.start);
     if space == Space::Global {
         return memory.reach(at, bytes);
     }
     let size = shared.len() as u64;
-    if at.checked_add(bytes).is_none_or(|end| end > size) {
+    if range.end > size {
         let detail = format!("{bytes} bytes at {at:#x} of {size} bytes of shared memory");
         return Err(Fault::new(FindingKind::OutOfBounds, detail));
     }
@@ -276,74 +335,22 @@ fn reach<'m>(
 }
 
 #[cold]
-fn misaligned(at: u64, bytes: u64) -> Fault {
+fn misaligned(at: u64, bytes: usize) -> Fault {
     let detail = format!("{bytes} bytes at {at:#x}");
     Fault::new(FindingKind::Misaligned, detail)
 }
 
-fn place(warp: &Warp, address: Address, lane: usize) -> u64 {
+#[inline]
+pub(super) fn place(warp: &Warp, address: Address, lane: usize) -> u64 {
     warp.row(address.base).0[lane].wrapping_add(address.offset as u64)
 }
 
 /// A loaded element in its register, which may be wider (PTX ISA 9.4.1).
+#[inline]
 fn extend(value: u64, element: Width, loaded: &Loaded) -> u64 {
     if loaded.signed {
         element.sign_extend(value) as u64 & loaded.width.mask()
     } else {
         value
-    }
-}
-
-/// What an atomic operation leaves in memory (PTX ISA 9.7.13.5).
-fn combine(op: AtomicOp, ty: Type, old: u64, a: u64, b: u64) -> u64 {
-    let width = ty.width().expect("atomics have a size");
-    let sign = |value| width.sign_extend(value);
-    match op {
-        AtomicOp::Add => match ty {
-            Type::F32 => single(f32_of(old) + f32_of(a)),
-            Type::F64 => (f64::from_bits(old) + f64::from_bits(a)).to_bits(),
-            _ => old.wrapping_add(a),
-        },
-        AtomicOp::Min if ty.is_signed() => {
-            if sign(a) < sign(old) {
-                a
-            } else {
-                old
-            }
-        }
-        AtomicOp::Max if ty.is_signed() => {
-            if sign(a) > sign(old) {
-                a
-            } else {
-                old
-            }
-        }
-        AtomicOp::Min => old.min(a),
-        AtomicOp::Max => old.max(a),
-        AtomicOp::And => old & a,
-        AtomicOp::Or => old | a,
-        AtomicOp::Xor => old ^ a,
-        AtomicOp::Exchange => a,
-        AtomicOp::CompareAndSwap => {
-            if old == a {
-                b
-            } else {
-                old
-            }
-        }
-        AtomicOp::Increment => {
-            if old >= a {
-                0
-            } else {
-                old + 1
-            }
-        }
-        AtomicOp::Decrement => {
-            if old == 0 || old > a {
-                a
-            } else {
-                old - 1
-            }
-        }
     }
 }

@@ -3,7 +3,8 @@
 use super::access::Reach;
 use super::block::Block;
 use super::collective;
-use super::order::{Haste, History};
+use super::history::History;
+use super::order::Haste;
 use super::race::Races;
 use super::rng::Rng;
 use super::step::step;
@@ -36,7 +37,7 @@ pub(crate) fn run(
         poison,
         idle: 0,
         leaving: Vec::new(),
-        history: History::default(),
+        history: History::new(),
         races,
         haste,
     };
@@ -334,6 +335,7 @@ impl Grid<'_> {
         }
         self.idle = 0;
         self.counters.barriers += 1;
+        self.races.met(&mut self.resident[block].order);
         let warps = &mut self.resident[block].warps;
         let latest = warps.iter().map(|warp| warp.sight.latest()).max();
         for warp in warps {

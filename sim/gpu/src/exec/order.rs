@@ -10,10 +10,10 @@
 //! back behind what the lane, or its block, has seen or stored at the same place (coherence, 8.8).
 //! So a missing release shows, and so does a missing acquire.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
 use super::access::Reach;
+use super::history::{Change, overlap};
 use super::rng::Rng;
 use super::row::LANES;
 use super::warp::Warp;
@@ -31,8 +31,13 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn overlaps(&self, space: Space, at: u64, bytes: usize) -> bool {
-        self.space == space && self.at < at + bytes as u64 && at < self.at + u64::from(self.bytes)
+    fn overlaps(&self, at: u64, bytes: usize) -> bool {
+        overlap(self.at, self.bytes, at, bytes as u8)
+    }
+
+    /// Whether a range holds a part of it.
+    fn is_within(&self, range: &Range<u64>) -> bool {
+        self.at < range.end && range.start < self.at + u64::from(self.bytes)
     }
 
     fn is_exactly(&self, at: u64, bytes: usize) -> bool {
@@ -96,78 +101,22 @@ impl Sight {
     }
 }
 
-/// Earlier contents of global memory, as far as they may still be seen.
-#[derive(Debug, Default)]
-pub(super) struct History {
-    /// By the eight bytes that they lie in, oldest first.
-    changes: HashMap<u64, VecDeque<Change>, BuildHasherDefault<Mixed>>,
-    /// The eight bytes of each change, oldest first.
-    order: VecDeque<u64>,
-    /// The number of the last change.
-    now: u64,
-}
-
-/// Hashes addresses, which no adversary chooses.
-#[derive(Debug, Default)]
-struct Mixed(u64);
-
-impl Hasher for Mixed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0 ^ value)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(29);
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Change {
-    number: u64,
-    block: u32,
-    at: u64,
-    bytes: u8,
-    /// What was there before; none if nobody had written it.
-    old: Option<u64>,
-}
-
-/// Changes that are remembered.
-const REMEMBERED: usize = 512;
-
-impl History {
-    fn add(&mut self, block: u32, at: u64, bytes: usize, old: Option<u64>) {
-        self.now += 1;
-        let change = Change {
-            number: self.now,
-            block,
-            at,
-            bytes: bytes as u8,
-            old,
-        };
-        self.changes.entry(at / 8).or_default().push_back(change);
-        self.order.push_back(at / 8);
-        if self.order.len() > REMEMBERED
-            && let Some(place) = self.order.pop_front()
-            && let Some(changes) = self.changes.get_mut(&place)
-        {
-            changes.pop_front();
-            if changes.is_empty() {
-                self.changes.remove(&place);
-            }
-        }
-    }
-}
-
 /// What a block's threads see and others do not, oldest first.
 pub(super) type BlockStores = Vec<Pending>;
 
 impl Reach<'_> {
+    /// Whether what is in memory is what everyone sees of a range.
+    pub(super) fn is_still(&self, warp: &Warp, space: Space, range: &Range<u64>) -> bool {
+        // Where lanes are far apart, asking for everything between them takes longest.
+        const MOST: u64 = 1024;
+        let near = |store: &Pending| store.is_within(range);
+        !self.ordered
+            || range.end - range.start <= MOST
+                && !warp.sight.stores.iter().any(near)
+                && !self.block_stores.iter().any(near)
+                && (space == Space::Shared || !self.history.touches(range))
+    }
+
     /// What a lane loads, of a range that is known to be there.
     pub(super) fn read(
         &mut self,
@@ -178,8 +127,7 @@ impl Reach<'_> {
         bytes: usize,
         order: Order,
     ) -> Result<u64, Fault> {
-        let own =
-            |store: &Pending| usize::from(store.lane) == lane && store.overlaps(space, at, bytes);
+        let own = |store: &Pending| usize::from(store.lane) == lane && store.overlaps(at, bytes);
         match warp.sight.stores.iter().rfind(|store| own(store)) {
             Some(store) if store.is_exactly(at, bytes) => return Ok(store.value),
             Some(_) => self.settle_lane(warp, |store| own(store)),
@@ -188,7 +136,7 @@ impl Reach<'_> {
         if space == Space::Shared {
             return self.shared.load(at as usize, bytes);
         }
-        let near = |store: &Pending| store.overlaps(space, at, bytes);
+        let near = |store: &Pending| store.overlaps(at, bytes);
         match self.block_stores.iter().rfind(|store| near(store)) {
             Some(store) if store.is_exactly(at, bytes) => return Ok(store.value),
             Some(_) => self.settle_block(near),
@@ -214,7 +162,6 @@ impl Reach<'_> {
         at: u64,
         bytes: usize,
     ) -> Option<Option<u64>> {
-        let changes = self.history.changes.get(&(at / 8))?;
         let sight = &mut warp.sight;
         let of_this =
             |&&(other, place, _): &&(u8, u64, u64)| usize::from(other) == lane && place == at;
@@ -225,13 +172,8 @@ impl Reach<'_> {
             .map(|&(_, _, number)| number)
             .max();
         let bound = seen.unwrap_or(0).max(sight.horizon[lane]);
-        let near = |change: &&Change| {
-            change.at < at + bytes as u64 && at < change.at + u64::from(change.bytes)
-        };
+        let changes = self.history.of(at, bytes);
         let open: Vec<Change> = changes
-            .iter()
-            .rev()
-            .filter(near)
             .take_while(|change| {
                 let exact = change.at == at && usize::from(change.bytes) == bytes;
                 change.number > bound && change.block != self.block && exact
@@ -248,7 +190,7 @@ impl Reach<'_> {
             .seen
             .retain(|&(other, place, _)| usize::from(other) != lane || place != at);
         if sight.seen.len() >= ROOM {
-            sight.acquire(lane, self.history.now);
+            sight.acquire(lane, self.history.now());
         }
         sight.seen.push((lane as u8, at, number));
         value
@@ -288,7 +230,7 @@ impl Reach<'_> {
         bytes: usize,
         change: impl Fn(u64) -> u64,
     ) -> Result<u64, Fault> {
-        let near = |store: &Pending| store.overlaps(space, at, bytes);
+        let near = |store: &Pending| store.overlaps(at, bytes);
         self.settle_lane(warp, |store| usize::from(store.lane) == lane && near(store));
         if space == Space::Shared {
             let old = self.shared.load(at as usize, bytes)?;
@@ -323,7 +265,7 @@ impl Reach<'_> {
     /// What these lanes do next sees everything that is in memory now.
     pub(super) fn acquire(&mut self, warp: &mut Warp, lanes: u32) {
         for lane in super::row::lanes(lanes) {
-            warp.sight.acquire(lane, self.history.now);
+            warp.sight.acquire(lane, self.history.now());
         }
         self.block_order.acquire();
     }
@@ -343,8 +285,7 @@ impl Reach<'_> {
         let chosen = stores[self.rng.below(stores.len())];
         // Those of the same lane at the same place keep their order.
         let before = |store: &Pending| {
-            store.lane == chosen.lane
-                && store.overlaps(chosen.space, chosen.at, chosen.bytes.into())
+            store.lane == chosen.lane && store.overlaps(chosen.at, chosen.bytes.into())
         };
         if let Some(first) = stores.iter().position(before) {
             let store = stores.remove(first);
@@ -354,7 +295,7 @@ impl Reach<'_> {
 
     pub(super) fn settle_one_of_block(&mut self) {
         let chosen = self.block_stores[self.rng.below(self.block_stores.len())];
-        let before = |store: &Pending| store.overlaps(chosen.space, chosen.at, chosen.bytes.into());
+        let before = |store: &Pending| store.overlaps(chosen.at, chosen.bytes.into());
         if let Some(first) = self.block_stores.iter().position(before) {
             let store = self.block_stores.remove(first);
             self.hand_to_memory(store);

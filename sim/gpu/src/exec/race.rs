@@ -8,9 +8,11 @@
 //! accesses do not race.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
+use super::row::LANES;
 use crate::finding::{Fault, FindingKind};
-use crate::memory::Bytes;
+use crate::memory::Trace;
 use crate::ptx::inst::{Scope, Space};
 
 /// Most blocks of a grid in which races between blocks are looked for: what each block knows of
@@ -24,19 +26,18 @@ type Clock = HashMap<u32, u32>;
 #[derive(Debug)]
 pub(super) struct Races {
     between_blocks: bool,
-    /// The number of the first stamp of this launch.
+    /// The first number of this launch.
     first: u32,
     stamps: Vec<Stamp>,
     /// What was released at a place, to all or to one block.
     released: HashMap<(Option<u32>, u64), Clock>,
 }
 
-/// Who accessed something, and when.
+/// Which warp accessed something, and when. Its lanes have as many numbers, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) block: u32,
     pub(super) warp: u32,
-    pub(super) lane: u32,
     /// Barriers that the block has passed.
     pub(super) barriers: u32,
     /// Barriers that the warp has passed.
@@ -50,6 +51,8 @@ pub(super) struct Stamp {
 #[derive(Debug, Default)]
 pub(super) struct BlockOrder {
     pub(super) releases: u32,
+    /// The first number that the block's warps can have got since they last met at a barrier.
+    since_barrier: u32,
     known: Clock,
     /// What was seen of others, and becomes known with the next fence.
     seen: Clock,
@@ -57,19 +60,56 @@ pub(super) struct BlockOrder {
     handed: Option<(Clock, Scope)>,
 }
 
-/// An access that is checked.
+/// What the lanes' accesses of one instruction have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
     pub(super) space: Space,
-    /// Of the first byte, as the kernel names it.
-    pub(super) at: u64,
+    /// Of each lane.
     pub(super) bytes: usize,
     pub(super) stores: bool,
     pub(super) by: Stamp,
+    /// The number of the first lane's accesses.
+    pub(super) number: u32,
+    /// Accesses with lower numbers come before.
+    pub(super) open: u32,
+}
+
+impl Access {
+    /// Whether it races with loads, as far as those are kept.
+    fn is_held_by_readers(&self) -> bool {
+        self.stores && self.space == Space::Shared
+    }
+
+    /// Whether it is kept.
+    pub(super) fn leaves_trace(&self) -> bool {
+        self.stores || self.space == Space::Shared
+    }
+
+    /// Leaves a lane's number where it accesses memory.
+    #[inline]
+    pub(super) fn trace(&self, trace: &mut Trace, place: Place) {
+        let range = place.start..place.start + self.bytes;
+        let number = self.number + place.lane as u32;
+        if self.stores {
+            trace.writers[range].fill(number);
+        } else if self.space == Space::Shared {
+            trace.readers[range].fill(number);
+        }
+    }
+}
+
+/// What one lane accesses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) lane: usize,
+    /// Of the first byte, as the kernel names it.
+    pub(super) at: u64,
+    /// The same byte in the memory that it lies in.
+    pub(super) start: usize,
 }
 
 impl Races {
-    /// `first` is above every stamp of earlier launches.
+    /// `first` is above every number of earlier launches.
     pub(super) fn new(blocks: u32, first: u32) -> Self {
         Races {
             between_blocks: blocks <= MOST_BLOCKS,
@@ -79,68 +119,92 @@ impl Races {
         }
     }
 
-    /// The first number that no stamp has.
-    pub(super) fn next(&self) -> u32 {
-        self.first + self.stamps.len() as u32
+    /// The first number whose access to a space may not be in order with what the block does now.
+    pub(super) fn open(&self, space: Space, order: &BlockOrder) -> u32 {
+        match space {
+            // Launches come one after the other.
+            Space::Global => self.first,
+            Space::Shared => self.first.max(order.since_barrier),
+        }
     }
 
-    /// The number of a stamp; the lane's last one, if nothing has changed.
-    fn number(&mut self, last: &mut u32, stamp: Stamp) -> u32 {
-        let known = last
-            .checked_sub(self.first)
-            .and_then(|index| self.stamps.get(index as usize));
-        if known != Some(&stamp) {
+    /// A block's threads have met at a barrier.
+    pub(super) fn met(&self, order: &mut BlockOrder) {
+        order.since_barrier = self.next();
+    }
+
+    /// The first number that no lane of any stamp has.
+    pub(super) fn next(&self) -> u32 {
+        self.first + (self.stamps.len() * LANES) as u32
+    }
+
+    /// The number of a stamp's first lane; the last one, if nothing has changed.
+    pub(super) fn number(&mut self, last: &mut u32, stamp: Stamp) -> u32 {
+        if self.stamp(*last).map(|(known, _)| known) != Some(stamp) {
             *last = self.next();
             self.stamps.push(stamp);
         }
         *last
     }
 
-    /// Looks for a race with who was there before, and leaves the access's stamp.
+    /// Who has a number, and in which lane; none if it is of an earlier launch.
+    fn stamp(&self, number: u32) -> Option<(Stamp, u32)> {
+        let index = number.checked_sub(self.first)?;
+        let stamp = self.stamps.get(index as usize / LANES)?;
+        Some((*stamp, index % LANES as u32))
+    }
+
+    /// Whether nobody accessed a range in a way that has to be looked at lane by lane.
+    pub(super) fn is_quiet(trace: &Trace, access: &Access, range: Range<usize>) -> bool {
+        // Where lanes are far apart, much lies between them.
+        if range.len() > 4 * LANES * access.bytes {
+            return false;
+        }
+        let quiet = |numbers: &[u32]| {
+            let latest = numbers.iter().fold(0, |latest, &number| number.max(latest));
+            latest < access.open
+        };
+        quiet(&trace.writers[range.clone()])
+            && (!access.is_held_by_readers() || quiet(&trace.readers[range]))
+    }
+
+    /// Looks for a race of one lane with who was there before.
     pub(super) fn check(
-        &mut self,
-        memory: &mut Bytes,
-        start: usize,
+        &self,
+        trace: &Trace,
         access: &Access,
-        last: &mut u32,
+        place: Place,
         order: &BlockOrder,
     ) -> Result<(), Fault> {
-        let number = self.number(last, access.by);
-        let shared = access.space == Space::Shared;
-        let range = start..start + access.bytes;
-        let trace = memory.trace(shared);
-        let mut before = 0;
-        for &writer in &trace.writers[range.clone()] {
-            if writer != before && writer != number && !self.in_order(writer, access, order) {
-                return Err(self.race(writer, access, "stored"));
-            }
-            before = writer;
-        }
-        if !access.stores {
-            if shared {
-                trace.readers[range].fill(number);
-            }
-            return Ok(());
-        }
-        if shared {
-            for &reader in &trace.readers[range.clone()] {
-                if reader != before && reader != number && !self.in_order(reader, access, order) {
-                    return Err(self.race(reader, access, "loaded"));
+        let number = access.number + place.lane as u32;
+        let range = place.start..place.start + access.bytes;
+        let racing = |numbers: &[u32]| {
+            let mut last = number;
+            for &earlier in numbers {
+                if earlier >= access.open
+                    && earlier != last
+                    && earlier != number
+                    && !self.in_order(earlier, access, place, order)
+                {
+                    return Some(earlier);
                 }
-                before = reader;
+                last = earlier;
             }
+            None
+        };
+        if let Some(writer) = racing(&trace.writers[range.clone()]) {
+            return Err(self.race(writer, access, place, "stored"));
         }
-        trace.writers[range].fill(number);
+        if access.is_held_by_readers()
+            && let Some(reader) = racing(&trace.readers[range])
+        {
+            return Err(self.race(reader, access, place, "loaded"));
+        }
         Ok(())
     }
 
-    #[inline]
-    fn in_order(&self, earlier: u32, access: &Access, order: &BlockOrder) -> bool {
-        // Launches come one after the other.
-        let Some(index) = earlier.checked_sub(self.first) else {
-            return true;
-        };
-        let Some(&earlier) = self.stamps.get(index as usize) else {
+    fn in_order(&self, earlier: u32, access: &Access, place: Place, order: &BlockOrder) -> bool {
+        let Some((earlier, lane)) = self.stamp(earlier) else {
             return true;
         };
         let by = access.by;
@@ -156,26 +220,26 @@ impl Races {
         }
         let same_warp = earlier.warp == by.warp;
         released
-            || (same_warp && earlier.lane == by.lane)
+            || (same_warp && lane as usize == place.lane)
             || earlier.barriers < by.barriers
             || (same_warp && earlier.warp_barriers < by.warp_barriers)
     }
 
     #[cold]
-    fn race(&self, earlier: u32, access: &Access, did: &str) -> Fault {
-        let Stamp {
-            block, warp, lane, ..
-        } = self.stamps[(earlier - self.first) as usize];
+    fn race(&self, earlier: u32, access: &Access, place: Place, did: &str) -> Fault {
+        let (Stamp { block, warp, .. }, lane) = self
+            .stamp(earlier)
+            .expect("numbers of earlier launches race with nobody");
         let (does, bytes, at) = (
             if access.stores { "stores" } else { "loads" },
             access.bytes,
-            access.at,
+            place.at,
         );
         let detail = format!(
             "{does} {bytes} bytes at {at:#x}, which block {block}, warp {warp}, lane {lane} {did} before, \
              and nothing orders the two"
         );
-        Fault::new(FindingKind::Race, detail)
+        Fault::new(FindingKind::Race, detail).by(place.lane as u32)
     }
 
     /// A block releases what its threads did so far.

@@ -44,8 +44,8 @@ pub(super) struct Warp {
     pub(super) sight: Sight,
     /// Barriers of the warp that it has passed.
     pub(super) barriers: u32,
-    /// The last stamp of each lane, of weak accesses and of strong ones.
-    pub(super) stamps: [[u32; 2]; LANES],
+    /// The numbers that it last had as one who accesses memory, of weak accesses and of strong ones.
+    pub(super) stamps: [u32; 2],
     index: u32,
     /// Lanes that have not left the kernel.
     pub(super) alive: u32,
@@ -87,7 +87,7 @@ impl Warp {
             parked: Vec::new(),
             sight: Sight::new(),
             barriers: 0,
-            stamps: [[0; 2]; LANES],
+            stamps: [0; 2],
             index,
             alive,
         }

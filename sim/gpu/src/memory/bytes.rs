@@ -48,6 +48,11 @@ impl Bytes {
         &mut self.trace
     }
 
+    /// Whether anyone was kept as having accessed something.
+    pub(crate) fn is_traced(&self) -> bool {
+        !self.trace.writers.is_empty()
+    }
+
     /// Forgets who accessed what.
     pub(crate) fn clear_trace(&mut self) {
         self.trace = Trace::default();
@@ -100,12 +105,11 @@ impl Bytes {
 
     pub(crate) fn copy_out(&self, at: usize, to: &mut [u8]) {
         to.copy_from_slice(&self.data[at..at + to.len()]);
-        if self.all_written(at, to.len()) {
-            return;
-        }
-        for (offset, byte) in to.iter_mut().enumerate() {
-            if !self.is_written(at + offset) {
-                *byte = POISON;
+        for (word, bits) in words(at, to.len()) {
+            let mut missing = bits & !self.written[word];
+            while missing != 0 {
+                to[word * 64 + missing.trailing_zeros() as usize - at] = POISON;
+                missing &= missing - 1;
             }
         }
     }
@@ -142,10 +146,6 @@ impl Bytes {
 
     fn is_written(&self, byte: usize) -> bool {
         self.written[byte / 64] >> (byte % 64) & 1 == 1
-    }
-
-    fn all_written(&self, at: usize, len: usize) -> bool {
-        words(at, len).all(|(word, bits)| self.written[word] & bits == bits)
     }
 
     fn mark(&mut self, at: usize, len: usize, written: bool) {
