@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, PrimitiveArray,
-    downcast_primitive,
+    Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, GenericByteArray,
+    PrimitiveArray, downcast_primitive,
 };
-use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow_buffer::{
+    ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer,
+};
 use arrow_schema::{ArrowError, DataType};
 use unlade_eval::{BitsRef, ColumnRef};
 
@@ -150,6 +153,45 @@ pub(crate) fn from_keys(
         Int8 => Int8Type, Int16 => Int16Type, Int32 => Int32Type, Int64 => Int64Type,
         UInt8 => UInt8Type, UInt16 => UInt16Type, UInt32 => UInt32Type, UInt64 => UInt64Type
     ))
+}
+
+/// Offsets and bytes as an array of strings or binary values.
+///
+/// # Errors
+/// [`Error::Malformed`] where offsets do not ascend from 0 to the end of the bytes, or a string is
+/// no UTF-8.
+pub(crate) fn from_strings(
+    data_type: &DataType,
+    rows: usize,
+    offsets: Buffer,
+    bytes: Buffer,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, Error> {
+    fn of<T: ByteArrayType>(
+        rows: usize,
+        offsets: Buffer,
+        bytes: Buffer,
+        nulls: Option<NullBuffer>,
+    ) -> Result<ArrayRef, Error> {
+        let offsets = ScalarBuffer::<T::Offset>::new(offsets, 0, rows + 1);
+        let ends = (offsets[0].to_usize(), offsets[rows].to_usize());
+        if ends != (Some(0), Some(bytes.len())) || !offsets.is_sorted() {
+            let what = "offsets do not ascend from 0 to the end of the bytes";
+            return Err(Error::Malformed(what.to_owned()));
+        }
+        let offsets = OffsetBuffer::new(offsets);
+        let array = GenericByteArray::<T>::try_new(offsets, bytes, nulls).map_err(malformed)?;
+        Ok(Arc::new(array))
+    }
+    match data_type {
+        DataType::Utf8 => of::<Utf8Type>(rows, offsets, bytes, nulls),
+        DataType::LargeUtf8 => of::<LargeUtf8Type>(rows, offsets, bytes, nulls),
+        DataType::Binary => of::<BinaryType>(rows, offsets, bytes, nulls),
+        DataType::LargeBinary => of::<LargeBinaryType>(rows, offsets, bytes, nulls),
+        other => Err(Error::Malformed(format!(
+            "{other} has no offsets and bytes"
+        ))),
+    }
 }
 
 /// The first `rows` values; the buffer itself where there are no others.

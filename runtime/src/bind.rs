@@ -72,6 +72,14 @@ impl Binding {
         self.inputs.iter().map(|(column, _)| *column).collect()
     }
 
+    /// The program's output that says which of a payload column's strings are not null, where
+    /// strings are compacted with the program and some may be null.
+    pub(crate) fn validity_of_strings(&self, column: usize) -> Option<usize> {
+        let strings = self.lowered.strings.iter();
+        let of_column = strings.filter(|strings| strings.column == column);
+        of_column.filter_map(|strings| strings.validity).next()
+    }
+
     /// Bytes of the columns that the query reads. A column that the program reads and that is
     /// payload, too, counts once.
     pub(crate) fn bytes_in(&self, batch: &RecordBatch) -> u64 {

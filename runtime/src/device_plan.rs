@@ -5,20 +5,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use unlade_expr::{Checked, Payload};
+use arrow_buffer::NullBuffer;
+use arrow_schema::SchemaRef;
+use unlade_expr::{Checked, Destination, OutputColumn, Payload};
 use unlade_hal::{ClockKind, CompileError, DeviceLost, Timing};
 use unlade_program::{On, Program, Split, Trap, split};
 
+use crate::arrays;
 use crate::bind::Binding;
 use crate::error::Error;
 use crate::halving::in_halves;
-use crate::inline::{self, Evaluated, InlineFailure};
+use crate::inline::{self, Evaluated, InlineFailure, Results};
 use crate::metrics::KernelMetrics;
 use crate::offload::{self, OffloadFailure, Offloaded};
-use crate::parts::{Collected, PlannedPart, arguments, lacks};
+use crate::parts::{Arguments, Brings, Collected, PlannedPart, PlannedStrings, arguments, lacks};
 use crate::receipt::{PartReceipt, Path, Reason};
 use crate::resident::OnDevice;
 use crate::runtime::{Core, DeviceSlot};
+use crate::strings::offset_width;
 
 /// How a device runs a query, alone or with the CPU.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub(crate) struct DevicePlan {
     /// Position of the device.
     pub(crate) slot: usize,
     pub(crate) binding: Binding,
+    input: SchemaRef,
     pub(crate) payload: Payload,
     pub(crate) split: Split,
     /// Why this device.
@@ -74,6 +79,16 @@ pub(crate) enum DeviceFailure {
     Error(Error),
 }
 
+impl DeviceFailure {
+    /// Whether fewer bytes would fare better.
+    pub(crate) fn is_want_of_memory(&self) -> bool {
+        matches!(
+            self,
+            DeviceFailure::OutOfMemory | DeviceFailure::Error(Error::Exhausted(_))
+        )
+    }
+}
+
 impl From<Error> for DeviceFailure {
     fn from(error: Error) -> Self {
         DeviceFailure::Error(error)
@@ -81,20 +96,56 @@ impl From<Error> for DeviceFailure {
 }
 
 impl DevicePlan {
-    /// Lowers the query for a device, and cuts off what that lacks.
+    /// Lowers the query for a device and batches in the host's memory, and cuts off what the device
+    /// lacks.
     pub(crate) fn new(
         runtime: &Core,
         slot: usize,
         checked: &Checked,
         reason: Reason,
     ) -> Result<Self, Error> {
-        let capabilities = runtime.devices[slot].device.capabilities();
+        let device = &runtime.devices[slot];
+        let capabilities = device.device.capabilities();
         // Where nothing crosses a bus, the device compacts what it has in its hands anyway.
-        let payload = if capabilities.coherent && capabilities.compaction {
-            Payload::Fused
-        } else {
-            Payload::Late
+        let payload = match capabilities.coherent && capabilities.compaction {
+            true if device.is_coherent() && capabilities.strings => Payload::FusedWithStrings,
+            true => Payload::Fused,
+            false => Payload::Late,
         };
+        let plan = DevicePlan::with(runtime, slot, checked, reason.clone(), payload)?;
+        match plan.is_whole() || payload != Payload::FusedWithStrings {
+            true => Ok(plan),
+            // Which rows are kept is known only behind the last part, which another device runs.
+            false => DevicePlan::with(runtime, slot, checked, reason, Payload::Fused),
+        }
+    }
+
+    /// The same for batches that lie in the device's own memory: it compacts what it can of them
+    /// there, so that only what is kept crosses the bus. `None` where the program does not run there
+    /// as a whole; then the mask crosses.
+    pub(crate) fn for_resident(
+        runtime: &Core,
+        slot: usize,
+        checked: &Checked,
+    ) -> Result<Option<Self>, Error> {
+        let capabilities = runtime.devices[slot].device.capabilities();
+        let payload = match capabilities.strings {
+            _ if !capabilities.compaction => return Ok(None),
+            true => Payload::FusedWithStrings,
+            false => Payload::Fused,
+        };
+        let plan = DevicePlan::with(runtime, slot, checked, Reason::Resident, payload)?;
+        Ok(plan.is_whole().then_some(plan))
+    }
+
+    fn with(
+        runtime: &Core,
+        slot: usize,
+        checked: &Checked,
+        reason: Reason,
+        payload: Payload,
+    ) -> Result<Self, Error> {
+        let capabilities = runtime.devices[slot].device.capabilities();
         let lowered = unlade_expr::lower(checked, payload)?;
         let split = split(
             &lowered.program,
@@ -104,12 +155,64 @@ impl DevicePlan {
         Ok(DevicePlan {
             slot,
             binding: Binding::new(lowered, &checked.input),
+            input: Arc::clone(&checked.input),
             payload,
             split,
             reason,
             metrics: KernelMetrics::new(&runtime.devices[slot].name),
             compiled: Mutex::default(),
         })
+    }
+
+    /// Whether the device runs all of the program.
+    fn is_whole(&self) -> bool {
+        matches!(&self.split.parts[..], [part] if part.on == On::Device)
+    }
+
+    /// How the results of a part come to the host. What is not resident comes with the list: it was
+    /// sent, and is as large.
+    fn brings(&self, checked: &Checked, arguments: &Arguments<'_>) -> Brings {
+        if arguments.resident.is_none() || self.payload == Payload::Late || !self.is_whole() {
+            return Brings::Everything;
+        }
+        let compacted = |column: usize| {
+            let mut strings = arguments.strings.iter();
+            strings.any(|strings| strings.planned.column == column)
+        };
+        let by_mask = |destination: &Destination| match *destination {
+            Destination::Payload { column } => !compacted(column),
+            Destination::Program { .. } | Destination::Keys { .. } => false,
+        };
+        let mask = checked.emit_mask || self.binding.lowered.outputs.iter().any(by_mask);
+        Brings::Kept { mask }
+    }
+
+    /// Bytes of payload among what a part has put out: what its device has compacted.
+    fn payload_bytes(&self, checked: &Checked, part: &PlannedPart, results: &Results) -> u64 {
+        let size = |values: usize, nulls: Option<&NullBuffer>| {
+            values as u64 + arrays::validity_size(nulls)
+        };
+        let destinations = self.binding.lowered.outputs.iter().zip(&checked.columns);
+        let payload = destinations.filter_map(|(destination, column)| match *destination {
+            Destination::Program { output } | Destination::Keys { output, .. }
+                if matches!(column, OutputColumn::Payload(_)) =>
+            {
+                let mut own = part.outputs.iter().zip(&results.outputs);
+                let (_, written) = own.find(|(of, _)| usize::from(**of) == output)?;
+                Some(size(written.values.len(), written.nulls.as_ref()))
+            }
+            Destination::Payload { column } => {
+                let mut strings = results.strings.iter();
+                let written = strings.find(|strings| strings.column == column)?;
+                let validity = self.binding.validity_of_strings(column).and_then(|output| {
+                    let bits = results.outputs[output].values.clone();
+                    arrays::nulls(bits, results.kept)
+                });
+                Some(written.size() + arrays::validity_size(validity.as_ref()))
+            }
+            Destination::Program { .. } | Destination::Keys { .. } => None,
+        });
+        payload.sum()
     }
 
     /// What the device lacks, if it can do none of it.
@@ -180,11 +283,32 @@ impl DevicePlan {
             })
         });
         let parts: Result<Vec<PlannedPart>, CompileError> = parts.collect();
+        let parts = parts.and_then(|mut parts| {
+            if let ([part], true) = (&mut parts[..], self.is_whole()) {
+                part.strings = self.compile_strings(runtime)?;
+            }
+            Ok(parts)
+        });
         let mut compiled = self.lock();
         if compiled.generation == generation {
             compiled.pending = false;
             compiled.parts = Some(parts.map(Arc::new));
         }
+    }
+
+    /// What compacts the query's columns of strings behind its program.
+    fn compile_strings(&self, runtime: &Core) -> Result<Vec<PlannedStrings>, CompileError> {
+        let device = &runtime.devices[self.slot].device;
+        let strings = self.binding.lowered.strings.iter();
+        let planned = strings.map(|strings| {
+            let data_type = self.input.field(strings.column).data_type();
+            let width = offset_width(data_type).expect("lowered as a column of strings");
+            Ok(PlannedStrings {
+                column: strings.column,
+                executable: device.compile_strings(width)?,
+            })
+        });
+        planned.collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Compiled> {
@@ -209,17 +333,15 @@ impl DevicePlan {
             checked,
             tally,
         };
-        let is_too_large = |failure: &DeviceFailure| {
-            matches!(
-                failure,
-                DeviceFailure::OutOfMemory | DeviceFailure::Error(Error::Exhausted(_))
-            )
-        };
+        // What is resident is compacted as a whole, or by the mask.
+        let by_halves = on_device.is_none() || self.payload == Payload::Late;
+        let is_too_large = |failure: &DeviceFailure| by_halves && failure.is_want_of_memory();
         in_halves(batch, &runtime.memory, is_too_large, |piece, first_row| {
             // What is resident are all rows of the batch.
             let on_device = on_device.filter(|_| piece.num_rows() == batch.num_rows());
             run.piece(piece, on_device).map_err(|failure| {
-                run.tally.retries += u32::from(is_too_large(&failure) && piece.num_rows() > 1);
+                let again = is_too_large(&failure) && piece.num_rows() > 1;
+                run.tally.retries += u32::from(again);
                 match failure {
                     DeviceFailure::Trap(Some(trap)) => {
                         let row = trap.row + first_row as u64;
@@ -253,6 +375,7 @@ impl DevicePlan {
             copy_in: Duration::ZERO,
             compute: taken,
             copy_out: Duration::ZERO,
+            bytes_compacted: 0,
             clock: runtime.clock.kind(),
         }
     }
@@ -287,7 +410,7 @@ impl Run<'_> {
         let mut collected = Collected::of(plan.binding.lowered.program.outputs.len());
         for part in *parts {
             let mask = collected.mask.clone();
-            let arguments = arguments(
+            let mut arguments = arguments(
                 part,
                 &plan.binding,
                 batch,
@@ -296,6 +419,8 @@ impl Run<'_> {
                 mask.as_ref(),
                 on_device.filter(|_| part.on == On::Device),
             )?;
+            arguments.reach_strings(part, batch, on_device, slot.is_coherent());
+            arguments.brings = plan.brings(checked, &arguments);
             let results = match part.on {
                 On::Cpu => {
                     let start = runtime.clock.now();
@@ -337,9 +462,10 @@ impl Run<'_> {
                     tally.bytes_to_device += bytes_to_device;
                     tally.bytes_from_device += bytes_from_device;
                     let reason = tally.reason.clone().unwrap_or_else(|| plan.reason.clone());
-                    tally
-                        .parts
-                        .push(device_receipt(slot, reason, batch, timing));
+                    tally.parts.push(PartReceipt {
+                        bytes_compacted: plan.payload_bytes(checked, part, &results),
+                        ..device_receipt(slot, reason, batch, timing)
+                    });
                     results
                 }
             };
@@ -374,6 +500,7 @@ fn device_receipt(
         copy_in: timing.copy_in,
         compute: timing.compute,
         copy_out: timing.copy_out,
+        bytes_compacted: 0,
         clock: timing.clock.unwrap_or(slot.device.info().clock),
     }
 }
@@ -391,6 +518,7 @@ pub(crate) fn failed_receipt(slot: &DeviceSlot, reason: Reason, rows: usize) -> 
         copy_in: Duration::ZERO,
         compute: Duration::ZERO,
         copy_out: Duration::ZERO,
+        bytes_compacted: 0,
         clock,
     }
 }

@@ -29,6 +29,8 @@ pub struct Explain {
     pub reads: Vec<String>,
     /// What runs where, in order.
     pub parts: Vec<ExplainPart>,
+    /// How payload of batches is filtered that are pinned on a device with memory of its own.
+    pub pinned: Vec<ExplainPinned>,
     /// Every device of the runtime, with what speaks for or against it.
     pub candidates: Vec<Candidate>,
     /// Conversions that the query did not spell out.
@@ -46,6 +48,15 @@ pub struct ExplainPart {
     pub payload: &'static str,
     /// The program as text; it parses back.
     pub program: String,
+}
+
+/// What becomes of payload of batches that are pinned on a device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExplainPinned {
+    /// The device.
+    pub device: Arc<str>,
+    /// How payload columns are filtered.
+    pub payload: &'static str,
 }
 
 /// A device that was considered.
@@ -119,6 +130,8 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
         }
     });
     let candidates = candidates.collect();
+    let pinned = (0..runtime.devices.len()).filter_map(|slot| explain_pinned(core, slot));
+    let pinned = pinned.collect();
     Explain {
         version: EXPLAIN_VERSION,
         shape: core.shape.to_string(),
@@ -129,6 +142,7 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
             .map(name)
             .collect(),
         parts,
+        pinned,
         candidates,
         notes: core.checked.notes.clone(),
     }
@@ -161,8 +175,39 @@ fn explain_part(core: &KernelCore, plan: &DevicePlan, part: &Part) -> ExplainPar
     }
 }
 
+/// `None` for a device that keeps no batches, or runs nothing of the query.
+fn explain_pinned(core: &KernelCore, position: usize) -> Option<ExplainPinned> {
+    let slot = &core.runtime.devices[position];
+    if !slot.keeps_batches() {
+        return None;
+    }
+    let plans = core.plan.for_resident(&core.runtime, position).ok()?;
+    if plans.staged.refuses(slot).is_some() {
+        return None;
+    }
+    let payload = match plans.compacting.map(|plan| plan.payload) {
+        Some(Payload::FusedWithStrings) => {
+            "of fixed width and strings compacted there, and only what is kept crosses the bus; \
+             other on the host by the mask"
+        }
+        Some(_) => {
+            "of fixed width compacted there, and only what is kept crosses the bus; other on the \
+             host by the mask"
+        }
+        None => payload_words(Payload::Late),
+    };
+    Some(ExplainPinned {
+        device: Arc::clone(&slot.name),
+        payload,
+    })
+}
+
 fn payload_words(payload: Payload) -> &'static str {
     match payload {
+        Payload::FusedWithStrings => {
+            "of fixed width compacted by the program, strings behind it on the device, other by its \
+             mask"
+        }
         Payload::Fused => {
             "of fixed width compacted by the program while it is in cache, other by its mask"
         }
@@ -182,6 +227,9 @@ impl fmt::Display for Explain {
             for line in part.program.lines() {
                 writeln!(f, "    {line}")?;
             }
+        }
+        for pinned in &self.pinned {
+            writeln!(f, "pinned on {}: payload {}", pinned.device, pinned.payload)?;
         }
         let is_split = self
             .parts

@@ -177,6 +177,7 @@ fn execute(
         kept,
         mask,
         outputs,
+        strings: Vec::new(),
     })
 }
 
@@ -189,6 +190,17 @@ pub(crate) struct Results {
     pub(crate) mask: Option<Buffer>,
     /// The outputs.
     pub(crate) outputs: Vec<ProgramOutput>,
+    /// Strings that were compacted behind it.
+    pub(crate) strings: Vec<StringsOutput>,
+}
+
+/// What is kept of a column of strings, less its validity.
+#[derive(Clone, Debug)]
+pub(crate) struct StringsOutput {
+    /// The batch column.
+    pub(crate) column: usize,
+    pub(crate) offsets: Buffer,
+    pub(crate) bytes: Buffer,
 }
 
 /// One output of a program, cut to the rows kept.
@@ -211,6 +223,7 @@ pub(crate) fn assemble(
         kept,
         mask,
         outputs,
+        strings,
     } = results;
     let mut outputs: Vec<Option<ProgramOutput>> = outputs.into_iter().map(Some).collect();
     let mut selection = None;
@@ -244,14 +257,26 @@ pub(crate) fn assemble(
             }
             Destination::Payload { column } => {
                 let source = batch.column(column);
-                let array = match (&mask, kept == rows) {
-                    (Some(mask), false) => {
+                let compacted = strings.iter().find(|strings| strings.column == column);
+                let array = match (compacted, &mask, kept == rows) {
+                    (_, _, true) => Arc::clone(source),
+                    (Some(compacted), _, false) => {
+                        let nulls = binding.validity_of_strings(column).and_then(|output| {
+                            let bits = outputs[output].as_ref().expect("no column of its own");
+                            arrays::nulls(bits.values.clone(), kept)
+                        });
+                        bytes_copied += compacted.size() + arrays::validity_size(nulls.as_ref());
+                        let StringsOutput { offsets, bytes, .. } = compacted.clone();
+                        arrays::from_strings(source.data_type(), kept, offsets, bytes, nulls)?
+                    }
+                    (None, Some(mask), false) => {
                         let selection =
                             selection.get_or_insert_with(|| Selection::new(mask.as_slice(), rows));
                         gather(source, selection, memory, &mut bytes_copied)?
                     }
-                    (_, true) => Arc::clone(source),
-                    (None, false) => unreachable!("lowering emits the mask that payload needs"),
+                    (None, None, false) => {
+                        unreachable!("lowering emits the mask that payload needs")
+                    }
                 };
                 bytes_out += arrays::byte_size(&array);
                 array
@@ -274,6 +299,13 @@ pub(crate) fn assemble(
         bytes_out,
         bytes_copied,
     })
+}
+
+impl StringsOutput {
+    /// Bytes of offsets and strings.
+    pub(crate) fn size(&self) -> u64 {
+        (self.offsets.len() + self.bytes.len()) as u64
+    }
 }
 
 fn with_scratch<R>(run: impl FnOnce(&mut Scratch) -> R) -> R {

@@ -71,6 +71,7 @@ mod route;
 mod runtime;
 pub mod scheduler;
 mod stream;
+mod strings;
 mod sync;
 mod ticket;
 mod trace;
@@ -78,7 +79,9 @@ mod workers;
 
 pub use error::{DataError, Error, Exhausted, Holder, SchemaError, Unplaceable};
 pub use executables::CacheStatus;
-pub use explain::{Candidate, CostTerm, EXPLAIN_VERSION, Explain, ExplainPart, TYPICAL_ROWS};
+pub use explain::{
+    Candidate, CostTerm, EXPLAIN_VERSION, Explain, ExplainPart, ExplainPinned, TYPICAL_ROWS,
+};
 pub use kernel::{Kernel, Output};
 pub use options::{Fallback, Placement, Trust};
 pub use pool::PoolStatus as MemoryStatus;

@@ -1,21 +1,27 @@
 //! A part of a query on a device: staging, the command list, and what comes back.
+//!
+//! [`back`] has what comes back, all at once or what is kept of it; [`strings`] those that the device
+//! compacts.
+
+mod back;
+mod strings;
 
 use std::time::Duration;
 
 use arrow_buffer::Buffer;
 use unlade_hal::{
     Arg, Capabilities, Command, CommandList, DeviceLost, Lease, Outcome, Slot, SlotId, Span,
-    Status, Timing, check_written,
+    Status, StringsStatus, Timing, check_written,
 };
 use unlade_program::{Trap, Ty};
 
-use crate::arrays;
+use self::strings::PlacedStrings;
 use crate::block::Memory;
 use crate::driver::Undone;
 use crate::error::Error;
-use crate::inline::{ProgramOutput, Results};
+use crate::inline::Results;
 use crate::options::Trust;
-use crate::parts::{Arguments, PlannedPart};
+use crate::parts::{Arguments, Brings, PlannedPart};
 use crate::pool;
 use crate::resident::ResidentBytes;
 use crate::runtime::DeviceSlot;
@@ -67,37 +73,31 @@ pub(crate) fn run(
     if arguments.rows as u64 > capabilities.max_rows {
         return Err(OffloadFailure::OutOfMemory);
     }
-    let in_place = slot.is_coherent();
-    let plan = Plan::new(part, arguments, capabilities, in_place);
-    let (list, readback) = plan.list(slot, part, arguments, memory)?;
-    let completion =
-        slot.driver
-            .run(&*slot.device, list, timeout)
-            .map_err(|undone| match undone {
-                Undone::Lost(lost) => OffloadFailure::Fault(lost),
-                Undone::Invalid(reason) => OffloadFailure::Fault(lost(
-                    slot,
-                    format!(
-                        "it rejected a command list that the runtime holds to be valid: {reason}"
-                    ),
-                )),
-            })?;
-    let written = match completion.outcome {
-        Outcome::Trapped(trap) => return Err(OffloadFailure::Trap(trap)),
-        Outcome::Aborted(lost) => return Err(OffloadFailure::Fault(lost)),
-        Outcome::Done { ref written } => written.clone(),
-    };
-    check_written(&completion.list, &written)
-        .map_err(|wrong| OffloadFailure::Fault(lost(slot, wrong.to_string())))?;
-    let kept = written[0] as usize;
-    let mut slots = completion.list.slots;
-    let Slot::Owned(lease) = slots.swap_remove(usize::from(readback.0)) else {
-        unreachable!("results come back in a lease");
-    };
-    drop(slots);
-    let results = plan.results(lease, kept, part, arguments.rows, memory, trust)?;
+    let plan = Plan::new(part, arguments, capabilities, slot.is_coherent());
+    let (list, places) = plan.list(slot, part, arguments, memory)?;
+    let mut ran = Ran::to_the_end(slot, list, timeout)?;
+    let mut lease = ran.take(places.readback);
+    let (mut timing, mut bytes_back) = (ran.timing, plan.readback);
+    let kept = ran.written[0] as usize;
+    let strings = plan
+        .strings_written(&lease, &ran.written)
+        .map_err(|wrong| OffloadFailure::Fault(lost(slot, wrong)))?;
+    let rows = arguments.rows;
+    let mut back = plan.everything(kept, rows, &strings);
+    if let (Some(local), Brings::Kept { mask }) = (places.local, plan.brings) {
+        let local = ran.take(local);
+        // Who waits for memory of the host holds none of it.
+        drop((ran, lease));
+        back = plan.what_is_kept(part, kept, rows, mask, &strings);
+        let (list, readback) = plan.fetch(&back, local, memory)?;
+        let mut fetched = Ran::to_the_end(slot, list, timeout)?;
+        lease = fetched.take(readback);
+        timing = sum(timing, fetched.timing);
+        bytes_back += back.bytes();
+    }
+    let results = plan.results(lease, &back, part, memory, trust)?;
     if let Some(mask) = &results.mask {
-        let ones = mask.count_set_bits_offset(0, arguments.rows);
+        let ones = mask.count_set_bits_offset(0, rows);
         if ones != kept {
             let reason = format!("it reports {kept} rows kept, and a mask of {ones}");
             return Err(OffloadFailure::Fault(lost(slot, reason)));
@@ -105,10 +105,69 @@ pub(crate) fn run(
     }
     Ok(Offloaded {
         results,
-        timing: completion.timing,
-        bytes_to_device: if in_place { 0 } else { plan.upload },
-        bytes_from_device: if in_place { 0 } else { plan.readback },
+        timing,
+        bytes_to_device: if plan.in_place { 0 } else { plan.upload },
+        bytes_from_device: if plan.in_place { 0 } else { bytes_back },
     })
+}
+
+/// A list that ran.
+struct Ran {
+    slots: Vec<Option<Slot>>,
+    written: Box<[u64]>,
+    timing: Timing,
+}
+
+impl Ran {
+    fn to_the_end(
+        slot: &DeviceSlot,
+        list: CommandList,
+        timeout: Duration,
+    ) -> Result<Self, OffloadFailure> {
+        let completion = slot
+            .driver
+            .run(&*slot.device, list, timeout)
+            .map_err(|undone| match undone {
+                Undone::Lost(lost) => OffloadFailure::Fault(lost),
+                Undone::Invalid(reason) => OffloadFailure::Fault(lost(
+                    slot,
+                    format!(
+                        "it rejected a command list that the runtime holds to be valid: \
+                             {reason}"
+                    ),
+                )),
+            })?;
+        let written = match completion.outcome {
+            Outcome::Trapped(trap) => return Err(OffloadFailure::Trap(trap)),
+            Outcome::Aborted(lost) => return Err(OffloadFailure::Fault(lost)),
+            Outcome::Done { written } => written,
+        };
+        check_written(&completion.list, &written)
+            .map_err(|wrong| OffloadFailure::Fault(lost(slot, wrong.to_string())))?;
+        Ok(Ran {
+            slots: completion.list.slots.into_iter().map(Some).collect(),
+            written,
+            timing: completion.timing,
+        })
+    }
+
+    fn take(&mut self, slot: SlotId) -> Lease {
+        match self.slots[usize::from(slot.0)].take() {
+            Some(Slot::Owned(lease)) => lease,
+            _ => unreachable!("results come back in a lease, which is taken once"),
+        }
+    }
+}
+
+/// Of one list and another behind it.
+fn sum(first: Timing, then: Timing) -> Timing {
+    Timing {
+        clock: first.clock,
+        queued: first.queued + then.queued,
+        copy_in: first.copy_in + then.copy_in,
+        compute: first.compute + then.compute,
+        copy_out: first.copy_out + then.copy_out,
+    }
 }
 
 pub(crate) fn lost(slot: &DeviceSlot, reason: String) -> DeviceLost {
@@ -124,15 +183,25 @@ pub(crate) fn lost(slot: &DeviceSlot, reason: String) -> DeviceLost {
 struct Plan {
     alignment: u64,
     in_place: bool,
+    brings: Brings,
     /// For each column its values and validity, then each table and each set.
     inputs: Vec<Input>,
     /// The mask, then each output's values and validity.
     outputs: Vec<Option<Placed>>,
     status: u64,
+    /// Behind it what strings become.
+    strings: Vec<PlacedStrings>,
     upload: u64,
     readback: u64,
     /// Bytes of the outputs as the device lays them out, with its slack.
     written: u64,
+}
+
+/// Slots of a list in which something comes back.
+struct Places {
+    readback: SlotId,
+    /// The device's own memory, where there is any.
+    local: Option<SlotId>,
 }
 
 /// An input of the program.
@@ -202,6 +271,7 @@ impl Plan {
             inputs.push(input(set.len() as u64, 0));
         }
 
+        let brings = arguments.brings;
         let mut written = 0;
         let mut readback = 0;
         let mut output = |ty: Ty| {
@@ -213,7 +283,9 @@ impl Plan {
                 bit_offset: 0,
             };
             written = (written + len + capabilities.slack).next_multiple_of(alignment);
-            readback = (readback + len).next_multiple_of(alignment);
+            if brings == Brings::Everything {
+                readback = (readback + len).next_multiple_of(alignment);
+            }
             Some(placed)
         };
         let mut outputs = vec![part.program.emit_mask.then(|| output(Ty::Mask)).flatten()];
@@ -222,10 +294,23 @@ impl Plan {
             outputs.push(declared.valid.and_then(|_| output(Ty::Mask)));
         }
         let status = written;
-        let written = (written + Status::BYTES).next_multiple_of(alignment);
+        let mut written = (written + Status::BYTES).next_multiple_of(alignment);
+        let place = |argument| {
+            PlacedStrings::new(argument, rows, capabilities.slack, |len| {
+                let at = written;
+                written = (written + len).next_multiple_of(alignment);
+                at
+            })
+        };
+        let strings: Vec<PlacedStrings> = arguments.strings.iter().map(place).collect();
+        if brings != Brings::Everything {
+            readback = strings.len() as u64 * StringsStatus::BYTES;
+        }
         Plan {
             alignment,
             in_place,
+            brings,
+            strings,
             inputs,
             outputs,
             status,
@@ -235,15 +320,15 @@ impl Plan {
         }
     }
 
-    /// The list, its memory leased all at once and its inputs staged, and the slot in which the
-    /// results come back.
+    /// The list, its memory leased all at once and its inputs staged, and the slots in which
+    /// something comes back.
     fn list(
         &self,
         slot: &DeviceSlot,
         part: &PlannedPart,
         arguments: &Arguments<'_>,
         memory: &Memory,
-    ) -> Result<(CommandList, SlotId), OffloadFailure> {
+    ) -> Result<(CommandList, Places), OffloadFailure> {
         // What begins at an odd place of its slab is brought in line by room at its start.
         let back = if self.in_place {
             self.written
@@ -313,15 +398,23 @@ impl Plan {
             let out_base = base + self.upload;
             self.push_outputs(&mut args, part, local, out_base);
             list.push(self.dispatch(part, arguments, args, local, out_base));
-            for placed in self.outputs.iter().flatten() {
-                if placed.len > 0 {
-                    list.push(Command::Copy {
-                        from: span(local, out_base + placed.at, placed.len),
-                        to: span(readback, back_base + placed.back, placed.len),
-                    });
-                }
+            self.push_strings(&mut list, arguments, resident, local, out_base);
+            let everything = self.outputs.iter().flatten();
+            let everything = everything.filter(|_| self.brings == Brings::Everything);
+            for placed in everything.filter(|placed| placed.len > 0) {
+                list.push(Command::Copy {
+                    from: span(local, out_base + placed.at, placed.len),
+                    to: span(readback, back_base + placed.back, placed.len),
+                });
             }
-            return Ok((list, readback));
+            for (placed, back) in self.strings.iter().zip(self.statuses_back()) {
+                list.push(Command::Copy {
+                    from: span(local, out_base + placed.status, StringsStatus::BYTES),
+                    to: span(readback, back_base + back, StringsStatus::BYTES),
+                });
+            }
+            let local = Some(local);
+            return Ok((list, Places { readback, local }));
         }
 
         let readback = list.slot(Slot::Owned(readback));
@@ -342,7 +435,9 @@ impl Plan {
         self.insert_params_of_none(&mut args, arguments);
         self.push_outputs(&mut args, part, readback, back_base);
         list.push(self.dispatch(part, arguments, args, readback, back_base));
-        Ok((list, readback))
+        self.push_strings(&mut list, arguments, None, readback, back_base);
+        let local = None;
+        Ok((list, Places { readback, local }))
     }
 
     /// Parameters stand behind the columns.
@@ -411,56 +506,6 @@ impl Plan {
                 bytes[(base + placed.at) as usize..][..from.len()].copy_from_slice(from);
             }
         }
-    }
-
-    /// Makes buffers of what came back. Where the device is not trusted they are copied first, so
-    /// that it cannot change them any more.
-    fn results(
-        &self,
-        lease: Lease,
-        kept: usize,
-        part: &PlannedPart,
-        rows: usize,
-        memory: &Memory,
-        trust: Trust,
-    ) -> Result<Results, Error> {
-        let base = self.base(&lease);
-        let whole = match trust {
-            Trust::Trusted => {
-                let len = lease.len() as usize;
-                let lease = memory.within_reach().mark(lease, pool::Use::Exported);
-                lease.freeze(len).expect("the host's own memory")
-            }
-            Trust::Untrusted => memory.copy(lease.bytes().expect("the host's own memory"))?,
-        };
-        let take = |placed: &Placed, ty: Ty, rows: usize| -> Buffer {
-            let start = if self.in_place {
-                placed.at
-            } else {
-                placed.back
-            };
-            let len = ty.bytes_for(rows as u64) as usize;
-            whole.slice_with_length((base + start) as usize, len)
-        };
-        let mut placed = self.outputs.iter();
-        let mask = placed
-            .next()
-            .and_then(Option::as_ref)
-            .map(|at| take(at, Ty::Mask, rows));
-        let mut outputs = Vec::with_capacity(part.output_types.len());
-        for ty in &part.output_types {
-            let values = placed.next().and_then(Option::as_ref);
-            let validity = placed.next().and_then(Option::as_ref);
-            outputs.push(ProgramOutput {
-                values: take(values.expect("an output has values"), *ty, kept),
-                nulls: validity.and_then(|at| arrays::nulls(take(at, Ty::Mask, kept), kept)),
-            });
-        }
-        Ok(Results {
-            kept,
-            mask,
-            outputs,
-        })
     }
 
     /// Where a lease's first aligned byte is.

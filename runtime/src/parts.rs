@@ -11,8 +11,9 @@ use unlade_program::{ColumnSource, On, Part, Program, ShapeHash, Split, Ty};
 use crate::arrays::FixedValues;
 use crate::bind::{Binding, values_of};
 use crate::error::Error;
-use crate::inline::ProgramOutput;
-use crate::resident::{OnDevice, ResidentColumn};
+use crate::inline::{ProgramOutput, StringsOutput};
+use crate::resident::{OnDevice, ResidentColumn, ResidentStrings};
+use crate::strings::StringsColumn;
 
 /// A part of a query's program, compiled for whoever runs it.
 #[derive(Debug)]
@@ -27,6 +28,15 @@ pub(crate) struct PlannedPart {
     /// Which output of the whole each of the part's is.
     pub(crate) outputs: Vec<u16>,
     pub(crate) output_types: Vec<Ty>,
+    /// What it compacts of strings by its mask, where they are in its reach.
+    pub(crate) strings: Vec<PlannedStrings>,
+}
+
+/// A column of strings that a device compacts behind the program.
+#[derive(Debug)]
+pub(crate) struct PlannedStrings {
+    pub(crate) column: usize,
+    pub(crate) executable: Executable,
 }
 
 impl PlannedPart {
@@ -55,6 +65,7 @@ impl PlannedPart {
                 .map(|output| types[output.value.index()].expect("an output is no trap"))
                 .collect(),
             program: Arc::new(part.program.clone()),
+            strings: Vec::new(),
         })
     }
 }
@@ -67,8 +78,34 @@ pub(crate) struct Arguments<'a> {
     pub(crate) params: &'a [[u8; 16]],
     pub(crate) tables: Vec<Buffer>,
     pub(crate) sets: Vec<&'a [u8]>,
+    /// The strings that are compacted behind the program, those of [`PlannedPart::strings`] that are
+    /// in the device's reach.
+    pub(crate) strings: Vec<StringsArgument<'a>>,
     /// The device's memory in which resident columns lie.
     pub(crate) resident: Option<&'a Arc<Lease>>,
+    /// How results come to the host.
+    pub(crate) brings: Brings,
+}
+
+/// How a device's results come to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Brings {
+    /// With the list that makes them, room for every row whether it is kept or not.
+    Everything,
+    /// By a list of their own, once it is known how much is kept; and the mask, if it is needed.
+    Kept {
+        /// Whether it is.
+        mask: bool,
+    },
+}
+
+/// A column of strings to be compacted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StringsArgument<'a> {
+    pub(crate) planned: &'a PlannedStrings,
+    pub(crate) column: StringsColumn<'a>,
+    /// Where the device has it already; else it reads the host's memory in place.
+    pub(crate) resident: Option<ResidentStrings>,
 }
 
 /// One column of a part's program.
@@ -82,7 +119,7 @@ pub(crate) struct ColumnArgument<'a> {
 }
 
 /// Gathers a part's arguments. `validities` are those of [`Binding::validities`], `mask` is the keep
-/// mask of the part before.
+/// mask of the part before. Strings are left to [`Arguments::reach_strings`].
 pub(crate) fn arguments<'a>(
     part: &'a PlannedPart,
     binding: &'a Binding,
@@ -99,7 +136,14 @@ pub(crate) fn arguments<'a>(
                 let column = usize::from(column);
                 let index = binding.lowered.columns[column];
                 match validities.get(column) {
-                    Some(Some(bits)) => ColumnArgument::without_nulls(FixedValues::of_bits(bits)),
+                    Some(Some(bits)) => {
+                        let strings = on_device.and_then(|there| there.strings[index]);
+                        let resident = strings.and_then(|strings| strings.validity);
+                        ColumnArgument {
+                            resident: resident.map(ResidentColumn::of_bits),
+                            ..ColumnArgument::without_nulls(FixedValues::of_bits(bits))
+                        }
+                    }
                     _ => ColumnArgument {
                         resident: on_device.and_then(|there| there.columns[index]),
                         ..column_argument(batch, index)?
@@ -126,8 +170,33 @@ pub(crate) fn arguments<'a>(
             .iter()
             .map(|set| &binding.lowered.sets[usize::from(*set)][..])
             .collect(),
+        strings: Vec::new(),
         resident: on_device.map(|there| &there.lease),
+        brings: Brings::Everything,
     })
+}
+
+impl<'a> Arguments<'a> {
+    /// Adds the strings that the device reaches: it reads the host's memory in place, or has them.
+    /// Those that would have to cross the bus only to be compacted are left to the host.
+    pub(crate) fn reach_strings(
+        &mut self,
+        part: &'a PlannedPart,
+        batch: &'a RecordBatch,
+        on_device: Option<&OnDevice>,
+        in_place: bool,
+    ) {
+        let reached = part.strings.iter().filter_map(|planned| {
+            let resident = on_device.and_then(|there| there.strings[planned.column]);
+            let column = StringsColumn::of(batch.column(planned.column))?;
+            (in_place || resident.is_some()).then_some(StringsArgument {
+                planned,
+                column,
+                resident,
+            })
+        });
+        self.strings.extend(reached);
+    }
 }
 
 fn column_argument(batch: &RecordBatch, index: usize) -> Result<ColumnArgument<'_>, Error> {
@@ -166,6 +235,7 @@ pub(crate) struct Collected {
     pub(crate) kept: usize,
     pub(crate) mask: Option<Buffer>,
     outputs: Vec<Option<ProgramOutput>>,
+    strings: Vec<StringsOutput>,
 }
 
 impl Collected {
@@ -181,6 +251,7 @@ impl Collected {
         if results.mask.is_some() {
             self.mask = results.mask;
         }
+        self.strings.extend(results.strings);
         for (output, index) in results.outputs.into_iter().zip(&part.outputs) {
             self.outputs[usize::from(*index)] = Some(output);
         }
@@ -195,6 +266,7 @@ impl Collected {
             outputs: outputs
                 .map(|output| output.expect("each output is some part's"))
                 .collect(),
+            strings: self.strings,
         }
     }
 }

@@ -34,7 +34,8 @@ pub struct Receipt {
     pub bytes_in: u64,
     /// Bytes of the output columns: values, offsets and validity of the rows given back.
     pub bytes_out: u64,
-    /// Bytes of payload written while compacting it. A filter that copies each kept value once
+    /// Bytes of payload written while compacting it, by the host or a device (see
+    /// [`PartReceipt::bytes_compacted`]). A filter that copies each kept value once
     /// into its final place has here exactly the bytes of its payload output, and 0 where all rows
     /// were kept and the input's memory is handed on.
     pub bytes_copied: u64,
@@ -89,6 +90,9 @@ pub struct PartReceipt {
     pub compute: Duration,
     /// Time copying from the device.
     pub copy_out: Duration,
+    /// Bytes of payload that the device compacted, of a device behind a queue: of values, offsets,
+    /// strings and validity. The rest of [`Receipt::bytes_copied`] the host did.
+    pub bytes_compacted: u64,
     /// The clock of this part's times: that of its device.
     pub clock: ClockKind,
 }
@@ -105,7 +109,7 @@ impl PartReceipt {
 impl Serialize for PartReceipt {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let known = |time| self.is_timed().then(|| whole_nanos(time));
-        let mut form = serializer.serialize_struct("PartReceipt", 10)?;
+        let mut form = serializer.serialize_struct("PartReceipt", 11)?;
         form.serialize_field("device", &self.device)?;
         form.serialize_field("path", &self.path)?;
         form.serialize_field("reason", &self.reason)?;
@@ -115,6 +119,7 @@ impl Serialize for PartReceipt {
         form.serialize_field("copy_in_ns", &known(self.copy_in))?;
         form.serialize_field("compute_ns", &known(self.compute))?;
         form.serialize_field("copy_out_ns", &known(self.copy_out))?;
+        form.serialize_field("bytes_compacted", &self.bytes_compacted)?;
         form.serialize_field("clock", clock_text(self.clock))?;
         form.end()
     }
@@ -289,6 +294,7 @@ mod tests {
                 copy_in: Duration::ZERO,
                 compute: Duration::from_nanos(compute),
                 copy_out: Duration::ZERO,
+                bytes_compacted: 0,
                 clock: ClockKind::Wall,
             };
             let json = serde_json::to_value(&part).unwrap();
@@ -320,6 +326,7 @@ mod tests {
                 copy_in: Duration::ZERO,
                 compute: Duration::from_micros(2),
                 copy_out: Duration::ZERO,
+                bytes_compacted: 0,
                 clock: ClockKind::Wall,
             }],
             bytes_in: 40,

@@ -1,5 +1,6 @@
 //! Batches that stay in a device's memory across calls.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -7,7 +8,7 @@ use arrow_array::RecordBatch;
 use unlade_hal::{Command, CommandList, DeviceKind, Lease, Outcome, Slot, Span};
 use unlade_program::Ty;
 
-use crate::arrays::{fixed_values, fixed_width};
+use crate::arrays::{self, fixed_values, fixed_width};
 use crate::bind::check_schema;
 use crate::error::Error;
 use crate::heap::DeviceHeap;
@@ -15,6 +16,7 @@ use crate::placement::DeviceIndex;
 use crate::pool;
 use crate::residency::ResidentId;
 use crate::runtime::{Core, DeviceSlot};
+use crate::strings::StringsColumn;
 
 /// Batches pinned by [`Runtime::pin`](crate::Runtime::pin). Cheap to clone; they are let go with
 /// the last clone.
@@ -39,12 +41,34 @@ pub(crate) struct OnDevice {
     pub(crate) lease: Arc<Lease>,
     /// For each column of the batch where it lies, if it is of fixed width.
     pub(crate) columns: Vec<Option<ResidentColumn>>,
+    /// For each where it lies, if it is of strings and the device compacts these.
+    pub(crate) strings: Vec<Option<ResidentStrings>>,
 }
 
 /// Where one column lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResidentColumn {
     pub(crate) values: ResidentBytes,
+    pub(crate) validity: Option<ResidentBytes>,
+}
+
+impl ResidentColumn {
+    /// Bits that are a column's values.
+    pub(crate) fn of_bits(values: ResidentBytes) -> Self {
+        ResidentColumn {
+            values,
+            validity: None,
+        }
+    }
+}
+
+/// Where a column of strings lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResidentStrings {
+    pub(crate) offsets: ResidentBytes,
+    pub(crate) bytes: ResidentBytes,
+    /// A bit per row also where none is null: programs read it as a column of its own. `None` where
+    /// the schema says that no row is.
     pub(crate) validity: Option<ResidentBytes>,
 }
 
@@ -68,7 +92,6 @@ impl Resident {
                 check_schema(first.schema_ref(), batch)?;
             }
         }
-        let has_memory = |slot: &DeviceSlot| slot.device.info().memory > 0 && !slot.is_coherent();
         let position = match device {
             Some(name) => {
                 let position = runtime.devices.iter().position(|slot| &*slot.name == name);
@@ -80,9 +103,9 @@ impl Resident {
             None => runtime
                 .devices
                 .iter()
-                .position(|slot| has_memory(slot) && slot.kind != DeviceKind::Simulator),
+                .position(|slot| slot.keeps_batches() && slot.kind != DeviceKind::Simulator),
         };
-        let slot = position.filter(|position| has_memory(&runtime.devices[*position]));
+        let slot = position.filter(|position| runtime.devices[*position].keeps_batches());
         let core = ResidentCore {
             runtime: Arc::clone(runtime),
             slot,
@@ -136,11 +159,17 @@ impl ResidentCore {
         if runtime.dispatcher.is_quarantined(DeviceIndex(self.slot?)) || !slot.bring_back(runtime) {
             return None;
         }
-        let layout = Layout::of(&self.batches[batch], slot.device.capabilities().alignment);
-        let bytes = DeviceHeap::size_of(layout.len);
-        residency().make_room(bytes).ok()?;
-        let there = layout.send(runtime, slot)?;
-        residency().insert(id, bytes, there).ok()
+        let capabilities = slot.device.capabilities();
+        let place = |strings: bool| {
+            let layout = Layout::of(&self.batches[batch], capabilities.alignment, strings);
+            let bytes = DeviceHeap::size_of(layout.len);
+            residency().make_room(bytes).ok()?;
+            let there = layout.send(runtime, slot)?;
+            residency().insert(id, bytes, there).ok()
+        };
+        // Where strings are too large to stay there, the rest still may.
+        let whole = capabilities.strings.then(|| place(true)).flatten();
+        whole.or_else(|| place(false))
     }
 }
 
@@ -157,21 +186,34 @@ impl Drop for ResidentCore {
 /// Where a batch's columns go.
 struct Layout<'a> {
     columns: Vec<Option<ResidentColumn>>,
+    strings: Vec<Option<ResidentStrings>>,
     /// What goes where.
-    sources: Vec<(&'a [u8], u64)>,
+    sources: Vec<(Cow<'a, [u8]>, u64)>,
     len: u64,
 }
 
 impl<'a> Layout<'a> {
-    fn of(batch: &'a RecordBatch, alignment: u64) -> Self {
+    fn of(batch: &'a RecordBatch, alignment: u64, with_strings: bool) -> Self {
         let alignment = alignment.max(64);
         let rows = batch.num_rows();
         let mut layout = Layout {
             columns: Vec::new(),
+            strings: Vec::new(),
             sources: Vec::new(),
             len: 0,
         };
-        for array in batch.columns() {
+        for (array, field) in batch.columns().iter().zip(batch.schema_ref().fields()) {
+            let strings = with_strings.then(|| StringsColumn::of(array)).flatten();
+            let strings = strings.map(|strings| ResidentStrings {
+                offsets: layout.place_bytes(strings.offset_bytes(rows), alignment),
+                bytes: layout.place_bytes(strings.bytes(), alignment),
+                validity: field.is_nullable().then(|| {
+                    let bits = arrays::validity(array);
+                    let bits = bits.sliced();
+                    layout.put(Cow::Owned(bits.as_slice().to_vec()), 0, alignment)
+                }),
+            });
+            layout.strings.push(strings);
             let Some(values) = fixed_values(array) else {
                 layout.columns.push(None);
                 continue;
@@ -196,26 +238,36 @@ impl<'a> Layout<'a> {
         alignment: u64,
     ) -> ResidentBytes {
         let first = bit_offset / 8;
-        let len = Ty::Mask.bytes_for((bit_offset % 8 + bits) as u64);
-        let at = self.len;
-        self.sources.push((&bytes[first..first + len as usize], at));
+        let len = Ty::Mask.bytes_for((bit_offset % 8 + bits) as u64) as usize;
+        let bytes = Cow::Borrowed(&bytes[first..first + len]);
+        self.put(bytes, (bit_offset % 8) as u8, alignment)
+    }
+
+    fn place_bytes(&mut self, bytes: &'a [u8], alignment: u64) -> ResidentBytes {
+        self.put(Cow::Borrowed(bytes), 0, alignment)
+    }
+
+    fn put(&mut self, bytes: Cow<'a, [u8]>, bit_offset: u8, alignment: u64) -> ResidentBytes {
+        let (at, len) = (self.len, bytes.len() as u64);
+        self.sources.push((bytes, at));
         self.len = (at + len).next_multiple_of(alignment);
         ResidentBytes {
             at,
             len,
-            bit_offset: (bit_offset % 8) as u8,
+            bit_offset,
         }
     }
 
     /// Copies everything to the device; `None` where that fails, for whatever reason.
     fn send(&self, runtime: &Core, slot: &DeviceSlot) -> Option<OnDevice> {
-        let columns = self.columns.clone();
+        let on_device = |lease: Lease| OnDevice {
+            lease: Arc::new(lease),
+            columns: self.columns.clone(),
+            strings: self.strings.clone(),
+        };
         let local = slot.heap.lease(self.len.max(1)).ok()?;
         if self.len == 0 {
-            return Some(OnDevice {
-                lease: Arc::new(local),
-                columns,
-            });
+            return Some(on_device(local));
         }
         let request = pool::Request {
             sizes: &[self.len],
@@ -257,10 +309,7 @@ impl<'a> Layout<'a> {
         }
         let mut slots = completion.list.slots;
         match slots.swap_remove(usize::from(to.0)) {
-            Slot::Owned(lease) => Some(OnDevice {
-                lease: Arc::new(lease),
-                columns,
-            }),
+            Slot::Owned(lease) => Some(on_device(lease)),
             _ => None,
         }
     }

@@ -278,6 +278,11 @@ impl DeviceSlot {
         capabilities.coherent && capabilities.foreign_read
     }
 
+    /// Whether batches can be pinned in memory of its own.
+    pub(crate) fn keeps_batches(&self) -> bool {
+        self.device.info().memory > 0 && !self.is_coherent()
+    }
+
     /// Ends what the device was working on: it failed.
     pub(crate) fn fault(&self, lost: &DeviceLost) {
         self.driver.close(lost.clone());

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use unlade_hal::{
     AllocError, Capabilities, ClockKind, CompileError, Device, DeviceAddr, DeviceError, DeviceInfo,
-    DeviceKind, DeviceLost, Executable, Health, MemoryKind, PageSize, Queue, Reading, Slab, fork,
+    DeviceKind, DeviceLost, Executable, Health, MemoryKind, Offsets, PageSize, Queue, Reading,
+    Slab, fork,
 };
 use unlade_program::Program;
 
@@ -212,6 +213,7 @@ fn capabilities(coherent: bool) -> Capabilities {
     capabilities.coherent = coherent;
     capabilities.compaction = true;
     capabilities.copy_counted = true;
+    capabilities.strings = true;
     capabilities
 }
 
@@ -373,6 +375,14 @@ impl Device for CudaDevice {
         let gpu = shared.enter()?;
         shared.tidy(&gpu)?;
         shared.ground.modules.load(program, &shared, &gpu)
+    }
+
+    fn compile_strings(&self, offsets: Offsets) -> Result<Executable, CompileError> {
+        let shared = self.inner.shared();
+        let gpu = shared.enter()?;
+        shared.tidy(&gpu)?;
+        let code = shared.ground.modules.strings(offsets, &shared, &gpu)?;
+        Ok(Executable::of_strings(offsets, code))
     }
 
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {

@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unlade_hal::{CompileError, Executable};
+use unlade_hal::{CompileError, Executable, Offsets};
 use unlade_program::{Program, ShapeHash};
 use unlade_ptx::{Kernel, LowerError, Param, Scratch};
 
@@ -30,8 +30,13 @@ pub(crate) struct Modules {
     architecture: String,
     disk: Option<Disk>,
     loaded: Mutex<Programs>,
-    copy_counted: Mutex<Option<Arc<Loaded>>>,
+    copy_counted: Made,
+    /// By the width of the offsets.
+    strings: [Made; 2],
 }
+
+/// Code that is of no program, once it is made.
+type Made = Mutex<Option<Arc<Loaded>>>;
 
 /// Programs that are loaded.
 #[derive(Debug, Default)]
@@ -63,7 +68,8 @@ impl Modules {
             architecture: architecture.to_owned(),
             disk: Disk::open(),
             loaded: Mutex::default(),
-            copy_counted: Mutex::default(),
+            copy_counted: Made::default(),
+            strings: Default::default(),
         }
     }
 
@@ -112,15 +118,25 @@ impl Modules {
         shared: &Shared,
         gpu: &Entered<'_>,
     ) -> Result<Arc<Loaded>, CompileError> {
-        let mut kept = self
-            .copy_counted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(code) = &*kept {
-            return Ok(code.clone());
-        }
-        let code = self.make(unlade_ptx::copy_counted(), "copy-counted", shared, gpu)?;
-        Ok(kept.insert(code).clone())
+        once(&self.copy_counted, || {
+            self.make(unlade_ptx::copy_counted(), "copy-counted", shared, gpu)
+        })
+    }
+
+    /// The code that compacts strings, made and loaded when it is first asked for.
+    pub(crate) fn strings(
+        &self,
+        offsets: Offsets,
+        shared: &Shared,
+        gpu: &Entered<'_>,
+    ) -> Result<Arc<Loaded>, CompileError> {
+        let (of, name) = match offsets {
+            Offsets::I32 => (unlade_ptx::Offsets::I32, "strings-32"),
+            Offsets::I64 => (unlade_ptx::Offsets::I64, "strings-64"),
+        };
+        once(&self.strings[offsets as usize], || {
+            self.make(unlade_ptx::compact_strings(of), name, shared, gpu)
+        })
     }
 
     /// Assembles a text, unless the disk has what was made of it, and loads it.
@@ -160,6 +176,18 @@ impl Modules {
 
     fn lock(&self) -> MutexGuard<'_, Programs> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is made but once, whoever asks first.
+fn once(
+    made: &Made,
+    make: impl FnOnce() -> Result<Arc<Loaded>, CompileError>,
+) -> Result<Arc<Loaded>, CompileError> {
+    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*made {
+        Some(code) => Ok(code.clone()),
+        None => Ok(made.insert(make()?).clone()),
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use unlade_hal::{
     ClockKind, Command, CommandList, CompileError, Completion, DeviceLost, Leaked, Lease,
-    MemoryKind, Outcome, Queue, Quiesced, RejectReason, Rejected, Seq, Slot, Status, Timing, Wait,
-    validate,
+    MemoryKind, Outcome, Queue, Quiesced, RejectReason, Rejected, Seq, Slot, Status, StringsStatus,
+    Timing, Wait, validate,
 };
 
 use crate::context::{Entered, Event};
@@ -442,15 +442,26 @@ impl Drop for CudaQueue {
 
 /// What came of a list that is done, by what its dispatches wrote.
 fn outcome(flight: &Flight) -> Outcome {
-    let dispatch = |command: &&Command| matches!(command, Command::Dispatch { .. });
-    let dispatches = flight.list.commands.iter().filter(dispatch).count();
+    let dispatches = flight
+        .list
+        .commands
+        .iter()
+        .filter_map(|command| match command {
+            Command::Dispatch { exe, .. } => Some(exe),
+            _ => None,
+        });
     let bytes = flight
         .statuses
         .as_ref()
         .and_then(Lease::bytes)
         .unwrap_or(&[]);
-    let mut written = Vec::with_capacity(dispatches);
-    for block in bytes.chunks_exact(Status::BYTES as usize).take(dispatches) {
+    let mut written = Vec::new();
+    for (block, exe) in bytes.chunks_exact(Status::BYTES as usize).zip(dispatches) {
+        if exe.strings().is_some() {
+            let (block, _room) = block.split_first_chunk().expect("a block is longer");
+            written.push(StringsStatus::from_bytes(*block).kept);
+            continue;
+        }
         let status = Status::from_bytes(block.try_into().expect("a block's length"));
         match status.trap {
             Some(trap) => return Outcome::Trapped(trap),

@@ -110,15 +110,17 @@ pub enum Command {
         /// Bits per unit: 1 for a bitmap.
         unit_bits: u32,
     },
-    /// Runs a program over rows.
+    /// Runs a program over rows, or compacts the strings of so many.
     Dispatch {
-        /// The program, compiled for this device.
+        /// The program, compiled for this device, or [what compacts
+        /// strings](crate::Device::compile_strings).
         exe: Executable,
         /// How many rows.
         rows: u64,
-        /// The arguments.
+        /// The arguments; of strings in the order of [`StringsArg`](crate::StringsArg).
         args: Box<[Arg]>,
-        /// Where the device writes [`Status`](crate::Status): [`Status::BYTES`](crate::Status::BYTES) bytes in an owned slot.
+        /// Where the device writes [`Status`](crate::Status): [`Status::BYTES`](crate::Status::BYTES) bytes in an owned slot;
+        /// of strings [`StringsStatus`](crate::StringsStatus).
         status: Span,
     },
 }

@@ -15,6 +15,7 @@ use crate::executable::Executable;
 use crate::id::{DomainId, Seq};
 use crate::memory::{MemoryKind, Slab};
 use crate::reading::Reading;
+use crate::strings::Offsets;
 
 /// A device: compiles programs, provides memory, opens queues.
 pub trait Device: fmt::Debug + Send + Sync {
@@ -35,6 +36,20 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// # Errors
     /// See [`CompileError`]; [`Capabilities::admit`] finds most of them for every device.
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError>;
+    /// What compacts strings with offsets of this width; see [`StringsArg`](crate::StringsArg).
+    ///
+    /// # Errors
+    /// [`CompileError::Unsupported`] where [`Capabilities::strings`] is false, else as
+    /// [`compile`](Device::compile).
+    fn compile_strings(&self, offsets: Offsets) -> Result<Executable, CompileError> {
+        Err(CompileError::Unsupported {
+            values: Vec::new(),
+            name: format!(
+                "compaction of strings with offsets of {} bytes",
+                offsets.bytes()
+            ),
+        })
+    }
     /// Provides memory, `len` rounded up to whole pages, that this device can reach.
     ///
     /// # Errors
@@ -153,6 +168,8 @@ pub struct Capabilities {
     pub compaction: bool,
     /// Whether [`Command::CopyCounted`](crate::Command::CopyCounted) is accepted.
     pub copy_counted: bool,
+    /// Whether dispatches compact strings: [`Device::compile_strings`] makes what does.
+    pub strings: bool,
 }
 
 impl Capabilities {
@@ -170,6 +187,7 @@ impl Capabilities {
             coherent: false,
             compaction: false,
             copy_counted: false,
+            strings: false,
         }
     }
 }

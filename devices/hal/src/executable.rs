@@ -1,16 +1,22 @@
-//! A program compiled for one device.
+//! A program compiled for one device, or what compacts strings there.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use unlade_program::args::Layout;
 use unlade_program::{Program, Ty, Val};
 
-/// A program compiled for one device, cheap to clone.
+use crate::completion::Status;
+use crate::strings::{Offsets, StringsArg, StringsStatus};
+
+/// What a dispatch runs: a program compiled for one device, or the compaction of strings there.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct Executable {
     program: Arc<Program>,
     output_types: Arc<[Ty]>,
+    strings: Option<Offsets>,
     code: Arc<dyn Any + Send + Sync>,
 }
 
@@ -30,11 +36,44 @@ impl Executable {
         Executable {
             program,
             output_types,
+            strings: None,
             code,
         }
     }
 
-    /// The program.
+    /// Wraps a device's code that compacts strings.
+    pub fn of_strings(offsets: Offsets, code: Arc<dyn Any + Send + Sync>) -> Self {
+        Executable {
+            program: Arc::new(Program::default()),
+            output_types: Arc::new([]),
+            strings: Some(offsets),
+            code,
+        }
+    }
+
+    /// The width of the offsets, where it compacts strings.
+    pub fn strings(&self) -> Option<Offsets> {
+        self.strings
+    }
+
+    /// Position of the first of a dispatch's arguments that it writes: those before are read.
+    pub fn first_written(&self) -> usize {
+        let layout = Layout::of(&self.program);
+        match self.strings {
+            Some(_) => StringsArg::KeptOffsets as usize,
+            None => layout.mask().unwrap_or_else(|| layout.output(0)),
+        }
+    }
+
+    /// Bytes of the block that a dispatch writes: a [`Status`], or a [`StringsStatus`].
+    pub fn status_bytes(&self) -> u64 {
+        match self.strings {
+            Some(_) => StringsStatus::BYTES,
+            None => Status::BYTES,
+        }
+    }
+
+    /// The program; one without instructions where it compacts strings.
     pub fn program(&self) -> &Arc<Program> {
         &self.program
     }
@@ -54,6 +93,7 @@ impl fmt::Debug for Executable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executable")
             .field("insts", &self.program.insts.len())
+            .field("strings", &self.strings)
             .finish_non_exhaustive()
     }
 }

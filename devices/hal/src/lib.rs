@@ -24,7 +24,8 @@
 //! # What is inside
 //! - the traits: [`Device`], [`Queue`], with [`DeviceInfo`], [`Capabilities`], [`Health`]
 //! - memory: [`Slab`], [`Lease`], [`Home`], [`HostPages`]; [`MappedFile`] for input
-//! - work: [`CommandList`], [`Command`], [`Slot`], [`Span`], [`Arg`], [`Executable`]
+//! - work: [`CommandList`], [`Command`], [`Slot`], [`Span`], [`Arg`], [`Executable`]; of strings:
+//!   [`Offsets`], [`StringsArg`], [`StringsStatus`]
 //! - what a device's sensors say: [`Reading`], [`Quantity`]
 //! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`]
 //! - for who implements a device: [`validate()`], [`borrow`]; for who uses one: [`check_written`]
@@ -44,6 +45,7 @@ pub mod fork;
 mod id;
 mod memory;
 mod reading;
+mod strings;
 mod validate;
 mod views;
 
@@ -58,5 +60,6 @@ pub use memory::{
     FileChanged, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, Slab, WeakSlab,
 };
 pub use reading::{Quantity, Reading};
+pub use strings::{Offsets, StringsArg, StringsStatus};
 pub use validate::{MAX_COMMANDS, WrongCount, check_written, validate};
 pub use views::{Access, BorrowError, View, borrow};

@@ -4,6 +4,8 @@
 //! back where it fails; behind that it may rely on every rule here. Whoever receives a completion
 //! calls [`check_written`] before trusting a count that a device reports.
 
+mod strings;
+
 use std::fmt;
 
 use unlade_program::Ty;
@@ -28,7 +30,8 @@ pub const MAX_COMMANDS: usize = 1 << 16;
 ///   device is coherent; foreign memory is there only where the device reads it in place, and its
 ///   elements lie where the device can load them;
 /// - a dispatch has the arguments that [`unlade_program::args`] says, each long enough for the
-///   rows, and a status of [`Status::BYTES`];
+///   rows, and a status of [`Status::BYTES`]; one that compacts strings those of
+///   [`StringsArg`](crate::StringsArg), and a status of [`StringsStatus`](crate::StringsStatus);
 /// - copies have two spans of one length.
 ///
 /// # Errors
@@ -84,7 +87,7 @@ pub fn check_written(list: &CommandList, written: &[u64]) -> Result<(), WrongCou
         };
         let dispatch = dispatches;
         dispatches += 1;
-        let filtered = exe.program().keep.is_some();
+        let filtered = exe.program().keep.is_some() || exe.strings().is_some();
         match counts.next() {
             Some(count) if count == *rows || (filtered && count < *rows) => {}
             wrong => {
@@ -213,6 +216,9 @@ impl Rules<'_> {
         args: &[Arg],
         status: &Span,
     ) -> Result<(), Broken> {
+        if let Some(offsets) = exe.strings() {
+            return self.strings(offsets, rows, args, status);
+        }
         let program = exe.program();
         let layout = Layout::of(program);
         if rows > self.capabilities.max_rows {

@@ -104,7 +104,7 @@ pub use error::{Clause, ExprError, ExprErrorKind, Span};
 pub use functions::{EXAMPLE_COLUMNS, FUNCTIONS, Function, Group};
 pub use literal::Literal;
 pub use lower::lower;
-pub use lowered::{Destination, DictionaryStage, Lowered, Payload, Table};
+pub use lowered::{Destination, DictionaryStage, Lowered, Payload, StringsPayload, Table};
 pub use parse::{parse_expr, parse_select_list};
 pub use physical::physical_type;
 pub use query::{Query, Select};

@@ -10,6 +10,10 @@ pub enum Payload {
     /// in cache: for the CPU, and for data that is resident on a device. The keep mask is emitted
     /// only if a column of another kind, or the caller, needs it.
     Fused,
+    /// The same, and whoever runs the program compacts columns of strings by the mask, which is
+    /// emitted for them: of each that may be null the program puts out which of those kept are not,
+    /// see [`Lowered::strings`].
+    FusedWithStrings,
     /// The program emits the keep mask and payload is compacted where it lies: for a device at
     /// the other end of a bus.
     Late,
@@ -34,6 +38,9 @@ pub struct Lowered {
     pub stages: Vec<DictionaryStage>,
     /// For each field of the query's output, where it comes from.
     pub outputs: Vec<Destination>,
+    /// The columns of strings among the payload, each once, where [`Payload::FusedWithStrings`]
+    /// asked for them and a filter drops rows; else none.
+    pub strings: Vec<StringsPayload>,
 }
 
 impl Lowered {
@@ -60,6 +67,16 @@ impl Lowered {
     pub fn reads_validity(&self, column: usize, of: &DataType) -> bool {
         self.program.columns[column].ty == Ty::Mask && *of != DataType::Boolean
     }
+}
+
+/// A payload column of strings that whoever runs the program may compact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StringsPayload {
+    /// The batch column: `Utf8`, `LargeUtf8`, `Binary` or `LargeBinary`.
+    pub column: usize,
+    /// The program's output, a mask, that says which of the rows kept are not null; `None` where
+    /// the schema says that none is.
+    pub validity: Option<usize>,
 }
 
 /// Where a table of the program comes from.
@@ -124,7 +141,7 @@ pub enum Destination {
         /// The batch column whose dictionary the keys refer to.
         column: usize,
     },
-    /// A batch column, compacted by the keep mask.
+    /// A batch column, compacted by the keep mask; it may be among [`Lowered::strings`].
     Payload {
         /// The batch column.
         column: usize,

@@ -79,6 +79,7 @@ impl KernelCore {
             copy_in: Duration::ZERO,
             compute: taken,
             copy_out: Duration::ZERO,
+            bytes_compacted: 0,
             clock: clock.kind(),
         };
         Ok((evaluated, part, retries))

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use arrow_array::RecordBatch;
+use unlade_expr::Payload;
 use unlade_hal::DeviceLost;
 
 use super::describe::describe;
@@ -30,8 +31,8 @@ impl KernelCore {
             return self.run(batch);
         };
         unlade_hal::fork::check()?;
-        let plan = self.plan.for_resident(&self.runtime, slot)?;
-        if plan.refuses(&self.runtime.devices[slot]).is_some() {
+        let plans = self.plan.for_resident(&self.runtime, slot)?;
+        if plans.staged.refuses(&self.runtime.devices[slot]).is_some() {
             return self.run(batch);
         }
         self.observe(|number| {
@@ -42,7 +43,9 @@ impl KernelCore {
                 let device = Arc::clone(&self.runtime.devices[slot].name);
                 tally.reason = Some(Reason::Evicted { device });
             }
-            self.run_on_device(&plan, batch, number, there.as_deref(), tally)
+            let plan = plans.compacting.as_ref().filter(|_| there.is_some());
+            let plan = plan.unwrap_or(&plans.staged);
+            self.run_on_device(plan, batch, number, there.as_deref(), tally)
         })
     }
 
@@ -53,7 +56,7 @@ impl KernelCore {
         plan: &Arc<DevicePlan>,
         batch: &RecordBatch,
         number: u64,
-        mut on_device: Option<&OnDevice>,
+        on_device: Option<&OnDevice>,
         mut tally: Tally,
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
@@ -62,13 +65,19 @@ impl KernelCore {
         let mut tried = Vec::new();
         loop {
             tried.push(plan.slot);
-            let (reason, lost) = match self.attempt(&plan, batch, on_device.take(), &mut tally) {
+            // What is resident is so on the first device.
+            let on_device = on_device.filter(|_| plan.slot == tried[0]);
+            let (reason, lost) = match self.attempt(&plan, batch, on_device, &mut tally) {
                 Ok(evaluated) => {
                     self.record_device(&runtime.devices[plan.slot], number, &tally);
                     let taken = runtime.clock.now().since(start);
                     return self.finish(batch, number, evaluated, tally, taken, Some(&plan));
                 }
                 Err(Missed::Error(error)) => return Err(error),
+                Err(Missed::Room) => {
+                    plan = self.plan.for_resident(runtime, plan.slot)?.staged;
+                    continue;
+                }
                 Err(Missed::Elsewhere { reason, lost }) => (reason, lost),
             };
             if runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
@@ -122,6 +131,14 @@ impl KernelCore {
             Ok(evaluated) => {
                 permit.done();
                 Ok(evaluated)
+            }
+            Err(failure)
+                if on_device.is_some()
+                    && plan.payload != Payload::Late
+                    && failure.is_want_of_memory() =>
+            {
+                tally.retries += 1;
+                Err(Missed::Room)
             }
             Err(DeviceFailure::Error(error)) => Err(Missed::Error(error)),
             Err(DeviceFailure::Fault(lost)) => {
@@ -203,6 +220,8 @@ impl KernelCore {
 enum Missed {
     /// Nor would any other.
     Error(Error),
+    /// The same device may by the mask: there is no room for columns compacted there.
+    Room,
     /// Another may.
     Elsewhere { reason: Reason, lost: DeviceLost },
 }

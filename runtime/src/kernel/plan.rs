@@ -25,7 +25,7 @@ pub(crate) struct Plan {
     pub(crate) route: Route,
     pub(crate) metrics: KernelMetrics,
     /// Plans for devices on which data was found, at most one for each.
-    resident_plans: Mutex<Vec<Arc<DevicePlan>>>,
+    resident_plans: Mutex<Vec<ResidentPlans>>,
 }
 
 impl Plan {
@@ -65,21 +65,30 @@ impl Plan {
     }
 
     /// How the device on which data lies runs the query; lowered when first asked for.
-    pub(super) fn for_resident(
-        &self,
-        runtime: &Core,
-        slot: usize,
-    ) -> Result<Arc<DevicePlan>, Error> {
+    pub(crate) fn for_resident(&self, runtime: &Core, slot: usize) -> Result<ResidentPlans, Error> {
         let mut plans = self
             .resident_plans
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.iter().find(|plan| plan.slot == slot) {
-            return Ok(Arc::clone(plan));
+        if let Some(known) = plans.iter().find(|known| known.staged.slot == slot) {
+            return Ok(known.clone());
         }
-        let plan = DevicePlan::new(runtime, slot, &self.checked, Reason::Resident)?;
-        let plan = Arc::new(plan);
-        plans.push(Arc::clone(&plan));
-        Ok(plan)
+        let staged = DevicePlan::new(runtime, slot, &self.checked, Reason::Resident)?;
+        let resident = DevicePlan::for_resident(runtime, slot, &self.checked)?;
+        let made = ResidentPlans {
+            staged: Arc::new(staged),
+            compacting: resident.map(Arc::new),
+        };
+        plans.push(made.clone());
+        Ok(made)
     }
+}
+
+/// How a device runs a query on batches that are pinned there.
+#[derive(Clone, Debug)]
+pub(crate) struct ResidentPlans {
+    /// As any other batch: what was evicted, or does not find room for what it is compacted to.
+    pub(crate) staged: Arc<DevicePlan>,
+    /// What lies there, compacted there; if the device can do that.
+    pub(crate) compacting: Option<Arc<DevicePlan>>,
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unlade_hal::{
     AllocError, Capabilities, ClockKind, CompileError, Device, DeviceAddr, DeviceError, DeviceInfo,
-    DeviceKind, DeviceLost, DomainId, Executable, Health, MemoryKind, PageSize, Queue, Slab,
+    DeviceKind, DeviceLost, DomainId, Executable, Health, MemoryKind, Offsets, PageSize, Queue,
+    Slab,
 };
 use unlade_program::Program;
 use unlade_sim_clock::VirtualClock;
@@ -173,6 +174,20 @@ impl Shared {
         state
     }
 
+    /// Code for the device as it is, after the time that a compile takes.
+    fn code(&self) -> Result<Code, DeviceLost> {
+        let generation = {
+            let state = self.state();
+            state.check()?;
+            state.generation
+        };
+        self.clock.advance(self.profile.compile_time);
+        Ok(Code {
+            device: self.info.domain,
+            generation,
+        })
+    }
+
     pub(crate) fn lost(&self, reason: &str) -> DeviceLost {
         DeviceLost {
             device: self.info.name.clone(),
@@ -246,18 +261,23 @@ impl Device for SimDevice {
 
     /// Takes the profile's compile time, virtually.
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        let generation = {
-            let state = self.shared.state();
-            state.check()?;
-            state.generation
-        };
+        self.shared.state().check()?;
         self.shared.capabilities.admit(program)?;
-        self.shared.clock.advance(self.shared.profile.compile_time);
-        let code = Code {
-            device: self.shared.info.domain,
-            generation,
-        };
+        let code = self.shared.code()?;
         Ok(Executable::new(program.clone(), Arc::new(code)))
+    }
+
+    /// Takes the profile's compile time, virtually.
+    fn compile_strings(&self, offsets: Offsets) -> Result<Executable, CompileError> {
+        self.shared.state().check()?;
+        if !self.shared.capabilities.strings {
+            return Err(CompileError::Unsupported {
+                values: Vec::new(),
+                name: "compaction of strings".to_owned(),
+            });
+        }
+        let code = self.shared.code()?;
+        Ok(Executable::of_strings(offsets, Arc::new(code)))
     }
 
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {

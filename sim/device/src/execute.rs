@@ -1,7 +1,8 @@
 //! What a list does, step by step, to the device's memory and to the host's.
 
 use unlade_hal::{
-    Arg, Command, CommandList, DomainId, Executable, Lease, Slot, SlotId, Span, Status,
+    Arg, Command, CommandList, DomainId, Executable, Lease, Offsets, Slot, SlotId, Span, Status,
+    StringsArg, StringsStatus,
 };
 use unlade_naive::{Bits, ColumnInput, Inputs, RunError};
 use unlade_program::args::Layout;
@@ -75,6 +76,14 @@ pub(crate) fn execute(
                 status,
             } => {
                 let traffic = machine.traffic(args);
+                if let Some(offsets) = exe.strings() {
+                    schedule.step(Work::Compute, profile.strings_time(traffic));
+                    match machine.compact_strings(offsets, *rows, args, status) {
+                        Ok(kept) => written.push(kept),
+                        Err(broken) => return fault(broken),
+                    }
+                    continue;
+                }
                 schedule.step(
                     Work::Compute,
                     profile.dispatch_time(exe.program(), *rows, traffic),
@@ -243,6 +252,69 @@ impl Machine<'_> {
         .to_bytes();
         self.write(status, &block)?;
         Ok(Ok(outputs.kept))
+    }
+
+    /// Rows kept. String by string, as plainly as can be.
+    fn compact_strings(
+        &mut self,
+        width: Offsets,
+        rows: u64,
+        args: &[Arg],
+        status: &Span,
+    ) -> Result<u64, Fault> {
+        let span = |arg: StringsArg| match &args[arg as usize] {
+            Arg::Span { span, bit_offset } => (span, u64::from(*bit_offset)),
+            Arg::Absent | Arg::Scalar(_) => unreachable!("validated: it is memory"),
+        };
+        let Arg::Scalar(first) = args[StringsArg::First as usize] else {
+            unreachable!("validated: the first offset is a scalar")
+        };
+        let first = u128::from_le_bytes(first) as u64;
+        let (mask, first_bit) = span(StringsArg::Mask);
+        let mask = self.bytes(&prefix(mask, (rows + first_bit).div_ceil(8)))?;
+        let offsets = span(StringsArg::Offsets).0;
+        let offsets = self.bytes(&prefix(offsets, (rows + 1) * width.bytes()))?;
+        let bytes = span(StringsArg::Bytes).0;
+        let offset = |row: u64| {
+            let at = (row * width.bytes()) as usize;
+            let mut wide = [0; 8];
+            wide[..width.bytes() as usize]
+                .copy_from_slice(&offsets[at..][..width.bytes() as usize]);
+            u64::from_le_bytes(wide)
+        };
+        let (mut kept, mut kept_bytes) = (0, Vec::new());
+        let mut kept_offsets = 0u64.to_le_bytes()[..width.bytes() as usize].to_vec();
+        for row in 0..rows {
+            let bit = first_bit + row;
+            if mask[(bit / 8) as usize] >> (bit % 8) & 1 == 0 {
+                continue;
+            }
+            let (start, end) = (offset(row), offset(row + 1));
+            let inside = start.checked_sub(first).zip(end.checked_sub(first));
+            let Some((start, end)) =
+                inside.filter(|(start, end)| start <= end && *end <= bytes.len())
+            else {
+                let what =
+                    format!("offsets {start} to {end} of row {row} are not inside the bytes");
+                return Err(Fault::Declined(what));
+            };
+            let string = Span {
+                slot: bytes.slot,
+                bytes: bytes.bytes.start + start..bytes.bytes.start + end,
+            };
+            kept += 1;
+            kept_bytes.extend_from_slice(self.bytes(&string)?);
+            let end = (kept_bytes.len() as u64).to_le_bytes();
+            kept_offsets.extend_from_slice(&end[..width.bytes() as usize]);
+        }
+        let block = StringsStatus {
+            kept,
+            bytes: kept_bytes.len() as u64,
+        };
+        self.write(span(StringsArg::KeptOffsets).0, &kept_offsets)?;
+        self.write(span(StringsArg::KeptBytes).0, &kept_bytes)?;
+        self.write(status, &block.to_bytes())?;
+        Ok(kept)
     }
 
     fn inputs(

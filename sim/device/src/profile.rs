@@ -51,6 +51,8 @@ pub struct Profile {
     pub compaction: bool,
     /// Whether it takes counted copies.
     pub copy_counted: bool,
+    /// Whether it compacts strings.
+    pub strings: bool,
 }
 
 /// Rows per second of one operation, by class of cost. Sources cost nothing: their bytes do.
@@ -93,6 +95,7 @@ impl Profile {
             coherent: false,
             compaction: true,
             copy_counted: true,
+            strings: true,
         }
     }
 
@@ -145,6 +148,7 @@ impl Profile {
             cells: CellSet::full().without(lacks),
             compaction: false,
             copy_counted: false,
+            strings: false,
             ..Profile::gpu()
         }
     }
@@ -161,6 +165,7 @@ impl Profile {
         capabilities.coherent = self.coherent;
         capabilities.compaction = self.compaction;
         capabilities.copy_counted = self.copy_counted;
+        capabilities.strings = self.strings;
         capabilities
     }
 
@@ -181,6 +186,13 @@ impl Profile {
             })
             .sum();
         self.launch_latency + whole_nanos(memory.max(bus).max(operations))
+    }
+
+    /// Time that compacting strings takes: a launch, and what it reads and writes.
+    pub fn strings_time(&self, traffic: Traffic) -> Duration {
+        let memory = seconds(traffic.device_bytes, self.memory_bandwidth);
+        let bus = seconds(traffic.host_bytes, self.host_to_device);
+        self.launch_latency + whole_nanos(memory.max(bus))
     }
 
     /// Time that bytes take from the host.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unlade_hal::{
     AllocError, Capabilities, CompileError, Device, DeviceError, DeviceInfo, DeviceLost,
-    Executable, Health, MemoryKind, Queue, Reading, Slab,
+    Executable, Health, MemoryKind, Offsets, Queue, Reading, Slab,
 };
 use unlade_program::Program;
 
@@ -139,6 +139,13 @@ impl Device for FaultDevice {
             return Err(CompileError::Failed("injected fault".to_owned()));
         }
         self.inner.compile(program)
+    }
+
+    fn compile_strings(&self, offsets: Offsets) -> Result<Executable, CompileError> {
+        if self.faults.fails(Chance::Compile)? {
+            return Err(CompileError::Failed("injected fault".to_owned()));
+        }
+        self.inner.compile_strings(offsets)
     }
 
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {

@@ -1,7 +1,6 @@
 //! Harm to what a list has written.
 
 use unlade_hal::{Arg, Command, CommandList, Slot, Span};
-use unlade_program::args::Layout;
 
 /// What replaces bytes that did not arrive: neither zeros nor what any test expects.
 const GARBAGE: u8 = 0x5A;
@@ -36,9 +35,7 @@ fn written_spans(list: &CommandList) -> Vec<Span> {
             | Command::Fill { to, .. }
             | Command::CopyCounted { to, .. } => spans.push(to.clone()),
             Command::Dispatch { exe, args, .. } => {
-                let layout = Layout::of(exe.program());
-                let first = layout.mask().unwrap_or_else(|| layout.output(0));
-                for arg in args.iter().skip(first) {
+                for arg in args.iter().skip(exe.first_written()) {
                     if let Arg::Span { span, .. } = arg {
                         spans.push(span.clone());
                     }

@@ -92,6 +92,7 @@ mod tests {
             shape: String::new(),
             reads: Vec::new(),
             parts: Vec::new(),
+            pinned: Vec::new(),
             candidates,
             notes: Vec::new(),
         }

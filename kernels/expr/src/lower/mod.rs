@@ -33,7 +33,7 @@ use self::builder::{Builder, FALSE, TRUE};
 use self::dictionary::{Reading, Reads, Stage};
 use self::logic::{Scope, Truth};
 use crate::error::{ExprError, ExprErrorKind};
-use crate::lowered::{Destination, Lowered, Payload};
+use crate::lowered::{Destination, Lowered, Payload, StringsPayload};
 use crate::physical::physical_type;
 use crate::semantics::OnError;
 use crate::typed::{Checked, Node, OutputColumn, Typed};
@@ -95,6 +95,7 @@ pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> 
 
     let mut outputs = Vec::with_capacity(checked.columns.len());
     let mut destinations = Vec::with_capacity(checked.columns.len());
+    let mut strings: Vec<StringsPayload> = Vec::new();
     let mut emit_mask = checked.emit_mask;
     for column in &checked.columns {
         let position = outputs.len();
@@ -110,6 +111,15 @@ pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> 
                     Err(destination) => {
                         emit_mask |= keep != TRUE;
                         destinations.push(destination);
+                        let asked = payload == Payload::FusedWithStrings && keep != TRUE;
+                        let known = || strings.iter().any(|known| known.column == *column);
+                        if asked && payload::is_strings(checked, *column) && !known() {
+                            let validity = lowering.output_of_validity(*column, &mut outputs);
+                            strings.push(StringsPayload {
+                                column: *column,
+                                validity,
+                            });
+                        }
                         continue;
                     }
                 }
@@ -133,6 +143,7 @@ pub fn lower(checked: &Checked, payload: Payload) -> Result<Lowered, ExprError> 
         sets: built.sets,
         stages,
         outputs: destinations,
+        strings,
     })
 }
 
@@ -255,6 +266,18 @@ impl Lowering<'_> {
             true => self.builder.load(source, bits),
             false => TRUE,
         }
+    }
+
+    /// Puts out which rows of a batch column are not null, and says where; `None` where all are.
+    fn output_of_validity(&mut self, source: usize, outputs: &mut Vec<Output>) -> Option<usize> {
+        let nullable = self.input.field(source).is_nullable();
+        nullable.then(|| {
+            outputs.push(Output {
+                value: self.validity_alone(source, nullable),
+                valid: None,
+            });
+            outputs.len() - 1
+        })
     }
 
     fn null(&mut self, ty: Ty) -> Value {

@@ -23,7 +23,7 @@ pub(super) fn place(
 ) -> Result<Value, Destination> {
     let field = checked.input.field(column);
     match raw(field.data_type()) {
-        Some(ty) if payload == Payload::Fused && keep != TRUE => {
+        Some(ty) if payload != Payload::Late && keep != TRUE => {
             let as_bits = Column {
                 ty,
                 nullable: field.is_nullable(),
@@ -35,6 +35,14 @@ pub(super) fn place(
         }
         _ => Err(Destination::Payload { column }),
     }
+}
+
+/// Whether a column has offsets and bytes, for whoever compacts strings by the mask.
+pub(super) fn is_strings(checked: &Checked, column: usize) -> bool {
+    matches!(
+        checked.input.field(column).data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary
+    )
 }
 
 /// Where an output of the program goes that holds a payload column's values.

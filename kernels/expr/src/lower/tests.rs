@@ -7,7 +7,7 @@ use unlade_program::{CompareOp, FloatOrder, Inst, Program, TrapCode, verify};
 
 use super::lower;
 use crate::literal::Literal;
-use crate::lowered::{Destination, Lowered, Payload};
+use crate::lowered::{Destination, Lowered, Payload, StringsPayload};
 use crate::semantics::{Dialect, FloatZeroDivision, OnError};
 use crate::typed::{ArithmeticOp, Checked, Node, OutputColumn, Typed};
 
@@ -276,6 +276,28 @@ fn payload_goes_through_the_program_only_if_fused_and_filtered() {
     assert_eq!(late.columns, [1]);
     assert!(late.program.emit_mask && late.program.outputs.is_empty());
 
+    let with_strings = query(predicate(), columns());
+    let with_strings = lower(&with_strings, Payload::FusedWithStrings).unwrap();
+    assert!(with_strings.program.emit_mask);
+    let outputs = [
+        Destination::Program { output: 0 },
+        Destination::Program { output: 1 },
+    ];
+    assert_eq!(with_strings.outputs[..2], outputs);
+    assert_eq!(with_strings.outputs[2], Destination::Payload { column: 2 });
+    // Between them is which of the names kept are not null: all that the program reads of them.
+    assert_eq!(with_strings.outputs[3], Destination::Program { output: 3 });
+    let name = StringsPayload {
+        column: 2,
+        validity: Some(2),
+    };
+    assert_eq!(with_strings.strings, [name]);
+    let names = with_strings.columns.iter().position(|column| *column == 2);
+    assert!(with_strings.reads_validity(names.unwrap(), &DataType::Utf8));
+    assert!(fused.strings.is_empty() && late.strings.is_empty());
+
+    let whole = lower(&query(None, columns()), Payload::FusedWithStrings).unwrap();
+    assert!(whole.strings.is_empty());
     let whole = lowered(&query(None, columns()));
     assert!(whole.program.insts.is_empty() && whole.program.keep.is_none());
     assert_eq!(whole.outputs[0], Destination::Payload { column: 0 });
