@@ -106,6 +106,9 @@ impl Ground {
             slab.clear_address(domain());
         }
         self.returns.end(gone);
+        if gone {
+            self.memory.forget();
+        }
         Ok(())
     }
 

@@ -75,6 +75,11 @@ impl Memory {
         freed
     }
 
+    /// All of it went with the context that it was allocated in.
+    pub(crate) fn forget(&self) {
+        self.lock().clear();
+    }
+
     /// Bytes allocated.
     pub(crate) fn used(&self) -> u64 {
         self.lock().values().sum()

@@ -1,5 +1,7 @@
 //! When faults strike.
 
+use std::collections::VecDeque;
+
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -26,11 +28,8 @@ pub struct FaultPlan<K = FaultKind> {
 
 #[derive(Clone, Debug)]
 enum Rule<K> {
-    Never,
-    Nth {
-        kind: K,
-        left: u64,
-    },
+    /// One after the other: how many chances each has left.
+    Nth(VecDeque<(K, u64)>),
     Random {
         rng: Box<ChaCha8Rng>,
         rates: Vec<(K, f64)>,
@@ -49,17 +48,29 @@ pub struct Injected<K = FaultKind> {
 impl<K: Fault> FaultPlan<K> {
     /// No fault, but operations are counted.
     pub fn none() -> Self {
-        FaultPlan::of(Rule::Never)
+        FaultPlan::of(Rule::Nth(VecDeque::new()))
     }
 
     /// One fault, at the `n`th operation where that kind can strike, counted from 1. None where
     /// `n` is 0.
     pub fn nth(n: u64, kind: K) -> Self {
-        FaultPlan::of(if n == 0 {
-            Rule::Never
-        } else {
-            Rule::Nth { kind, left: n }
-        })
+        FaultPlan::none().then(n, kind)
+    }
+
+    /// After all faults of this plan, which is not one by chance, one more: at the `n`th operation
+    /// where that kind can strike, counted from 1 after the one before. None where `n` is 0.
+    ///
+    /// # Panics
+    /// After faults by chance, which have no last one.
+    #[must_use]
+    pub fn then(mut self, n: u64, kind: K) -> Self {
+        let Rule::Nth(faults) = &mut self.rule else {
+            panic!("nothing comes after faults by chance");
+        };
+        if n > 0 {
+            faults.push_back((kind, n));
+        }
+        self
     }
 
     /// Faults by chance: each kind with its own probability, from 0 to 1, at every operation where
@@ -85,12 +96,7 @@ impl<K: Fault> FaultPlan<K> {
     pub fn strike(&mut self, chance: K::Chance) -> Option<K> {
         self.operations += 1;
         let kind = match &mut self.rule {
-            Rule::Never => None,
-            Rule::Nth { kind, left } if kind.chance() == chance && *left > 0 => {
-                *left -= 1;
-                (*left == 0).then_some(*kind)
-            }
-            Rule::Nth { .. } => None,
+            Rule::Nth(faults) => count_down(faults, chance),
             Rule::Random { rng, rates } => roll(rng, rates, chance),
         }?;
         self.log.push(Injected {
@@ -109,6 +115,19 @@ impl<K: Fault> FaultPlan<K> {
     pub fn log(&self) -> &[Injected<K>] {
         &self.log
     }
+}
+
+/// Only the first is counted down, and goes when it strikes.
+fn count_down<K: Fault>(faults: &mut VecDeque<(K, u64)>, chance: K::Chance) -> Option<K> {
+    let (kind, left) = faults.front_mut()?;
+    if kind.chance() != chance {
+        return None;
+    }
+    *left -= 1;
+    if *left > 0 {
+        return None;
+    }
+    faults.pop_front().map(|(kind, _)| kind)
 }
 
 /// Every kind that can strike here takes one number, struck or not, so that a fault does not shift
@@ -163,6 +182,15 @@ mod tests {
             FaultPlan::nth(0, FaultKind::QueueFull).strike(Chance::Submit),
             None
         );
+    }
+
+    #[test]
+    fn one_fault_comes_after_another() {
+        let mut plan = FaultPlan::nth(1, FaultKind::QueueFull).then(2, FaultKind::QueueFull);
+        let struck: Vec<bool> = (0..5)
+            .map(|_| plan.strike(Chance::Submit).is_some())
+            .collect();
+        assert_eq!(struck, [true, false, true, false, false]);
     }
 
     #[test]
