@@ -81,7 +81,9 @@ fn pinned_strings_are_compacted_where_they_lie() {
         let runtime = runtime.fallback(Fallback::Forbid).build().unwrap();
         for (offset, rows) in [(0, 0), (0, 1), (0, 700), (13, 130), (5, 3000)] {
             let rows_of = input(offset + rows + 5).slice(offset, rows);
-            let pinned = runtime.pin(&[rows_of.clone()], Some("sim")).unwrap();
+            let pinned = runtime
+                .pin(std::slice::from_ref(&rows_of), Some("sim"))
+                .unwrap();
             for filter in [
                 "a > 150",
                 "a > 98",
@@ -120,7 +122,9 @@ fn pinned_strings_are_compacted_where_they_lie() {
 fn a_mask_crosses_only_where_it_is_needed() {
     let rows = input(4000);
     let runtime = on(sim(Profile::gpu())).build().unwrap();
-    let pinned = runtime.pin(&[rows.clone()], Some("sim")).unwrap();
+    let pinned = runtime
+        .pin(std::slice::from_ref(&rows), Some("sim"))
+        .unwrap();
     let crossed = |query: Query| {
         let kernel = compile(&runtime, &query, &rows.schema());
         let output = kernel.run_resident(&pinned).unwrap().remove(0);
@@ -189,7 +193,9 @@ fn what_a_device_lacks_the_host_does() {
     let rows = input(2000);
     for (profile, select) in [(lacks_strings, COLUMNS), (lacks_compaction, PAYLOAD)] {
         let runtime = on(sim(profile)).fallback(Fallback::Forbid).build().unwrap();
-        let pinned = runtime.pin(&[rows.clone()], Some("sim")).unwrap();
+        let pinned = runtime
+            .pin(std::slice::from_ref(&rows), Some("sim"))
+            .unwrap();
         let output = run_pinned(&runtime, select, "a > 49", &pinned).remove(0);
         let expected = expected(select, "a > 49", &rows);
         assert_eq!(output.batch, expected.batch);
@@ -223,7 +229,9 @@ fn without_room_for_strings_on_the_device_the_mask_does() {
             ..Profile::gpu()
         };
         let runtime = on(sim(profile)).fallback(Fallback::Forbid).build().unwrap();
-        let pinned = runtime.pin(&[rows.clone()], Some("sim")).unwrap();
+        let pinned = runtime
+            .pin(std::slice::from_ref(&rows), Some("sim"))
+            .unwrap();
         let output = run_pinned(&runtime, COLUMNS, "a > 49", &pinned).remove(0);
         assert_eq!(output.batch, expected(COLUMNS, "a > 49", &rows).batch);
         for part in &output.receipt.parts {
@@ -247,7 +255,9 @@ fn an_error_of_a_row_is_the_cpus() {
     ));
     let rows = RecordBatch::try_new(input(0).schema(), rows).unwrap();
     let runtime = on(sim(Profile::gpu())).build().unwrap();
-    let pinned = runtime.pin(&[rows.clone()], Some("sim")).unwrap();
+    let pinned = runtime
+        .pin(std::slice::from_ref(&rows), Some("sim"))
+        .unwrap();
     let wanted = query("text, a + 1 as b", "a > 5");
     let found = compile(&runtime, &wanted, &rows.schema()).run_resident(&pinned);
     let expected = compile(&common::runtime(), &wanted, &rows.schema()).run(&rows);
@@ -270,7 +280,9 @@ fn every_fault_is_survived_at_every_operation() {
                 .device_timeout(std::time::Duration::from_millis(50))
                 .build()
                 .unwrap();
-            let pinned = runtime.pin(&[rows.clone()], Some("sim")).unwrap();
+            let pinned = runtime
+                .pin(std::slice::from_ref(&rows), Some("sim"))
+                .unwrap();
             for _ in 0..2 {
                 let output = run_pinned(&runtime, COLUMNS, "a > 41", &pinned).remove(0);
                 // Nothing tells of a wrong bit, unless no array can be made of it.

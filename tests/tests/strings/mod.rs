@@ -406,6 +406,7 @@ fn broken_rules(
     queue: &mut dyn Queue,
     exe: &Executable,
 ) -> Result<(), String> {
+    type Break = Box<dyn Fn(&mut [Arg])>;
     let width = exe.strings().ok_or("it compacts strings")?;
     let case = Case::random(width, 100, 50, &mut Rng::new(13));
     let offsets = case.little_endian(&case.offsets);
@@ -416,7 +417,7 @@ fn broken_rules(
             }
         }
     };
-    let breaks: [(&str, Box<dyn Fn(&mut [Arg])>); 6] = [
+    let breaks: [(&str, Break); 6] = [
         ("few mask bits", Box::new(too_short(StringsArg::Mask))),
         ("few offsets", Box::new(too_short(StringsArg::Offsets))),
         (

@@ -96,7 +96,7 @@ impl Rules<'_> {
     fn string_memory(&self, span: &Span, access: Access, width: u64) -> Result<(), Broken> {
         let (device, alignment) = (&self.info.name, self.capabilities.alignment);
         let (lease, read_only) = match self.inside(span)? {
-            Slot::Owned(lease) => (&*lease, None),
+            Slot::Owned(lease) => (lease, None),
             Slot::Resident(lease) => (&**lease, Some("resident")),
             Slot::Foreign(buffer) => {
                 let wanted = width.min(self.capabilities.foreign_alignment);
