@@ -409,6 +409,21 @@ impl Entered<'_> {
         unsafe { call!(self.cuStreamWaitEvent(stream.0, event.0, 0)) }
     }
 
+    /// Has the driver call a function, on a thread of its own, once the stream comes to this point;
+    /// never, where an error spoils the context before.
+    ///
+    /// # Safety
+    /// The function may be called with this argument, once or never. It calls nothing of the driver's.
+    pub(crate) unsafe fn call_on(
+        &self,
+        stream: Stream,
+        function: unsafe extern "C" fn(*mut c_void),
+        data: *mut c_void,
+    ) -> Result<(), Fault> {
+        // SAFETY: The caller's.
+        unsafe { call!(self.cuLaunchHostFunc(stream.0, Some(function), data)) }
+    }
+
     /// Does not wait for what is still on it.
     ///
     /// # Safety

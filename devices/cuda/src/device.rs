@@ -3,7 +3,7 @@
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use unlade_hal::{
@@ -20,6 +20,7 @@ use crate::memory::ALIGNMENT;
 use crate::queue::CudaQueue;
 use crate::readings;
 use crate::returns::{Returned, destroy};
+use crate::wake::Wake;
 
 /// Queues open at once, three streams each.
 const MAX_QUEUES: u32 = 64;
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) ground: Arc<Ground>,
     queues: Arc<AtomicU32>,
     loss: Mutex<Loss>,
+    /// Who waits for a list, and is woken by a loss.
+    waiting: Mutex<Vec<Weak<Wake>>>,
 }
 
 /// How the device was lost.
@@ -224,6 +227,7 @@ impl Shared {
             ground,
             queues: Arc::default(),
             loss: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -246,7 +250,27 @@ impl Shared {
         let lost = loss
             .lost
             .get_or_insert_with(|| self.about.lost(fault.to_string()));
-        lost.clone()
+        let lost = lost.clone();
+        drop(loss);
+        self.wake_all();
+        lost
+    }
+
+    /// Has a queue's event signalled when the device is lost.
+    pub(crate) fn wake_when_lost(&self, wake: &Arc<Wake>) {
+        let mut waiting = self.waiting();
+        waiting.retain(|other| other.strong_count() > 0);
+        waiting.push(Arc::downgrade(wake));
+    }
+
+    fn wake_all(&self) {
+        let waiting = self.waiting();
+        let there = waiting.iter().filter_map(Weak::upgrade);
+        there.for_each(|wake| wake.signal());
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Weak<Wake>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loses the device for whoever still has something of it, as it is reset. Whether its context
@@ -258,7 +282,10 @@ impl Shared {
                 .lost("it was reset after this was made".to_owned())
         };
         loss.lost.get_or_insert_with(reset);
-        loss.spoilt
+        let spoilt = loss.spoilt;
+        drop(loss);
+        self.wake_all();
+        spoilt
     }
 
     fn loss(&self) -> MutexGuard<'_, Loss> {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cudarc::driver::sys::{
     self, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction,
-    CUfunction_attribute, CUjit_option, CUjitInputType, CUlinkState, CUmemPool_attribute,
+    CUfunction_attribute, CUhostFn, CUjit_option, CUjitInputType, CUlinkState, CUmemPool_attribute,
     CUmemoryPool, CUmodule, CUstream,
 };
 
@@ -106,6 +106,7 @@ functions! {
     cuStreamDestroy_v2(stream: CUstream);
     cuStreamSynchronize(stream: CUstream);
     cuStreamWaitEvent(stream: CUstream, event: CUevent, flags: c_uint);
+    cuLaunchHostFunc(stream: CUstream, function: CUhostFn, data: *mut c_void);
     cuEventCreate(event: *mut CUevent, flags: c_uint);
     cuEventDestroy_v2(event: CUevent);
     cuEventRecord(event: CUevent, stream: CUstream);

@@ -15,8 +15,13 @@
 //! # What runs where
 //! A queue has three streams: copies to the GPU, work on it, copies from it. Within a list steps
 //! run in order; those of different lists overlap. The time of each is taken by events, and is
-//! that of the [`Timing`](unlade_hal::Timing) in the completion. A queue has to be polled: nothing
-//! of ours runs on a thread of the driver.
+//! that of the [`Timing`](unlade_hal::Timing) in the completion.
+//!
+//! From the first time that a queue is asked for its
+//! [`wake_fd`](unlade_hal::Queue::wake_fd), the driver calls a function of ours behind each list, on
+//! a thread of its own: it writes eight bytes to that descriptor, and nothing else. Who does not ask
+//! does not pay for it. A device that is lost makes it readable where it notices; an error that
+//! nobody has asked the driver for does not, so that who waits polls now and then all the same.
 //!
 //! After a trap, steps of the same list that come later may still have run; what they wrote is
 //! the list's own, and means nothing.
@@ -76,6 +81,7 @@ mod readings;
 mod record;
 mod returns;
 mod simulate;
+mod wake;
 mod why_not;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,6 @@
 //! A queue: lists on three streams, completions in order.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::driver::Fault;
 use crate::modules::Loaded;
 use crate::record::{Engine, Recorder, Segment, Streams};
 use crate::returns::{OnDrop, Returned};
+use crate::wake::Wake;
 
 /// How long a wait asks again and again before it sleeps in between.
 const SPIN: Duration = Duration::from_micros(200);
@@ -48,6 +50,9 @@ pub(crate) struct CudaQueue {
     outgrown: Vec<Scratch>,
     /// The code of counted copies, once a list has had one.
     copies: Option<Arc<Loaded>>,
+    /// What lists signal when they end, once somebody has asked for it; `None` inside where the
+    /// process had no descriptor left.
+    wake: OnceCell<Option<Arc<Wake>>>,
     _ticket: QueueTicket,
 }
 
@@ -88,6 +93,7 @@ impl CudaQueue {
             statuses: Vec::new(),
             scratch: None,
             copies: None,
+            wake: OnceCell::new(),
             outgrown: Vec::new(),
             _ticket: ticket,
         };
@@ -224,6 +230,44 @@ impl CudaQueue {
         (recorder.into_segments(), done)
     }
 
+    /// Has the end of a list be told, if anybody wants to know.
+    fn tell_the_end(&self, gpu: &Entered<'_>, segments: &[Segment]) -> Result<(), Fault> {
+        match (self.wake(), segments.last()) {
+            (Some(wake), Some(last)) => wake.behind(gpu, self.streams.of(last.engine)),
+            // It has ended.
+            (Some(wake), None) => {
+                wake.signal();
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn wake(&self) -> Option<&Arc<Wake>> {
+        self.wake.get()?.as_ref()
+    }
+
+    /// Begins to tell of ends: now, as what ended before was told of to nobody, and behind each list
+    /// in flight.
+    fn begin_to_tell(&self) -> Option<Arc<Wake>> {
+        let wake = Wake::new().ok()?;
+        wake.signal();
+        self.shared.wake_when_lost(&wake);
+        if let Ok(gpu) = self.shared.enter() {
+            let engines = self
+                .flying
+                .iter()
+                .filter_map(|flight| flight.segments.last());
+            let told = engines
+                .map(|last| self.streams.of(last.engine))
+                .try_for_each(|stream| wake.behind(&gpu, stream));
+            if let Err(fault) = told {
+                self.shared.lose(&fault);
+            }
+        }
+        Some(wake)
+    }
+
     /// Whether a list is done.
     fn is_done(&self, gpu: &Entered<'_>, flight: &Flight) -> Result<bool, DeviceLost> {
         match flight.segments.last() {
@@ -338,6 +382,7 @@ impl Queue for CudaQueue {
         };
         let submitted = Instant::now();
         let (segments, done) = self.record(&gpu, &mut list, statuses.as_mut());
+        let done = done.and_then(|()| self.tell_the_end(&gpu, &segments));
         if let Err(fault) = done {
             // Some of its steps are on their way, so the list is in flight on a device that is
             // lost: it cannot come back as if nothing had happened.
@@ -356,6 +401,10 @@ impl Queue for CudaQueue {
     }
 
     fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost> {
+        // What is signalled from here on is not missed: it is looked at below, or told again.
+        if let Some(wake) = self.wake() {
+            wake.reset();
+        }
         let shared = self.shared.clone();
         let gpu = shared.enter()?;
         while let Some(first) = self.flying.front() {
@@ -381,8 +430,11 @@ impl Queue for CudaQueue {
         }
     }
 
+    /// Signalled by the driver, and when the device is lost; reset by the next poll. `None` where the
+    /// process had no descriptor left when it was first asked for.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+        let wake = self.wake.get_or_init(|| self.begin_to_tell()).as_ref();
+        wake.map(|wake| wake.descriptor())
     }
 
     fn quiesce(mut self: Box<Self>, timeout: Duration) -> Quiesced {

@@ -96,8 +96,9 @@ pub trait Queue: fmt::Debug + Send {
     /// # Errors
     /// [`DeviceLost`], as for [`poll`](Queue::poll).
     fn wait(&mut self, seq: Seq, timeout: Duration) -> Result<Wait, DeviceLost>;
-    /// A descriptor that becomes readable when something may have completed. `None` where the
-    /// queue has to be polled.
+    /// A descriptor that becomes readable when something may have completed, and is so until a
+    /// poll. A device that is lost need not tell: who waits polls now and then all the same. `None`
+    /// where the queue has to be polled.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
     /// Ends the queue: waits at most this long, then gives back what is proven quiet and counts
     /// what is not.

@@ -1,8 +1,9 @@
-//! Memory of the host process that the driver was handed.
+//! Memory and functions of the host process that the driver was handed.
 //!
 //! The one place where the simulated GPU touches memory by address. All of its accesses are copies
 //! of bytes: no reference to the memory is ever made, so whoever owns it may hold one.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 
 /// A range of the host's memory.
@@ -63,5 +64,45 @@ impl HostRange {
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start as *mut u8, bytes.len());
         }
+    }
+}
+
+/// A function of the host's that a stream calls when it comes to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostFunction {
+    function: unsafe extern "C" fn(*mut c_void),
+    /// Handed through; a number, as it is the host's business alone.
+    data: usize,
+}
+
+thread_local! {
+    /// Whether the thread is inside of a function of the host's.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+impl HostFunction {
+    /// # Safety
+    /// The function may be called with this argument, once and on any thread, or never. This is what
+    /// CUDA asks of a caller.
+    pub(crate) unsafe fn new(
+        function: unsafe extern "C" fn(*mut c_void),
+        data: *mut c_void,
+    ) -> Self {
+        HostFunction {
+            function,
+            data: data as usize,
+        }
+    }
+
+    /// Whether this thread is inside of one, where nothing of CUDA's may be called.
+    pub(crate) fn is_inside() -> bool {
+        INSIDE.get()
+    }
+
+    pub(crate) fn call(self) {
+        INSIDE.set(true);
+        // SAFETY: `new` promises it; the stream lets go of it before it comes here.
+        unsafe { (self.function)(self.data as *mut c_void) };
+        INSIDE.set(false);
     }
 }

@@ -55,6 +55,10 @@
 //!   open. `UNLADE_SIM_GPU`, `UNLADE_SIM_GPU_MODE` and `UNLADE_SIM_GPU_SEED` configure it; see
 //!   [`DriverConfig`].
 //!
+//! A function of the host's (`cuLaunchHostFunc`) is called on the thread whose call lets its stream
+//! run. A call of the driver from inside is `CUDA_ERROR_NOT_PERMITTED`; [`Driver`] itself must not
+//! be used there either.
+//!
 //! # What is inside
 //! - [`Module`], [`Kernel`]: parsed PTX; [`ParseError`] says what is wrong with a text
 //! - [`Gpu`]: memory and launches, without any driver; [`Grid`], [`Argument`], [`Report`]

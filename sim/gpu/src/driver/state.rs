@@ -16,6 +16,7 @@ use super::module::{Function, LoadedModule, Log};
 use super::stream::{Engines, Stream, StreamId};
 use crate::exec::{Counters, Rng};
 use crate::finding::{Finding, FindingKind};
+use crate::host::HostFunction;
 use crate::memory::DeviceMemory;
 use crate::profile::Profile;
 
@@ -176,8 +177,13 @@ impl State {
     }
 
     /// Makes a call: counts it, and runs it in the place of the process's one driver, unless a fault
-    /// strikes first. A panic is an error of the driver, which must not unwind into C.
+    /// strikes first. A panic is an error of the driver, which must not unwind into C. A function of
+    /// the host's that a stream calls may make none.
     pub(crate) fn call(name: &'static str, run: impl FnOnce(&mut State) -> Answer) -> Code {
+        if HostFunction::is_inside() {
+            // The driver is in the middle of a call, of which this is a part.
+            return Code::NOT_PERMITTED;
+        }
         let mut state = lock();
         *state.calls.entry(name).or_default() += 1;
         if !state.initialised && !matches!(name, "cuInit" | "cuDriverGetVersion") {
@@ -347,8 +353,11 @@ impl State {
 
     /// What a code means, and what led to it.
     pub(crate) fn explanation(code: u32) -> Option<&'static CStr> {
-        let state = lock();
         let known = Code(code).describe().map(|(_, text)| text);
+        if HostFunction::is_inside() {
+            return known;
+        }
+        let state = lock();
         state.explained.get(&code).copied().or(known)
     }
 }

@@ -10,6 +10,7 @@ use super::control::{LaunchRecord, Mode};
 use super::state::State;
 use super::work::{Launch, Mark, Place, Work};
 use crate::exec::{self, Counters, Interleaving};
+use crate::host::HostFunction;
 use crate::memory::HostWindow;
 
 /// A stream of a device: the legacy default one, the one of each thread's, or one that was created.
@@ -130,6 +131,13 @@ impl State {
     pub(super) fn push(&mut self, id: StreamId, work: Work) -> Answer {
         self.order_behind_legacy(id)?;
         self.enqueue(id, work)
+    }
+
+    /// Has a stream call a function of the host's: behind what it was given before, and what it is
+    /// given later waits for it. After an error that spoils the context it is never called. So says
+    /// the driver's manual of `cuLaunchHostFunc`.
+    pub(crate) fn launch_host(&mut self, id: StreamId, function: HostFunction) -> Answer {
+        self.push(id, Work::Host(function))
     }
 
     fn enqueue(&mut self, id: StreamId, work: Work) -> Answer {
@@ -295,6 +303,10 @@ impl State {
             },
             Work::Free(at) => {
                 self.free_now(id.device, at)?;
+                None
+            }
+            Work::Host(function) => {
+                function.call();
                 None
             }
             Work::Record(mark) => {

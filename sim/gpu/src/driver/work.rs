@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use unlade_hal::Timestamp;
 
 use super::stream::StreamId;
-use crate::host::HostRange;
+use crate::host::{HostFunction, HostRange};
 use crate::ptx::Kernel;
 
 /// One thing to do.
@@ -26,6 +26,7 @@ pub(super) enum Work {
     Record(Arc<Mark>),
     Wait(Arc<Mark>),
     Free(u64),
+    Host(HostFunction),
 }
 
 /// A launch, with its own copy of the arguments.
