@@ -201,7 +201,7 @@ impl Admin {
     ) -> Result<(u32, u32), Fault> {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        let position = self.pair.submit(&self.controller, &command, id)?;
+        let position = self.pair.submit(&self.controller, command, id)?;
         let after = self.controller.cap().timeout + more;
         let began = Instant::now();
         let mut watched = began;

@@ -82,8 +82,8 @@ impl Submission {
         self
     }
 
-    pub(crate) fn to_bytes(&self, id: u16) -> [u8; SUBMISSION as usize] {
-        self.clone().field(2, id.to_le_bytes()).bytes
+    pub(crate) fn into_bytes(self, id: u16) -> [u8; SUBMISSION as usize] {
+        self.field(2, id.to_le_bytes()).bytes
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         wanted[..4].copy_from_slice(&[2, 0, 2, 0]);
         wanted[8..24].copy_from_slice(&[0, 0, 1, 0x10, 0, 0, 0, 0, 0, 0x20, 1, 0x10, 0, 0, 0, 0]);
         wanted[32..41].copy_from_slice(&[1, 0, 1, 0, 0x80, 0, 0, 1, 1]);
-        assert_eq!(entry.to_bytes(2), wanted);
+        assert_eq!(entry.into_bytes(2), wanted);
     }
 
     #[test]

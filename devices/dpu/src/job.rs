@@ -43,10 +43,32 @@ pub(crate) struct Blocks {
     pub(crate) checksums: Option<Iova>,
 }
 
+/// A descriptor that is being made. Kept for the next one, it need not allocate.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    bytes: Vec<u8>,
+    /// Where the card has the beginning of each slot, if it has it: steps name a slot several times,
+    /// and to ask a slab takes a lock.
+    places: Vec<Option<Iova>>,
+}
+
+impl Draft {
+    /// The descriptor that was made last.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Target<'_> {
-    /// The descriptor of a list that keeps the rules of devices; an error says what the card would
-    /// refuse. Empty lists have none.
-    pub(crate) fn describe(&self, list: &CommandList, blocks: Blocks) -> Result<Vec<u8>, String> {
+    /// Makes the descriptor of a list that keeps the rules of devices; an error says what the card
+    /// would refuse. Empty lists have none.
+    pub(crate) fn describe(
+        &self,
+        list: &CommandList,
+        blocks: Blocks,
+        draft: &mut Draft,
+    ) -> Result<(), String> {
+        let Draft { bytes, places } = draft;
         let steps = list.commands.len();
         if steps as u64 > u64::from(self.limits.steps) {
             let most = self.limits.steps;
@@ -54,13 +76,13 @@ impl Target<'_> {
                 "{steps} steps are more than the {most} that the card takes at once; split the list"
             ));
         }
-        let mut bytes = Vec::with_capacity(1024);
-        bytes.extend_from_slice(&MAGIC.to_le_bytes());
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.clear();
         bytes.resize(HEADER, 0);
+        places.clear();
+        places.extend(list.slots.iter().map(|slot| self.place(slot)));
         let mut checksums = blocks.checksums;
         for (position, command) in list.commands.iter().enumerate() {
-            self.step(list, command, &mut checksums, &mut bytes)
+            self.step(places, command, &mut checksums, bytes)
                 .map_err(|broken| format!("step {position}: {broken}"))?;
         }
         let len = bytes.len();
@@ -70,34 +92,48 @@ impl Target<'_> {
             format!("its {len} bytes of steps are more than the {most} that the card takes at once; split the list")
         })?;
         let steps = u32::try_from(steps).expect("checked against the card's limit");
-        bytes[8..12].copy_from_slice(&len.to_le_bytes());
-        bytes[12..16].copy_from_slice(&steps.to_le_bytes());
-        let report = blocks.report.map_or(0, |iova| iova.0);
-        bytes[16..24].copy_from_slice(&report.to_le_bytes());
-        Ok(bytes)
+        put(bytes, 0, MAGIC.to_le_bytes());
+        put(bytes, 4, VERSION.to_le_bytes());
+        put(bytes, 8, len.to_le_bytes());
+        put(bytes, 12, steps.to_le_bytes());
+        put(
+            bytes,
+            16,
+            blocks.report.map_or(0, |iova| iova.0).to_le_bytes(),
+        );
+        Ok(())
+    }
+
+    /// Where the card has the beginning of a slot, if it has it.
+    fn place(&self, slot: &Slot) -> Option<Iova> {
+        let address = match slot {
+            Slot::Owned(lease) => lease.address(self.domain),
+            Slot::Resident(lease) => lease.address(self.domain),
+            Slot::Foreign(_) => None,
+        };
+        address.map(|at| Iova(at.0))
     }
 
     fn step(
         &self,
-        list: &CommandList,
+        places: &[Option<Iova>],
         command: &Command,
         checksums: &mut Option<Iova>,
         bytes: &mut Vec<u8>,
     ) -> Result<(), String> {
-        let place = |span: &Span| self.iova(list, span);
+        let place = |span: &Span| self.iova(places, span);
         let operand =
             |span: &Span| Ok::<_, String>(Operand::memory(place(span)?, span.len()).to_bytes());
         match command {
             Command::Copy { from, to } => {
-                begin(bytes, 1, COPY);
-                bytes.extend_from_slice(&[0; 8]);
-                bytes.extend_from_slice(&operand(from)?);
-                bytes.extend_from_slice(&operand(to)?);
+                let step = begin(bytes, 1, COPY);
+                put(step, 16, operand(from)?);
+                put(step, 40, operand(to)?);
             }
             Command::Fill { to, byte } => {
-                begin(bytes, 2, FILL);
-                bytes.extend_from_slice(&[*byte, 0, 0, 0, 0, 0, 0, 0]);
-                bytes.extend_from_slice(&operand(to)?);
+                let step = begin(bytes, 2, FILL);
+                put(step, 8, [*byte]);
+                put(step, 16, operand(to)?);
             }
             Command::CopyCounted {
                 from,
@@ -105,11 +141,11 @@ impl Target<'_> {
                 count,
                 unit_bits,
             } => {
-                begin(bytes, 3, COPY_COUNTED);
-                bytes.extend_from_slice(&u64::from(*unit_bits).to_le_bytes());
-                for span in [from, to, count] {
-                    bytes.extend_from_slice(&operand(span)?);
-                }
+                let step = begin(bytes, 3, COPY_COUNTED);
+                put(step, 8, u64::from(*unit_bits).to_le_bytes());
+                put(step, 16, operand(from)?);
+                put(step, 40, operand(to)?);
+                put(step, 64, operand(count)?);
             }
             Command::Dispatch {
                 exe,
@@ -119,16 +155,17 @@ impl Target<'_> {
             } => {
                 let loaded = self.loaded(exe)?;
                 self.tables_fit(exe, args)?;
-                begin(bytes, 4, RUN + Operand::LEN * args.len());
+                let step = begin(bytes, 4, RUN + Operand::LEN * args.len());
                 let count = u32::try_from(args.len()).map_err(|_| "too many arguments")?;
-                bytes.extend_from_slice(&rows.to_le_bytes());
-                bytes.extend_from_slice(&loaded.handle().0.to_le_bytes());
-                bytes.extend_from_slice(&count.to_le_bytes());
-                bytes.extend_from_slice(&place(status)?.0.to_le_bytes());
+                put(step, 8, rows.to_le_bytes());
+                put(step, 16, loaded.handle().0.to_le_bytes());
+                put(step, 20, count.to_le_bytes());
+                put(step, 24, place(status)?.0.to_le_bytes());
                 let block = *checksums;
-                bytes.extend_from_slice(&block.map_or(0, |iova| iova.0).to_le_bytes());
+                put(step, 32, block.map_or(0, |iova| iova.0).to_le_bytes());
                 *checksums = block.map(|iova| iova.plus(checksum::block_len(exe)));
-                for arg in args {
+                let (operands, _) = step[RUN..].as_chunks_mut::<{ Operand::LEN }>();
+                for (to, arg) in operands.iter_mut().zip(args) {
                     let operand = match arg {
                         Arg::Absent => Operand::Absent,
                         Arg::Scalar(value) => Operand::Scalar(*value),
@@ -138,7 +175,7 @@ impl Target<'_> {
                             bit_offset: *bit_offset,
                         },
                     };
-                    bytes.extend_from_slice(&operand.to_bytes());
+                    *to = operand.to_bytes();
                 }
             }
         }
@@ -146,20 +183,14 @@ impl Target<'_> {
     }
 
     /// Where the card has the first byte of a span.
-    fn iova(&self, list: &CommandList, span: &Span) -> Result<Iova, String> {
-        let lease = match &list.slots[usize::from(span.slot.0)] {
-            Slot::Owned(lease) => Some(lease),
-            Slot::Resident(lease) => Some(&**lease),
-            Slot::Foreign(_) => None,
-        };
-        let start = lease.and_then(|lease| lease.address(self.domain));
-        let start = start.ok_or_else(|| {
+    fn iova(&self, places: &[Option<Iova>], span: &Span) -> Result<Iova, String> {
+        let start = places[usize::from(span.slot.0)].ok_or_else(|| {
             format!(
                 "slot {} is memory that {} was not told of; register its slab first",
                 span.slot.0, self.device
             )
         })?;
-        Ok(Iova(start.0).plus(span.bytes.start))
+        Ok(start.plus(span.bytes.start))
     }
 
     fn loaded<'e>(&self, exe: &'e Executable) -> Result<&'e Loaded, String> {
@@ -193,11 +224,20 @@ impl Target<'_> {
     }
 }
 
-/// Begins a step of a kind, with its length.
-fn begin(bytes: &mut Vec<u8>, kind: u8, len: usize) {
+/// Begins a step of a kind, so long, and gives its bytes: zeros but for the kind and the length.
+fn begin(bytes: &mut Vec<u8>, kind: u8, len: usize) -> &mut [u8] {
+    let at = bytes.len();
+    bytes.resize(at + len, 0);
+    let step = &mut bytes[at..];
     let len = u32::try_from(len).expect("a list's arguments are checked against its program");
-    bytes.extend_from_slice(&[kind, 0, 0, 0]);
-    bytes.extend_from_slice(&len.to_le_bytes());
+    put(step, 0, [kind]);
+    put(step, 4, len.to_le_bytes());
+    step
+}
+
+/// Writes a field at its offset.
+fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
+    bytes[at..at + N].copy_from_slice(&field);
 }
 
 /// Sees to it that what the card reports of each dispatch is still there when the list is done:

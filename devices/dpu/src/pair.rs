@@ -86,10 +86,10 @@ impl QueuePair {
     pub(crate) fn submit(
         &mut self,
         controller: &Controller,
-        command: &Submission,
+        command: Submission,
         id: u16,
     ) -> Result<u64, Fault> {
-        let position = self.submissions.push(&command.to_bytes(id));
+        let position = self.submissions.push(&command.into_bytes(id));
         let doorbell = controller.cap().submission_tail(self.number);
         controller
             .transport()

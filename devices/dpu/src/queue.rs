@@ -20,7 +20,7 @@ use crate::dma::{Arranged, DmaMemory};
 use crate::entry::{Answer, Operand, Submission};
 use crate::fault::Fault;
 use crate::iova::Iova;
-use crate::job::{self, Blocks, Target};
+use crate::job::{self, Blocks, Draft, Target};
 use crate::pair::{Place, QueuePair};
 use crate::returns::{Remains, Returned};
 use crate::shared::{Shared, Trouble};
@@ -60,6 +60,7 @@ pub(crate) struct DpuQueue {
     /// For each list that may be in flight, what it has.
     berths: Box<[Berth]>,
     free: Vec<u8>,
+    draft: Draft,
     watched: Instant,
     /// Waits that are still to sleep at once.
     sleepy: u8,
@@ -125,6 +126,7 @@ impl DpuQueue {
             flying: VecDeque::new(),
             berths: (0..count).map(|_| Berth::default()).collect(),
             free: (0..count).rev().collect(),
+            draft: Draft::default(),
             watched: Instant::now(),
             sleepy: 0,
             ended: false,
@@ -136,8 +138,8 @@ impl DpuQueue {
         self.shared.event(self.pair.number())
     }
 
-    /// The list's descriptor, where the list is one that the card can be given.
-    fn admit(&self, list: &CommandList) -> Result<Vec<u8>, RejectReason> {
+    /// The berth of a list that the card can be given, and the command that gives it.
+    fn admit(&mut self, list: &CommandList) -> Result<(u8, Submission), RejectReason> {
         self.shared.check()?;
         let Some(&berth) = self.free.last() else {
             return Err(RejectReason::Full);
@@ -147,6 +149,9 @@ impl DpuQueue {
         }
         let about = &self.shared.about;
         validate(list, &about.info, &about.capabilities)?;
+        if list.commands.is_empty() {
+            return Ok((berth, Submission::new(NOP)));
+        }
         job::check_statuses(list).map_err(RejectReason::Invalid)?;
         let target = Target {
             device: &about.info.name,
@@ -159,18 +164,21 @@ impl DpuQueue {
             report: self.report_at(berth).map(|at| answers.iova(at)),
             checksums: self.checksums_at(berth).map(|at| answers.iova(at)),
         };
-        let sums = checksum::len(list);
-        if blocks.checksums.is_some() && sums > checksum::ROOM {
-            let room = checksum::ROOM;
-            return Err(RejectReason::Invalid(format!(
-                "its {sums} bytes of checksums are more than the {room} kept for a list; split it"
-            )));
+        if blocks.checksums.is_some() {
+            check_room(checksum::len(list))?;
         }
-        target.describe(list, blocks).map_err(RejectReason::Invalid)
+        let described = target.describe(list, blocks, &mut self.draft);
+        described.map_err(RejectReason::Invalid)?;
+        let operand = Operand::memory(
+            self.place_descriptor(berth)?,
+            self.draft.bytes().len() as u64,
+        );
+        Ok((berth, Submission::new(JOB).operand(operand)))
     }
 
-    /// Puts a descriptor where the card can read it.
-    fn place_descriptor(&mut self, berth: u8, bytes: &[u8]) -> Result<Iova, RejectReason> {
+    /// Puts the descriptor where the card can read it.
+    fn place_descriptor(&mut self, berth: u8) -> Result<Iova, RejectReason> {
+        let bytes = self.draft.bytes();
         let len = bytes.len() as u64;
         if len <= DESCRIPTOR {
             let at = self.descriptors + u64::from(berth) * DESCRIPTOR;
@@ -390,31 +398,20 @@ impl DpuQueue {
 impl Queue for DpuQueue {
     fn submit(&mut self, list: CommandList) -> Result<Seq, Rejected> {
         let mut list = list;
-        let command = match self.admit(&list) {
-            Ok(_) if list.commands.is_empty() => Ok(Submission::new(NOP)),
-            Ok(bytes) => {
-                let berth = *self.free.last().expect("admitted: there is one");
-                let placed = self.place_descriptor(berth, &bytes);
-                placed.map(|iova| {
-                    Submission::new(JOB).operand(Operand::memory(iova, bytes.len() as u64))
-                })
-            }
-            Err(reason) => Err(reason),
-        };
-        let command = match command {
-            Ok(command) => command,
+        let (berth, command) = match self.admit(&list) {
+            Ok(admitted) => admitted,
             Err(reason) => return Err(Rejected { list, reason }),
         };
         job::spoil_statuses(&mut list);
 
         let seq = self.next;
         self.next = seq.next();
-        let berth = self.free.pop().expect("admitted: there is one");
+        self.free.pop();
         let place = &mut self.berths[usize::from(berth)];
         place.seq = Some(seq);
         place.uses = place.uses.wrapping_add(1);
         let id = u16::from_le_bytes([berth, place.uses]);
-        let submitted = self.pair.submit(&self.shared.controller, &command, id);
+        let submitted = self.pair.submit(&self.shared.controller, command, id);
         let position = submitted.unwrap_or_else(|fault| {
             // Whether the card has seen it is not known, so the list is in flight on a device that
             // is lost: it cannot come back as if nothing had happened.
@@ -501,6 +498,17 @@ impl Drop for DpuQueue {
 
 const JOB: u8 = 0x80;
 const NOP: u8 = 0x81;
+
+/// Whether the checksums of a list have room.
+fn check_room(sums: u64) -> Result<(), RejectReason> {
+    const ROOM: u64 = checksum::ROOM;
+    match sums {
+        ..=ROOM => Ok(()),
+        _ => Err(RejectReason::Invalid(format!(
+            "its {sums} bytes of checksums are more than the {ROOM} kept for a list; split it"
+        ))),
+    }
+}
 
 /// Leaves a list to the card, for good.
 fn leak(seq: Seq, list: CommandList) -> Leaked {

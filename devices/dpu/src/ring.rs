@@ -1,7 +1,7 @@
 //! The two rings of a queue: docs/CARD.md, section 5.
 //!
 //! Positions are counted from the queue's beginning and never wrap; an index in the ring is the
-//! position modulo its length.
+//! position modulo its length, which is a power of two.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::sync::{Ordering, fence};
 pub(crate) struct SubmissionRing {
     memory: Arc<DmaMemory>,
     start: u64,
-    entries: u32,
+    length: Length,
     /// Entries written.
     written: u64,
     /// Entries that the card says it has fetched.
@@ -27,7 +27,7 @@ impl SubmissionRing {
         SubmissionRing {
             memory,
             start,
-            entries,
+            length: Length::of(entries),
             written: 0,
             fetched: 0,
         }
@@ -35,7 +35,7 @@ impl SubmissionRing {
 
     /// Whether there is room for another entry. A ring is full with one less than it has.
     pub(crate) fn has_room(&self) -> bool {
-        self.written - self.fetched < u64::from(self.entries) - 1
+        self.written - self.fetched < self.length.0 - 1
     }
 
     /// Writes an entry and returns its position. The card looks at it once it has
@@ -43,7 +43,7 @@ impl SubmissionRing {
     pub(crate) fn push(&mut self, entry: &[u8; SUBMISSION as usize]) -> u64 {
         assert!(self.has_room(), "whoever submits looks for room first");
         let position = self.written;
-        let at = self.start + position % u64::from(self.entries) * SUBMISSION;
+        let at = self.start + self.length.index(position) * SUBMISSION;
         self.memory.store(at, entry);
         self.written += 1;
         position
@@ -52,19 +52,21 @@ impl SubmissionRing {
     /// The index for the tail doorbell. What was written before is visible to who sees it.
     pub(crate) fn tail(&self) -> u32 {
         fence(Ordering::Release);
-        index(self.written, self.entries)
+        doorbell(self.length.index(self.written))
     }
 
     /// Takes in how far the card has fetched, or says why that cannot be.
     pub(crate) fn advance(&mut self, head: u16) -> Result<(), String> {
-        let entries = u64::from(self.entries);
+        let Length(entries) = self.length;
         let head = u64::from(head);
         if head >= entries {
             return Err(format!(
                 "it reports submission head {head} of a queue of {entries} entries"
             ));
         }
-        let step = (head + entries - self.fetched % entries) % entries;
+        let step = self
+            .length
+            .index(head + entries - self.length.index(self.fetched));
         let pending = self.written - self.fetched;
         if step > pending {
             return Err(format!(
@@ -87,7 +89,7 @@ impl SubmissionRing {
 pub(crate) struct CompletionRing {
     memory: Arc<DmaMemory>,
     start: u64,
-    entries: u32,
+    length: Length,
     /// Entries taken.
     taken: u64,
     /// Entries that the card was told are taken.
@@ -105,7 +107,7 @@ impl CompletionRing {
         CompletionRing {
             memory,
             start,
-            entries,
+            length: Length::of(entries),
             taken: 0,
             told: 0,
             before,
@@ -121,7 +123,7 @@ impl CompletionRing {
             return None;
         }
         let low = self.memory.load_word(at);
-        let slot = usize::try_from(self.taken % u64::from(self.entries)).expect("an index fits");
+        let slot = self.slot();
         self.before[slot] = (low, high);
         self.taken += 1;
         Some(Answer::decode(low, high))
@@ -130,7 +132,7 @@ impl CompletionRing {
     /// The index for the head doorbell, once half of the ring was taken since the last. Who sees it
     /// may write the entries before it anew: they have been read.
     pub(crate) fn take_head(&mut self) -> Option<u32> {
-        if self.taken - self.told < u64::from(self.entries / 2) {
+        if self.taken - self.told < self.length.0 / 2 {
             return None;
         }
         self.told = self.taken;
@@ -140,7 +142,7 @@ impl CompletionRing {
 
     /// The index of the entry that is next.
     pub(crate) fn index(&self) -> u32 {
-        index(self.taken, self.entries)
+        doorbell(self.length.index(self.taken))
     }
 
     /// The entry at the head, where the card has changed it but not its phase. It may be in the
@@ -148,18 +150,21 @@ impl CompletionRing {
     pub(crate) fn unfinished(&self) -> Option<(u64, u64)> {
         let at = self.at();
         let [low, high] = [at, at + 8].map(|at| self.memory.load_word_acquire(at));
-        let slot = usize::try_from(self.taken % u64::from(self.entries)).expect("an index fits");
         let has_phase = phase_of(high) == self.phase();
-        (!has_phase && (low, high) != self.before[slot]).then_some((low, high))
+        (!has_phase && (low, high) != self.before[self.slot()]).then_some((low, high))
     }
 
     fn at(&self) -> u64 {
-        self.start + self.taken % u64::from(self.entries) * COMPLETION
+        self.start + self.length.index(self.taken) * COMPLETION
+    }
+
+    fn slot(&self) -> usize {
+        usize::try_from(self.length.index(self.taken)).expect("an index fits")
     }
 
     /// The phase of an entry that is new: 1 in the first pass.
     fn phase(&self) -> bool {
-        (self.taken / u64::from(self.entries)).is_multiple_of(2)
+        self.taken & self.length.0 == 0
     }
 }
 
@@ -168,8 +173,28 @@ fn phase_of(high: u64) -> bool {
     high >> 48 & 1 != 0
 }
 
-fn index(position: u64, entries: u32) -> u32 {
-    u32::try_from(position % u64::from(entries)).expect("an index is less than the ring's length")
+/// Entries of a ring. A power of two, so that an index takes no division, of which every job would
+/// have several.
+#[derive(Clone, Copy, Debug)]
+struct Length(u64);
+
+impl Length {
+    fn of(entries: u32) -> Self {
+        assert!(
+            entries.is_power_of_two(),
+            "{entries} entries are no power of two"
+        );
+        Length(u64::from(entries))
+    }
+
+    fn index(self, position: u64) -> u64 {
+        position & (self.0 - 1)
+    }
+}
+
+/// An index as doorbells take it.
+fn doorbell(index: u64) -> u32 {
+    u32::try_from(index).expect("an index is less than the ring's length")
 }
 
 #[cfg(all(test, not(loom)))]

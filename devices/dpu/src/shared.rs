@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use unlade_hal::{Capabilities, DeviceError, DeviceInfo, DeviceLost, Slab, fork};
 
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     admin: Mutex<Admin>,
     open: Mutex<BTreeSet<u16>>,
     /// How the device was lost: the first reason, which stays.
-    lost: Mutex<Option<DeviceLost>>,
+    lost: OnceLock<DeviceLost>,
     /// Whether the card leaves memory alone, once that has been looked into.
     quiet: Mutex<Option<bool>>,
 }
@@ -78,7 +78,7 @@ impl Shared {
             events,
             admin: Mutex::new(admin),
             open: Mutex::default(),
-            lost: Mutex::default(),
+            lost: OnceLock::new(),
             quiet: Mutex::default(),
         }
     }
@@ -86,13 +86,13 @@ impl Shared {
     /// An error where the device is lost, or this is a forked child, which has no connection.
     pub(crate) fn check(&self) -> Result<(), DeviceLost> {
         fork::check().map_err(|forked| self.about.lost(forked.to_string()))?;
-        lock(&self.lost).clone().map_or(Ok(()), Err)
+        self.lost.get().cloned().map_or(Ok(()), Err)
     }
 
     /// Loses the device; the first reason stays.
     pub(crate) fn lose(&self, fault: &Fault) -> DeviceLost {
         let lost = || self.about.lost(fault.to_string());
-        lock(&self.lost).get_or_insert_with(lost).clone()
+        self.lost.get_or_init(lost).clone()
     }
 
     /// Loses the device for whoever still has something of it, as it is reset.
@@ -101,7 +101,7 @@ impl Shared {
             self.about
                 .lost("it was reset after this was made".to_owned())
         };
-        lock(&self.lost).get_or_insert_with(reset);
+        self.lost.get_or_init(reset);
     }
 
     /// Notes that the card was reset, so that it leaves this generation's memory alone.

@@ -8,6 +8,7 @@ mod strings;
 
 use std::fmt;
 
+use arrow_buffer::Buffer;
 use unlade_program::Ty;
 use unlade_program::args::Layout;
 
@@ -168,12 +169,12 @@ impl Rules<'_> {
     fn command(&self, command: &Command) -> Result<(), Broken> {
         match command {
             Command::Copy { from, to } => {
-                self.read(from)?;
-                self.write(to)?;
+                self.inside(from)?;
+                self.writable(to)?;
                 equal_lengths(from, to)?;
                 self.disjoint([(from, Access::Read), (to, Access::Write)])
             }
-            Command::Fill { to, byte: _ } => self.write(to).map(drop),
+            Command::Fill { to, byte: _ } => self.writable(to).map(drop),
             Command::CopyCounted {
                 from,
                 to,
@@ -183,9 +184,9 @@ impl Rules<'_> {
                 if !self.capabilities.copy_counted {
                     return Err(format!("{} does not take counted copies", self.info.name));
                 }
-                self.read(from)?;
-                self.read(count)?;
-                self.write(to)?;
+                self.inside(from)?;
+                self.inside(count)?;
+                self.writable(to)?;
                 equal_lengths(from, to)?;
                 if count.len() != 8 {
                     return Err(format!("the count takes 8 bytes, not {}", count.len()));
@@ -240,13 +241,9 @@ impl Rules<'_> {
                 self.info.name
             ));
         }
-        let mut used = Vec::with_capacity(args.len() + 1);
-        let mut check = |position: usize, role: Role| -> Result<(), Broken> {
-            let outcome = self.argument(&args[position], rows, role);
-            if let Arg::Span { span, .. } = &args[position] {
-                used.push((span, role.access()));
-            }
-            outcome.map_err(|broken| format!("argument {position}, {role}: {broken}"))
+        let check = |position: usize, role: Role| -> Result<(), Broken> {
+            self.argument(&args[position], rows, role)
+                .map_err(|broken| format!("argument {position}, {role}: {broken}"))
         };
         for (index, column) in program.columns.iter().enumerate() {
             check(layout.column(index), Role::Values { ty: column.ty })?;
@@ -276,8 +273,7 @@ impl Rules<'_> {
         }
         self.status(status)
             .map_err(|broken| format!("status: {broken}"))?;
-        used.push((status, Access::Write));
-        self.disjoint(used)
+        self.disjoint(uses(args, &layout, status))
     }
 
     fn argument(&self, arg: &Arg, rows: u64, role: Role) -> Result<(), Broken> {
@@ -296,12 +292,15 @@ impl Rules<'_> {
             (Arg::Span { span, bit_offset }, _) => (span, u64::from(*bit_offset)),
             (Arg::Scalar(_) | Arg::Absent, _) => return Err("memory is needed".to_owned()),
         };
-        let lease = match role.access() {
-            Access::Read => self.read(span)?,
-            Access::Write => self.write(span)?,
+        let slot = match role.access() {
+            Access::Read => self.inside(span)?,
+            Access::Write => self.writable(span)?,
         };
-        self.usable(span, lease)?;
-        self.aligned(span, role)?;
+        match slot {
+            Slot::Owned(lease) => self.usable(span, lease)?,
+            Slot::Resident(lease) => self.usable(span, lease)?,
+            Slot::Foreign(buffer) => self.aligned(span, buffer, role)?,
+        }
         let (ty, may_begin_inside_a_byte) = match role {
             Role::Values { ty } => (ty, ty == Ty::Mask),
             Role::Validity { .. } => (Ty::Mask, true),
@@ -337,8 +336,9 @@ impl Rules<'_> {
     }
 
     fn status(&self, status: &Span) -> Result<(), Broken> {
-        let lease = self.write(status)?;
-        self.usable(status, lease)?;
+        if let Slot::Owned(lease) = self.writable(status)? {
+            self.usable(status, lease)?;
+        }
         match status.len() {
             Status::BYTES => Ok(()),
             other => Err(format!("it takes {} bytes, not {other}", Status::BYTES)),
@@ -346,8 +346,7 @@ impl Rules<'_> {
     }
 
     /// What a dispatch uses must be aligned, and the device's own unless it is coherent.
-    fn usable(&self, span: &Span, lease: Option<&Lease>) -> Result<(), Broken> {
-        let Some(lease) = lease else { return Ok(()) };
+    fn usable(&self, span: &Span, lease: &Lease) -> Result<(), Broken> {
         let at = lease.range().start + span.bytes.start;
         let alignment = self.capabilities.alignment;
         if !at.is_multiple_of(alignment) {
@@ -366,10 +365,8 @@ impl Rules<'_> {
     }
 
     /// Foreign memory lies where its owner put it: there a device must be able to load elements.
-    fn aligned(&self, span: &Span, role: Role) -> Result<(), Broken> {
-        let (Role::Values { ty } | Role::Entries { ty }, Slot::Foreign(buffer)) =
-            (role, self.inside(span)?)
-        else {
+    fn aligned(&self, span: &Span, buffer: &Buffer, role: Role) -> Result<(), Broken> {
+        let (Role::Values { ty } | Role::Entries { ty }) = role else {
             return Ok(());
         };
         let width = u64::from(ty.bits()).div_ceil(8);
@@ -385,19 +382,10 @@ impl Rules<'_> {
         ))
     }
 
-    /// The lease behind a span that is read, `None` for foreign memory.
-    fn read(&self, span: &Span) -> Result<Option<&Lease>, Broken> {
+    /// The slot of a span that is written.
+    fn writable(&self, span: &Span) -> Result<&Slot, Broken> {
         match self.inside(span)? {
-            Slot::Owned(lease) => Ok(Some(lease)),
-            Slot::Resident(lease) => Ok(Some(lease)),
-            Slot::Foreign(_) => Ok(None),
-        }
-    }
-
-    /// The lease behind a span that is written.
-    fn write(&self, span: &Span) -> Result<Option<&Lease>, Broken> {
-        match self.inside(span)? {
-            Slot::Owned(lease) => Ok(Some(lease)),
+            slot @ Slot::Owned(_) => Ok(slot),
             Slot::Resident(_) => Err(format!("slot {} is resident, so read-only", span.slot.0)),
             Slot::Foreign(_) => Err(format!("slot {} is foreign, so read-only", span.slot.0)),
         }
@@ -429,6 +417,24 @@ impl Rules<'_> {
             )),
         }
     }
+}
+
+/// The spans that a dispatch uses; its arguments are as many as the layout says.
+fn uses<'s>(
+    args: &'s [Arg],
+    layout: &Layout,
+    status: &'s Span,
+) -> impl Iterator<Item = (&'s Span, Access)> {
+    let first_written = layout.mask().unwrap_or_else(|| layout.output(0));
+    let spans = args
+        .iter()
+        .enumerate()
+        .filter_map(move |(at, arg)| match arg {
+            Arg::Span { span, .. } if at < first_written => Some((span, Access::Read)),
+            Arg::Span { span, .. } => Some((span, Access::Write)),
+            Arg::Absent | Arg::Scalar(_) => None,
+        });
+    spans.chain([(status, Access::Write)])
 }
 
 /// What an argument is to its program.

@@ -136,13 +136,34 @@ fn view(slots: &[Slot], span: Span, access: Access) -> Result<View<'_>, BorrowEr
     }
 }
 
+/// Spans up to which each is compared with each, which is done sooner than sorting them.
+const FEW: usize = 8;
+
 /// The slot of a written span that overlaps another span, if there is one.
 pub(crate) fn overlapping<'s>(
     spans: impl IntoIterator<Item = (&'s Span, Access)>,
 ) -> Option<SlotId> {
+    let mut spans = spans.into_iter().filter(|(span, _)| !span.is_empty());
+    let mut few: [Option<(&Span, Access)>; FEW] = [None; FEW];
+    for count in 0..FEW {
+        let (span, access) = spans.next()?;
+        let clashes = |(other, other_access): &(&Span, Access)| {
+            span.slot == other.slot
+                && span.bytes.start < other.bytes.end
+                && other.bytes.start < span.bytes.end
+                && (access == Access::Write || *other_access == Access::Write)
+        };
+        if few[..count].iter().flatten().any(clashes) {
+            return Some(span.slot);
+        }
+        few[count] = Some((span, access));
+    }
+    overlapping_of_many(few.into_iter().flatten().chain(spans))
+}
+
+/// The same, of spans that are not empty, however many: in order of their beginnings.
+fn overlapping_of_many<'s>(spans: impl Iterator<Item = (&'s Span, Access)>) -> Option<SlotId> {
     let mut sorted: Vec<(SlotId, u64, u64, Access)> = spans
-        .into_iter()
-        .filter(|(span, _)| !span.is_empty())
         .map(|(span, access)| (span.slot, span.bytes.start, span.bytes.end, access))
         .collect();
     sorted.sort_unstable_by_key(|(slot, start, ..)| (*slot, *start));
@@ -218,6 +239,44 @@ mod tests {
             panic!("slot 0 is owned")
         };
         assert_eq!(lease.bytes().unwrap()[..20], [[7; 10], [9; 10]].concat());
+    }
+
+    #[test]
+    fn few_spans_and_many_are_judged_alike() {
+        let mut state = 1u64;
+        let mut below = |bound: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % bound
+        };
+        let mut overlaps = 0;
+        for _ in 0..2_000 {
+            let spans: Vec<(Span, Access)> = (0..below(FEW as u64))
+                .map(|_| {
+                    let start = below(60);
+                    let access = [Access::Read, Access::Write][below(2) as usize];
+                    (span(below(2) as u16, start..start + below(9)), access)
+                })
+                .collect();
+            let spans = || spans.iter().map(|(span, access)| (span, *access));
+            let filled = spans().filter(|(span, _)| !span.is_empty());
+            let found = overlapping(spans());
+            assert_eq!(found.is_some(), overlapping_of_many(filled).is_some());
+            overlaps += usize::from(found.is_some());
+        }
+        assert!((300..1_700).contains(&overlaps), "{overlaps}");
+    }
+
+    #[test]
+    fn many_spans_have_the_same_rules() {
+        let neighbours = (0..20).map(|at| (span(0, 5 * at..5 * at + 5), Access::Write));
+        let mut slots = slots();
+        assert_eq!(borrow(&mut slots, neighbours.clone()).unwrap().len(), 20);
+        let read = (span(0, 51..52), Access::Read);
+        let overlapping = neighbours.chain([read]);
+        let overlap = BorrowError::Overlap(SlotId(0));
+        assert_eq!(borrow(&mut slots, overlapping).unwrap_err(), overlap);
     }
 
     #[test]

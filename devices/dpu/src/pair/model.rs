@@ -209,7 +209,7 @@ fn run(entries: u32, commands: u16) {
     while answered.contains(&false) {
         while sent < commands && pair.has_room() {
             let command = Submission::new(0x80).field(SPECIFIC as usize, said(sent).to_le_bytes());
-            pair.submit(&controller, &command, sent).unwrap();
+            pair.submit(&controller, command, sent).unwrap();
             sent += 1;
         }
         while let Some(answer) = pair.take().unwrap() {

@@ -209,7 +209,7 @@ fn slots_must_be_reachable() {
 #[test]
 fn foreign_elements_lie_where_the_device_loads_them() {
     // Whatever address the block has, one of these is the first of a multiple of 16.
-    let buffer = arrow_buffer::Buffer::from(vec![0u8; 1024]);
+    let buffer = Buffer::from(vec![0u8; 1024]);
     let even = buffer.as_ptr().align_offset(16) as u64;
     let verdict = |alignment: u64, start: u64, bit_offset: u8, argument: usize| {
         let mut bench = Bench::new();
