@@ -123,6 +123,11 @@ impl CudaDevice {
         })
     }
 
+    /// What is of it until the next reset.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.inner.shared()
+    }
+
     /// Bytes of the GPU's memory that slabs and scratch take at the moment.
     pub fn used_memory(&self) -> u64 {
         self.inner.shared().ground.memory.used()

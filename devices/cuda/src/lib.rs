@@ -64,7 +64,8 @@
 //! # What is inside
 //! - [`discover`]: the GPUs, or [`WhyNot`]; [`open`]: one that is not shared
 //! - [`simulate`]: a simulated one, or why not: [`CannotSimulate`]
-//! - [`CudaDevice`]: one of them
+//! - [`CudaDevice`]: one of them; what a launch costs there at least
+//!   ([`empty_launches`](CudaDevice::empty_launches))
 //!
 //! This crate calls a C library, so it contains `unsafe` code; docs/UNSAFE.md lists the areas and
 //! what each relies on.
@@ -73,6 +74,7 @@ mod context;
 mod device;
 mod disk;
 mod driver;
+mod floor;
 mod ground;
 mod memory;
 mod modules;

@@ -31,6 +31,7 @@ pub(crate) struct Modules {
     disk: Option<Disk>,
     loaded: Mutex<Programs>,
     copy_counted: Made,
+    empty: Made,
     /// By the width of the offsets.
     strings: [Made; 2],
 }
@@ -69,6 +70,7 @@ impl Modules {
             disk: Disk::open(),
             loaded: Mutex::default(),
             copy_counted: Made::default(),
+            empty: Made::default(),
             strings: Default::default(),
         }
     }
@@ -136,6 +138,17 @@ impl Modules {
         };
         once(&self.strings[offsets as usize], || {
             self.make(unlade_ptx::compact_strings(of), name, shared, gpu)
+        })
+    }
+
+    /// The code that does nothing, made and loaded when it is first asked for.
+    pub(crate) fn empty(
+        &self,
+        shared: &Shared,
+        gpu: &Entered<'_>,
+    ) -> Result<Arc<Loaded>, CompileError> {
+        once(&self.empty, || {
+            self.make(unlade_ptx::empty(), "empty", shared, gpu)
         })
     }
 

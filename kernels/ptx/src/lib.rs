@@ -53,7 +53,7 @@
 //! # Kernels of no program
 //! Programs have no strings; what a mask keeps of a column of them is compacted by a kernel of its
 //! own, [`compact_strings`], behind the one that wrote the mask. [`copy_counted`] copies as much as
-//! a count says that another kernel has written.
+//! a count says that another kernel has written. [`empty()`] does nothing, for who times launches.
 //!
 //! # Bits
 //! Every result equals that of the CPU evaluator bit for bit, of every operation ([`cells`]). Float
@@ -68,7 +68,8 @@
 //! # What is inside
 //! - `asm`: the typed emitter; `frame`: a kernel's parameters, shared memory and text
 //! - `mask`, `dense`, `compact` with `look_back` and `scatter`: the shapes; `predicate`, `traps`,
-//!   `status`: what they share; `strings`: compaction of strings; `counted`: copies of what was counted
+//!   `status`: what they share; `strings`: compaction of strings; `counted`: copies of what was counted;
+//!   `empty`: nothing
 //! - `rows`: how values come from memory, `cache`: which stay in shared memory, `prefetch`: which
 //!   are asked for early
 //! - `evaluate`: instructions, by `integer`, `wide`, `float`, `digits`, `cast`, `lookup`
@@ -85,6 +86,7 @@ mod compact;
 mod counted;
 mod dense;
 mod digits;
+mod empty;
 mod evaluate;
 mod float;
 mod frame;
@@ -104,6 +106,7 @@ mod value;
 mod wide;
 
 pub use counted::{CopyArg, copy_counted};
+pub use empty::empty;
 pub use module::{ALIGNMENT, Kernel, LowerError, MAX_ROWS, Module, Param, SLACK, Scratch};
 pub use strings::{Offsets, StringsArg, compact_strings};
 use unlade_program::{CellSet, Program};

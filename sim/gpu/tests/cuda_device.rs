@@ -44,6 +44,28 @@ fn the_device_conforms_in_every_mode() {
     }
 }
 
+#[test]
+fn an_empty_launch_is_a_launch_and_nothing_else() {
+    for (seed, mode) in (1..).zip(MODES) {
+        let (_one, driver) = driver(mode, seed);
+        let device = unlade_cuda::open(0).expect("the simulated driver is found");
+        let streams = driver.alive().streams;
+        assert_eq!(device.empty_launches(5).expect("it is launched").len(), 5);
+        assert_eq!(driver.calls()["cuLaunchKernel"], 5);
+        let launches = driver.launches();
+        assert_eq!(launches.len(), 5);
+        for launch in launches {
+            let counters = launch.counters;
+            assert_eq!(launch.kernel, "unlade_empty");
+            assert_eq!((counters.global_loaded, counters.global_stored), (0, 0));
+        }
+        // The stream goes back when something is next asked for.
+        drop(device.open_queue(1));
+        drop(device.open_queue(1));
+        assert_eq!(driver.alive().streams, streams + 3, "{mode:?}");
+    }
+}
+
 /// A driver runs one call at a time, and a process has one driver: so that all cores have something
 /// to do, the cases are shared out to processes.
 #[test]

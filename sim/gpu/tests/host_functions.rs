@@ -1,5 +1,4 @@
 //! Functions of the host's that streams call, as the driver's manual describes them.
-#![allow(unsafe_code)] // it is what a C interface is called with
 
 use std::ffi::{CStr, c_void};
 use std::ptr;

@@ -1,7 +1,7 @@
 //! A program for each shape of kernel, and for what makes its text differ.
 
 use unlade_program::{Program, verify};
-use unlade_ptx::{Module, Offsets, compact_strings, copy_counted, lower};
+use unlade_ptx::{Module, Offsets, compact_strings, copy_counted, empty, lower};
 
 /// Names, which golden files have too, and programs in their text form.
 const SHAPES: [(&str, &str); 17] = [
@@ -301,5 +301,6 @@ pub(crate) fn modules() -> impl Iterator<Item = (&'static str, Module)> {
         ("strings-i32", compact_strings(Offsets::I32)),
         ("strings-i64", compact_strings(Offsets::I64)),
         ("copy-counted", copy_counted()),
+        ("empty", empty()),
     ])
 }

@@ -273,7 +273,15 @@ impl Bench {
             trips.push(began.elapsed().as_secs_f64());
             list = done(completions.remove(0))?.list;
         }
+        let empty = self.empty_launches()?;
+        if let Some(empty) = &empty {
+            self.time("an empty launch, host time", empty, 1e6, "us");
+        }
         self.time("submit of one dispatch, host time", &submits, 1e6, "us");
+        if let (Some(empty), Some(figure)) = (empty, self.figures.last_mut()) {
+            let share = median(&submits) / median(&empty);
+            figure.against = Some(("an empty launch", share));
+        }
         self.time("submit to completion, 4,096 rows", &trips, 1e6, "us");
 
         let (mut new, mut known, mut again) = (Vec::new(), Vec::new(), Vec::new());
@@ -299,6 +307,20 @@ impl Bench {
         self.time("a known program, found", &known, 1e6, "us");
         self.time("the same, found again", &again, 1e6, "us");
         Ok(())
+    }
+
+    /// Seconds of the host for the driver's call alone that launches a kernel that does nothing;
+    /// `None` where the device is not one of CUDA's.
+    fn empty_launches(&self) -> Result<Option<Vec<f64>>, String> {
+        let gpus = unlade_cuda::discover().unwrap_or_default();
+        let name = &self.device.info().name;
+        let Some(gpu) = gpus.iter().find(|gpu| gpu.info().name == *name) else {
+            return Ok(None);
+        };
+        let times = gpu
+            .empty_launches(1000)
+            .map_err(|error| error.to_string())?;
+        Ok(Some(times.iter().map(Duration::as_secs_f64).collect()))
     }
 
     fn compile(&self, text: &str) -> Result<Executable, String> {
