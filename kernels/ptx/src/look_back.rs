@@ -7,10 +7,12 @@
 //!
 //! A state is one word of 64 bits, count and flag, read and written whole by relaxed operations of
 //! the GPU's scope. A count of 32 bits has the word's lower half; of one of 64, which is one of
-//! bytes in memory, the highest two bits are the flag's. That is enough: whoever sees the flag has the count, and no other memory passes
-//! from tile to tile. Acquires and releases would order memory that nobody reads, at the price of
-//! emptying the first-level cache at every look (`CCTL.IVALL`) and of waiting for all earlier stores
-//! before every word (`MEMBAR`), which is what `ptxas` makes of them for `sm_90`.
+//! bytes in memory, the highest two bits are the flag's. That is enough (PTX ISA 8.7, 8.10.3 and
+//! 8.10.5): whoever sees the flag has the count, and no other memory passes from tile to tile.
+//! Acquires and releases would order memory that nobody reads, at the price of emptying the
+//! first-level cache at every look (`CCTL.IVALL`) and of waiting for all earlier stores before every
+//! word (`MEMBAR`), which is what `ptxas` makes of them for `sm_90`. docs/decisions/0004 has the
+//! argument.
 
 use crate::asm::{Global, Pred, R32, R64, Register, Shared};
 use crate::frame::{ALL_LANES, Frame, LANES};

@@ -2,8 +2,9 @@
 //!
 //! Bits are the same on every device only if each float operation is the one that IEEE 754
 //! defines, rounded once to nearest even, and if nothing is asked of the hardware whose result the
-//! PTX ISA leaves open. Blocks see each other's counts in words that hold them whole, by strong
-//! operations; anything else that passes between blocks is ordered by fences.
+//! PTX ISA leaves open. Blocks see each other's counts in words that hold them whole, by relaxed
+//! operations of the GPU's scope; anything else that passes between blocks is ordered by fences
+//! (docs/decisions/0004).
 
 use unlade_naive::generate::{Options, Rng, random_program};
 
