@@ -201,6 +201,18 @@ impl Card {
     /// the write is done; what it starts, like a job, is not done then, but for a function level
     /// reset, which is.
     pub fn write(&self, region: Region, offset: u64, bytes: &[u8]) -> Result<(), BeyondRegion> {
+        self.take_write(region, offset, bytes)?;
+        self.shared.notify();
+        Ok(())
+    }
+
+    /// Writes a region, and leaves what that starts to [`attend`](Self::attend).
+    pub(crate) fn take_write(
+        &self,
+        region: Region,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), BeyondRegion> {
         self.check_inside(region, offset, bytes.len())?;
         let mut state = self.shared.lock();
         let silent = region != Region::Config && !state.config.memory_space();
@@ -226,11 +238,24 @@ impl Card {
         }
         if reset {
             self.reset_locked(state);
-        } else {
-            drop(state);
         }
-        self.shared.notify();
         Ok(())
+    }
+
+    /// Has the card do what was started: on the calling thread what needs no engine, which spares
+    /// waking another for it, and jobs on the card's own.
+    pub(crate) fn attend(&self) {
+        let mut state = self.shared.lock();
+        // While the engine runs nothing is fetched; what is behind it looks again.
+        if state.running {
+            return;
+        }
+        state.advance();
+        let rests = state.pending.is_empty() && state.held.is_empty();
+        drop(state);
+        if !rests {
+            self.shared.notify();
+        }
     }
 
     /// Lets the card reach a range of IOVAs, which lies in a file from an offset on. A range

@@ -197,6 +197,19 @@ impl Dma {
         Ok(())
     }
 
+    /// Writes a few bytes of which the one at a place becomes visible behind all others; until then
+    /// the host finds `old` there. Waits while the function is no bus master.
+    pub(crate) fn publish(
+        &self,
+        iova: Iova,
+        bytes: &[u8],
+        at: usize,
+        old: u8,
+    ) -> Result<(), DmaError> {
+        self.pass_gate()?;
+        self.table().publish(iova, bytes, at, old)
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
         self.table().traffic.clone()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::bytes::put;
 use crate::dma::{Dma, DmaError, Iova};
 use crate::status::Outcome;
 
@@ -10,6 +11,9 @@ pub(crate) const SQE: usize = 64;
 
 /// Bytes of a completion entry.
 const CQE: usize = 16;
+
+/// The byte of a completion entry that has the phase.
+const PHASE: usize = 14;
 
 /// The number of the admin pair.
 pub(crate) const ADMIN: u16 = 0;
@@ -170,19 +174,21 @@ impl Pair {
             _ => self.sq_head,
         };
         let phase = self.phase != (completion.lie == Lie::Phase);
-        let mut entry = Vec::with_capacity(CQE);
-        entry.extend(outcome.dw0.to_le_bytes());
-        entry.extend(outcome.dw1.to_le_bytes());
-        entry.extend(sq_head.to_le_bytes());
-        entry.extend(self.number.to_le_bytes());
-        entry.extend(completion.command_id.to_le_bytes());
-        entry.extend((outcome.status.code() << 1 | u16::from(phase)).to_le_bytes());
-        // A copy need not go in order, so the byte with the phase is a write of its own, the last.
-        let slot = self.cq.slot(self.cq_tail, CQE);
-        let part = |offset: u64| Iova(slot.0 + offset);
-        dma.write(slot, &entry[..14])?;
-        dma.write(part(15), &entry[15..])?;
-        dma.write(part(14), &entry[14..15])
+        let mut entry = [0; CQE];
+        put(&mut entry, 0, &outcome.dw0.to_le_bytes());
+        put(&mut entry, 4, &outcome.dw1.to_le_bytes());
+        put(&mut entry, 8, &sq_head.to_le_bytes());
+        put(&mut entry, 10, &self.number.to_le_bytes());
+        put(&mut entry, 12, &completion.command_id.to_le_bytes());
+        let status = outcome.status.code() << 1;
+        put(
+            &mut entry,
+            PHASE,
+            &(status | u16::from(phase)).to_le_bytes(),
+        );
+        // The phase of the pass before: that is what the slot has.
+        let [old, _] = (status | u16::from(!self.phase)).to_le_bytes();
+        dma.publish(self.cq.slot(self.cq_tail, CQE), &entry, PHASE, old)
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::net::{Shutdown, shutdown};
 
 use crate::card::{Card, Config, Counters};
 use crate::session::Session;
-use crate::wire::Message;
+use crate::wire::Inbox;
 
 /// A card that waits for hosts on a socket.
 ///
@@ -146,9 +146,11 @@ impl Control {
 
 fn serve_connection(card: &Card, mut stream: UnixStream) -> io::Result<()> {
     let mut session = Session::new(card);
-    while let Some(mut message) = Message::receive(&mut stream)? {
+    let mut inbox = Inbox::new();
+    while let Some(mut message) = inbox.receive(&stream)? {
         let answer = session.handle(&mut message);
         message.answer(&mut stream, answer)?;
+        card.attend();
     }
     Ok(())
 }

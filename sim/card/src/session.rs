@@ -46,7 +46,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Does a command. The error is the errno of the answer.
+    /// Does a command; what the card makes of it is seen to by [`Card::attend`]. The error is the errno
+    /// of the answer.
     pub(crate) fn handle(&mut self, message: &mut Message) -> Result<Vec<u8>, Errno> {
         let payload = std::mem::take(&mut message.payload);
         if !self.agreed && message.command != VERSION {
@@ -215,7 +216,7 @@ impl<'a> Session<'a> {
             return Err(Errno::INVAL);
         }
         self.card
-            .write(region, offset, data)
+            .take_write(region, offset, data)
             .map_err(|_| Errno::INVAL)?;
         Ok(payload[..ACCESS].to_vec())
     }

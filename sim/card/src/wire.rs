@@ -3,7 +3,8 @@
 //! Every length comes from the peer and is checked before memory is asked for.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, IoSliceMut, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -41,38 +42,6 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Reads the next command; none where the host has closed the connection.
-    pub(crate) fn receive(stream: &mut UnixStream) -> io::Result<Option<Message>> {
-        let mut header = [0; HEADER];
-        let mut files = Vec::new();
-        let first = receive_with_files(stream, &mut header, &mut files)?;
-        if first == 0 {
-            return Ok(None);
-        }
-        stream.read_exact(&mut header[first..])?;
-        let size = usize::try_from(u32_at(&header, 4)).unwrap_or(usize::MAX);
-        if !(HEADER..=MAX_MESSAGE).contains(&size) {
-            return Err(io::Error::other(format!(
-                "a message of {size} bytes; messages have {HEADER} to {MAX_MESSAGE}"
-            )));
-        }
-        let mut payload = vec![0; size - HEADER];
-        stream.read_exact(&mut payload)?;
-        let message = Message {
-            id: u16_at(&header, 0),
-            command: u16_at(&header, 2),
-            flags: u32_at(&header, 8),
-            payload,
-            files,
-        };
-        if message.flags & TYPE != 0 {
-            return Err(io::Error::other(
-                "a reply, where the card has asked for nothing",
-            ));
-        }
-        Ok(Some(message))
-    }
-
     /// Answers, unless the host wants no answer; an error is answered by its errno.
     pub(crate) fn answer(
         &self,
@@ -102,14 +71,112 @@ impl Message {
     }
 }
 
-/// Reads the first bytes of a message and the file descriptors that come with them.
-fn receive_with_files(
+/// Bytes that are received at once: many small messages, or the beginning of a large one.
+const ROOM: usize = 4096;
+
+/// What has come from a host and was not looked at yet. A doorbell is one small message, so that
+/// what is received at once is as much as has come.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    /// Bytes of messages, from the beginning of one on.
+    bytes: Vec<u8>,
+    /// Each file with where in the bytes ended what came with it. The kernel gives no bytes behind
+    /// those that files came with, so a file belongs to the message that the last of these is in.
+    files: Vec<(usize, File)>,
+    /// Room for files as the kernel gives them.
+    space: Vec<MaybeUninit<u8>>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Inbox {
+            bytes: Vec::with_capacity(ROOM),
+            files: Vec::new(),
+            space: vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))],
+        }
+    }
+
+    /// The next command; none where the host has closed the connection.
+    pub(crate) fn receive(&mut self, stream: &UnixStream) -> io::Result<Option<Message>> {
+        loop {
+            let size = self.size()?;
+            if let Some(size) = size.filter(|size| self.bytes.len() >= *size) {
+                return self.take(size).map(Some);
+            }
+            if self.fill(stream, size.unwrap_or(HEADER))? == 0 {
+                return match self.bytes.is_empty() {
+                    true => Ok(None),
+                    false => Err(io::ErrorKind::UnexpectedEof.into()),
+                };
+            }
+        }
+    }
+
+    /// Bytes of the next message, if its header is there.
+    fn size(&self) -> io::Result<Option<usize>> {
+        let Some(header) = self.bytes.get(..HEADER) else {
+            return Ok(None);
+        };
+        let size = usize::try_from(u32_at(header, 4)).unwrap_or(usize::MAX);
+        if !(HEADER..=MAX_MESSAGE).contains(&size) {
+            return Err(io::Error::other(format!(
+                "a message of {size} bytes; messages have {HEADER} to {MAX_MESSAGE}"
+            )));
+        }
+        Ok(Some(size))
+    }
+
+    /// Takes out the next message, of so many bytes, which are there.
+    fn take(&mut self, size: usize) -> io::Result<Message> {
+        let bytes = &self.bytes[..size];
+        let (id, command, flags) = (u16_at(bytes, 0), u16_at(bytes, 2), u32_at(bytes, 8));
+        let payload = bytes[HEADER..].to_vec();
+        self.bytes.drain(..size);
+        let own = self.files.extract_if(.., |(end, _)| *end <= size);
+        let files = own.map(|(_, file)| file).collect();
+        for (end, _) in &mut self.files {
+            *end -= size;
+        }
+        if flags & TYPE != 0 {
+            return Err(io::Error::other(
+                "a reply, where the card has asked for nothing",
+            ));
+        }
+        Ok(Message {
+            id,
+            command,
+            flags,
+            payload,
+            files,
+        })
+    }
+
+    /// Waits for more, which has room until there are so many bytes at least. Gives how many came.
+    fn fill(&mut self, stream: &UnixStream, wanted: usize) -> io::Result<usize> {
+        let before = self.bytes.len();
+        self.bytes.resize(wanted.max(before + ROOM), 0);
+        let received = receive(stream, &mut self.bytes[before..], &mut self.space);
+        let (count, files) = match received {
+            Ok(received) => received,
+            Err(error) => {
+                self.bytes.truncate(before);
+                return Err(error);
+            }
+        };
+        self.bytes.truncate(before + count);
+        let end = self.bytes.len();
+        self.files.extend(files.into_iter().map(|file| (end, file)));
+        Ok(count)
+    }
+}
+
+/// Receives bytes, and the files that come with them.
+fn receive(
     stream: &UnixStream,
     bytes: &mut [u8],
-    files: &mut Vec<File>,
-) -> io::Result<usize> {
-    let mut space = vec![std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    space: &mut [MaybeUninit<u8>],
+) -> io::Result<(usize, Vec<File>)> {
+    let mut ancillary = RecvAncillaryBuffer::new(space);
     let mut parts = [IoSliceMut::new(bytes)];
     let received = loop {
         match recvmsg(stream, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
@@ -117,10 +184,118 @@ fn receive_with_files(
             received => break received?,
         }
     };
+    let mut files = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = message {
             files.extend(fds.map(|fd: OwnedFd| File::from(fd)));
         }
     }
-    Ok(received.bytes)
+    Ok((received.bytes, files))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+    use super::*;
+
+    /// A message of a host, with so many bytes behind its header.
+    fn message(id: u16, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0xEE; HEADER + len];
+        bytes[..2].copy_from_slice(&id.to_le_bytes());
+        bytes[2..4].copy_from_slice(&10u16.to_le_bytes());
+        let size = u32::try_from(bytes.len()).unwrap();
+        bytes[4..8].copy_from_slice(&size.to_le_bytes());
+        bytes[8..HEADER].fill(0);
+        bytes
+    }
+
+    fn send(stream: &UnixStream, bytes: &[u8], files: usize) {
+        let file = File::open("/dev/null").unwrap();
+        let files: Vec<_> = (0..files)
+            .map(|_| std::os::fd::AsFd::as_fd(&file))
+            .collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !files.is_empty() {
+            assert!(ancillary.push(SendAncillaryMessage::ScmRights(&files)));
+        }
+        let parts = [io::IoSlice::new(bytes)];
+        let sent = sendmsg(stream, &parts, &mut ancillary, SendFlags::empty());
+        assert_eq!(sent, Ok(bytes.len()));
+    }
+
+    /// Id, length and number of files of every message that comes.
+    fn received(stream: &UnixStream) -> Vec<(u16, usize, usize)> {
+        let mut inbox = Inbox::new();
+        let mut all = Vec::new();
+        while let Some(message) = inbox.receive(stream).unwrap() {
+            assert!(message.payload.iter().all(|byte| *byte == 0xEE));
+            all.push((message.id, message.payload.len(), message.files.len()));
+        }
+        all
+    }
+
+    #[test]
+    fn files_are_those_of_the_message_that_they_came_with() {
+        let (host, card) = UnixStream::pair().unwrap();
+        send(&host, &message(1, 24), 0);
+        send(&host, &message(2, 24), 2);
+        send(&host, &message(3, 0), 0);
+        send(&host, &message(4, 8), 1);
+        // In two pieces, the files with either.
+        send(&host, &message(5, 100)[..HEADER], 1);
+        send(&host, &message(5, 100)[HEADER..], 0);
+        send(&host, &message(6, 9000)[..50], 0);
+        send(&host, &message(6, 9000)[50..], 3);
+        send(&host, &message(7, 1), 0);
+        host.shutdown(Shutdown::Write).unwrap();
+        let wanted = [
+            (1, 24, 0),
+            (2, 24, 2),
+            (3, 0, 0),
+            (4, 8, 1),
+            (5, 100, 1),
+            (6, 9000, 3),
+            (7, 1, 0),
+        ];
+        assert_eq!(received(&card), wanted);
+    }
+
+    #[test]
+    fn messages_come_in_any_pieces() {
+        let (host, card) = UnixStream::pair().unwrap();
+        let sent = std::thread::spawn(move || {
+            let lens = [0, 24, 5000, 1, 70_000, 0];
+            let all: Vec<u8> = (0..)
+                .zip(lens)
+                .flat_map(|(id, len)| message(id, len))
+                .collect();
+            for piece in all.chunks(777) {
+                send(&host, piece, 0);
+            }
+        });
+        let wanted = [0, 24, 5000, 1, 70_000, 0];
+        let wanted: Vec<_> = (0..).zip(wanted).map(|(id, len)| (id, len, 0)).collect();
+        assert_eq!(received(&card), wanted);
+        sent.join().unwrap();
+    }
+
+    #[test]
+    fn a_message_that_is_cut_off_or_none_is_an_error() {
+        for (bytes, kind) in [
+            (&message(1, 10)[..20], io::ErrorKind::UnexpectedEof),
+            (&message(1, 0)[..3], io::ErrorKind::UnexpectedEof),
+            (&[0; HEADER][..], io::ErrorKind::Other), // a size of 0
+            (&[0xFF; HEADER][..], io::ErrorKind::Other),
+        ] {
+            let (host, card) = UnixStream::pair().unwrap();
+            send(&host, bytes, 0);
+            drop(host);
+            let error = Inbox::new().receive(&card).unwrap_err();
+            assert_eq!(error.kind(), kind, "{bytes:?}");
+        }
+    }
 }

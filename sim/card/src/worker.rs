@@ -1,5 +1,6 @@
 //! The card's own work, on a thread of its own: it fetches entries, does admin commands and runs
-//! jobs. A doorbell only wakes it, so that no submission is its own completion.
+//! jobs. A doorbell only wakes it, so that no submission is its own completion. Behind a socket it is
+//! the server's thread that fetches, which is no submission's either: see `Card::attend`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -59,6 +60,16 @@ pub(crate) fn work(shared: &Shared) {
 impl State {
     /// Does what is to be done without the engine, and gives the next job for it.
     fn next_job(&mut self) -> Option<FetchedJob> {
+        self.advance();
+        if self.works() {
+            self.pending.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// Does what is to be done without the engine, while that is idle.
+    pub(crate) fn advance(&mut self) {
         self.release_held(Instant::now());
         let queues: Vec<u16> = self.queues.keys().copied().collect();
         for &queue in &queues {
@@ -80,11 +91,6 @@ impl State {
                     fetched = true;
                 }
             }
-        }
-        if self.works() {
-            self.pending.pop_front()
-        } else {
-            None
         }
     }
 

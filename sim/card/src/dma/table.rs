@@ -100,6 +100,30 @@ impl Table {
     }
 
     pub(super) fn write(&mut self, iova: Iova, bytes: &[u8]) -> Result<(), DmaError> {
+        self.put(iova, bytes)?;
+        self.traffic.written += length(bytes.len());
+        Ok(())
+    }
+
+    /// A copy need not go in order, so the last byte to be seen is copied once more, alone.
+    pub(super) fn publish(
+        &mut self,
+        iova: Iova,
+        bytes: &[u8],
+        at: usize,
+        old: u8,
+    ) -> Result<(), DmaError> {
+        let mut before = bytes.to_vec();
+        before[at] = old;
+        self.put(iova, &before)?;
+        // All bytes are mapped, so the sum is an address.
+        self.put(Iova(iova.0 + length(at)), &bytes[at..=at])?;
+        // On a bus it is one write.
+        self.traffic.written += length(bytes.len());
+        Ok(())
+    }
+
+    fn put(&mut self, iova: Iova, bytes: &[u8]) -> Result<(), DmaError> {
         // Looked up whole before a byte is written: a refused write changes nothing.
         let mut parts = 0;
         while parts < bytes.len() {
@@ -114,7 +138,6 @@ impl Table {
             }
             done += found.length;
         }
-        self.traffic.written += length(bytes.len());
         Ok(())
     }
 

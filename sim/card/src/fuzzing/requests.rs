@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::bytes::index;
 use crate::card::{Card, Config, Region};
 use crate::session::Session;
-use crate::wire::Message;
+use crate::wire::Inbox;
 
 /// Bytes of the host's memory.
 const MEMORY: u64 = 64 << 10;
@@ -36,13 +36,14 @@ pub fn requests(bytes: &[u8]) {
     let messages = fill(&memory, bytes).unwrap_or_default();
 
     let card = Card::start(Config::default());
-    let (mut host, mut stream) = UnixStream::pair().expect("a socket can be made");
+    let (mut host, stream) = UnixStream::pair().expect("a socket can be made");
     let messages = &messages[..messages.len().min(MOST)];
     host.write_all(messages).expect("the socket has room");
     host.shutdown(Shutdown::Write).expect("it is connected");
     let mut session = Session::new(&card);
+    let mut inbox = Inbox::new();
     // What ends a connection is of no matter to the next one.
-    while let Ok(Some(mut message)) = Message::receive(&mut stream) {
+    while let Ok(Some(mut message)) = inbox.receive(&stream) {
         match message.command {
             DMA_MAP => message.files.push(clone(&memory)),
             SET_IRQS => message.files.push(event()),
@@ -51,6 +52,7 @@ pub fn requests(bytes: &[u8]) {
         let answer = session.handle(&mut message);
         let answered = message.answer(&mut io::sink(), answer);
         answered.expect("a sink takes everything");
+        card.attend();
     }
     card.disconnect();
     // The next host finds a card that was reset.
