@@ -34,6 +34,10 @@ pub(crate) fn run(options: &Options) -> bool {
     if !options.quick {
         steps.push(step("the card's document (Python)", card_document::check));
         steps.push(step("random programs on the simulated GPU", simulated_gpu));
+        steps.push(step(
+            "random programs on the simulated card",
+            simulated_card,
+        ));
         steps.push(step("cards on the kernel's VFIO (QEMU)", || {
             qemu::cards(&qemu::Options::default())
         }));
@@ -81,6 +85,23 @@ fn simulated_gpu() -> Outcome {
             "--test",
             "cuda_device",
             "--quiet",
+            "--",
+            "--nocapture",
+        ],
+    )
+}
+
+/// More random programs on the model of a card than the workspace's tests run: half a minute of them.
+fn simulated_card() -> Outcome {
+    cargo_with(
+        &[("UNLADE_FUZZ_CASES", "1500")],
+        &[
+            "test",
+            "--workspace",
+            "--test",
+            "conformance",
+            "--quiet",
+            "random_programs_give_the_oracles_results",
             "--",
             "--nocapture",
         ],
