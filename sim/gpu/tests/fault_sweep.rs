@@ -57,32 +57,45 @@ const ALLOCATING: [&str; 6] = [
 
 #[test]
 fn no_memory() {
-    sweep_alone("no_memory", DriverFault::OutOfMemory);
+    sweep_alone("no_memory", DriverFault::OutOfMemory, None);
+}
+
+/// Memory that errs while the device is brought back.
+#[test]
+fn memory_that_errs_in_recovery() {
+    let lost = Some(DriverFault::LaunchFails);
+    sweep_alone("memory_that_errs_in_recovery", DriverFault::Ecc, lost);
+}
+
+#[test]
+fn no_memory_in_recovery() {
+    let lost = Some(DriverFault::LaunchFails);
+    sweep_alone("no_memory_in_recovery", DriverFault::OutOfMemory, lost);
 }
 
 #[test]
 fn a_launch_that_is_refused() {
-    sweep_alone("a_launch_that_is_refused", DriverFault::LaunchRefused);
+    sweep_alone("a_launch_that_is_refused", DriverFault::LaunchRefused, None);
 }
 
 #[test]
 fn a_launch_that_fails() {
-    sweep_alone("a_launch_that_fails", DriverFault::LaunchFails);
+    sweep_alone("a_launch_that_fails", DriverFault::LaunchFails, None);
 }
 
 #[test]
 fn a_context_that_is_lost() {
-    sweep_alone("a_context_that_is_lost", DriverFault::ContextLost);
+    sweep_alone("a_context_that_is_lost", DriverFault::ContextLost, None);
 }
 
 #[test]
 fn memory_that_errs() {
-    sweep_alone("memory_that_errs", DriverFault::Ecc);
+    sweep_alone("memory_that_errs", DriverFault::Ecc, None);
 }
 
 #[test]
 fn a_stream_that_hangs() {
-    sweep_alone("a_stream_that_hangs", DriverFault::Hang);
+    sweep_alone("a_stream_that_hangs", DriverFault::Hang, None);
 }
 
 /// The calls that a process makes but once: each fails in a process of its own.
@@ -123,9 +136,10 @@ fn open_with_a_fault(nth: u64) {
     assert!(!usable, "{call} failed and nobody noticed");
 }
 
-fn sweep_alone(name: &str, kind: DriverFault) {
+/// With a fault `before`, which the first chance for one has, the calls that come after it fail.
+fn sweep_alone(name: &str, kind: DriverFault, before: Option<DriverFault>) {
     match env::var_os(OWN_PROCESS) {
-        Some(_) => sweep(kind),
+        Some(_) => sweep(kind, before),
         None => print!("{}", in_own_process(name, "sweep")),
     }
 }
@@ -146,7 +160,7 @@ fn in_own_process(test: &str, value: &str) -> String {
 }
 
 /// Fails every call of a kind, in every mode, for every query.
-fn sweep(kind: DriverFault) {
+fn sweep(kind: DriverFault, before: Option<DriverFault>) {
     // Where the variable is set from outside, tests share this process.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,25 +168,44 @@ fn sweep(kind: DriverFault) {
     drop(unlade_cuda::open(0).expect("the simulated driver is found"));
     let (mut made, mut swept) = (BTreeSet::new(), BTreeMap::<&str, u64>::new());
     let (mut unopened, mut lost, mut leaked) = (0, 0, 0);
-    for (query, mode) in QUERIES
+    let plan = |nth| match before {
+        None => FaultPlan::nth(nth, kind),
+        Some(before) => FaultPlan::nth(1, before).then(nth, kind),
+    };
+    let faults = if before.is_none() { 1 } else { 2 };
+    // A device is brought back in the same way whatever was asked of it.
+    let queries = &QUERIES[..if before.is_none() { QUERIES.len() } else { 1 }];
+    for (query, mode) in queries
         .iter()
         .flat_map(|query| MODES.map(|mode| (query, mode)))
     {
         let expected = run(&runtime(None), query);
-        let unharmed = once(mode, FaultPlan::none(), query, &expected, "no fault");
+        let unharmed = once(
+            mode,
+            faults,
+            FaultPlan::none(),
+            query,
+            &expected,
+            "no fault",
+        );
         let kept = unharmed.kept.expect("it is not lost");
-        made.extend(Driver::get().calls().into_keys());
+        let without = Driver::get().calls();
+        once(mode, faults, plan(0), query, &expected, "the fault before");
+        let calls = Driver::get().calls().into_keys();
+        made.extend(calls.filter(|call| before.is_none() || !without.contains_key(call)));
         for nth in 1.. {
             assert!(nth < MOST, "the sweep has no end");
-            let what = format!("{kind:?} at {nth}, {mode:?}, {query:?}");
-            let after = once(mode, FaultPlan::nth(nth, kind), query, &expected, &what);
-            let Some(call) = after.struck else { break };
+            let what = format!("{kind:?} at {nth} after {before:?}, {mode:?}, {query:?}");
+            let after = once(mode, faults, plan(nth), query, &expected, &what);
+            let struck = after.struck.get(faults - 1);
+            let Some(&call) = struck else { break };
             *swept.entry(call).or_default() += 1;
             leaked += after.leaked;
             match after.kept {
                 Some(after) => assert_eq!(after, kept, "{what}, at {call}"),
                 None if after.opened => {
-                    assert!(kind != DriverFault::OutOfMemory, "{what}: the GPU is lost");
+                    let loses = kind != DriverFault::OutOfMemory || before.is_some();
+                    assert!(loses, "{what}: the GPU is lost");
                     lost += 1;
                 }
                 None => unopened += 1,
@@ -181,22 +214,31 @@ fn sweep(kind: DriverFault) {
     }
     let runs: u64 = swept.values().sum();
     println!(
-        "{kind:?}: {runs} runs; {unopened} without the GPU, {lost} lost it, {leaked} bytes abandoned; \
+        "{kind:?} after {before:?}: {runs} runs; {unopened} without the GPU, {lost} lost it, {leaked} bytes abandoned; \
          {swept:?}"
     );
+    let struck: BTreeSet<&str> = swept.into_keys().collect();
+    if before.is_some() {
+        // What comes after the fault is mostly what a run makes without one.
+        let may_fail = |call: &&str| kind != DriverFault::OutOfMemory || ALLOCATING.contains(call);
+        made.retain(may_fail);
+        assert!(kind == DriverFault::OutOfMemory || !made.is_empty());
+        assert!(made.is_subset(&struck), "{made:?} are made in recovery");
+        assert!(runs > 0);
+        return;
+    }
     let may_fail = match kind {
         DriverFault::ContextLost | DriverFault::Ecc => made,
         DriverFault::OutOfMemory => ALLOCATING.into(),
         _ => ["cuLaunchKernel"].into(),
     };
-    let struck: BTreeSet<&str> = swept.into_keys().collect();
     assert_eq!(struck, may_fail, "struck, and what of a run may fail so");
 }
 
 /// What a run left.
 struct After {
-    /// The call that failed, if one did.
-    struck: Option<&'static str>,
+    /// The calls that failed.
+    struck: Vec<&'static str>,
     /// Whether there was a device at all.
     opened: bool,
     /// Bytes that the runtime abandoned.
@@ -207,10 +249,11 @@ struct After {
     kept: Option<Alive>,
 }
 
-/// Opens the device, runs, and looks what is left.
+/// Opens the device, runs as often as there are faults, and looks what is left.
 fn once(
     mode: Mode,
-    faults: FaultPlan<DriverFault>,
+    faults: usize,
+    plan: FaultPlan<DriverFault>,
     query: &(&str, &str),
     expected: &[RecordBatch],
     what: &str,
@@ -218,9 +261,13 @@ fn once(
     let driver = Driver::get();
     let config = DriverConfig::default().with_devices([Profile::h200()]);
     driver.restart(config.with_mode(mode).with_seed(7));
-    driver.set_faults(faults);
+    driver.set_faults(plan);
     let device = unlade_cuda::open(0).ok();
-    let leaked = compare(device.as_ref(), query, expected, what);
+    let mut leaked = compare(device.as_ref(), query, expected, what);
+    if faults > 1 {
+        // A device that was lost is brought back when it is next opened.
+        leaked += compare(device.as_ref(), query, expected, what);
+    }
     if let Some(device) = &device {
         // One query is enough: nothing of it is the query's.
         if *query == QUERIES[0] {
@@ -230,7 +277,7 @@ fn once(
         // the GPU is there when what was freed before it is.
         drop(device.allocate(MemoryKind::DeviceLocal, 1));
     }
-    let struck = driver.struck().first().copied();
+    let struck = driver.struck();
     driver.set_faults(FaultPlan::none());
     check_mapped(what);
     let Some(device) = device else {
