@@ -86,6 +86,7 @@
 //! | `cpu` (default) | `cpu`: the evaluator, inline on the calling thread |
 //! | `cuda` | `cuda:0`, `cuda:1` ...: NVIDIA GPUs, through the driver that is loaded at run time |
 //! | `dpu` | `dpu:...`: DMA-capable cards, which [`open_card`] opens by name and `find_cards` finds |
+//! | `iommufd` | `dpu:iommufd:...`: the same, through the kernel's newer interface |
 //! | `sim` | `sim`: a simulated device with memory and time of its own, for tests |
 //!
 //! # What is inside
@@ -153,7 +154,8 @@ pub fn simulate_gpu() -> Result<(), String> {
 
 /// Opens a DMA-capable card, which is not among those that [`discover`] finds: `dpu:unix:PATH` is one
 /// that is served at a socket by the vfio-user protocol, `dpu:0000:3b:00.0` one at a PCI address, by
-/// the kernel's VFIO. The device has that name.
+/// the kernel's VFIO; `dpu:iommufd:0000:3b:00.0` is the same card by its own device file instead of its
+/// group's, with feature `iommufd`. The device has that name.
 ///
 /// ```
 /// let error = unlade::open_card("dpu:unix:/nowhere/card.sock").unwrap_err();
@@ -171,24 +173,36 @@ pub fn open_card(name: &str) -> Result<Arc<dyn Device>, String> {
 /// # Errors
 /// As [`open_card`].
 pub fn open_card_as(name: &str, called: &str) -> Result<Arc<dyn Device>, String> {
+    let lacking = |feature: &str| {
+        format!(
+            "{called}: this build of Unlade is without feature `{feature}`: {name} cannot be opened"
+        )
+    };
+    if cfg!(not(feature = "iommufd")) && name.starts_with(&format!("dpu:{IOMMUFD}")) {
+        return Err(lacking("iommufd"));
+    }
     #[cfg(feature = "dpu")]
     return open_dpu(name, called).map_err(|error| error.to_string());
     #[cfg(not(feature = "dpu"))]
-    Err(format!(
-        "{called}: this build of Unlade is without feature `dpu`: {name} cannot be opened"
-    ))
+    Err(lacking("dpu"))
 }
+
+/// What the address of a card begins with that is opened through iommufd.
+const IOMMUFD: &str = "iommufd:";
 
 #[cfg(feature = "dpu")]
 fn open_dpu(name: &str, called: &str) -> Result<Arc<dyn Device>, unlade_dpu::CannotOpen> {
     let address = name.strip_prefix("dpu:").unwrap_or(name);
     let mut options = unlade_dpu::Options::default();
     options.name = Some(called.to_owned());
-    let card = match address.strip_prefix("unix:") {
-        Some(path) => unlade_dpu::connect(path.as_ref(), &options)?,
-        None => unlade_dpu::open_pci(address, &options)?,
-    };
-    Ok(card)
+    if let Some(path) = address.strip_prefix("unix:") {
+        return Ok(unlade_dpu::connect(path.as_ref(), &options)?);
+    }
+    #[cfg(feature = "iommufd")]
+    if let Some(address) = address.strip_prefix(IOMMUFD) {
+        return Ok(unlade_dpu::open_iommufd(address, &options)?);
+    }
+    Ok(unlade_dpu::open_pci(address, &options)?)
 }
 
 #[cfg(feature = "cpu")]

@@ -62,16 +62,14 @@ fn rest() -> Vec<Ended> {
     ]
 }
 
+/// Of the whole workspace, and of what only a feature that is off by default brings in.
 fn lints() -> Outcome {
-    cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ])
+    const TARGETS: [&str; 5] = ["--all-targets", "--quiet", "--", "-D", "warnings"];
+    let of = |chosen: &[&str]| cargo(&[&["clippy"], chosen, &TARGETS].concat());
+    match of(&["--workspace"]) {
+        Outcome::Passed => of(&["-p", "unlade", "-p", "unlade-dpu", "--features", "iommufd"]),
+        other => other,
+    }
 }
 
 /// The conformance suite in every mode of the simulated GPU, and more random programs than the

@@ -59,6 +59,19 @@ pub fn open_pci(address: &str, options: &Options) -> Result<Arc<DpuDevice>, Cann
     DpuDevice::open(Arc::new(transport), options)
 }
 
+/// As [`open_pci`], through iommufd: by the function's own device file instead of its group.
+///
+/// # Errors
+/// See [`CannotOpen`].
+#[cfg(feature = "iommufd")]
+pub fn open_iommufd(address: &str, options: &Options) -> Result<Arc<DpuDevice>, CannotOpen> {
+    let transport = VfioPci::open_iommufd(address).map_err(|error| CannotOpen::Transport {
+        address: format!("iommufd:{address}"),
+        error,
+    })?;
+    DpuDevice::open(Arc::new(transport), options)
+}
+
 /// How a card is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -75,6 +75,8 @@ mod transport;
 #[cfg(test)]
 mod vectors;
 
+#[cfg(feature = "iommufd")]
+pub use device::open_iommufd;
 pub use device::{DpuDevice, Options, connect, open_pci};
 pub use error::CannotOpen;
 pub use iova::Iova;

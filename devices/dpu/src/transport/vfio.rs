@@ -1,4 +1,5 @@
-//! A PCI function that the kernel hands over through VFIO: a group of its own container.
+//! A PCI function that the kernel hands over through VFIO: in a group, which is put into a container,
+//! or with feature `iommufd` as a device file of its own, which is bound to an address space.
 //!
 //! Registers are mapped and accessed directly. Of `vfio-ioctls`, what hides errors is not used:
 //! configuration space is read and written through the device's file, and after a reset the card
@@ -13,9 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+#[cfg(feature = "iommufd")]
+use iommufd_ioctls::{IommuFd, IommufdError};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::io::Errno;
 use unlade_hal::HostPages;
+#[cfg(feature = "iommufd")]
+use vfio_ioctls::VfioIommufd;
 use vfio_ioctls::{VfioContainer, VfioDevice, VfioError, VfioOps};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -55,19 +60,39 @@ impl VfioPci {
     /// [`TransportError::Os`] where the kernel does not hand it over,
     /// [`TransportError::Lacks`] where it is no function that this driver can use.
     pub fn open(address: &str) -> Result<Self, TransportError> {
-        let path = Path::new("/sys/bus/pci/devices").join(address);
-        let is_address = address
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
-        if !is_address || !path.exists() {
-            return Err(TransportError::Os {
-                call: "looking for a PCI function",
-                message: format!("there is none at {address}; `lspci -D` lists them"),
-            });
-        }
-        let failed = |error| os("opening a function through VFIO", &error);
-        let container: Arc<dyn VfioOps> = Arc::new(VfioContainer::new(None).map_err(failed)?);
-        let device = VfioDevice::new(&path, Arc::clone(&container), true).map_err(failed)?;
+        let path = function(address)?;
+        let container = VfioContainer::new(None).map_err(|error| os(OPENING, &error))?;
+        Self::open_in(path, Arc::new(container))
+    }
+
+    /// As [`open`](Self::open), by the function's file in `/dev/vfio/devices` and `/dev/iommu`,
+    /// both of which have to be open to this user.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); a kernel without iommufd has neither file.
+    #[cfg(feature = "iommufd")]
+    pub fn open_iommufd(address: &str) -> Result<Self, TransportError> {
+        let path = function(address)?;
+        let failed = |error: &dyn fmt::Display| os("opening /dev/iommu", error);
+        let iommufd = IommuFd::new().map_err(|error| {
+            let cause = match error {
+                IommufdError::OpenIommufd(cause) => cause.to_string(),
+                other => other.to_string(),
+            };
+            failed(&format!(
+                "{cause}; the kernel needs CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV, and without \
+                 them `dpu:{address}` opens the card by its group"
+            ))
+        })?;
+        let space = VfioIommufd::new(Arc::new(iommufd), None, None);
+        let space = space.map_err(|error| failed(&error))?;
+        Self::open_in(path, Arc::new(space))
+    }
+
+    /// Opens a function whose memory is mapped in `container`.
+    fn open_in(path: PathBuf, container: Arc<dyn VfioOps>) -> Result<Self, TransportError> {
+        let device = VfioDevice::new(&path, Arc::clone(&container), true);
+        let device = device.map_err(|error| os(OPENING, &error))?;
         let bar_len = device.get_region_size(BAR0);
         let vectors = device.get_irq_info(MSIX).map_or(0, |irq| irq.count);
         if bar_len < LEAST_BAR {
@@ -269,10 +294,31 @@ impl fmt::Debug for VfioPci {
     }
 }
 
+const OPENING: &str = "opening a function through VFIO";
+
+/// The folder of a PCI function, by its address.
+fn function(address: &str) -> Result<PathBuf, TransportError> {
+    let path = Path::new("/sys/bus/pci/devices").join(address);
+    let is_address = address
+        .bytes()
+        .all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
+    match is_address && path.exists() {
+        true => Ok(path),
+        false => Err(TransportError::Os {
+            call: "looking for a PCI function",
+            message: format!("there is none at {address}; `lspci -D` lists them"),
+        }),
+    }
+}
+
 /// Limits of the kernel are what is met here, so what they are is said.
 fn cannot_map(error: &VfioError) -> TransportError {
     let number = match error {
         VfioError::IommuDmaMap(number) => Errno::from_raw_os_error(number.errno()),
+        #[cfg(feature = "iommufd")]
+        VfioError::IommufdIoctlError(IommufdError::IommuIoasMap(number)) => {
+            Errno::from_raw_os_error(number.errno())
+        }
         _ => Errno::INVAL,
     };
     let advice = match number {
@@ -321,6 +367,26 @@ fn whole(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "iommufd")]
+    fn what_iommufd_lacks_is_named() {
+        let missing = VfioPci::open_iommufd("ffff:ff:1f.7")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.contains("there is none at ffff:ff:1f.7"),
+            "{missing}"
+        );
+        // Any function will do where the kernel has no iommufd: that is asked for first.
+        let functions = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten();
+        let names = functions.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        for name in names.filter(|_| !Path::new("/dev/iommu").exists()) {
+            let error = VfioPci::open_iommufd(&name).unwrap_err().to_string();
+            assert!(error.contains("opening /dev/iommu"), "{error}");
+            assert!(error.contains(&format!("`dpu:{name}`")), "{error}");
+        }
+    }
 
     #[test]
     fn reserved_regions_are_read_as_the_system_writes_them() {
