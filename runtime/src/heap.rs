@@ -20,7 +20,15 @@ pub(crate) struct DeviceHeap {
 /// Where leases come back to.
 #[derive(Debug, Default)]
 struct Returns {
-    free: Mutex<Vec<Lease>>,
+    free: Mutex<Free>,
+}
+
+#[derive(Debug, Default)]
+struct Free {
+    leases: Vec<Lease>,
+    /// The heap is gone: a lease that is never given back, as a lost device may write it, must not
+    /// keep others with it.
+    ended: bool,
 }
 
 impl DeviceHeap {
@@ -41,10 +49,11 @@ impl DeviceHeap {
         let len = DeviceHeap::size_of(len);
         let mut free = self.returns.lock();
         if let Some(position) = free
+            .leases
             .iter()
             .position(|lease| lease.len() >= len && lease.len() / 2 <= len)
         {
-            let lease = free.swap_remove(position);
+            let lease = free.leases.swap_remove(position);
             drop(free);
             return Ok(self.at_home(lease));
         }
@@ -62,7 +71,7 @@ impl DeviceHeap {
 
     /// Lets everything go that is not in use: before more is asked for, or after a reset.
     pub(crate) fn clear(&self) {
-        let free = std::mem::take(&mut *self.returns.lock());
+        let free = std::mem::take(&mut self.returns.lock().leases);
         drop(free);
     }
 
@@ -71,8 +80,15 @@ impl DeviceHeap {
     }
 }
 
+impl Drop for DeviceHeap {
+    fn drop(&mut self) {
+        self.returns.lock().ended = true;
+        self.clear();
+    }
+}
+
 impl Returns {
-    fn lock(&self) -> MutexGuard<'_, Vec<Lease>> {
+    fn lock(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,11 +96,35 @@ impl Returns {
 impl Home for Returns {
     fn take_back(self: Arc<Self>, lease: Lease) {
         let mut free = self.lock();
-        if free.len() < KEPT {
-            free.push(lease);
+        if free.leases.len() < KEPT && !free.ended {
+            free.leases.push(lease);
         } else {
             drop(free);
             drop(lease);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use unlade_sim_device::{Profile, SimDevice};
+
+    use super::*;
+
+    #[test]
+    fn what_is_never_given_back_keeps_no_other_lease() {
+        let profile = Profile {
+            memory: 4 * LEAST,
+            ..Profile::gpu()
+        };
+        let device: Arc<dyn Device> = Arc::new(SimDevice::builder(profile).build());
+        let heap = DeviceHeap::new(Arc::clone(&device));
+        let [abandoned, kept, late] = [(); 3].map(|()| heap.lease(1).unwrap());
+        std::mem::forget(abandoned);
+        drop(kept);
+        drop(heap);
+        drop(late);
+        // All but one of four.
+        device.allocate(MemoryKind::DeviceLocal, 3 * LEAST).unwrap();
     }
 }
