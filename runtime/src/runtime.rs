@@ -141,8 +141,9 @@ impl Runtime {
     /// Keeps the columns of batches in a device's memory across calls, for
     /// [`Kernel::run_resident`]; without a name, on the first device that has memory of its own.
     /// What was unused for longest makes room for what is pinned later, and is sent again when it
-    /// is next used: the batches are kept on the host, too. On a device without memory of its own
-    /// there is nothing to do.
+    /// is next used: the batches are kept on the host, too. Columns of fixed width are kept, and
+    /// strings where the device compacts them. On a device without memory of its own there is
+    /// nothing to do.
     ///
     /// # Errors
     /// [`Error::Config`] for a device that is not there, [`Error::Schema`] for batches of different

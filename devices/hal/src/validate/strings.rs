@@ -94,38 +94,25 @@ impl Rules<'_> {
 
     /// Memory of the device, or that it reads in place, where elements of this width can be loaded.
     fn string_memory(&self, span: &Span, access: Access, width: u64) -> Result<(), Broken> {
-        let (device, alignment) = (&self.info.name, self.capabilities.alignment);
-        let (lease, read_only) = match self.inside(span)? {
-            Slot::Owned(lease) => (lease, None),
-            Slot::Resident(lease) => (&**lease, Some("resident")),
+        let slot = match access {
+            Access::Read => self.inside(span)?,
+            Access::Write => self.writable(span)?,
+        };
+        match slot {
+            Slot::Owned(lease) => self.usable(span, lease),
+            Slot::Resident(lease) => self.usable(span, lease),
             Slot::Foreign(buffer) => {
                 let wanted = width.min(self.capabilities.foreign_alignment);
                 let at = buffer.as_ptr() as u64 + span.bytes.start;
-                return match (access, at.is_multiple_of(wanted)) {
-                    (Access::Write, _) => {
-                        Err(format!("slot {} is foreign, so read-only", span.slot.0))
-                    }
-                    (Access::Read, true) => Ok(()),
-                    (Access::Read, false) => Err(format!(
-                        "it is foreign memory at {at:#x}, and {device} loads offsets at multiples \
-                         of {wanted} bytes; copy it first"
+                match at.is_multiple_of(wanted) {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "it is foreign memory at {at:#x}, and {} loads offsets at multiples of \
+                         {wanted} bytes; copy it first",
+                        self.info.name
                     )),
-                };
+                }
             }
-        };
-        if let (Access::Write, Some(what)) = (access, read_only) {
-            return Err(format!("slot {} is {what}, so read-only", span.slot.0));
-        }
-        if !(lease.range().start + span.bytes.start).is_multiple_of(alignment) {
-            return Err(format!(
-                "it must begin at a multiple of {alignment} bytes of its slab"
-            ));
-        }
-        match lease.bytes().is_none() || self.capabilities.coherent {
-            true => Ok(()),
-            false => Err(format!(
-                "{device} computes on its own memory only; copy it there first"
-            )),
         }
     }
 }
