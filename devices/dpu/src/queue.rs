@@ -332,17 +332,18 @@ impl DpuQueue {
             if mem::take(&mut spins) {
                 self.sleepy = SLEEPY;
             }
-            self.sleep(left.min(WATCH));
-            self.drain_event();
+            if self.sleep(left.min(WATCH)) {
+                self.drain_event();
+            }
         }
     }
 
-    /// Sleeps until the card interrupts, or for so long.
-    fn sleep(&self, longest: Duration) {
+    /// Sleeps until the card interrupts, or for so long; whether it has interrupted, as far as is known.
+    fn sleep(&self, longest: Duration) -> bool {
         let timeout = Timespec::try_from(longest).expect("a fraction of a second");
         let mut events = [PollFd::new(self.event(), PollFlags::IN)];
         // Interrupts are hints: whatever this says, the ring is looked at next.
-        let _hint = poll(&mut events, Some(&timeout));
+        poll(&mut events, Some(&timeout)).is_ok_and(|ready| ready > 0)
     }
 
     /// Has the event not be readable until the next interrupt.
