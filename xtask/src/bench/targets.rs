@@ -136,6 +136,16 @@ fn fixed(rounds: &Rounds) -> Vec<Verdict> {
             unit: " ns",
         },
     ];
+    for (workload, what) in [("compare", "a > 500"), ("heavy", "much arithmetic")] {
+        let name = |device: &str| format!("host-cpu-{workload}/{device}");
+        let (card, cpu) = (name("card"), name("cpu"));
+        verdicts.push(Verdict {
+            what: format!("{what}: the host's CPU time, card / cpu"),
+            target: Target::Shown,
+            seen: rounds.ratio(|seen| seen == card, |seen| seen == cpu),
+            unit: "x",
+        });
+    }
     verdicts.push(Verdict {
         what: "10 GB stream: memory beyond --memory".to_owned(),
         target: Target::AtMost(200.0),
