@@ -3,8 +3,8 @@
 //! [`suite`] goes through the op table: each cell that the device advertises is computed on the
 //! cross product of its operands' special values, and each that it does not must be refused. Then
 //! random programs filter, trap and compact at row counts about the sizes of words and tiles, and
-//! the queue's manners are looked at, and copies by a count of the device's. Results are compared, bit for bit, with the interpreter of
-//! programs.
+//! the queue's manners are looked at, copies by a count of the device's, and strings that it compacts.
+//! Results are compared, bit for bit, with the interpreter of programs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use unlade_program::{
     OverflowOp, Program, Rounding, Trap, TrapCode, Ty, UnaryOp, Val, cells, unsupported,
 };
 
+use crate::compact_strings;
 use crate::counted_copy;
 use crate::device_runner::{DeviceRunner, LONG};
 use crate::special_values::special_values;
@@ -40,6 +41,8 @@ pub struct Report {
     pub programs: usize,
     /// Of these, those that trapped.
     pub traps: usize,
+    /// Columns of strings compacted and compared; 0 where it declines strings, and refused them.
+    pub strings: usize,
 }
 
 impl fmt::Display for Report {
@@ -51,12 +54,17 @@ impl fmt::Display for Report {
             rows,
             programs,
             traps,
+            strings,
         } = self;
         write!(
             f,
             "{device}: {cells_run} cells run on {rows} rows, {cells_refused} refused; {programs} \
-             random programs, {traps} of them trapping"
-        )
+             random programs, {traps} of them trapping; "
+        )?;
+        match strings {
+            0 => f.write_str("strings refused"),
+            columns => write!(f, "{columns} columns of strings compacted"),
+        }
     }
 }
 
@@ -78,6 +86,7 @@ pub fn survey(device: &Arc<dyn Device>) -> (Report, Vec<String>) {
         rows: 0,
         programs: 0,
         traps: 0,
+        strings: 0,
     };
     let mut failures = Vec::new();
     for cell in cells() {
@@ -88,6 +97,10 @@ pub fn survey(device: &Arc<dyn Device>) -> (Report, Vec<String>) {
     failures.extend(check_random_programs(device, &mut report).err());
     failures.extend(check_manners(device).err());
     failures.extend(counted_copy::check(device).err());
+    match compact_strings::check(device) {
+        Ok(columns) => report.strings = columns,
+        Err(what) => failures.push(format!("strings: {what}")),
+    }
     (report, failures)
 }
 

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use unlade_hal::{
-    Arg, Command, CommandList, Device, Lease, MemoryKind, Outcome, Queue, RejectReason, Rejected,
-    Slot, SlotId, Span, Status, Wait,
+    Arg, Command, CommandList, Device, MemoryKind, Queue, RejectReason, Rejected, Slot, SlotId,
+    Status,
 };
 use unlade_program::Program;
 
-use crate::device_runner::LONG;
+use crate::lists::{UNTOUCHED, lease, memory, run, scalar, span};
 
 /// Bytes of each slot.
 const LEN: u64 = 40_000;
-/// What a byte is that nothing has been copied to.
-const UNTOUCHED: u8 = 0xa5;
 
 /// Fails where a device that takes counted copies copies more or less than the count says, and
 /// where one that does not takes them all the same.
@@ -37,7 +35,7 @@ pub(crate) fn check(device: &Arc<dyn Device>) -> Result<(), String> {
     }
     for copy in copies() {
         let list = copy.list(device)?;
-        let list = run(queue.as_mut(), list).map_err(|what| format!("{copy:?}: {what}"))?;
+        let (list, _) = run(queue.as_mut(), list).map_err(|what| format!("{copy:?}: {what}"))?;
         let found = back(&list, BACK, LEN)?;
         let len = copy.copied();
         for (at, &byte) in found.iter().enumerate() {
@@ -222,12 +220,6 @@ fn what_a_filter_kept(device: &Arc<dyn Device>, queue: &mut dyn Queue) -> Result
             }
         };
         let results = list.slot(Slot::Owned(lease(device, kind, output_len)?));
-        let mut parameter = [0; 16];
-        parameter[..4].copy_from_slice(&limit.to_le_bytes());
-        let memory = |slot, bytes| Arg::Span {
-            span: span(slot, bytes),
-            bit_offset: 0,
-        };
         list.push(Command::Fill {
             to: span(to, 0..input_len),
             byte: UNTOUCHED,
@@ -236,10 +228,10 @@ fn what_a_filter_kept(device: &Arc<dyn Device>, queue: &mut dyn Queue) -> Result
             exe: exe.clone(),
             rows,
             args: Box::new([
-                memory(read, 0..input_len),
+                memory(&span(read, 0..input_len), 0),
                 Arg::Absent,
-                Arg::Scalar(parameter),
-                memory(results, 0..room),
+                scalar(limit as u64),
+                memory(&span(results, 0..room), 0),
                 Arg::Absent,
             ]),
             status: span(results, status_at..output_len),
@@ -251,7 +243,7 @@ fn what_a_filter_kept(device: &Arc<dyn Device>, queue: &mut dyn Queue) -> Result
             count: span(results, status_at..status_at + 8),
             unit_bits: 32,
         });
-        let list = run(queue, list)?;
+        let (list, _) = run(queue, list)?;
         let found = back(&list, to, input_len)?;
         let (kept, rest) = found.split_at(wanted.len());
         if kept != wanted || rest.iter().any(|&byte| byte != UNTOUCHED) {
@@ -261,22 +253,6 @@ fn what_a_filter_kept(device: &Arc<dyn Device>, queue: &mut dyn Queue) -> Result
         }
     }
     Ok(())
-}
-
-/// Runs a list to its end.
-fn run(queue: &mut dyn Queue, list: CommandList) -> Result<CommandList, String> {
-    let seq = queue
-        .submit(list)
-        .map_err(|rejected| rejected.reason.to_string())?;
-    let waited = queue.wait(seq, LONG).map_err(|lost| lost.to_string())?;
-    assert_eq!(waited, Wait::Reached);
-    let mut done = Vec::new();
-    queue.poll(&mut done).map_err(|lost| lost.to_string())?;
-    let completion = done.pop().ok_or("a point that is reached is delivered")?;
-    match completion.outcome {
-        Outcome::Done { .. } => Ok(completion.list),
-        other => Err(format!("it ends as {other:?}")),
-    }
 }
 
 /// What has come back. A slab may be longer than was asked for.
@@ -290,19 +266,7 @@ fn back(list: &CommandList, slot: SlotId, len: u64) -> Result<&[u8], String> {
     Ok(&bytes[..len as usize])
 }
 
-fn span(slot: SlotId, bytes: std::ops::Range<u64>) -> Span {
-    Span { slot, bytes }
-}
-
 /// A byte that tells where it was.
 fn pattern(at: u64) -> u8 {
     (at * 31 + at / 251) as u8
-}
-
-fn lease(device: &Arc<dyn Device>, kind: MemoryKind, len: u64) -> Result<Lease, String> {
-    let slab = device
-        .allocate(kind, len)
-        .map_err(|error| error.to_string())?;
-    slab.lease_whole()
-        .ok_or_else(|| "a new slab is leased already".to_owned())
 }

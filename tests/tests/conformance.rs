@@ -24,13 +24,15 @@ fn the_cpu_conforms() {
 fn the_simulated_device_conforms() {
     let report = conforms(Arc::new(SimDevice::builder(Profile::gpu()).build()));
     assert_eq!(report.cells_run, cells().len());
+    assert!(report.strings > 0, "it compacts strings");
 }
 
 #[test]
 fn the_simulated_coherent_device_conforms() {
-    conforms(Arc::new(
+    let report = conforms(Arc::new(
         SimDevice::builder(Profile::coherent_gpu()).build(),
     ));
+    assert!(report.strings > 0, "it compacts strings");
 }
 
 #[test]
@@ -49,6 +51,7 @@ fn the_chosen_device_conforms() {
 fn conforms(device: Arc<dyn Device>) -> Report {
     let report = suite(&device).unwrap_or_else(|what| panic!("{}: {what}", device.info().name));
     println!("{report}");
+    assert_eq!(report.strings > 0, device.capabilities().strings);
     assert_eq!(report.cells_run + report.cells_refused, cells().len());
     assert!(report.traps > 0, "no random program trapped");
     report

@@ -15,5 +15,6 @@ fn the_device_conforms_on_host_memory() {
     let device: Arc<dyn Device> = Arc::new(device);
     let report = suite(&device).unwrap_or_else(|what| panic!("{what}"));
     assert_eq!(report.cells_refused, 0, "{report}");
+    assert!(report.strings > 0, "{report}");
     assert_eq!(Driver::get().findings(), []);
 }

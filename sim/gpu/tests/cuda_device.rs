@@ -40,6 +40,7 @@ fn the_device_conforms_in_every_mode() {
         let (_one, driver) = driver(mode, seed);
         let report = suite(&device()).unwrap_or_else(|what| panic!("{mode:?}: {what}"));
         assert_eq!(report.cells_refused, 0, "{report}");
+        assert!(report.strings > 0, "{report}");
         assert_eq!(driver.findings(), [], "{mode:?}");
     }
 }

@@ -1,15 +1,11 @@
-//! Strings that the GPU's device compacts, unmodified, on the simulated driver: by the device's own
-//! interface, and as payload of pinned batches and of batches in coherent memory.
-
-#[path = "../../../tests/tests/strings/mod.rs"]
-mod strings;
+//! Strings that the GPU's device compacts, unmodified, on the simulated driver: as payload of pinned
+//! batches and of batches in coherent memory.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::{ArrayRef, BinaryArray, Int32Array, LargeStringArray, RecordBatch, StringArray};
 use unlade_cpu::CpuDevice;
 use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
-use unlade_hal::Device;
 use unlade_runtime::{Fallback, Placement, Runtime};
 use unlade_sim_gpu::{Driver, DriverConfig, Mode, Profile};
 
@@ -22,19 +18,6 @@ fn driver(profile: Profile, mode: Mode, seed: u64) -> (MutexGuard<'static, ()>, 
     let config = DriverConfig::default().with_devices([profile]);
     Driver::get().restart(config.with_mode(mode).with_seed(seed));
     (guard, Driver::get())
-}
-
-#[test]
-fn the_device_conforms_in_every_mode() {
-    for (seed, mode) in (1..).zip(MODES) {
-        for profile in [Profile::h200(), Profile::gb10()] {
-            let (_one, driver) = driver(profile, mode, seed);
-            let device: Arc<dyn Device> = Arc::new(unlade_cuda::open(0).expect("it is found"));
-            assert!(device.capabilities().strings);
-            strings::check(&device).unwrap_or_else(|what| panic!("{mode:?}: {what}"));
-            assert_eq!(driver.findings(), [], "{mode:?}");
-        }
-    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Check {
-    /// Every cell of the op table on its special values, and the queue's manners
+    /// Every cell of the op table on its special values, strings, and the queue's manners
     Conformance,
     /// Random programs against the naive interpreter
     Fuzz {

@@ -1,29 +1,26 @@
 //! Compaction of strings, as every device must do it that says it does.
-//!
-//! Shared by the test of this package and, by its path, by those of the simulated GPU.
 
 use std::sync::Arc;
 
 use arrow_buffer::Buffer;
 use unlade_hal::{
-    Arg, Command, CommandList, CompileError, Device, Executable, Lease, MemoryKind, Offsets,
-    Outcome, Queue, RejectReason, Slot, SlotId, Span, Status, StringsArg, StringsStatus, Wait,
+    Arg, Command, CommandList, CompileError, Device, Executable, MemoryKind, Offsets, Queue,
+    RejectReason, Slot, SlotId, Span, Status, StringsArg, StringsStatus,
 };
 use unlade_naive::generate::Rng;
 use unlade_program::Program;
 
-/// Longer than any list takes.
-const LONG: std::time::Duration = std::time::Duration::from_secs(120);
+use crate::lists::{UNTOUCHED, lease, memory, run, scalar, span};
 
 /// Spans begin at a multiple of this, which suits every device.
 const LINE: u64 = 64;
 
 /// Fails where a device that compacts strings compacts them otherwise than string by string, and where
-/// one that does not says that it can.
+/// one that does not compiles it all the same. How many columns of strings were compacted.
 ///
 /// # Errors
 /// What is not as it must be.
-pub(crate) fn check(device: &Arc<dyn Device>) -> Result<(), String> {
+pub(crate) fn check(device: &Arc<dyn Device>) -> Result<usize, String> {
     if !device.capabilities().strings {
         for width in Offsets::ALL {
             match device.compile_strings(width) {
@@ -31,8 +28,9 @@ pub(crate) fn check(device: &Arc<dyn Device>) -> Result<(), String> {
                 other => return Err(format!("strings are compiled by who has none: {other:?}")),
             }
         }
-        return Ok(());
+        return Ok(0);
     }
+    let mut columns = 0;
     let mut queue = device.open_queue(2).map_err(|error| error.to_string())?;
     let mut rng = Rng::new(11);
     for width in Offsets::ALL {
@@ -41,13 +39,14 @@ pub(crate) fn check(device: &Arc<dyn Device>) -> Result<(), String> {
             for keep_percent in [0, 3, 50, 100] {
                 let case = Case::random(width, rows, keep_percent, &mut rng);
                 let what = |what| format!("{width:?}, {rows} rows, {keep_percent}% kept: {what}");
-                case.check(device, queue.as_mut(), &exe).map_err(what)?;
+                columns += case.check(device, queue.as_mut(), &exe).map_err(what)?;
             }
         }
         behind_a_filter(device, queue.as_mut(), &exe)?;
+        columns += 1;
         broken_rules(device, queue.as_mut(), &exe)?;
     }
-    Ok(())
+    Ok(columns)
 }
 
 /// One column and what is kept of it.
@@ -118,28 +117,29 @@ impl Case {
         (self.little_endian(&offsets), bytes)
     }
 
-    /// Runs it from memory of every kind that the device reads.
+    /// Runs it from memory of every kind that the device reads. How many there are.
     fn check(
         &self,
         device: &Arc<dyn Device>,
         queue: &mut dyn Queue,
         exe: &Executable,
-    ) -> Result<(), String> {
+    ) -> Result<usize, String> {
         let offsets = self.little_endian(&self.offsets);
         let parts = [&self.mask[..], &offsets, &self.bytes];
         let mut work = Work::new(device, &parts)?;
         self.run(device, queue, exe, &mut work)?;
-        if device.capabilities().foreign_read {
-            let foreign = parts.map(|part| Buffer::from(part.to_vec()));
-            let mut work = Work::new(device, &[])?;
-            for buffer in foreign {
-                let len = buffer.len() as u64;
-                let slot = work.list.slot(Slot::Foreign(buffer));
-                work.inputs.push(span(slot, 0..len));
-            }
-            self.run(device, queue, exe, &mut work)?;
+        if !device.capabilities().foreign_read {
+            return Ok(1);
         }
-        Ok(())
+        let foreign = parts.map(|part| Buffer::from(part.to_vec()));
+        let mut work = Work::new(device, &[])?;
+        for buffer in foreign {
+            let len = buffer.len() as u64;
+            let slot = work.list.slot(Slot::Foreign(buffer));
+            work.inputs.push(span(slot, 0..len));
+        }
+        self.run(device, queue, exe, &mut work)?;
+        Ok(2)
     }
 
     fn run(
@@ -222,9 +222,6 @@ struct Results {
     back: SlotId,
     slack: u64,
 }
-
-/// What a byte is that nothing was written to.
-const UNTOUCHED: u8 = 0xa5;
 
 impl Results {
     fn new(
@@ -457,43 +454,4 @@ fn broken_rules(
         }
     }
     Ok(())
-}
-
-/// Runs a list to its end; what each dispatch has kept.
-fn run(queue: &mut dyn Queue, list: CommandList) -> Result<(CommandList, Vec<u64>), String> {
-    let seq = queue
-        .submit(list)
-        .map_err(|rejected| rejected.reason.to_string())?;
-    let waited = queue.wait(seq, LONG).map_err(|lost| lost.to_string())?;
-    assert_eq!(waited, Wait::Reached);
-    let mut done = Vec::new();
-    queue.poll(&mut done).map_err(|lost| lost.to_string())?;
-    let completion = done.pop().ok_or("a point that is reached is delivered")?;
-    match completion.outcome {
-        Outcome::Done { written } => Ok((completion.list, written.into())),
-        other => Err(format!("it ends as {other:?}")),
-    }
-}
-
-fn memory(span: &Span, bit_offset: u8) -> Arg {
-    Arg::Span {
-        span: span.clone(),
-        bit_offset,
-    }
-}
-
-fn scalar(value: u64) -> Arg {
-    Arg::Scalar(u128::from(value).to_le_bytes())
-}
-
-fn span(slot: SlotId, bytes: std::ops::Range<u64>) -> Span {
-    Span { slot, bytes }
-}
-
-fn lease(device: &Arc<dyn Device>, kind: MemoryKind, len: u64) -> Result<Lease, String> {
-    let slab = device
-        .allocate(kind, len)
-        .map_err(|error| error.to_string())?;
-    slab.lease_whole()
-        .ok_or_else(|| "a new slab is leased already".to_owned())
 }
