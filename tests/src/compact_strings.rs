@@ -42,6 +42,11 @@ pub(crate) fn check(device: &Arc<dyn Device>) -> Result<usize, String> {
                 columns += case.check(device, queue.as_mut(), &exe).map_err(what)?;
             }
         }
+        for rows in [1, 100, 9000] {
+            let case = Case::of_any_offsets(width, rows, &mut rng);
+            let what = |what| format!("{width:?}, {rows} rows, any offsets: {what}");
+            columns += case.check(device, queue.as_mut(), &exe).map_err(what)?;
+        }
         behind_a_filter(device, queue.as_mut(), &exe)?;
         columns += 1;
         broken_rules(device, queue.as_mut(), &exe)?;
@@ -94,6 +99,25 @@ impl Case {
         }
     }
 
+    /// Offsets that no column has, some near the bytes and some far from them.
+    fn of_any_offsets(width: Offsets, rows: u64, rng: &mut Rng) -> Self {
+        let mut case = Case::random(width, rows, 70, rng);
+        let (first, len) = (case.offsets[0], case.bytes.len());
+        for (row, offset) in case.offsets.iter_mut().enumerate().skip(1) {
+            let any = match rng.below(4) {
+                0 => rng.next(),
+                // Whole, and none, in turn: together far more than there is.
+                1 => row as u64 % 2 * u64::MAX,
+                _ => (first + rng.below(len + 40) as u64).saturating_sub(20),
+            };
+            *offset = match width {
+                Offsets::I32 => any & u64::from(u32::MAX),
+                Offsets::I64 => any,
+            };
+        }
+        case
+    }
+
     fn keeps(&self, row: usize) -> bool {
         let bit = row + usize::from(self.first_bit);
         self.mask[bit / 8] >> (bit % 8) & 1 == 1
@@ -105,13 +129,18 @@ impl Case {
         offsets.iter().flat_map(each).collect()
     }
 
-    /// Offsets and bytes, string by string.
+    /// Offsets and bytes, string by string; of offsets that may be any, by the rules of the device's
+    /// interface for them.
     fn expected(&self) -> (Vec<u8>, Vec<u8>) {
         let (mut offsets, mut bytes) = (vec![0], Vec::new());
+        let at = |row: usize| {
+            let behind = self.offsets[row].saturating_sub(self.offsets[0]);
+            behind.min(self.bytes.len() as u64) as usize
+        };
         for row in (0..self.rows as usize).filter(|row| self.keeps(*row)) {
-            let at = |offset: u64| (offset - self.offsets[0]) as usize;
-            let string = at(self.offsets[row])..at(self.offsets[row + 1]);
-            bytes.extend_from_slice(&self.bytes[string]);
+            let (start, end) = (at(row), at(row + 1));
+            bytes.extend_from_slice(&self.bytes[start..end.max(start)]);
+            bytes.truncate(self.bytes.len());
             offsets.push(bytes.len() as u64);
         }
         (self.little_endian(&offsets), bytes)

@@ -7,7 +7,7 @@
 
 use std::ptr;
 
-use unlade_hal::{Arg, Command, CommandList, Lease, Slot, SlotId, Span, Status, StringsArg};
+use unlade_hal::{Arg, Command, CommandList, Lease, Slot, SlotId, Span, Status};
 
 use crate::context::{Entered, Event, Stream};
 use crate::driver::Fault;
@@ -181,20 +181,16 @@ impl<'a> Recorder<'a> {
                     let code: &Loaded = exe.code().expect("admitted: it is ours");
                     let stream = self.on(Engine::Compute)?;
                     let args: Vec<_> = args.iter().map(|arg| Resolved::of(arg, &places)).collect();
-                    let args = match exe.strings() {
-                        Some(_) => string_args(&args),
-                        None => args,
-                    };
                     let status_bytes = exe.status_bytes();
                     let is_last = !commands[position + 1..]
                         .iter()
                         .any(|later| writes(later, status.slot));
                     let status = address(&places, status);
                     // SAFETY: The list owns what the dispatch writes and shares what it reads, all
-                    // of it validated to be long enough for the rows, or for what offsets refer
-                    // to, of which the host has seen that they ascend; the list is in flight until
-                    // the stream is past this point. Scratch is the queue's, whose dispatches run
-                    // one after the other, and is as long as the code says.
+                    // of it validated to be long enough for the rows, or, of the bytes of strings,
+                    // as long as the code is told; the list is in flight until the stream is past
+                    // this point. Scratch is the queue's, whose dispatches run one after the other,
+                    // and is as long as the code says.
                     unsafe { code.launch(self.gpu, *rows, &args, status, scratch, stream) }?;
                     // Fetched at the end, where the list ends, unless a later step may write
                     // over it.
@@ -343,38 +339,6 @@ impl Resolved {
             Resolved::Absent | Resolved::Scalar(_) => None,
         }
     }
-}
-
-/// The arguments of a dispatch that compacts strings, as the kernel is handed them: it looks bytes
-/// up by offsets as they are, so that offset 0 is ahead of the first byte by what the first offset
-/// says.
-fn string_args(args: &[Resolved]) -> Vec<Resolved> {
-    let at = |arg: StringsArg| args[arg as usize];
-    let first = match at(StringsArg::First) {
-        Resolved::Scalar(bytes) => u128::from_le_bytes(bytes) as u64,
-        other => unreachable!("validated: the first offset is a scalar, not {other:?}"),
-    };
-    let bytes = match at(StringsArg::Bytes) {
-        Resolved::Span(span) => Resolved::Span(ResolvedSpan {
-            address: span.address.wrapping_sub(first),
-            ..span
-        }),
-        other => unreachable!("validated: bytes are memory, not {other:?}"),
-    };
-    let mut handed = [Resolved::Absent; 5];
-    for (position, arg) in [
-        (unlade_ptx::StringsArg::Mask, at(StringsArg::Mask)),
-        (unlade_ptx::StringsArg::Offsets, at(StringsArg::Offsets)),
-        (unlade_ptx::StringsArg::Bytes, bytes),
-        (
-            unlade_ptx::StringsArg::KeptOffsets,
-            at(StringsArg::KeptOffsets),
-        ),
-        (unlade_ptx::StringsArg::KeptBytes, at(StringsArg::KeptBytes)),
-    ] {
-        handed[position as usize] = arg;
-    }
-    handed.to_vec()
 }
 
 /// Whether a step writes to a slot.

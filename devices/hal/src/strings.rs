@@ -6,10 +6,15 @@
 //! arguments of [`StringsArg`], and write [`StringsStatus`] in the place of a status.
 //!
 //! The result has the strings of the rows kept, in order: their offsets, from 0 on, one more than
-//! there are rows, and their bytes without a gap. Offsets ascend and span no more than the bytes
-//! that are handed over: who submits the list sees to it, as a device need not look whether they do
-//! (docs/UNSAFE.md). Validity is a bitmap like any
-//! other: what is null has offsets, too.
+//! there are rows, and their bytes without a gap. Validity is a bitmap like any other: what is null
+//! has offsets, too.
+//!
+//! Offsets ascend from the first one on, and span no more than the bytes that are handed over. Where
+//! they do not, the result is of no use, but it is the same on every device, and no other memory is
+//! read or written: an offset, a number without a sign, that is outside the bytes stands for their
+//! nearer end, a string that ends before it begins is empty, and of what is kept, once it is as long
+//! as what was handed over, the rest is cut off. Of the bytes handed over only as many count as
+//! [`Offsets::most`].
 
 use crate::views::Access;
 
@@ -31,6 +36,14 @@ impl Offsets {
         match self {
             Offsets::I32 => 4,
             Offsets::I64 => 8,
+        }
+    }
+
+    /// The largest offset of Arrow's, and so the most bytes of a column.
+    pub const fn most(self) -> u64 {
+        match self {
+            Offsets::I32 => i32::MAX as u64,
+            Offsets::I64 => i64::MAX as u64,
         }
     }
 }

@@ -70,6 +70,8 @@ pub(crate) trait Register: Operand {
     fn value(self) -> Value;
     /// A number of 32 bits, without a sign.
     fn from_word(asm: &mut Asm, word: R32) -> Self;
+    /// A number of 64 bits, without a sign; the most that there is room for where it is more.
+    fn from_long(asm: &mut Asm, long: R64) -> Self;
     /// As 64 bits, without a sign.
     fn to_long(self, asm: &mut Asm) -> R64;
     /// The value of another lane of the warp: `shfl.sync` of a kind, with its distance or lane and
@@ -93,6 +95,11 @@ impl Register for R32 {
 
     fn from_word(_: &mut Asm, word: R32) -> Self {
         word
+    }
+
+    fn from_long(asm: &mut Asm, long: R64) -> Self {
+        let long = asm.r64("min.u64", (long, u64::from(u32::MAX)));
+        asm.r32("cvt.u32.u64", long)
     }
 
     fn to_long(self, asm: &mut Asm) -> R64 {
@@ -121,6 +128,10 @@ impl Register for R64 {
 
     fn from_word(asm: &mut Asm, word: R32) -> Self {
         asm.r64("cvt.u64.u32", word)
+    }
+
+    fn from_long(_: &mut Asm, long: R64) -> Self {
+        long
     }
 
     fn to_long(self, _: &mut Asm) -> R64 {
@@ -218,6 +229,22 @@ impl Asm {
         self.text.push('\t');
         self.text.push_str(name);
         self.text.push_str(";\n");
+    }
+
+    /// The sum of two numbers without a sign; `most` where it would be more. Neither is more, and
+    /// twice as much fits into a register.
+    pub(crate) fn sum<R: Register>(&mut self, a: R, b: R, most: Option<R>) -> R {
+        let sum = R::new(self);
+        self.set_sum(sum, (a, b), most);
+        sum
+    }
+
+    /// Writes such a sum to a register that is there already.
+    pub(crate) fn set_sum<R: Register>(&mut self, into: R, of: (R, R), most: Option<R>) {
+        self.set(into, ["add.", R::SIGNED], of);
+        if let Some(most) = most {
+            self.set(into, ["min.", R::UNSIGNED], (into, most));
+        }
     }
 
     /// Guards the next instruction: it runs where the predicate is true.

@@ -100,7 +100,7 @@ pub(crate) fn count(
     let other_warp = frame.asm.pred("setp.ge.u32", (thread, LANES));
     frame.asm.when(other_warp).jump(known);
     let total = scan(frame, thread, words, bytes);
-    let base = look_back(frame, thread, tile, total, chain);
+    let base = look_back(frame, thread, tile, total, None, chain);
     let first_lane = frame.asm.pred("setp.eq.u32", (thread, 0u32));
     frame
         .asm
@@ -155,13 +155,14 @@ fn scan(frame: &mut Frame<'_>, lane: R32, words: R32, bytes: u32) -> R32 {
     asm.r32("shfl.sync.idx.b32", (sum, LANES - 1, LANES - 1, ALL_LANES))
 }
 
-/// How much all tiles before this one have, told to all that look back later. One warp does, all
-/// of it.
+/// How much all tiles before this one have, or `most` where that would be more, told to all that
+/// look back later. One warp does, all of it.
 pub(crate) fn look_back<R: Register>(
     frame: &mut Frame<'_>,
     lane: R32,
     tile: R32,
     total: R,
+    most: Option<R>,
     chain: Chain,
 ) -> R {
     frame
@@ -191,14 +192,14 @@ pub(crate) fn look_back<R: Register>(
         _ => frame.asm.reg("and.b64", (state, Flags::<R>::OWN - 1)),
     };
     let count: R = frame.asm.reg(["selp.", R::PLAIN], (count, 0u32, counts));
-    let sum = frame.sum_of_warp(count);
-    frame.asm.set(base, ["add.", R::SIGNED], (base, sum));
+    let sum = frame.sum_of_warp(count, most);
+    frame.asm.set_sum(base, (base, sum), most);
     frame.asm.set(looked, "sub.s32", (looked, LANES));
     let none = frame.asm.pred("setp.eq.u32", (lanes, 0u32));
     frame.asm.when(none).jump(again);
 
     frame.asm.place(found);
-    let all: R = frame.asm.reg(["add.", R::SIGNED], (base, total));
+    let all = frame.asm.sum(base, total, most);
     publish(frame, own, all, Flags::<R>::ALL, first_lane);
     base
 }

@@ -24,7 +24,7 @@ const KEPT_BITS: u32 = 40;
 /// number. All threads take part.
 pub(crate) fn report(frame: &mut Frame<'_>, thread: R32, count: R32) {
     frame.asm.comment(format_args!("rows kept by the block"));
-    let sum = frame.sum_of_warp(count);
+    let sum = frame.sum_of_warp(count, None);
     let sums = frame.shared("sums", WARPS * 4);
     let lane = frame.asm.r32("and.b32", (thread, LANES - 1));
     let first_lane = frame.asm.pred("setp.eq.u32", (lane, 0u32));
@@ -122,13 +122,13 @@ fn least_trap(frame: &mut Frame<'_>, scratch: R64) -> (R64, R64) {
 }
 
 impl Frame<'_> {
-    /// The sum over all lanes of a warp, for each of them.
-    pub(crate) fn sum_of_warp<R: Register>(&mut self, count: R) -> R {
+    /// The sum over all lanes of a warp, for each of them; `most` where it would be more.
+    pub(crate) fn sum_of_warp<R: Register>(&mut self, count: R, most: Option<R>) -> R {
         let mut sum = count;
         let mut distance = LANES / 2;
         while distance > 0 {
             let other = sum.shuffle(&mut self.asm, "bfly", distance, LANES - 1);
-            sum = self.asm.reg(["add.", R::SIGNED], (sum, other));
+            sum = self.asm.sum(sum, other, most);
             distance /= 2;
         }
         sum

@@ -29,12 +29,14 @@ pub enum StringsArg {
     Mask = 0,
     /// Offsets of the strings, one more than there are rows; the first may be any.
     Offsets = 1,
-    /// What offset 0 refers to.
+    /// What the first offset refers to, and all that is behind it up to the last.
     Bytes = 2,
+    /// A scalar of 8 bytes: the first offset.
+    First = 3,
     /// Offsets of the strings kept, from 0 on: room for one more than there are rows.
-    KeptOffsets = 3,
-    /// Their bytes: room for as many as the offsets span.
-    KeptBytes = 4,
+    KeptOffsets = 4,
+    /// Their bytes: room for as many as are handed over.
+    KeptBytes = 5,
 }
 
 /// Strips of a tile.
@@ -69,8 +71,12 @@ const BYTES: Chain = Chain {
 /// The kernel that writes offsets and bytes of the strings that a mask keeps.
 ///
 /// It is launched as those of [`lower`](crate::lower) are, with the arguments of [`StringsArg`]. In
-/// place of a status it writes 16 bytes: the rows kept and their bytes, a `u64` each. Offsets ascend
-/// and lie inside the bytes; the kernel does not look whether they do.
+/// place of a status it writes 16 bytes: the rows kept and their bytes, a `u64` each.
+///
+/// Whatever the offsets are, nothing else is read or written: one outside the bytes handed over, of
+/// which no more count than an offset of its type can say, is taken to be at their nearer end, a
+/// string that ends before it begins to be empty, and of what is kept together no more is written
+/// than bytes were handed over.
 ///
 /// ```
 /// use unlade_ptx::{Offsets, Param, StringsArg, compact_strings};
@@ -107,6 +113,7 @@ fn lower<R: Register>() -> Module {
     let kept = look_back::count(&mut frame, thread, number, keeps, MASK_BYTES, ROWS);
 
     let lane = frame.asm.r32("and.b32", (thread, LANES - 1));
+    let span = Span::<R>::of(&mut frame);
     let tile = Tile {
         thread,
         lane,
@@ -117,11 +124,11 @@ fn lower<R: Register>() -> Module {
         keeps,
         kept,
     };
-    let own = tile.bytes_of_warp::<R>(&mut frame);
-    let (base, before, total) = tile.look_back(&mut frame, own);
-    let first: R = frame.asm.reg(["add.", R::SIGNED], (base, before));
-    tile.write::<R>(&mut frame, first);
-    tile.end(&mut frame, base, total);
+    let own = tile.bytes_of_warp(&mut frame, span);
+    let (base, before, total) = tile.look_back(&mut frame, own, span);
+    let first = frame.asm.sum(base, before, Some(span.len));
+    tile.write(&mut frame, first, span);
+    tile.end(&mut frame, base, total, span);
     frame.asm.run_plain("ret");
 
     let mut text = version();
@@ -171,6 +178,40 @@ fn mask_byte(frame: &mut Frame<'_>, thread: R32, start: R64, strip: u32, rows: R
     frame.asm.r32("and.b32", (bits, beyond))
 }
 
+/// The bytes handed over, in the numbers of offsets.
+#[derive(Clone, Copy)]
+struct Span<R> {
+    /// The offset of the first.
+    first: R,
+    /// How many. Twice as many fit into a register: what is added up to them does not wrap.
+    len: R,
+}
+
+impl<R: Register> Span<R> {
+    fn of(frame: &mut Frame<'_>) -> Self {
+        let arg = StringsArg::First as usize;
+        let first = frame.param64(Param::Scalar { arg, bytes: 8 }, 0);
+        let arg = StringsArg::Bytes as usize;
+        let len = frame.param64(Param::Length { arg }, 0);
+        let first = R::from_long(&mut frame.asm, first);
+        let len = R::from_long(&mut frame.asm, len);
+        // Memory is far from half of what 64 bits say.
+        let len = match R::BITS {
+            32 => frame.asm.reg(["min.", R::UNSIGNED], (len, i32::MAX)),
+            _ => len,
+        };
+        Span { first, len }
+    }
+
+    /// How far behind the first byte an offset is that may be any.
+    fn behind_first(self, frame: &mut Frame<'_>, offset: R) -> R {
+        let (min, max) = (["min.", R::UNSIGNED], ["max.", R::UNSIGNED]);
+        let offset: R = frame.asm.reg(max, (offset, self.first));
+        let behind: R = frame.asm.reg(["sub.", R::SIGNED], (offset, self.first));
+        frame.asm.reg(min, (behind, self.len))
+    }
+}
+
 /// A tile whose rows have their places.
 struct Tile {
     thread: R32,
@@ -186,8 +227,8 @@ struct Tile {
     kept: Counted,
 }
 
-/// The string of a lane's row: its place in the bytes, and how long it is; empty where it is not
-/// kept.
+/// The string of a lane's row: its place in the bytes handed over, and how long it is; inside them
+/// whatever its offsets are, and empty where it is not kept.
 struct Of<R> {
     kept: Pred,
     from: R,
@@ -222,7 +263,13 @@ impl Tile {
     }
 
     /// The string of the lane's row of a word.
-    fn string<R: Register>(&self, frame: &mut Frame<'_>, cursor: &Cursor, word: R32) -> Of<R> {
+    fn string<R: Register>(
+        &self,
+        frame: &mut Frame<'_>,
+        cursor: &Cursor,
+        word: R32,
+        span: Span<R>,
+    ) -> Of<R> {
         let bit = frame.asm.r32("and.b32", (word, self.own_bit));
         let kept = frame.asm.pred("setp.ne.u32", (bit, 0u32));
         let from: R = frame.asm.reg(["mov.", R::PLAIN], 0u32);
@@ -232,6 +279,8 @@ impl Tile {
         frame.asm.when(kept).set(from, name, Global(at, 0));
         let next = Global(at, u64::from(R::BITS / 8));
         frame.asm.when(kept).set(end, name, next);
+        let [from, end] = [from, end].map(|offset| span.behind_first(frame, offset));
+        let end: R = frame.asm.reg(["max.", R::UNSIGNED], (end, from));
         Of {
             kept,
             from,
@@ -240,23 +289,22 @@ impl Tile {
     }
 
     /// How many bytes the strings have that the warp keeps, in each of its lanes.
-    fn bytes_of_warp<R: Register>(&self, frame: &mut Frame<'_>) -> R {
+    fn bytes_of_warp<R: Register>(&self, frame: &mut Frame<'_>, span: Span<R>) -> R {
         frame.asm.comment(format_args!("bytes kept by the warp"));
         let cursor = self.cursor::<R>(frame);
         let sum: R = frame.asm.reg(["mov.", R::PLAIN], 0u32);
         let next = frame.asm.label("measure");
         frame.asm.place(next);
         let word = frame.asm.r32("ld.shared.b32", Shared(cursor.word, 0));
-        let string = self.string::<R>(frame, &cursor, word);
-        frame
-            .asm
-            .set(sum, ["add.", R::SIGNED], (sum, string.length));
+        let string = self.string(frame, &cursor, word, span);
+        let most = Some(span.len);
+        frame.asm.set_sum(sum, (sum, string.length), most);
         cursor.advance::<R>(frame, next);
-        frame.sum_of_warp(sum)
+        frame.sum_of_warp(sum, most)
     }
 
     /// Bytes kept by all tiles before, by the warps before in this one, and by all of this one.
-    fn look_back<R: Register>(&self, frame: &mut Frame<'_>, own: R) -> (R, R, R) {
+    fn look_back<R: Register>(&self, frame: &mut Frame<'_>, own: R, span: Span<R>) -> (R, R, R) {
         let bytes = R::BITS / 8;
         let sums = frame.shared("byte_sums", WARPS * 8);
         let place = frame.shared("byte_base", 8);
@@ -270,15 +318,17 @@ impl Tile {
         let total: R = frame.asm.reg(["mov.", R::PLAIN], 0u32);
         for warp in 0..WARPS {
             let sum: R = frame.asm.reg(load, Shared(sums, warp * bytes));
-            let add = ["add.", R::SIGNED];
-            frame.asm.set(total, add, (total, sum));
+            let most = Some(span.len);
+            frame.asm.set_sum(total, (total, sum), most);
             let is_before = frame.asm.pred("setp.gt.u32", (self.warp, warp));
-            frame.asm.when(is_before).set(before, add, (before, sum));
+            let sum: R = frame.asm.reg(["selp.", R::PLAIN], (sum, 0u32, is_before));
+            frame.asm.set_sum(before, (before, sum), most);
         }
         let known = frame.asm.label("bytes_known");
         let other_warp = frame.asm.pred("setp.ge.u32", (self.thread, LANES));
         frame.asm.when(other_warp).jump(known);
-        let base = look_back::look_back(frame, self.thread, self.number, total, BYTES);
+        let most = Some(span.len);
+        let base = look_back::look_back(frame, self.thread, self.number, total, most, BYTES);
         frame
             .asm
             .when(first_lane)
@@ -289,7 +339,7 @@ impl Tile {
     }
 
     /// Writes offsets and bytes of what the warp keeps, the first byte to `first`.
-    fn write<R: Register>(&self, frame: &mut Frame<'_>, first: R) {
+    fn write<R: Register>(&self, frame: &mut Frame<'_>, first: R, span: Span<R>) {
         frame
             .asm
             .comment(format_args!("offsets and bytes kept by the warp"));
@@ -299,21 +349,22 @@ impl Tile {
         let word = frame.asm.r32("ld.shared.b32", Shared(cursor.word, 0));
         let none = frame.asm.pred("setp.eq.u32", (word, 0u32));
         frame.asm.when(none).jump(skip);
-        let string = self.string::<R>(frame, &cursor, word);
-        // The bytes up to a lane's last, and, in the last lane, of all.
-        let up_to: R = frame.asm.reg(["mov.", R::PLAIN], string.length);
+        let string = self.string(frame, &cursor, word, span);
+        // The bytes up to a lane's last, and, in the last lane, of all: no more than there is room.
+        let room: R = frame.asm.reg(["sub.", R::SIGNED], (span.len, first));
+        let up_to: R = frame.asm.reg(["min.", R::UNSIGNED], (string.length, room));
         let mut step = 1;
         while step < LANES {
             let below = up_to.shuffle(&mut frame.asm, "up", step, 0);
             let adds = frame.asm.pred("setp.ge.u32", (self.lane, step));
-            frame
-                .asm
-                .when(adds)
-                .set(up_to, ["add.", R::SIGNED], (up_to, below));
+            let below: R = frame.asm.reg(["selp.", R::PLAIN], (below, 0u32, adds));
+            frame.asm.set_sum(up_to, (up_to, below), Some(room));
             step *= 2;
         }
         let all = up_to.shuffle(&mut frame.asm, "idx", LANES - 1, LANES - 1);
-        let before: R = frame.asm.reg(["sub.", R::SIGNED], (up_to, string.length));
+        let before = up_to.shuffle(&mut frame.asm, "up", 1, 0);
+        let is_first = frame.asm.pred("setp.eq.u32", (self.lane, 0u32));
+        let before: R = frame.asm.reg(["selp.", R::PLAIN], (0u32, before, is_first));
         self.store_offset(frame, &cursor, word, string.kept, first, before);
         copy(frame, self.lane, &string, up_to, before, all, first);
         frame.asm.set(first, ["add.", R::SIGNED], (first, all));
@@ -348,7 +399,7 @@ impl Tile {
     }
 
     /// The last tile knows how much all keep: where the last string ends.
-    fn end<R: Register>(&self, frame: &mut Frame<'_>, base: R, total: R) {
+    fn end<R: Register>(&self, frame: &mut Frame<'_>, base: R, total: R, span: Span<R>) {
         let ended = frame.asm.label("ended");
         let tiles = frame.special("%nctaid.x");
         let last = frame.asm.r32("sub.s32", (tiles, 1u32));
@@ -357,7 +408,7 @@ impl Tile {
         let ends = frame.asm.pred("and.pred", (is_last, is_first));
         frame.asm.unless(ends).jump(ended);
         let rows = frame.asm.r32("add.s32", (self.kept.base, self.kept.total));
-        let bytes: R = frame.asm.reg(["add.", R::SIGNED], (base, total));
+        let bytes = frame.asm.sum(base, total, Some(span.len));
         let at = kept_offset::<R>(frame, rows);
         frame.asm.run(["st.global.", R::PLAIN], (at, bytes));
         let status = frame.param64(Param::Status, 0);

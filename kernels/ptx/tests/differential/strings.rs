@@ -21,8 +21,8 @@ struct Column {
     keep: Vec<bool>,
     /// Where the mask begins in its first byte.
     mask_bit: usize,
-    /// Bytes before the first string, as a slice of a longer column has them.
-    before: usize,
+    /// The first offset, which is above 0 in a slice of a longer column.
+    before: u64,
 }
 
 impl Column {
@@ -40,7 +40,7 @@ impl Column {
             strings: strings.collect(),
             keep: (0..rows).map(|_| rng.chance(kept_of_100)).collect(),
             mask_bit: rng.below(8),
-            before: rng.below(40),
+            before: rng.below(40) as u64,
         }
     }
 
@@ -65,104 +65,141 @@ impl Column {
         bytes
     }
 
-    fn offsets(&self, width: Offsets) -> Vec<u8> {
-        let mut at = self.before;
-        let mut bytes = number_bytes(width, at);
+    fn offsets(&self) -> Vec<u64> {
+        let mut offsets = vec![self.before];
         for string in &self.strings {
-            at += string.len();
-            bytes.extend(number_bytes(width, at));
+            offsets.push(offsets[offsets.len() - 1] + string.len() as u64);
         }
-        bytes
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0xee; self.before];
-        bytes.extend(self.strings.concat());
-        bytes
+        offsets
     }
 }
 
-fn number_bytes(width: Offsets, number: usize) -> Vec<u8> {
-    match width {
-        Offsets::I32 => (number as i32).to_le_bytes().to_vec(),
-        Offsets::I64 => (number as i64).to_le_bytes().to_vec(),
-    }
+fn packed(width: Offsets, offsets: &[u64]) -> Vec<u8> {
+    let step = width_bytes(width);
+    let each = |offset: &u64| offset.to_le_bytes()[..step].to_vec();
+    offsets.iter().flat_map(each).collect()
 }
 
 fn width_bytes(width: Offsets) -> usize {
-    number_bytes(width, 0).len()
+    match width {
+        Offsets::I32 => 4,
+        Offsets::I64 => 8,
+    }
 }
 
 /// Runs the kernel and fails where it writes anything else than the strings kept. What it did comes
 /// back.
 fn check(width: Offsets, column: &Column, seed: u64, resident_blocks: u32) -> Counters {
-    let mut interleaving = Interleaving::default();
-    interleaving.seed = seed;
-    interleaving.resident_blocks = resident_blocks;
-    let mut gpu = Gpu::new(Profile::h200()).with_interleaving(interleaving);
-    let rng = &mut Rng::new(seed);
-    let rows = column.strings.len();
     let kept = column.kept();
-    let kept_bytes: usize = kept.iter().map(|string| string.len()).sum();
-
-    let step = width_bytes(width);
-    let mask = put(&mut gpu, &column.mask(), rng.below(5));
-    let offsets = put(&mut gpu, &column.offsets(width), rng.below(3) * step);
-    let bytes = put(&mut gpu, &column.bytes(), rng.below(17));
-    // Neither has room for a byte more than what is kept.
-    let kept_offsets_len = (kept.len() + 1) * step;
-    let kept_offsets = room(&mut gpu, kept_offsets_len);
-    let kept_at = room(&mut gpu, kept_bytes);
-    let counts = room(&mut gpu, COUNTS as usize);
-
-    let module = compact_strings(width);
-    assert!(module.zeroed.is_empty() && module.kernels.len() == 1);
-    let kernel = &module.kernels[0];
-    let blocks = kernel.grid(rows as u64);
-    let scratch_bytes = module.scratch.bytes(blocks);
-    let scratch = room(&mut gpu, scratch_bytes as usize);
-    gpu.fill(scratch, scratch_bytes, 0).expect("its own");
-    let addresses = [mask, offsets, bytes, kept_offsets, kept_at];
-    let given: Vec<Argument> = kernel
-        .params
-        .iter()
-        .map(|param| match *param {
-            Param::Rows => (rows as u64).into(),
-            Param::Status => counts.into(),
-            Param::Scratch => scratch.into(),
-            Param::Address { arg } => addresses[arg].into(),
-            Param::BitOffset { arg } => {
-                assert_eq!(arg, StringsArg::Mask as usize);
-                (column.mask_bit as u32).into()
-            }
-            other => panic!("a parameter that is not documented: {other}"),
-        })
-        .collect();
-    let parsed = unlade_sim_gpu::Module::parse(&module.text).expect("a text that is PTX");
-    let code = parsed.kernel(&kernel.name).expect("the kernel");
-    let report = gpu
-        .launch(code, Grid::linear(blocks, kernel.block), &given)
-        .unwrap_or_else(|finding| panic!("{width:?}, seed {seed}: {finding}\n{}", module.text));
-
-    let what = format!("{width:?}, seed {seed}, {rows} rows");
-    let counted = get(&mut gpu, counts, COUNTS as usize);
-    assert_eq!(counted[..8], (kept.len() as u64).to_le_bytes(), "{what}");
-    assert_eq!(counted[8..], (kept_bytes as u64).to_le_bytes(), "{what}");
-    let wanted = Column {
-        strings: kept.iter().map(|string| string.to_vec()).collect(),
-        keep: Vec::new(),
-        mask_bit: 0,
-        before: 0,
+    let mut kept_offsets = vec![0];
+    for string in &kept {
+        kept_offsets.push(kept_offsets[kept_offsets.len() - 1] + string.len() as u64);
+    }
+    let input = Input {
+        column,
+        first: column.before,
+        offsets: &column.offsets(),
+        bytes: &column.strings.concat(),
+        wanted: (&kept_offsets, &kept.concat()),
     };
-    assert!(
-        get(&mut gpu, kept_offsets, kept_offsets_len) == wanted.offsets(width),
-        "{what}: offsets differ"
-    );
-    assert!(
-        get(&mut gpu, kept_at, kept_bytes) == wanted.bytes(),
-        "{what}: bytes differ"
-    );
-    report.counters
+    input.check(width, seed, resident_blocks)
+}
+
+/// What the kernel is handed, and what is to come of it.
+struct Input<'a> {
+    /// Which rows are kept.
+    column: &'a Column,
+    first: u64,
+    offsets: &'a [u64],
+    bytes: &'a [u8],
+    /// Offsets and bytes.
+    wanted: (&'a [u64], &'a [u8]),
+}
+
+impl Input<'_> {
+    fn check(&self, width: Offsets, seed: u64, resident_blocks: u32) -> Counters {
+        let column = self.column;
+        let mut interleaving = Interleaving::default();
+        interleaving.seed = seed;
+        interleaving.resident_blocks = resident_blocks;
+        let mut gpu = Gpu::new(Profile::h200()).with_interleaving(interleaving);
+        let rng = &mut Rng::new(seed);
+        let rows = column.keep.len();
+        let (wanted_offsets, wanted_bytes) = self.wanted;
+        let kept = wanted_offsets.len() - 1;
+
+        let step = width_bytes(width);
+        let mask = put(&mut gpu, &column.mask(), rng.below(5));
+        let offsets = put(&mut gpu, &packed(width, self.offsets), rng.below(3) * step);
+        let bytes = put(&mut gpu, self.bytes, rng.below(17));
+        // Neither has room for a byte more than what is kept.
+        let kept_offsets_len = (kept + 1) * step;
+        let kept_offsets = room(&mut gpu, kept_offsets_len);
+        let kept_at = room(&mut gpu, wanted_bytes.len());
+        let counts = room(&mut gpu, COUNTS as usize);
+
+        let module = compact_strings(width);
+        assert!(module.zeroed.is_empty() && module.kernels.len() == 1);
+        let kernel = &module.kernels[0];
+        let blocks = kernel.grid(rows as u64);
+        let scratch_bytes = module.scratch.bytes(blocks);
+        let scratch = room(&mut gpu, scratch_bytes as usize);
+        gpu.fill(scratch, scratch_bytes, 0).expect("its own");
+        let address = |arg: usize| match arg {
+            _ if arg == StringsArg::Mask as usize => mask,
+            _ if arg == StringsArg::Offsets as usize => offsets,
+            _ if arg == StringsArg::Bytes as usize => bytes,
+            _ if arg == StringsArg::KeptOffsets as usize => kept_offsets,
+            _ if arg == StringsArg::KeptBytes as usize => kept_at,
+            _ => panic!("an address that is not documented: {arg}"),
+        };
+        let given: Vec<Argument> = kernel
+            .params
+            .iter()
+            .map(|param| match *param {
+                Param::Rows => (rows as u64).into(),
+                Param::Status => counts.into(),
+                Param::Scratch => scratch.into(),
+                Param::Address { arg } => address(arg).into(),
+                Param::Length { arg } => {
+                    assert_eq!(arg, StringsArg::Bytes as usize);
+                    (self.bytes.len() as u64).into()
+                }
+                Param::Scalar { arg, bytes: 8 } => {
+                    assert_eq!(arg, StringsArg::First as usize);
+                    self.first.into()
+                }
+                Param::BitOffset { arg } => {
+                    assert_eq!(arg, StringsArg::Mask as usize);
+                    (column.mask_bit as u32).into()
+                }
+                other => panic!("a parameter that is not documented: {other}"),
+            })
+            .collect();
+        let parsed = unlade_sim_gpu::Module::parse(&module.text).expect("a text that is PTX");
+        let code = parsed.kernel(&kernel.name).expect("the kernel");
+        let report = gpu
+            .launch(code, Grid::linear(blocks, kernel.block), &given)
+            .unwrap_or_else(|finding| panic!("{width:?}, seed {seed}: {finding}\n{}", module.text));
+
+        let what = format!("{width:?}, seed {seed}, {rows} rows");
+        let counted = get(&mut gpu, counts, COUNTS as usize);
+        assert_eq!(counted[..8], (kept as u64).to_le_bytes(), "{what}");
+        assert_eq!(
+            counted[8..],
+            (wanted_bytes.len() as u64).to_le_bytes(),
+            "{what}"
+        );
+        assert!(
+            get(&mut gpu, kept_offsets, kept_offsets_len) == packed(width, wanted_offsets),
+            "{what}: offsets differ"
+        );
+        assert!(
+            get(&mut gpu, kept_at, wanted_bytes.len()) == wanted_bytes,
+            "{what}: bytes differ"
+        );
+        report.counters
+    }
 }
 
 /// Memory that ends where the bytes do, so that a read beyond is found.
@@ -243,6 +280,93 @@ fn empty_strings_and_long_ones_keep_their_bytes() {
         column.keep[699] = true;
         check(width, &column, 10, 4);
     }
+}
+
+/// Offsets that no column has: before the bytes and behind them, descending, and so that strings
+/// overlap and together are longer than what there is.
+#[test]
+fn no_offset_leads_outside_the_bytes() {
+    for width in WIDTHS {
+        let largest = match width {
+            Offsets::I32 => u64::from(u32::MAX),
+            Offsets::I64 => u64::MAX,
+        };
+        for seed in 0..24 {
+            let rng = &mut Rng::new(seed);
+            let rows = rng.pick(&[1, 40, 3000, 2 * TILE + 77]);
+            let column = Column {
+                strings: Vec::new(),
+                keep: (0..rows).map(|_| rng.chance(80)).collect(),
+                mask_bit: rng.below(8),
+                before: 0,
+            };
+            let len = rng.pick(&[0, 1, 500, 40_000]) as u64;
+            let bytes: Vec<u8> = (0..len).map(|_| rng.next() as u8).collect();
+            let first = rng.pick(&[0, 1000, largest / 2, largest - 7, u64::MAX]);
+            // Whole columns of the worst, and mixtures.
+            let kind = rng.below(5);
+            let offsets: Vec<u64> = (0..=rows as u64)
+                .map(|row| match if kind == 4 { rng.below(4) } else { kind } {
+                    0 => rng.next(),
+                    1 => row % 2 * largest,
+                    2 => first.wrapping_add(rng.below(len as usize + 20) as u64),
+                    _ => first.wrapping_add(len).wrapping_sub(row),
+                })
+                .map(|offset| offset & largest)
+                .collect();
+            let (wanted_offsets, wanted_bytes) = cut_short(&column.keep, first, &offsets, &bytes);
+            let input = Input {
+                column: &column,
+                first,
+                offsets: &offsets,
+                bytes: &bytes,
+                wanted: (&wanted_offsets, &wanted_bytes),
+            };
+            input.check(width, seed, 1 + (seed % 4) as u32);
+        }
+    }
+}
+
+/// Every second string is all there is, so that lengths added up would not fit into 32 bits.
+#[test]
+fn lengths_that_add_up_to_more_than_an_offset_says_are_cut_short() {
+    let (rows, len) = (30 * TILE, 100_000);
+    let column = Column {
+        strings: Vec::new(),
+        keep: vec![true; rows],
+        mask_bit: 0,
+        before: 0,
+    };
+    let bytes: Vec<u8> = (0..len).map(|at| (at * 7 / 3) as u8).collect();
+    for width in WIDTHS {
+        let offsets: Vec<u64> = (0..=rows as u64).map(|row| row % 2 * len).collect();
+        let (wanted_offsets, wanted_bytes) = cut_short(&column.keep, 0, &offsets, &bytes);
+        assert_eq!(wanted_bytes.len() as u64, len);
+        let input = Input {
+            column: &column,
+            first: 0,
+            offsets: &offsets,
+            bytes: &bytes,
+            wanted: (&wanted_offsets, &wanted_bytes),
+        };
+        input.check(width, 5, 4);
+    }
+}
+
+/// What `compact_strings` says becomes of offsets that may be any.
+fn cut_short(keep: &[bool], first: u64, offsets: &[u64], bytes: &[u8]) -> (Vec<u64>, Vec<u8>) {
+    let at = |row: usize| {
+        let behind = offsets[row].saturating_sub(first);
+        behind.min(bytes.len() as u64) as usize
+    };
+    let (mut kept_offsets, mut kept) = (vec![0], Vec::new());
+    for row in (0..keep.len()).filter(|row| keep[*row]) {
+        let (start, end) = (at(row), at(row + 1));
+        kept.extend_from_slice(&bytes[start..end.max(start)]);
+        kept.truncate(bytes.len());
+        kept_offsets.push(kept.len() as u64);
+    }
+    (kept_offsets, kept)
 }
 
 #[test]
