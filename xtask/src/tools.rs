@@ -82,7 +82,11 @@ fn installed(name: &str, version: &str) -> Result<PathBuf, String> {
         }
     }
     println!("    installing {name} {version}, which takes some minutes once");
-    let mut install = command("cargo", &["install", name, "--locked", "--quiet"]);
+    // Unoptimised: it runs for seconds, and to optimise it takes minutes.
+    let mut install = command(
+        "cargo",
+        &["install", name, "--locked", "--quiet", "--debug"],
+    );
     install.args(["--version", version, "--root"]).arg(&folder);
     install.env("CARGO_TARGET_DIR", folder.join("build"));
     quietly(install)?;

@@ -29,7 +29,12 @@ const DATA: u32 = 0o100_644;
 
 /// Writes the archive. It is not compressed: to unpack it would take the machine longer than to
 /// read it.
-pub(super) fn write(to: &Path, packages: &Packages, checker: &Path) -> Result<(), String> {
+pub(super) fn write(
+    to: &Path,
+    packages: &Packages,
+    with_modules: bool,
+    checker: &Path,
+) -> Result<(), String> {
     let mut files = vec![
         ("init".to_owned(), PROGRAM, INIT.as_bytes().to_vec()),
         (
@@ -39,7 +44,7 @@ pub(super) fn write(to: &Path, packages: &Packages, checker: &Path) -> Result<()
         ),
         ("bin/unlade-check-card".to_owned(), PROGRAM, read(checker)?),
     ];
-    for module in MODULES {
+    for module in MODULES.iter().filter(|_| with_modules) {
         let name = module.rsplit('/').next().unwrap_or(module);
         let text = unpacked(packages, &packages.module(module)?)?;
         files.push((format!("modules/{name}.ko"), DATA, text));

@@ -23,6 +23,7 @@ const FIRST_SLOT: usize = 0x10;
 /// goes to the log.
 pub(super) fn boot(
     packages: &Packages,
+    kernel: &Path,
     image: &Path,
     variables: &[String],
     cards: &[Card],
@@ -41,7 +42,7 @@ pub(super) fn boot(
         .args(["-object", &memory])
         .args(["-device", "intel-iommu,intremap=on,caching-mode=on"])
         .arg("-kernel")
-        .arg(packages.kernel()?)
+        .arg(kernel)
         .arg("-initrd")
         .arg(image)
         .args(["-append", &kernel_line(variables)]);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use clap::Args;
-use unlade_dpu::{DpuDevice, find_cards, open_pci};
+use unlade_dpu::{CannotOpen, DpuDevice, TransportError, VfioPci, find_cards};
 
 use crate::verdicts::Verdicts;
 
@@ -81,5 +81,22 @@ fn cards() -> Result<Vec<String>, String> {
 
 /// The card at an address, with the settings that everyone has.
 fn open(address: &str) -> Result<Arc<DpuDevice>, String> {
-    open_pci(address, &unlade_dpu::Options::default()).map_err(|error| error.to_string())
+    open_card(address).map_err(|error| error.to_string())
+}
+
+/// As [`open`]; the error as it is.
+fn open_card(address: &str) -> Result<Arc<DpuDevice>, CannotOpen> {
+    #[cfg(feature = "iommufd")]
+    use unlade_dpu::open_iommufd as open;
+    #[cfg(not(feature = "iommufd"))]
+    use unlade_dpu::open_pci as open;
+    open(address, &unlade_dpu::Options::default())
+}
+
+/// The way to the card at an address, without the driver.
+fn function(address: &str) -> Result<VfioPci, TransportError> {
+    #[cfg(feature = "iommufd")]
+    return VfioPci::open_iommufd(address);
+    #[cfg(not(feature = "iommufd"))]
+    VfioPci::open(address)
 }
