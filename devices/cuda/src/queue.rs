@@ -1,7 +1,7 @@
 //! A queue: lists on three streams, completions in order.
 
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::thread;
@@ -459,21 +459,27 @@ impl Queue for CudaQueue {
 }
 
 impl CudaQueue {
-    /// Leaves what is in flight to the GPU, for good.
+    /// Leaves what is in flight to the GPU, for good, and the memory that all of it shares, which is
+    /// counted with the first.
     fn abandon(&mut self) -> Vec<Leaked> {
         if self.flying.is_empty() {
             return Vec::new();
         }
-        std::mem::forget(self.scratch.take());
-        std::mem::forget(std::mem::take(&mut self.outgrown));
+        let scratch: Vec<Scratch> = self.outgrown.drain(..).chain(self.scratch.take()).collect();
+        let mut shared: u64 = scratch.iter().map(|scratch| scratch.len).sum();
+        std::mem::forget(scratch);
+        let mut read = HashSet::new();
         let abandoned = self.flying.drain(..).map(|flight| {
-            let owned = flight.list.slots.iter().filter_map(|slot| match slot {
-                Slot::Owned(lease) => Some(lease.len()),
-                Slot::Resident(_) | Slot::Foreign(_) => None,
+            let slots = flight.list.slots.iter().map(|slot| match slot {
+                Slot::Owned(lease) => lease.len(),
+                // Lists may share one; it is never let go, whoever else has it.
+                Slot::Resident(lease) if read.insert(Arc::as_ptr(lease)) => lease.len(),
+                Slot::Resident(_) | Slot::Foreign(_) => 0,
             });
+            let statuses = flight.statuses.as_ref().map_or(0, Lease::len);
             let leaked = Leaked {
                 seq: flight.seq,
-                bytes: owned.sum(),
+                bytes: slots.sum::<u64>() + statuses + std::mem::take(&mut shared),
             };
             std::mem::forget((flight.list, flight.statuses));
             leaked

@@ -83,7 +83,8 @@ pub struct Quiesced {
 pub struct Leaked {
     /// The list's point.
     pub seq: Seq,
-    /// Bytes of owned slots.
+    /// Bytes of owned slots, and of what else a device gives up with the list, if anything: resident
+    /// slots that it may still read, each counted once, and memory that it works with.
     pub bytes: u64,
 }
 

@@ -28,15 +28,45 @@ use unlade_sim_gpu::{Alive, Driver, DriverConfig, DriverFault, Mode, Profile};
 
 const MODES: [Mode; 3] = [Mode::Eager, Mode::Lazy, Mode::Concurrent];
 
-/// What is selected, and where.
-const QUERIES: [(&str, &str); 3] = [
-    ("b, a + 1 as x", "a > 41 and b % 3 = 0"),
-    ("text, a", "a > 41"),
-    ("cast(a as bigint) * b as product", ""),
+/// What is run.
+const QUERIES: [Queried; 4] = [
+    Queried::new("b, a + 1 as x", "a > 41 and b % 3 = 0"),
+    Queried::new("text, a", "a > 41"),
+    Queried::new("cast(a as bigint) * b as product", ""),
+    Queried::new("text, a", "a > 41").on_pinned_batches(),
 ];
+
+/// A query, and where its batches are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Queried {
+    select: &'static str,
+    filter: &'static str,
+    /// Whether they are sent to the device before; its strings are compacted there.
+    pinned: bool,
+}
+
+impl Queried {
+    const fn new(select: &'static str, filter: &'static str) -> Self {
+        Queried {
+            select,
+            filter,
+            pinned: false,
+        }
+    }
+
+    const fn on_pinned_batches(self) -> Self {
+        Queried {
+            pinned: true,
+            ..self
+        }
+    }
+}
 
 /// Batches of one run: after a fault the device is used again, as far as it is to be had.
 const BATCHES: i32 = 2;
+
+/// Most bytes of the host's in which what is abandoned in a run was to have its statuses.
+const STATUSES: u64 = 4096;
 
 /// More calls than a run has.
 const MOST: u64 = 2000;
@@ -200,12 +230,28 @@ fn sweep(kind: DriverFault, before: Option<DriverFault>) {
             let struck = after.struck.get(faults - 1);
             let Some(&call) = struck else { break };
             *swept.entry(call).or_default() += 1;
-            leaked += after.leaked;
+            let Abandoned { counted, of_host } = after.abandoned;
+            leaked += counted;
             match after.kept {
-                Some(after) => assert_eq!(after, kept, "{what}, at {call}"),
+                Some(mut after) => {
+                    // A slab of which something was abandoned stays: where the same runtime brought
+                    // the device back, registered with the new context.
+                    let stay = after.host_ranges.saturating_sub(kept.host_ranges);
+                    assert!(
+                        stay <= usize::from(of_host > 0),
+                        "{what}, at {call}: {after:?}"
+                    );
+                    after.host_ranges -= stay;
+                    assert_eq!(after, kept, "{what}, at {call}");
+                }
                 None if after.opened => {
                     let loses = kind != DriverFault::OutOfMemory || before.is_some();
                     assert!(loses, "{what}: the GPU is lost");
+                    let left = after.device_bytes.saturating_sub(kept.device_bytes) + of_host;
+                    assert!(
+                        left <= counted,
+                        "{what}: {left} bytes are left, {counted} counted"
+                    );
                     lost += 1;
                 }
                 None => unopened += 1,
@@ -235,14 +281,24 @@ fn sweep(kind: DriverFault, before: Option<DriverFault>) {
     assert_eq!(struck, may_fail, "struck, and what of a run may fail so");
 }
 
+/// Bytes that a runtime abandoned.
+#[derive(Clone, Copy, Debug, Default)]
+struct Abandoned {
+    /// All that it counts.
+    counted: u64,
+    /// Of these, those of the host's that it has lent.
+    of_host: u64,
+}
+
 /// What a run left.
 struct After {
     /// The calls that failed.
     struck: Vec<&'static str>,
     /// Whether there was a device at all.
     opened: bool,
-    /// Bytes that the runtime abandoned.
-    leaked: u64,
+    abandoned: Abandoned,
+    /// Bytes that the driver has given out of the device's memory.
+    device_bytes: u64,
     /// What the driver holds for a device that was used again after its fault. Nothing is comparable
     /// of one that is lost, or could not be opened, or went on in the context in which it had
     /// abandoned something.
@@ -254,7 +310,7 @@ fn once(
     mode: Mode,
     faults: usize,
     plan: FaultPlan<DriverFault>,
-    query: &(&str, &str),
+    query: &Queried,
     expected: &[RecordBatch],
     what: &str,
 ) -> After {
@@ -263,10 +319,12 @@ fn once(
     driver.restart(config.with_mode(mode).with_seed(7));
     driver.set_faults(plan);
     let device = unlade_cuda::open(0).ok();
-    let mut leaked = compare(device.as_ref(), query, expected, what);
+    let mut abandoned = compare(device.as_ref(), query, expected, what);
     if faults > 1 {
         // A device that was lost is brought back when it is next opened.
-        leaked += compare(device.as_ref(), query, expected, what);
+        let again = compare(device.as_ref(), query, expected, what);
+        abandoned.counted += again.counted;
+        abandoned.of_host += again.of_host;
     }
     if let Some(device) = &device {
         // One query is enough: nothing of it is the query's.
@@ -291,7 +349,8 @@ fn once(
         return After {
             struck,
             opened: false,
-            leaked,
+            abandoned,
+            device_bytes: 0,
             kept: None,
         };
     };
@@ -307,8 +366,9 @@ fn once(
     After {
         struck,
         opened: true,
-        leaked,
-        kept: (!is_lost && (leaked == 0 || renewed)).then_some(alive),
+        abandoned,
+        device_bytes: alive.device_bytes,
+        kept: (!is_lost && (abandoned.counted == 0 || renewed)).then_some(alive),
     }
 }
 
@@ -349,13 +409,13 @@ fn wake(device: &CudaDevice, what: &str) {
     queue.quiesce(Duration::from_millis(20));
 }
 
-/// Runs a query and compares; everything leased is back, or counted as abandoned. How much is.
+/// Runs a query and compares; everything leased is back, or counted as abandoned.
 fn compare(
     device: Option<&CudaDevice>,
-    query: &(&str, &str),
+    query: &Queried,
     expected: &[RecordBatch],
     what: &str,
-) -> u64 {
+) -> Abandoned {
     let runtime = runtime(device);
     let found = run(&runtime, query);
     assert_eq!(found, expected, "{what}");
@@ -368,10 +428,13 @@ fn compare(
     let of_device = leaked.checked_sub(memory.leased);
     let used = device.map_or(0, CudaDevice::used_memory);
     assert!(
-        of_device.is_some_and(|bytes| bytes <= used),
+        of_device.is_some_and(|bytes| bytes <= used + STATUSES),
         "{what}: {leaked} bytes abandoned, {used} used on the device, {memory:?}"
     );
-    leaked
+    Abandoned {
+        counted: leaked,
+        of_host: memory.leased,
+    }
 }
 
 fn runtime(device: Option<&CudaDevice>) -> Runtime {
@@ -388,18 +451,25 @@ fn runtime(device: Option<&CudaDevice>) -> Runtime {
     builder.build().expect("a runtime")
 }
 
-fn run(runtime: &Runtime, (select, filter): &(&str, &str)) -> Vec<RecordBatch> {
-    let query = match *filter {
+fn run(runtime: &Runtime, queried: &Queried) -> Vec<RecordBatch> {
+    let query = match queried.filter {
         "" => Query::all(),
         filter => Query::filter(parse_expr(filter).expect("a filter")),
     };
-    let query = query.select(parse_select_list(select).expect("a list"));
+    let query = query.select(parse_select_list(queried.select).expect("a list"));
     let schema = batch(0).schema();
     let kernel = runtime.compile(&query, &schema, &Semantics::arrow());
     let kernel = kernel.expect("it compiles");
-    (0..BATCHES)
-        .map(|at| kernel.run(&batch(at * 1000)).expect("it runs").batch)
-        .collect()
+    let batches: Vec<RecordBatch> = (0..BATCHES).map(|at| batch(at * 1000)).collect();
+    if !queried.pinned {
+        let run = |batch| kernel.run(batch).expect("it runs").batch;
+        return batches.iter().map(run).collect();
+    }
+    let devices = runtime.devices();
+    let pinned = runtime.pin(&batches, devices.get(1).map(|device| &*device.name));
+    let outputs = kernel.run_resident(&pinned.expect("a name that is known"));
+    let outputs = outputs.expect("it runs");
+    outputs.into_iter().map(|output| output.batch).collect()
 }
 
 fn batch(first: i32) -> RecordBatch {
