@@ -4,7 +4,7 @@
 //! that come back meanwhile are put aside for them. So lists of several threads overlap on the
 //! device, and no thread is kept for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,8 +13,16 @@ use unlade_hal::{
     CommandList, Completion, Device, DeviceLost, Outcome, Queue, RejectReason, Seq, Wait,
 };
 
-/// How long a driving thread waits before it lets others submit.
-const SLICE: Duration = Duration::from_millis(1);
+/// How long a driving thread waits at least before it lets others submit.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The same at most, and so how long it takes at most until another thread closes the queue.
+const LONGEST: Duration = Duration::from_millis(16);
+
+/// Which part of its time on the device a list waits on before others may submit: each time that a
+/// waiting thread looks up costs the host some ten microseconds, of which a slow device would see
+/// hundreds.
+const PART: u32 = 4;
 
 /// How long a lost device gets to prove its memory quiet.
 const QUIESCE: Duration = Duration::from_millis(100);
@@ -40,8 +48,8 @@ struct State {
     queue: Option<Box<dyn Queue>>,
     /// Queues opened so far: points of an earlier queue are never reached.
     generation: u64,
-    /// Lists on the device; what else a device claims to have completed is ignored.
-    outstanding: HashSet<(u64, Seq)>,
+    /// Lists on the device, in order; what else a device claims to have completed is ignored.
+    outstanding: BTreeMap<(u64, Seq), Listed>,
     /// Completions that their owners have not yet taken.
     done: HashMap<(u64, Seq), Completion>,
     /// Whether a thread waits on the queue, and has it in its hands.
@@ -53,6 +61,13 @@ struct State {
     /// Why the latest queue ended.
     lost: Option<DeviceLost>,
     leaked_bytes: u64,
+}
+
+/// When a list came to the device, and when it is to be back.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    since: Instant,
+    deadline: Instant,
 }
 
 impl Driver {
@@ -101,7 +116,7 @@ impl Driver {
                 state = self.end(state, lost);
                 continue;
             }
-            state = self.drive(state, seq);
+            state = self.drive(state);
         }
     }
 
@@ -140,7 +155,8 @@ impl Driver {
             let rejected = match queue.submit(list) {
                 Ok(seq) => {
                     let point = (state.generation, seq);
-                    state.outstanding.insert(point);
+                    let since = Instant::now();
+                    state.outstanding.insert(point, Listed { since, deadline });
                     return Ok(point);
                 }
                 Err(rejected) => rejected,
@@ -168,18 +184,25 @@ impl Driver {
         }
     }
 
-    /// Waits on the queue for a while, without the lock, and puts aside what came back.
-    fn drive<'a>(&'a self, mut state: MutexGuard<'a, State>, seq: Seq) -> MutexGuard<'a, State> {
+    /// Waits on the queue for a while, without the lock, and puts aside what came back. The list that
+    /// it waits for is the oldest, whoever's that is: it is the first to come back.
+    fn drive<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         if state.driven || state.submitting > 0 {
             return self.wait(state);
         }
         let Some(mut queue) = state.queue.take() else {
             return state;
         };
+        let (&(_, seq), oldest) = state
+            .outstanding
+            .first_key_value()
+            .expect("who drives has a list on the device");
+        let deadlines = state.outstanding.values().map(|listed| listed.deadline);
+        let slice = slice(Instant::now(), oldest.since, deadlines);
         state.driven = true;
         drop(state);
         let mut done = Vec::new();
-        let waited = queue.wait(seq, SLICE).map(|wait| wait == Wait::Reached);
+        let waited = queue.wait(seq, slice).map(|wait| wait == Wait::Reached);
         let polled = waited.and_then(|_| queue.poll(&mut done));
         let mut state = self.lock();
         state.driven = false;
@@ -208,7 +231,7 @@ impl Driver {
         if nothing {
             let (state, _) = self
                 .changed
-                .wait_timeout(state, SLICE)
+                .wait_timeout(state, SHORTEST)
                 .unwrap_or_else(PoisonError::into_inner);
             return state;
         }
@@ -219,7 +242,7 @@ impl Driver {
         let generation = state.generation;
         for completion in done {
             let point = (generation, completion.seq);
-            if state.outstanding.remove(&point) {
+            if state.outstanding.remove(&point).is_some() {
                 state.done.insert(point, completion);
             }
         }
@@ -284,6 +307,15 @@ impl fmt::Debug for Driver {
             .field("depth", &self.depth)
             .finish_non_exhaustive()
     }
+}
+
+/// How long to wait for the oldest list at a time: the longer the longer it is on the device, but not
+/// past the time at which a list is to be back.
+fn slice(now: Instant, oldest: Instant, deadlines: impl Iterator<Item = Instant>) -> Duration {
+    let age = now.saturating_duration_since(oldest);
+    let left = deadlines.map(|deadline| deadline.saturating_duration_since(now));
+    let slice = (age / PART).clamp(SHORTEST, LONGEST);
+    left.min().map_or(slice, |left| slice.min(left))
 }
 
 fn gone(device: &dyn Device) -> DeviceLost {

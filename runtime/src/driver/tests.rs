@@ -38,7 +38,7 @@ fn a_thread_whose_time_is_up_ends_the_queue_that_another_drives() {
         while driver.in_flight() == 0 {
             thread::yield_now();
         }
-        let hasty = scope.spawn(|| driver.run(&device, CommandList::new(), 20 * SLICE));
+        let hasty = scope.spawn(|| driver.run(&device, CommandList::new(), 20 * SHORTEST));
         for thread in [patient, hasty] {
             let Err(Undone::Lost(lost)) = thread.join().unwrap() else {
                 panic!("a list that was never completed is lost");
@@ -65,6 +65,23 @@ fn a_queue_that_another_thread_drives_is_closed() {
         driver.close(closed.clone());
         assert!(matches!(run.join().unwrap(), Err(Undone::Lost(lost)) if lost == closed));
     });
+}
+
+#[test]
+fn who_waits_looks_up_less_often_the_longer_a_list_takes_but_never_past_a_deadline() {
+    let start = Instant::now();
+    let millis = Duration::from_millis;
+    let slice_at = |age: u64, deadlines: &[u64]| {
+        let deadlines = deadlines.iter().map(|at| start + millis(*at));
+        slice(start + millis(age), start, deadlines)
+    };
+    assert_eq!(slice_at(0, &[60_000]), SHORTEST);
+    assert_eq!(slice_at(20, &[60_000]), millis(5));
+    assert_eq!(slice_at(1000, &[60_000]), LONGEST);
+    // The nearest counts, not that of the list itself.
+    assert_eq!(slice_at(20, &[60_000, 23, 40]), millis(3));
+    assert_eq!(slice_at(20, &[60_000, 20]), Duration::ZERO);
+    assert_eq!(slice_at(20, &[60_000, 19]), Duration::ZERO);
 }
 
 /// Completes lists by the group: none before the last of a group is there.
@@ -154,7 +171,9 @@ impl Queue for MeetingQueue {
         Ok(())
     }
 
+    /// Lists come back in order, so that nobody has a reason to wait for another than the first.
     fn wait(&mut self, seq: Seq, timeout: Duration) -> Result<Wait, DeviceLost> {
+        assert!(self.present.iter().all(|(present, _)| seq <= *present));
         if seq < self.left || self.present.len() >= self.group {
             return Ok(Wait::Reached);
         }
