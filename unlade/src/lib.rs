@@ -173,26 +173,26 @@ pub fn open_card(name: &str) -> Result<Arc<dyn Device>, String> {
 /// # Errors
 /// As [`open_card`].
 pub fn open_card_as(name: &str, called: &str) -> Result<Arc<dyn Device>, String> {
-    let lacking = |feature: &str| {
-        format!(
-            "{called}: this build of Unlade is without feature `{feature}`: {name} cannot be opened"
-        )
-    };
-    if cfg!(not(feature = "iommufd")) && name.starts_with(&format!("dpu:{IOMMUFD}")) {
-        return Err(lacking("iommufd"));
+    let address = name.strip_prefix("dpu:").unwrap_or(name);
+    if let (Some(address), false) = (address.strip_prefix(IOMMUFD), cfg!(feature = "iommufd")) {
+        return Err(format!(
+            "{called}: this build of Unlade is without feature `iommufd`: build it with that, or open \
+             the card by its group, as `dpu:{address}`"
+        ));
     }
     #[cfg(feature = "dpu")]
-    return open_dpu(name, called).map_err(|error| error.to_string());
+    return open_dpu(address, called).map_err(|error| error.to_string());
     #[cfg(not(feature = "dpu"))]
-    Err(lacking("dpu"))
+    Err(format!(
+        "{called}: this build of Unlade is without feature `dpu`: {name} cannot be opened"
+    ))
 }
 
 /// What the address of a card begins with that is opened through iommufd.
 const IOMMUFD: &str = "iommufd:";
 
 #[cfg(feature = "dpu")]
-fn open_dpu(name: &str, called: &str) -> Result<Arc<dyn Device>, unlade_dpu::CannotOpen> {
-    let address = name.strip_prefix("dpu:").unwrap_or(name);
+fn open_dpu(address: &str, called: &str) -> Result<Arc<dyn Device>, unlade_dpu::CannotOpen> {
     let mut options = unlade_dpu::Options::default();
     options.name = Some(called.to_owned());
     if let Some(path) = address.strip_prefix("unix:") {

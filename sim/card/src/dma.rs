@@ -91,7 +91,8 @@ pub enum MapError {
 /// Why a transfer did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DmaError {
-    /// The mapping table has not all of it, or the file behind it ends.
+    /// The mapping table has not all of it, or what is read lies behind the end of its file. A file
+    /// that ends before what is written grows: it is the host's own.
     Refused,
     /// A reset has begun: the card stops what it does.
     Abandoned,

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::Write;
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use crate::bytes::{put, u32_at};
 
 /// The three kinds, by their index in VFIO.
@@ -184,9 +186,33 @@ impl Interrupts {
 }
 
 /// Adds one to an eventfd. One that the host has closed, or that is full, tells nobody: a card does
-/// not learn what becomes of its messages.
+/// not learn what becomes of its messages. It is looked at first, since a host's descriptor that is
+/// full and blocks would hold up all of the card.
 fn signal(event: Option<&File>) {
-    if let Some(mut event) = event {
+    let Some(mut event) = event else {
+        return;
+    };
+    let now = rustix::event::Timespec::default();
+    let mut ready = [PollFd::new(event, PollFlags::OUT)];
+    if poll(&mut ready, Some(&now)).is_ok() && ready[0].revents().contains(PollFlags::OUT) {
         let _ = event.write(&1u64.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+
+    #[test]
+    fn an_event_that_is_full_holds_nobody_up() {
+        // It blocks who writes to it.
+        let full = File::from(eventfd(0, EventfdFlags::empty()).unwrap());
+        (&full).write_all(&(u64::MAX - 1).to_ne_bytes()).unwrap();
+        let mut interrupts = Interrupts::new(1);
+        assert!(interrupts.set_event(InterruptKind::Msi, 0, Some(full)));
+        interrupts.raise_msi();
+        assert_eq!(interrupts.sent, 1);
     }
 }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 use crate::bytes::{u16_at, u32_at};
 
@@ -184,6 +184,13 @@ fn receive(
             received => break received?,
         }
     };
+    // The kernel keeps back what there is no descriptor for, and a mapping without its file would
+    // look like one that the host has made so.
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        let why =
+            "files that this process has no descriptors left for; raise its limit (ulimit -n)";
+        return Err(io::Error::other(why));
+    }
     let mut files = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = message {
@@ -262,6 +269,21 @@ mod tests {
             (7, 1, 0),
         ];
         assert_eq!(received(&card), wanted);
+    }
+
+    /// As where the process has no descriptors left: the kernel keeps some back.
+    #[test]
+    fn files_that_were_kept_back_are_an_error() {
+        let (host, card) = UnixStream::pair().unwrap();
+        let file = File::open("/dev/null").unwrap();
+        let files = [std::os::fd::AsFd::as_fd(&file); 4];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&files)));
+        let parts = [io::IoSlice::new(b"bytes")];
+        sendmsg(&host, &parts, &mut ancillary, SendFlags::empty()).unwrap();
+        let error = receive(&card, &mut [0; 8], &mut []).unwrap_err();
+        assert!(error.to_string().contains("ulimit -n"), "{error}");
     }
 
     #[test]

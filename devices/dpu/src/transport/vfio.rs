@@ -298,17 +298,36 @@ const OPENING: &str = "opening a function through VFIO";
 
 /// The folder of a PCI function, by its address.
 fn function(address: &str) -> Result<PathBuf, TransportError> {
-    let path = Path::new("/sys/bus/pci/devices").join(address);
-    let is_address = address
-        .bytes()
-        .all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
-    match is_address && path.exists() {
-        true => Ok(path),
-        false => Err(TransportError::Os {
-            call: "looking for a PCI function",
-            message: format!("there is none at {address}; `lspci -D` lists them"),
-        }),
+    const CALL: &str = "looking for a PCI function";
+    if !is_address(address) {
+        let why =
+            format!("`{address}` is no PCI address, as 0000:3b:00.0 is; `lspci -D` lists them");
+        return Err(os(CALL, &why));
     }
+    // The system writes them so.
+    let path = Path::new("/sys/bus/pci/devices").join(address.to_ascii_lowercase());
+    match path.exists() {
+        true => Ok(path),
+        false => Err(os(
+            CALL,
+            &format!("there is none at {address}; `lspci -D` lists them"),
+        )),
+    }
+}
+
+/// Whether a text is a domain, a bus, a device and a function, in hexadecimal digits.
+fn is_address(text: &str) -> bool {
+    let is_hex = |part: &str, digits: &[usize]| {
+        digits.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let Some((place, function)) = text.split_once('.') else {
+        return false;
+    };
+    let parts: Vec<&str> = place.split(':').collect();
+    // Domains beyond 16 bits are those of virtual bridges.
+    matches!(&parts[..], [domain, bus, device]
+        if is_hex(domain, &[4, 5, 6, 7, 8]) && is_hex(bus, &[2]) && is_hex(device, &[2]))
+        && is_hex(function, &[1])
 }
 
 /// Limits of the kernel are what is met here, so what they are is said.
@@ -367,6 +386,28 @@ fn whole(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_address_is_not_looked_for() {
+        for wrong in [
+            "",
+            ".",
+            "..",
+            "zzz",
+            "3b:00.0",
+            "0000:3b:00",
+            "0000:3b:00.00",
+            "/0000:3b:00.0",
+        ] {
+            let error = VfioPci::open(wrong).unwrap_err().to_string();
+            assert!(error.contains("is no PCI address"), "{error}");
+        }
+        let missing = VfioPci::open("FFFF:FF:1F.7").unwrap_err().to_string();
+        assert!(
+            missing.contains("there is none at FFFF:FF:1F.7"),
+            "{missing}"
+        );
+    }
 
     #[test]
     #[cfg(feature = "iommufd")]
