@@ -301,9 +301,14 @@ fn unknown_device(setting: &str, name: &str, devices: &[Arc<dyn Device>]) -> Fai
         .iter()
         .map(|device| device.info().name.as_str())
         .collect();
+    // Who names a GPU as it would be called here is told why there is none.
+    let why = match unlade::why_no_gpu() {
+        Some(why) if name.starts_with("cuda") => format!("; {why}"),
+        _ => String::new(),
+    };
     Failure::usage(format!(
-        "{setting}: no device `{name}`; there are: auto, {}, and by name sim-gpu and sim-dpu (`unlade \
-         doctor` says what is missing)",
+        "{setting}: no device `{name}`{why}; there are: auto, {}, and by name sim-gpu and sim-dpu \
+         (`unlade doctor` says what is missing)",
         known.join(", ")
     ))
 }

@@ -45,7 +45,7 @@ impl Disk {
     pub(crate) fn open() -> Option<Self> {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let folder = match variable(VARIABLE) {
-            Some(off) if off == "off" => return None,
+            Some(off) if off.eq_ignore_ascii_case("off") => return None,
             Some(folder) => PathBuf::from(folder),
             None => variable("XDG_CACHE_HOME")
                 .map(PathBuf::from)
