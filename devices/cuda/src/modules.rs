@@ -132,12 +132,12 @@ impl Modules {
         shared: &Shared,
         gpu: &Entered<'_>,
     ) -> Result<Arc<Loaded>, CompileError> {
-        let (of, name) = match offsets {
-            Offsets::I32 => (unlade_ptx::Offsets::I32, "strings-32"),
-            Offsets::I64 => (unlade_ptx::Offsets::I64, "strings-64"),
+        let name = match offsets {
+            Offsets::I32 => "strings-32",
+            Offsets::I64 => "strings-64",
         };
         once(&self.strings[offsets as usize], || {
-            self.make(unlade_ptx::compact_strings(of), name, shared, gpu)
+            self.make(unlade_ptx::compact_strings(offsets), name, shared, gpu)
         })
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use unlade_program::{Cell, CellSet, Program, Val};
+use unlade_program::{Cell, CellSet, Offsets, Program, Val};
 
 use crate::clock::ClockKind;
 use crate::command::CommandList;
@@ -15,7 +15,6 @@ use crate::executable::Executable;
 use crate::id::{DomainId, Seq};
 use crate::memory::{MemoryKind, Slab};
 use crate::reading::Reading;
-use crate::strings::Offsets;
 
 /// A device: compiles programs, provides memory, opens queues.
 pub trait Device: fmt::Debug + Send + Sync {

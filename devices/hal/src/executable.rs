@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use unlade_program::args::Layout;
-use unlade_program::{Program, Ty, Val};
+use unlade_program::{Offsets, Program, StringsArg, Ty, Val};
 
 use crate::completion::Status;
-use crate::strings::{Offsets, StringsArg, StringsStatus};
+use crate::strings::StringsStatus;
 
 /// What a dispatch runs: a program compiled for one device, or the compaction of strings there.
 /// Cheap to clone.

@@ -60,6 +60,7 @@ pub use memory::{
     FileChanged, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, Slab, WeakSlab,
 };
 pub use reading::{Quantity, Reading};
-pub use strings::{Offsets, StringsArg, StringsStatus};
+pub use strings::StringsStatus;
+pub use unlade_program::{Offsets, StringsArg};
 pub use validate::{MAX_COMMANDS, WrongCount, check_written, validate};
 pub use views::{Access, BorrowError, View, borrow};

@@ -14,77 +14,11 @@
 //! read or written: an offset, a number without a sign, that is outside the bytes stands for their
 //! nearer end, a string that ends before it begins is empty, and of what is kept, once it is as long
 //! as what was handed over, the rest is cut off. Of the bytes handed over only as many count as
-//! [`Offsets::most`].
+//! [`Offsets::most`](crate::Offsets::most).
+
+use unlade_program::StringsArg;
 
 use crate::views::Access;
-
-/// The width of the offsets of a column of strings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Offsets {
-    /// 32 bits: Arrow's `Utf8` and `Binary`.
-    I32,
-    /// 64 bits: Arrow's `LargeUtf8` and `LargeBinary`.
-    I64,
-}
-
-impl Offsets {
-    /// Both.
-    pub const ALL: [Offsets; 2] = [Offsets::I32, Offsets::I64];
-
-    /// Bytes of one offset.
-    pub const fn bytes(self) -> u64 {
-        match self {
-            Offsets::I32 => 4,
-            Offsets::I64 => 8,
-        }
-    }
-
-    /// The largest offset of Arrow's, and so the most bytes of a column.
-    pub const fn most(self) -> u64 {
-        match self {
-            Offsets::I32 => i32::MAX as u64,
-            Offsets::I64 => i64::MAX as u64,
-        }
-    }
-}
-
-/// The arguments of a dispatch that compacts strings, by their position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum StringsArg {
-    /// Which rows are kept: a bit per row, from any bit of the first byte on.
-    Mask = 0,
-    /// The offsets, one more than there are rows; the first may be any.
-    Offsets = 1,
-    /// What the first offset refers to, and all that is behind it up to the last.
-    Bytes = 2,
-    /// The first offset: a scalar, the first eight bytes of which are a `u64`.
-    First = 3,
-    /// Offsets of the strings kept: room for one more than there are rows.
-    KeptOffsets = 4,
-    /// Their bytes: room for as many as are handed over.
-    KeptBytes = 5,
-}
-
-impl StringsArg {
-    /// All of them, in order.
-    pub const ALL: [StringsArg; 6] = [
-        StringsArg::Mask,
-        StringsArg::Offsets,
-        StringsArg::Bytes,
-        StringsArg::First,
-        StringsArg::KeptOffsets,
-        StringsArg::KeptBytes,
-    ];
-
-    /// What a dispatch does with it.
-    pub fn access(self) -> Access {
-        match self {
-            StringsArg::KeptOffsets | StringsArg::KeptBytes => Access::Write,
-            _ => Access::Read,
-        }
-    }
-}
 
 /// The block that a dispatch writes which compacts strings: how much is kept.
 ///
@@ -116,5 +50,13 @@ impl StringsStatus {
             kept: word(0),
             bytes: word(8),
         }
+    }
+}
+
+/// What a dispatch that compacts strings does with an argument.
+pub(crate) fn access(arg: StringsArg) -> Access {
+    match arg.is_written() {
+        true => Access::Write,
+        false => Access::Read,
     }
 }

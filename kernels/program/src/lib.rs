@@ -76,6 +76,7 @@ mod ops;
 pub mod passes;
 mod program;
 mod split;
+mod strings;
 pub mod text;
 mod ty;
 mod verify;
@@ -91,6 +92,7 @@ pub use inst::{
 pub use ops::{Cost, NullRule, OPS, Op, OpRow};
 pub use program::{Column, Output, Program, Trap};
 pub use split::{ColumnSource, Lack, On, Part, Reason, Split, split};
+pub use strings::{Offsets, StringsArg};
 pub use text::ParseError;
 pub use ty::{Ty, UnknownTy};
 pub use verify::{BrokenRule, Place, VerifyError, verify};

@@ -108,8 +108,9 @@ mod wide;
 pub use counted::{CopyArg, copy_counted};
 pub use empty::empty;
 pub use module::{ALIGNMENT, Kernel, LowerError, MAX_ROWS, Module, Param, SLACK, Scratch};
-pub use strings::{Offsets, StringsArg, compact_strings};
+pub use strings::compact_strings;
 use unlade_program::{CellSet, Program};
+pub use unlade_program::{Offsets, StringsArg};
 
 /// Lowers a verified program.
 ///

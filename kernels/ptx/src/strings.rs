@@ -5,39 +5,12 @@
 //! lane, and each lane looks up by bisection which string its bytes are of. So stores are always
 //! beside each other, and long strings and short ones keep all lanes busy alike.
 
-use unlade_program::Program;
+use unlade_program::{Offsets, Program, StringsArg};
 
 use crate::asm::{Global, Pred, R32, R64, Register, Shared};
 use crate::frame::{ALL_LANES, Frame, LANES, SLOTS, STRIP, THREADS, WARPS, version};
 use crate::look_back::{self, Chain, Counted};
 use crate::module::{Module, Param};
-
-/// The type of the offsets of a column of strings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offsets {
-    /// 32 bits: Arrow's `Utf8` and `Binary`.
-    I32,
-    /// 64 bits: Arrow's `LargeUtf8` and `LargeBinary`.
-    I64,
-}
-
-/// What [`compact_strings`] is handed, by the position that [`Param`] names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum StringsArg {
-    /// Bits that say which rows are kept; they begin at any bit of their first byte.
-    Mask = 0,
-    /// Offsets of the strings, one more than there are rows; the first may be any.
-    Offsets = 1,
-    /// What the first offset refers to, and all that is behind it up to the last.
-    Bytes = 2,
-    /// A scalar of 8 bytes: the first offset.
-    First = 3,
-    /// Offsets of the strings kept, from 0 on: room for one more than there are rows.
-    KeptOffsets = 4,
-    /// Their bytes: room for as many as are handed over.
-    KeptBytes = 5,
-}
 
 /// Strips of a tile.
 const STRIPS: u32 = 2;

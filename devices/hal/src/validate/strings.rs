@@ -1,8 +1,10 @@
 //! The rules of a dispatch that compacts strings.
 
+use unlade_program::{Offsets, StringsArg};
+
 use super::{Broken, Rules};
 use crate::command::{Arg, Slot, Span};
-use crate::strings::{Offsets, StringsArg, StringsStatus};
+use crate::strings::{StringsStatus, access};
 use crate::views::Access;
 
 impl Rules<'_> {
@@ -39,7 +41,7 @@ impl Rules<'_> {
             self.string_argument(role, arg, offsets, rows, bytes)
                 .map_err(|broken| format!("argument {} ({role:?}): {broken}", role as usize))?;
             if let Arg::Span { span, .. } = arg {
-                used.push((span, role.access()));
+                used.push((span, access(role)));
             }
         }
         self.string_memory(status, Access::Write, 1)
@@ -74,7 +76,7 @@ impl Rules<'_> {
         }
         let is_offsets = matches!(role, StringsArg::Offsets | StringsArg::KeptOffsets);
         let width = if is_offsets { offsets.bytes() } else { 1 };
-        self.string_memory(span, role.access(), width)?;
+        self.string_memory(span, access(role), width)?;
         let all_offsets = (rows + 1) * offsets.bytes();
         let slack = self.capabilities.slack;
         let wanted = match role {
