@@ -151,6 +151,13 @@ impl Pool {
         ledger.exported() <= ledger.budget() / 2
     }
 
+    /// Whether results that are not yet dropped take so much of the budget that one may stand in
+    /// another's way: an eighth of it.
+    pub(crate) fn is_filling(&self) -> bool {
+        let ledger = &self.core.central.state().ledger;
+        ledger.exported() > ledger.budget() / 8
+    }
+
     /// Most bytes that a thread keeps for its next leases so that no other can have them, in a pool
     /// with this budget.
     pub(crate) fn most_kept_by_a_thread(budget: u64) -> u64 {

@@ -67,12 +67,32 @@ enum Slot {
     Making,
     /// There was no memory for its result ahead of time: it is made when it is asked for.
     Held(RecordBatch),
-    Done(Box<Result<Output, Error>>),
+    Done {
+        result: Box<Result<Output, Error>>,
+        /// Its batch, from which the result can be made again where it stands in the way of an
+        /// earlier one.
+        again: Option<RecordBatch>,
+    },
 }
 
 impl Slot {
     fn done(result: Result<Output, Error>) -> Self {
-        Slot::Done(Box::new(result))
+        let result = Box::new(result);
+        Slot::Done {
+            result,
+            again: None,
+        }
+    }
+
+    /// Gives the result up, to be made again when it is asked for. What it held returns as the
+    /// slot that comes back is dropped.
+    fn give_up(&mut self) -> Option<Slot> {
+        match self {
+            Slot::Done { again, .. } => again
+                .take()
+                .map(|batch| std::mem::replace(self, Slot::Held(batch))),
+            Slot::Making | Slot::Held(_) => None,
+        }
     }
 }
 
@@ -114,7 +134,7 @@ impl Iterator for KernelStream {
         let mut window = shared.lock();
         loop {
             match window.results.pop_front() {
-                Some(Slot::Done(result)) => {
+                Some(Slot::Done { result, again }) => {
                     window.taken += 1;
                     if result.is_err() {
                         window.ended = true;
@@ -122,6 +142,7 @@ impl Iterator for KernelStream {
                     }
                     let helper = Shared::helper(shared, &mut window);
                     drop(window);
+                    drop(again);
                     Helper::call(helper);
                     return Some(*result);
                 }
@@ -184,12 +205,17 @@ impl Shared {
     }
 
     /// Makes the result that is asked for. Short of memory, it waits for those that are being made
-    /// ahead of time: what of them is kept leaves half of the memory.
+    /// ahead of time, and gives those up that its own stream has made: they are made again in their
+    /// turn. What other streams keep leaves half of the memory.
     fn run_asked(&self, batch: &RecordBatch) -> Slot {
         let mut result = self.run(batch);
         if matches!(result, Err(Error::Exhausted(_))) {
             let ahead = &self.kernel.core.runtime.ahead;
             let _none_ahead = ahead.write().unwrap_or_else(PoisonError::into_inner);
+            let mut window = self.lock();
+            let given_up: Vec<_> = window.results.iter_mut().map(Slot::give_up).collect();
+            drop(window);
+            drop(given_up);
             result = self.run(batch);
         }
         Slot::done(result)
@@ -214,7 +240,10 @@ impl Shared {
                 drop(output); // while others wait for it
                 Slot::Held(batch)
             }
-            result => Slot::done(result),
+            result => Slot::Done {
+                result: Box::new(result),
+                again: runtime.pool.is_filling().then_some(batch),
+            },
         };
         if self.crowded {
             Pool::flush_thread();
@@ -428,6 +457,34 @@ mod tests {
                 assert!(status.cached <= budget / WITHHELD, "{status:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_result_ahead_is_given_up_for_one_that_finds_no_room() {
+        let budget = 1 << 20;
+        let runtime = runtime(1, budget);
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let columns = parse_select_list("a + 1 as b").unwrap();
+        let query = Query::all().select(columns);
+        let kernel = runtime
+            .compile(&query, &schema, &Semantics::arrow())
+            .unwrap();
+        let batch = |bytes: u64| {
+            let values = Int64Array::from_iter_values(0..bytes as i64 / 8);
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(values)]).unwrap()
+        };
+        let none = RecordBatchIterator::new([], Arc::clone(&schema));
+        let mut stream = kernel.stream(none);
+        let (large, small) = (batch(budget * 5 / 8), batch(budget * 7 / 16));
+        let ahead = stream.shared.run_ahead(small.clone());
+        assert!(matches!(ahead, Slot::Done { again: Some(_), .. }));
+        let results = [Slot::Held(large.clone()), ahead];
+        stream.shared.lock().results.extend(results);
+        for batch in [large, small] {
+            let output = stream.next().unwrap().expect("alone it finds room");
+            assert_eq!(output.batch.num_rows(), batch.num_rows());
+        }
+        assert!(stream.next().is_none());
     }
 
     #[test]
