@@ -66,6 +66,19 @@ pub(crate) struct Tally {
     pub(crate) retries: u32,
 }
 
+impl Tally {
+    /// How long a device worked for the parts from the `earlier` first ones on, copies included;
+    /// `None` where it does not tell.
+    pub(crate) fn device_time(&self, earlier: usize, device: &DeviceSlot) -> Option<Duration> {
+        let parts = self.parts[earlier..].iter();
+        parts
+            .filter(|part| part.path == Path::Queued && part.device == device.name)
+            .filter(|part| part.is_timed())
+            .map(|part| part.copy_in + part.compute + part.copy_out)
+            .reduce(|sum, each| sum + each)
+    }
+}
+
 /// Why a device has no result for a batch.
 #[derive(Debug)]
 pub(crate) enum DeviceFailure {

@@ -32,8 +32,9 @@
 //! let actions = scheduler.step(lost, start);
 //! assert_eq!(actions, [Action::Dispatch { id: JobId(7), device: DeviceIndex(0) }]);
 //!
-//! let done = Event::Completed { id: JobId(7), device: DeviceIndex(0) };
-//! let actions = scheduler.step(done, Timestamp(Duration::from_millis(1)));
+//! let used = Duration::from_millis(1);
+//! let done = Event::Completed { id: JobId(7), device: DeviceIndex(0), used };
+//! let actions = scheduler.step(done, Timestamp(used));
 //! assert_eq!(actions, [Action::End { id: JobId(7), end: End::Done(DeviceIndex(0)) }]);
 //! ```
 
@@ -129,11 +130,11 @@ impl Scheduler {
         let mut actions = Vec::new();
         match event {
             Event::Submit { id, job } => self.submit(id, job, &mut actions),
-            Event::Completed { id, device } => {
+            Event::Completed { id, device, .. } => {
                 self.devices[device.0].succeeded();
                 self.leave(id, device, Some(End::Done(device)), &mut actions);
             }
-            Event::Trapped { id, device } => {
+            Event::Trapped { id, device, .. } => {
                 self.devices[device.0].succeeded();
                 self.leave(id, device, Some(End::Trapped(device)), &mut actions);
             }
@@ -147,6 +148,11 @@ impl Scheduler {
                 self.devices[device.0].revived(ready, &self.settings, now);
             }
             Event::Cancel { id } => self.detach(id, End::Cancelled, &mut actions),
+            Event::CancelSession { session } => self.cancel_session(session, &mut actions),
+            Event::ForgetSession { session } => {
+                self.cancel_session(session, &mut actions);
+                self.waiting.forget(session);
+            }
             Event::Tick => {}
             Event::Shutdown => self.shutdown(&mut actions),
         }
@@ -381,6 +387,14 @@ impl Scheduler {
     fn forget_deadline(&mut self, id: JobId, deadline: Option<Timestamp>) {
         if let Some(deadline) = deadline {
             self.deadlines.remove(&(deadline, id));
+        }
+    }
+
+    fn cancel_session(&mut self, session: SessionKey, actions: &mut Vec<Action>) {
+        let its = |(id, entry): (&JobId, &Entry)| (entry.job.session == session).then_some(*id);
+        let open: Vec<JobId> = self.jobs.iter().filter_map(its).collect();
+        for id in open {
+            self.detach(id, End::Cancelled, actions);
         }
     }
 

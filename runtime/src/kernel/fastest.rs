@@ -95,7 +95,7 @@ impl KernelCore {
         };
         match plan.run(runtime, &parts, &self.checked, &slice, None, &mut tally) {
             Ok(_) => {
-                permit.done();
+                permit.done(tally.device_time(0, slot));
                 auto.forecast
                     .ran_on_device(runtime, device, &work, &tally.parts);
             }

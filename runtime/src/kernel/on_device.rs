@@ -127,9 +127,10 @@ impl KernelCore {
                 return Err(Missed::failed(offload::lost(slot, error.to_string())));
             }
         };
+        let earlier = tally.parts.len();
         match plan.run(runtime, &parts, &self.checked, batch, on_device, tally) {
             Ok(evaluated) => {
-                permit.done();
+                permit.done(tally.device_time(earlier, slot));
                 Ok(evaluated)
             }
             Err(failure)
@@ -158,7 +159,7 @@ impl KernelCore {
                 };
                 match error.filter(|error| error.description.is_some()) {
                     Some(error) => {
-                        permit.done();
+                        permit.done(tally.device_time(earlier, slot));
                         Err(Missed::Error(error.into()))
                     }
                     None => {

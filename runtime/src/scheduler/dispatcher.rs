@@ -10,13 +10,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, counter, gauge};
-use unlade_hal::Clock;
+use unlade_hal::{Clock, ClockKind, Timestamp};
 
-use super::{Action, Counts, End, Event, Job, JobId, Limits, Scheduler, Settings};
+use super::{Action, Counts, End, Event, Job, JobId, Limits, Scheduler, SessionKey, Settings};
 use crate::placement::DeviceIndex;
 
 /// Weight of the newest job in the average time that jobs take.
 const WEIGHT: f64 = 0.125;
+
+/// A virtual clock does not say when it is moved: whoever waits for a time on it looks this often.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// The scheduler among threads.
 pub struct Dispatcher {
@@ -77,7 +80,7 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for a turn on one of the job's devices. Devices whose quarantine is over are brought
+    /// Waits for a turn on one of the job's devices, until the job's deadline if it has one. Devices whose quarantine is over are brought
     /// back first, by `revive`, which says whether it succeeded.
     ///
     /// # Errors
@@ -95,8 +98,21 @@ impl Dispatcher {
         }
         let id = JobId(state.next);
         state.next += 1;
+        let deadline = job.deadline;
         let state = self.step(state, Event::Submit { id, job });
-        self.await_turn(state, id)
+        self.await_turn(state, id, deadline)
+    }
+
+    /// Ends all jobs of a session as cancelled. Those that wait in [`enter`](Self::enter) wake;
+    /// permits that were given stay valid, and their devices occupied, until they are given back.
+    pub fn cancel_session(&self, session: SessionKey) {
+        drop(self.step(self.lock(), Event::CancelSession { session }));
+    }
+
+    /// Lets go of a session that will not come back: its jobs are cancelled, and nothing of it is
+    /// kept.
+    pub fn forget_session(&self, session: SessionKey) {
+        drop(self.step(self.lock(), Event::ForgetSession { session }));
     }
 
     /// Whether a device rests after a failure.
@@ -133,27 +149,49 @@ impl Dispatcher {
         &'a self,
         mut state: MutexGuard<'a, State>,
         id: JobId,
+        deadline: Option<Timestamp>,
     ) -> Result<Permit<'a>, End> {
         loop {
             match state.verdicts.remove(&id) {
                 Some(Verdict::Go(device)) => {
-                    let since = self.clock.now().0;
                     return Ok(Permit {
                         dispatcher: self,
                         id,
                         device,
-                        since,
+                        deadline,
+                        since: self.clock.now(),
                         open: true,
                     });
                 }
                 Some(Verdict::Ended(end)) => return Err(end),
-                None => {
-                    state = self
-                        .changed
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
+                None => state = self.wait(state, deadline),
             }
+        }
+    }
+
+    /// Waits until the scheduler has said something, or a deadline has passed and it has heard so.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        deadline: Option<Timestamp>,
+    ) -> MutexGuard<'a, State> {
+        let Some(deadline) = deadline else {
+            return self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        };
+        let left = match self.clock.kind() {
+            ClockKind::Wall => deadline.since(self.clock.now()),
+            ClockKind::Virtual => LOOK,
+        };
+        let (state, _) = self
+            .changed
+            .wait_timeout(state, left)
+            .unwrap_or_else(PoisonError::into_inner);
+        match deadline <= self.clock.now() {
+            true => self.step(state, Event::Tick),
+            false => state,
         }
     }
 
@@ -206,7 +244,8 @@ pub struct Permit<'a> {
     dispatcher: &'a Dispatcher,
     id: JobId,
     device: DeviceIndex,
-    since: Duration,
+    deadline: Option<Timestamp>,
+    since: Timestamp,
     open: bool,
 }
 
@@ -216,25 +255,22 @@ impl<'a> Permit<'a> {
         self.device
     }
 
-    /// The device has done the job, or found an error in the data.
-    pub fn done(mut self) {
-        let taken = self
-            .dispatcher
-            .clock
-            .now()
-            .0
-            .saturating_sub(self.since)
-            .as_secs_f64();
+    /// The device has done the job, or found an error in the data. `used` is how long the device
+    /// worked for it, copies included, by the device's own clock; a device that does not tell is
+    /// held to have worked for as long as the permit was out.
+    pub fn done(mut self, used: Option<Duration>) {
+        let held = self.dispatcher.clock.now().since(self.since);
         let mut state = self.dispatcher.lock();
         let average = &mut state.service[self.device.0];
         let weight = if *average == 0.0 { 1.0 } else { WEIGHT };
-        *average += (taken - *average) * weight;
+        *average += (held.as_secs_f64() - *average) * weight;
         self.dispatcher.metrics[self.device.0].jobs.increment(1);
         self.settle(
             state,
             Event::Completed {
                 id: self.id,
                 device: self.device,
+                used: used.unwrap_or(held),
             },
         );
     }
@@ -245,6 +281,7 @@ impl<'a> Permit<'a> {
     /// How the job ended, where there is no other device.
     pub fn lost(mut self) -> Result<Permit<'a>, End> {
         let (dispatcher, id, device) = (self.dispatcher, self.id, self.device);
+        let deadline = self.deadline;
         self.open = false;
         let mut state = dispatcher.lock();
         // Of all the jobs that were on it, one tells; the others have been moved with it.
@@ -258,7 +295,7 @@ impl<'a> Permit<'a> {
                 },
             );
         }
-        dispatcher.await_turn(state, id)
+        dispatcher.await_turn(state, id, deadline)
     }
 
     fn settle(&mut self, state: MutexGuard<'_, State>, event: Event) {
@@ -316,10 +353,15 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
     use unlade_hal::WallClock;
+    use unlade_sim_clock::VirtualClock;
 
     use super::*;
 
     fn dispatcher(devices: usize, depth: u32) -> Dispatcher {
+        with_clock(devices, depth, Arc::new(WallClock::new()))
+    }
+
+    fn with_clock(devices: usize, depth: u32, clock: Arc<dyn Clock>) -> Dispatcher {
         let limits = Limits {
             depth,
             bytes: u64::MAX,
@@ -333,7 +375,7 @@ mod tests {
             max_quarantine: 4 * quarantine,
             ..Settings::default()
         };
-        Dispatcher::new(devices, settings, Arc::new(WallClock::new()))
+        Dispatcher::new(devices, settings, clock)
     }
 
     fn job(devices: usize) -> Job {
@@ -351,14 +393,14 @@ mod tests {
         let permit = permit.lost().unwrap();
         assert_eq!(permit.device(), DeviceIndex(1));
         assert_eq!(dispatcher.losses(DeviceIndex(0)), 1);
-        permit.done();
+        permit.done(None);
         let mut revived = Vec::new();
         while revived.is_empty() {
             let permit = dispatcher.enter(job(2), |device| {
                 revived.push(device);
                 true
             });
-            permit.unwrap().done();
+            permit.unwrap().done(None);
         }
         assert_eq!(revived, [DeviceIndex(0)]);
         assert!(!dispatcher.is_quarantined(DeviceIndex(0)));
@@ -374,6 +416,70 @@ mod tests {
         let permit = dispatcher.enter(job(1), |_| true).unwrap();
         assert_eq!(permit.lost().unwrap_err(), End::NoDevice);
         assert_eq!(dispatcher.counts().submitted, dispatcher.counts().ended);
+    }
+
+    #[test]
+    fn whoever_waits_wakes_at_the_deadline_of_the_clock() {
+        let virtual_clock = VirtualClock::new();
+        let clocks: [Arc<dyn Clock>; 2] =
+            [Arc::new(WallClock::new()), Arc::new(virtual_clock.clone())];
+        for clock in clocks {
+            let dispatcher = with_clock(1, 1, Arc::clone(&clock));
+            let held = dispatcher.enter(job(1), |_| true).unwrap();
+            let deadline = Timestamp(clock.now().0 + Duration::from_millis(2));
+            let job = Job {
+                deadline: Some(deadline),
+                ..job(1)
+            };
+            thread::scope(|scope| {
+                let waiter = scope.spawn(|| dispatcher.enter(job, |_| true).unwrap_err());
+                while dispatcher.counts().submitted < 2 {
+                    thread::yield_now();
+                }
+                virtual_clock.advance(Duration::from_millis(2));
+                assert_eq!(waiter.join().unwrap(), End::TimedOut);
+            });
+            assert!(clock.now() >= deadline);
+            held.done(None);
+        }
+    }
+
+    #[test]
+    fn cancelling_a_session_wakes_its_threads_and_no_others() {
+        let dispatcher = dispatcher(1, 1);
+        let of = |session| Job {
+            session: SessionKey(session),
+            ..job(1)
+        };
+        let held = dispatcher.enter(of(1), |_| true).unwrap();
+        thread::scope(|scope| {
+            let enter = |session| {
+                let dispatcher = &dispatcher;
+                scope.spawn(move || {
+                    dispatcher
+                        .enter(of(session), |_| true)
+                        .map(|it| it.done(None))
+                })
+            };
+            let (cancelled, other) = (enter(1), enter(2));
+            await_waiting(&dispatcher, 2);
+            dispatcher.cancel_session(SessionKey(1));
+            assert_eq!(cancelled.join().unwrap(), Err(End::Cancelled));
+            // What was cancelled on the device occupies it until its permit comes back.
+            await_waiting(&dispatcher, 1);
+            held.done(None);
+            assert_eq!(other.join().unwrap(), Ok(()));
+        });
+        dispatcher.forget_session(SessionKey(1));
+        assert_eq!(dispatcher.counts().ended, 3);
+        assert!(dispatcher.lock().verdicts.is_empty());
+    }
+
+    /// Waits until so many jobs wait for the first device.
+    fn await_waiting(dispatcher: &Dispatcher, jobs: usize) {
+        while dispatcher.lock().scheduler.waiting(DeviceIndex(0)).0 != jobs {
+            thread::yield_now();
+        }
     }
 
     #[test]
@@ -401,7 +507,7 @@ mod tests {
                                     break;
                                 }
                                 _ => {
-                                    granted.done();
+                                    granted.done(None);
                                     break;
                                 }
                             };

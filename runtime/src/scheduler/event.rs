@@ -1,6 +1,8 @@
 //! What a scheduler is told, and what it says.
 
-use super::{Job, JobId};
+use std::time::Duration;
+
+use super::{Job, JobId, SessionKey};
 use crate::placement::DeviceIndex;
 
 /// What happened.
@@ -19,6 +21,8 @@ pub enum Event {
         id: JobId,
         /// The device.
         device: DeviceIndex,
+        /// How long the device worked for it, copies included; its session pays that.
+        used: Duration,
     },
     /// A device found an error in the data, which is the same on every device.
     Trapped {
@@ -26,6 +30,8 @@ pub enum Event {
         id: JobId,
         /// The device.
         device: DeviceIndex,
+        /// How long the device worked for it, copies included; its session pays that.
+        used: Duration,
     },
     /// A device's queue had no room after all.
     Full {
@@ -59,6 +65,16 @@ pub enum Event {
     Cancel {
         /// The job.
         id: JobId,
+    },
+    /// Somebody does not want any of a session's jobs done any more.
+    CancelSession {
+        /// The session.
+        session: SessionKey,
+    },
+    /// A session is gone: its jobs are cancelled, and nothing of it is kept.
+    ForgetSession {
+        /// The session.
+        session: SessionKey,
     },
     /// Time has passed. Due at the latest when [`Scheduler::next_tick`](super::Scheduler::next_tick) says.
     Tick,

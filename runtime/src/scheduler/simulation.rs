@@ -283,12 +283,13 @@ impl World {
         }
         let memory = state.working.remove(&id).expect("it is working on it");
         drop(memory);
+        let used = Duration::from_micros(1);
         Some(if self.random.random_bool(state.fails) {
             Event::Failed { id, device }
         } else if id.0.is_multiple_of(11) {
-            Event::Trapped { id, device }
+            Event::Trapped { id, device, used }
         } else {
-            Event::Completed { id, device }
+            Event::Completed { id, device, used }
         })
     }
 

@@ -42,6 +42,7 @@ fn drain(scheduler: &mut Scheduler, first: u64) -> Vec<u64> {
             Event::Completed {
                 id,
                 device: device(0),
+                used: Duration::ZERO,
             },
             at(0),
         );
@@ -117,6 +118,7 @@ fn a_session_that_was_idle_has_no_credit() {
             Event::Completed {
                 id: JobId(id),
                 device: device(0),
+                used: Duration::ZERO,
             },
             at(0),
         );
@@ -164,6 +166,7 @@ fn a_full_queue_is_tried_again_after_a_completion() {
     let done = Event::Completed {
         id: JobId(0),
         device: device(0),
+        used: Duration::ZERO,
     };
     let dispatched = |id| Action::Dispatch {
         id: JobId(id),
@@ -192,6 +195,7 @@ fn a_cancelled_job_on_a_device_keeps_its_place_until_the_device_lets_go() {
         Event::Completed {
             id: JobId(0),
             device: device(0),
+            used: Duration::ZERO,
         },
         at(0),
     );
@@ -202,6 +206,28 @@ fn a_cancelled_job_on_a_device_keeps_its_place_until_the_device_lets_go() {
             device: device(0)
         }]
     );
+}
+
+#[test]
+fn cancelling_a_session_ends_what_it_has_and_nothing_else() {
+    let mut scheduler = one_device(1);
+    for (id, session) in [(0, 1), (1, 1), (2, 2)] {
+        let job = Job {
+            session: SessionKey(session),
+            ..job(1)
+        };
+        submit(&mut scheduler, id, job);
+    }
+    let ended = |id| Action::End {
+        id: JobId(id),
+        end: End::Cancelled,
+    };
+    let session = SessionKey(1);
+    let actions = scheduler.step(Event::CancelSession { session }, at(0));
+    assert_eq!(actions, [ended(0), ended(1)]);
+    assert_eq!(scheduler.step(Event::ForgetSession { session }, at(0)), []);
+    assert_eq!(scheduler.in_flight(device(0)).0, 1);
+    assert_eq!(drain(&mut scheduler, 0), [0, 2]);
 }
 
 #[test]
@@ -274,6 +300,7 @@ fn a_lost_device_rests_twice_as_long_each_time_and_returns_on_trial() {
     let done = Event::Completed {
         id: JobId(1),
         device: device(0),
+        used: Duration::ZERO,
     };
     scheduler.step(done, at(3001));
     assert_eq!(submit(&mut scheduler, 3, job(1)).len(), 1);
@@ -286,6 +313,7 @@ fn what_a_device_says_twice_counts_once() {
     let done = || Event::Completed {
         id: JobId(0),
         device: device(0),
+        used: Duration::ZERO,
     };
     assert_eq!(scheduler.step(done(), at(0)).len(), 1);
     assert_eq!(scheduler.step(done(), at(0)), []);

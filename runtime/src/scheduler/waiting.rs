@@ -110,6 +110,13 @@ impl Waiting {
         ids
     }
 
+    /// A session none of whose jobs waits will not come back.
+    pub(super) fn forget(&mut self, session: SessionKey) {
+        for line in &mut self.devices {
+            line.paid.remove(&session);
+        }
+    }
+
     /// Jobs and bytes that wait for a device.
     pub(super) fn load(&self, device: DeviceIndex) -> (usize, u64) {
         (self.devices[device.0].jobs, self.devices[device.0].bytes)
