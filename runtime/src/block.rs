@@ -49,6 +49,19 @@ impl Memory {
         &self.within_reach
     }
 
+    /// Bytes held, results not yet dropped included.
+    pub(crate) fn held(&self) -> u64 {
+        let shared = self.session.is_same(&self.within_reach);
+        let reached = (!shared).then(|| self.within_reach.held());
+        self.session.held() + reached.unwrap_or(0)
+    }
+
+    /// Nobody waits for memory of it any more; see [`Session::give_up`].
+    pub(crate) fn give_up(&self) {
+        self.session.give_up();
+        self.within_reach.give_up();
+    }
+
     /// Initialised memory of at least `len` bytes, aligned for every type of Arrow's.
     pub(crate) fn block(&self, len: usize) -> Result<Block<'_>, Error> {
         if len <= SMALL {

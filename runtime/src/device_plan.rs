@@ -13,6 +13,7 @@ use unlade_program::{On, Program, Split, Trap, split};
 
 use crate::arrays;
 use crate::bind::Binding;
+use crate::call::Call;
 use crate::error::Error;
 use crate::halving::in_halves;
 use crate::inline::{self, Evaluated, InlineFailure, Results};
@@ -22,6 +23,7 @@ use crate::parts::{Arguments, Brings, Collected, PlannedPart, PlannedStrings, ar
 use crate::receipt::{PartReceipt, Path, Reason};
 use crate::resident::OnDevice;
 use crate::runtime::{Core, DeviceSlot};
+use crate::scheduler::Priority;
 use crate::strings::offset_width;
 
 /// How a device runs a query, alone or with the CPU.
@@ -269,7 +271,7 @@ impl DevicePlan {
                 let (plan, core) = (Arc::clone(self), Arc::clone(runtime));
                 runtime
                     .workers
-                    .spawn(move || plan.compile(&core, generation));
+                    .spawn(Priority::default(), move || plan.compile(&core, generation));
                 return Parts::Compiling;
             }
         }
@@ -332,7 +334,7 @@ impl DevicePlan {
     /// as often as it takes.
     pub(crate) fn run(
         &self,
-        runtime: &Core,
+        call: &Call<'_>,
         parts: &[PlannedPart],
         checked: &Checked,
         batch: &RecordBatch,
@@ -341,7 +343,7 @@ impl DevicePlan {
     ) -> Result<Evaluated, DeviceFailure> {
         let mut run = Run {
             plan: self,
-            runtime,
+            call,
             parts,
             checked,
             tally,
@@ -349,7 +351,9 @@ impl DevicePlan {
         // What is resident is compacted as a whole, or by the mask.
         let by_halves = on_device.is_none() || self.payload == Payload::Late;
         let is_too_large = |failure: &DeviceFailure| by_halves && failure.is_want_of_memory();
-        in_halves(batch, &runtime.memory, is_too_large, |piece, first_row| {
+        let memory = &call.session.memory;
+        in_halves(batch, memory, is_too_large, |piece, first_row| {
+            call.check()?;
             // What is resident are all rows of the batch.
             let on_device = on_device.filter(|_| piece.num_rows() == batch.num_rows());
             run.piece(piece, on_device).map_err(|failure| {
@@ -397,7 +401,7 @@ impl DevicePlan {
 /// A batch on its way.
 struct Run<'a> {
     plan: &'a DevicePlan,
-    runtime: &'a Core,
+    call: &'a Call<'a>,
     parts: &'a [PlannedPart],
     checked: &'a Checked,
     tally: &'a mut Tally,
@@ -411,12 +415,12 @@ impl Run<'_> {
     ) -> Result<Evaluated, DeviceFailure> {
         let Run {
             plan,
-            runtime,
+            call,
             parts,
             checked,
             tally,
-            ..
         } = self;
+        let (runtime, memory) = (call.runtime, &call.session.memory);
         let slot = &runtime.devices[plan.slot];
         let tables = plan.binding.dictionaries.tables(batch)?;
         let validities = plan.binding.validities(batch);
@@ -437,7 +441,7 @@ impl Run<'_> {
             let results = match part.on {
                 On::Cpu => {
                     let start = runtime.clock.now();
-                    let results = inline::execute_part(part, &arguments, &runtime.memory);
+                    let results = inline::execute_part(part, &arguments, memory);
                     let results = results.map_err(|failure| match failure {
                         InlineFailure::Trap(_) => DeviceFailure::Trap(None),
                         InlineFailure::Error(error) => DeviceFailure::Error(error),
@@ -454,7 +458,7 @@ impl Run<'_> {
                         slot,
                         part,
                         &arguments,
-                        &runtime.memory,
+                        memory,
                         options.trust,
                         options.device_timeout,
                     );
@@ -485,7 +489,7 @@ impl Run<'_> {
             collected.add(part, results);
         }
         let results = collected.finish();
-        let evaluated = inline::assemble(&plan.binding, checked, batch, results, &runtime.memory);
+        let evaluated = inline::assemble(&plan.binding, checked, batch, results, memory);
         evaluated.map_err(|error| match error {
             // The batch's own columns are arrays already.
             Error::Malformed(wrong) => DeviceFailure::Fault(offload::lost(

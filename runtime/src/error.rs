@@ -33,9 +33,15 @@ pub enum Error {
     /// A device failed and nothing else was allowed to take its work.
     #[error("device {} failed and no other device took the batch: {}", .0.device, .0.reason)]
     DeviceFault(DeviceLost),
-    /// The ticket or stream was cancelled.
+    /// The ticket, stream or session was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// The deadline of the session, which is named, has passed.
+    #[error("the deadline of session `{0}` has passed")]
+    DeadlineExceeded(Arc<str>),
+    /// A session cannot have the devices that it asks for.
+    #[error(transparent)]
+    Refused(#[from] Box<Refused>),
     /// The runtime was dropped while work was outstanding.
     #[error("the runtime is shut down")]
     Shutdown,
@@ -105,6 +111,19 @@ impl From<Error> for ArrowError {
     fn from(error: Error) -> Self {
         ArrowError::ExternalError(Box::new(error))
     }
+}
+
+/// Devices that a session asked for and cannot have, now or ever.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session `{session}` asks for {asked}: {reason}")]
+#[non_exhaustive]
+pub struct Refused {
+    /// The session's label.
+    pub session: Arc<str>,
+    /// What it asked for.
+    pub asked: String,
+    /// Why it cannot be had, and what to do.
+    pub reason: String,
 }
 
 /// The error of one row: the least failing row of the batch, and on it the operation that a

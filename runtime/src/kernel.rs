@@ -15,7 +15,7 @@ mod told;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchReader};
 use arrow_schema::SchemaRef;
@@ -24,11 +24,13 @@ use unlade_hal::thread_cpu_time;
 use unlade_program::ShapeHash;
 
 use crate::bind::check_schema;
+use crate::call::Call;
 use crate::error::Error;
 use crate::explain::{self, Explain};
 use crate::receipt::Receipt;
 use crate::resident::Resident;
 use crate::runtime::Core;
+use crate::session::SessionCore;
 use crate::stream::KernelStream;
 use crate::ticket::{Ticket, TicketPlace, ticket};
 use crate::workers::panic_message;
@@ -55,16 +57,20 @@ pub struct Output {
 impl Kernel {
     pub(crate) fn compile(
         runtime: &Arc<Core>,
+        session: &Arc<SessionCore>,
         query: &Query,
         schema: &SchemaRef,
         semantics: &Semantics,
     ) -> Result<Self, Error> {
-        let plan = runtime.plans.get_or_make(query, schema, semantics, || {
-            Plan::new(runtime, query, schema, semantics)
+        let allowed = &session.allowed;
+        let plans = &runtime.plans;
+        let plan = plans.get_or_make(query, schema, semantics, allowed, || {
+            Plan::new(runtime, allowed, query, schema, semantics)
         })?;
         Ok(Kernel {
             core: Arc::new(KernelCore {
                 runtime: Arc::clone(runtime),
+                session: Arc::clone(session),
                 number: runtime.next_kernel(),
                 plan,
                 batches: AtomicU64::new(0),
@@ -77,9 +83,10 @@ impl Kernel {
     /// # Errors
     /// [`Error::Schema`] for a batch of another schema; [`Error::Data`] where a row has no result;
     /// [`Error::Exhausted`] without memory; [`Error::DeviceFault`] where a device failed and
-    /// nothing else may take its work.
+    /// nothing else may take its work; [`Error::Cancelled`] and [`Error::DeadlineExceeded`] where
+    /// its session has ended.
     pub fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
-        self.core.run(batch)
+        self.core.run(batch, None)
     }
 
     /// Runs the query on every batch that was pinned, in order, where they lie.
@@ -108,15 +115,13 @@ impl Kernel {
         unlade_hal::fork::check()?;
         check_schema(&self.core.checked.input, &batch)?;
         let place = TicketPlace::take(&self.core.runtime)?;
-        let (ticket, completer) = ticket();
+        let (ticket, completer) = ticket(&self.core.session);
         let core = Arc::clone(&self.core);
-        self.core.runtime.workers.spawn(move || {
-            let outcome = if completer.is_cancelled() {
-                Err(Error::Cancelled)
-            } else {
-                catch_unwind(AssertUnwindSafe(|| core.run(&batch)))
-                    .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))))
-            };
+        let priority = core.session.priority;
+        self.core.runtime.workers.spawn(priority, move || {
+            let run = || core.run(&batch, Some(completer.given_up()));
+            let outcome = catch_unwind(AssertUnwindSafe(run))
+                .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))));
             drop((batch, place, core));
             completer.complete(outcome);
         });
@@ -165,6 +170,7 @@ impl Kernel {
 #[derive(Debug)]
 pub(crate) struct KernelCore {
     pub(crate) runtime: Arc<Core>,
+    pub(crate) session: Arc<SessionCore>,
     pub(crate) number: u64,
     pub(crate) plan: Arc<Plan>,
     batches: AtomicU64,
@@ -179,20 +185,41 @@ impl std::ops::Deref for KernelCore {
 }
 
 impl KernelCore {
-    /// Runs a batch.
-    pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
+    /// Runs a batch, unless it is `given_up` before its result is there.
+    pub(crate) fn run(
+        &self,
+        batch: &RecordBatch,
+        given_up: Option<&AtomicBool>,
+    ) -> Result<Output, Error> {
         unlade_hal::fork::check()?;
         check_schema(&self.checked.input, batch)?;
-        self.observe(|number| match (&self.route.auto, &self.route.forecast) {
-            (Some(auto), _) => self.run_where_fastest(auto, batch, number),
-            (None, Some(forecast)) => self.run_predicted(forecast, batch, number),
-            (None, None) => self.run_where_told(batch, number),
+        let call = self.call(given_up);
+        self.observe(&call, |number| {
+            match (&self.route.auto, &self.route.forecast) {
+                (Some(auto), _) => self.run_where_fastest(&call, auto, batch, number),
+                (None, Some(forecast)) => self.run_predicted(&call, forecast, batch, number),
+                (None, None) => self.run_where_told(&call, batch, number),
+            }
         })
+    }
+
+    fn call<'a>(&'a self, given_up: Option<&'a AtomicBool>) -> Call<'a> {
+        Call {
+            runtime: &self.runtime,
+            session: &self.session,
+            given_up,
+        }
     }
 
     /// Runs a batch under its number, within a span, and notes what is noted of every batch
     /// wherever it runs.
-    fn observe(&self, run: impl FnOnce(u64) -> Result<Output, Error>) -> Result<Output, Error> {
+    fn observe(
+        &self,
+        call: &Call<'_>,
+        run: impl FnOnce(u64) -> Result<Output, Error>,
+    ) -> Result<Output, Error> {
+        self.session.count_batch();
+        call.check()?;
         let number = self.batches.fetch_add(1, Ordering::Relaxed);
         let _span = tracing::trace_span!("batch", kernel = self.number, batch = number).entered();
         let cpu = self.runtime.options.host_cpu.then(thread_cpu_time);

@@ -34,6 +34,8 @@
 //! - [`Kernel`]: [`run`](Kernel::run), [`submit`](Kernel::submit) for a [`Ticket`],
 //!   [`stream`](Kernel::stream) for a [`KernelStream`], [`explain`](Kernel::explain) for an
 //!   [`Explain`]
+//! - [`Session`]: one who shares devices and memory with others, with a weight, a priority, a budget,
+//!   a deadline and [devices](DeviceRequest) to count on
 //! - [`Output`], [`Receipt`], [`TraceEvent`]: what happened
 //! - [`Error`]: what can go wrong
 //! - [`placement`]: the model of what a batch costs where; [`pool`]: pinned memory
@@ -45,6 +47,7 @@ mod arrays;
 mod auto;
 mod bind;
 mod block;
+mod call;
 mod device_plan;
 mod dictionary;
 mod driver;
@@ -67,9 +70,11 @@ pub mod pool;
 mod receipt;
 pub mod residency;
 mod resident;
+mod resources;
 mod route;
 mod runtime;
 pub mod scheduler;
+mod session;
 mod stream;
 mod strings;
 mod sync;
@@ -77,7 +82,7 @@ mod ticket;
 mod trace;
 mod workers;
 
-pub use error::{DataError, Error, Exhausted, Holder, SchemaError, Unplaceable};
+pub use error::{DataError, Error, Exhausted, Holder, Refused, SchemaError, Unplaceable};
 pub use executables::CacheStatus;
 pub use explain::{
     Candidate, CostTerm, EXPLAIN_VERSION, Explain, ExplainPart, ExplainPinned, TYPICAL_ROWS,
@@ -87,8 +92,11 @@ pub use options::{Fallback, Placement, Trust};
 pub use pool::PoolStatus as MemoryStatus;
 pub use receipt::{PartReceipt, Path, RECEIPT_VERSION, Reason, Receipt, Verified};
 pub use resident::Resident;
+pub use resources::DeviceRequest;
 pub use runtime::{DeviceStatus, Runtime, RuntimeBuilder};
-pub use stream::KernelStream;
+pub use scheduler::Priority;
+pub use session::{Session, SessionBuilder, SessionStatus};
+pub use stream::{Canceller, KernelStream};
 pub use ticket::Ticket;
 pub use trace::TraceEvent;
 pub use unlade_naive::Description;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use unlade_hal::{Clock, Device, WallClock};
 
 /// Which device runs a query.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Placement {
     /// The one that is predicted to be the fastest; never a simulator.
     #[default]

@@ -9,6 +9,7 @@ use unlade_expr::{Query, Semantics};
 
 use crate::error::Error;
 use crate::kernel::Plan;
+use crate::route::Allowed;
 
 /// Queries kept. Beyond that all are forgotten, which costs only their compilation: programs have
 /// a cache of their own.
@@ -26,6 +27,7 @@ struct Known {
     query: Query,
     schema: SchemaRef,
     semantics: Semantics,
+    allowed: Allowed,
     plan: Arc<Plan>,
 }
 
@@ -37,11 +39,13 @@ impl Plans {
         query: &Query,
         schema: &SchemaRef,
         semantics: &Semantics,
+        allowed: &Allowed,
         make: impl FnOnce() -> Result<Plan, Error>,
     ) -> Result<Arc<Plan>, Error> {
-        let hash = self.hasher.hash_one(query);
+        let hash = self.hasher.hash_one((query, allowed));
         if let Some(known) = self.lock().get(&hash)
             && known.semantics == *semantics
+            && known.allowed == *allowed
             && (Arc::ptr_eq(&known.schema, schema) || known.schema == *schema)
             && known.query.is_identical(query)
         {
@@ -52,6 +56,7 @@ impl Plans {
             query: query.clone(),
             schema: Arc::clone(schema),
             semantics: *semantics,
+            allowed: allowed.clone(),
             plan: Arc::clone(&plan),
         };
         let mut all = self.lock();

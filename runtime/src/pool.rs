@@ -130,8 +130,9 @@ impl Pool {
     }
 
     /// Waits until memory that comes back by itself does so, to try again what found none. The
-    /// caller holds nothing. False where no such memory is out, or the deadline comes first.
-    pub(crate) fn await_return(&self, deadline: Instant) -> bool {
+    /// caller holds nothing. False where no such memory is out, the deadline comes first, or the
+    /// caller gives up.
+    pub(crate) fn await_return(&self, deadline: Instant, gives_up: impl Fn() -> bool) -> bool {
         let mut watch = self.core.central.watch();
         // What the caller's own attempt has left in its thread's cache is no news.
         self.core.reclaim();
@@ -139,6 +140,9 @@ impl Pool {
         loop {
             if let Some(came) = watch.look(deadline) {
                 return came;
+            }
+            if gives_up() {
+                return false;
             }
             self.core.reclaim(); // what was kept for later as the watch began
         }

@@ -275,6 +275,7 @@ impl<'a> Layout<'a> {
             wait: None,
         };
         let mut upload = runtime
+            .own
             .memory
             .within_reach()
             .acquire(&request)

@@ -9,6 +9,7 @@ use unlade_program::ShapeHash;
 
 use crate::auto::AutoRoute;
 use crate::bind::Binding;
+use crate::block::Memory;
 use crate::device_plan::DevicePlan;
 use crate::error::{Error, Unplaceable};
 use crate::forecast::Forecast;
@@ -17,6 +18,23 @@ use crate::options::{Fallback, Placement};
 use crate::placement::Ineligible;
 use crate::receipt::{Path, Reason};
 use crate::runtime::Core;
+
+/// Where a session's queries may run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Allowed {
+    pub(crate) placement: Placement,
+    /// Positions of the devices that it was granted; `None` where it asked for none, and may use all.
+    pub(crate) devices: Option<Vec<usize>>,
+}
+
+impl Allowed {
+    /// Whether a device may be used. The CPU always may: it is the caller's own.
+    pub(crate) fn permits(&self, runtime: &Core, device: usize) -> bool {
+        let granted = self.devices.as_ref();
+        granted.is_none_or(|granted| granted.contains(&device))
+            || runtime.devices[device].kind == DeviceKind::Cpu
+    }
+}
 
 /// How the CPU runs a query.
 #[derive(Debug)]
@@ -70,14 +88,14 @@ impl HostPlan {
     /// Evaluates a batch of the right schema on this thread.
     pub(crate) fn evaluate(
         &self,
-        runtime: &Core,
+        memory: &Memory,
         checked: &Checked,
         batch: &RecordBatch,
     ) -> Result<Evaluated, InlineFailure> {
         let executable = self.executable.code().ok_or_else(|| {
             Error::Config(format!("`{}` is no CPU that can run inline", self.device))
         })?;
-        inline::evaluate(executable, &self.binding, checked, batch, &runtime.memory)
+        inline::evaluate(executable, &self.binding, checked, batch, memory)
     }
 }
 
@@ -88,12 +106,13 @@ impl Route {
     /// [`Unplaceable`] where what was asked for cannot be had without a fallback that is forbidden.
     pub(crate) fn choose(
         runtime: &Core,
+        allowed: &Allowed,
         checked: &Checked,
         host: Option<&HostPlan>,
     ) -> Result<Self, Error> {
-        let mut route = match &runtime.options.placement {
-            Placement::Auto => Route::automatic(runtime, checked, host),
-            Placement::Device(name) => Route::forced(runtime, checked, name),
+        let mut route = match &allowed.placement {
+            Placement::Auto => Route::automatic(runtime, allowed, checked, host),
+            Placement::Device(name) => Route::forced(runtime, allowed, checked, name),
         }?;
         if runtime.options.predictions && route.auto.is_none() {
             route.forecast = host.map(|host| Forecast::new(checked, &host.binding));
@@ -104,6 +123,7 @@ impl Route {
     /// The CPU, unless there are others that may be faster: never a simulator.
     fn automatic(
         runtime: &Core,
+        allowed: &Allowed,
         checked: &Checked,
         host: Option<&HostPlan>,
     ) -> Result<Self, Error> {
@@ -113,6 +133,7 @@ impl Route {
         for (position, slot) in runtime.devices.iter().enumerate() {
             let (plan, why_not) = match slot.kind {
                 DeviceKind::Cpu => (None, None),
+                _ if !allowed.permits(runtime, position) => (None, Some(Ineligible::NotGranted)),
                 DeviceKind::Simulator => (None, Some(Ineligible::Simulator)),
                 _ => {
                     // A batch that placement hands over has its own reason.
@@ -143,7 +164,12 @@ impl Route {
         })
     }
 
-    fn forced(runtime: &Core, checked: &Checked, name: &Arc<str>) -> Result<Self, Error> {
+    fn forced(
+        runtime: &Core,
+        allowed: &Allowed,
+        checked: &Checked,
+        name: &Arc<str>,
+    ) -> Result<Self, Error> {
         let position = runtime.devices.iter().position(|slot| slot.name == *name);
         let position = position.expect("the builder has checked the name");
         let others = runtime.devices.iter().filter(|slot| slot.name != *name);
@@ -156,6 +182,10 @@ impl Route {
             })
             .collect();
         let slot = &runtime.devices[position];
+        if !allowed.permits(runtime, position) {
+            against.push((Arc::clone(name), Ineligible::NotGranted.to_string()));
+            return Err(Unplaceable { reasons: against }.into());
+        }
         if slot.kind == DeviceKind::Cpu {
             let inline = (Reason::Forced, Path::Inline);
             return Ok(Route {

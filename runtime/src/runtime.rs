@@ -12,6 +12,7 @@ use unlade_hal::{Clock, Device, DeviceKind, DeviceLost, Health};
 
 use crate::auto;
 use crate::block::Memory;
+use crate::call::Call;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::executables::{CacheStatus, Executables};
@@ -23,7 +24,9 @@ use crate::plans::Plans;
 use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
 use crate::residency::Residency;
 use crate::resident::{OnDevice, Resident};
-use crate::scheduler::{Dispatcher, Job, Limits, Permit, SessionKey, Settings};
+use crate::resources::{Facts, Resources, kind_word};
+use crate::scheduler::{Dispatcher, End, Job, Limits, Permit, SessionKey, Settings};
+use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::sync::lock_unmodelled;
 use crate::trace::{Trace, TraceEvent};
 use crate::workers::Workers;
@@ -43,7 +46,9 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) devices: Vec<DeviceSlot>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) memory: Memory,
+    /// The session of kernels that belong to no other.
+    pub(crate) own: Arc<SessionCore>,
+    pub(crate) sessions: Sessions,
     pub(crate) pool: Pool,
     /// The memory that devices reach, where they are not trusted with all of it.
     bounce: Option<Pool>,
@@ -57,7 +62,9 @@ pub(crate) struct Core {
     /// Chooses between devices where there is a choice.
     pub(crate) placer: Mutex<Placer>,
     /// Gives threads their turns on devices.
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    /// Who may count on which of the devices.
+    pub(crate) resources: Arc<Resources>,
     pub(crate) trace: Trace,
     pub(crate) workers: Workers,
     pub(crate) kernels: AtomicU64,
@@ -135,7 +142,18 @@ impl Runtime {
         semantics: &Semantics,
     ) -> Result<Kernel, Error> {
         unlade_hal::fork::check()?;
-        Kernel::compile(&self.core, query, schema, semantics)
+        Kernel::compile(&self.core, &self.core.own, query, schema, semantics)
+    }
+
+    /// A session to be configured and opened: one who shares devices and memory with others. The
+    /// label names it in messages.
+    pub fn session(&self, label: impl Into<Arc<str>>) -> SessionBuilder {
+        SessionBuilder::new(&self.core, label.into())
+    }
+
+    /// The sessions that have not ended, the runtime's own first.
+    pub fn sessions(&self) -> Vec<SessionStatus> {
+        self.core.sessions.status()
     }
 
     /// Keeps the columns of batches in a device's memory across calls, for
@@ -195,21 +213,43 @@ impl Core {
             .find(|slot| slot.kind == DeviceKind::Cpu)
     }
 
-    /// A turn on a device for a batch of so many bytes; `None` where the device is in quarantine
-    /// or cannot be brought back. Kernels share a device by bytes.
-    pub(crate) fn enter(&self, slot: usize, kernel: u64, bytes: u64) -> Option<Permit<'_>> {
+    /// A turn on a device for a batch of so many bytes.
+    ///
+    /// # Errors
+    /// [`End::NoDevice`] where the device is in quarantine or cannot be brought back; else how the
+    /// batch ended before it had its turn.
+    pub(crate) fn enter(
+        &self,
+        slot: usize,
+        call: &Call<'_>,
+        bytes: u64,
+    ) -> Result<Permit<'_>, End> {
         let job = Job {
-            session: SessionKey(kernel),
             devices: vec![DeviceIndex(slot)],
-            ..Job::new(bytes)
+            ..call.job(bytes)
         };
         let bring_back = |device: DeviceIndex| self.devices[device.0].bring_back(self);
-        let permit = self.dispatcher.enter(job, bring_back).ok()?;
+        let permit = self.dispatcher.enter(job, bring_back)?;
         if bring_back(permit.device()) {
-            return Some(permit);
+            return Ok(permit);
         }
-        let _ended = permit.lost();
-        None
+        permit.lost()
+    }
+
+    /// Memory for a session, of so many bytes at most.
+    pub(crate) fn memory_for(&self, label: &Arc<str>, budget: u64) -> Memory {
+        memory_for(&self.pool, self.bounce.as_ref(), label, budget)
+    }
+
+    /// # Errors
+    /// [`Error::Config`] for a device that is not there.
+    pub(crate) fn check_placement(&self, placement: &Placement) -> Result<(), Error> {
+        check_placement(placement, &self.devices)
+    }
+
+    /// A key for a session that no other of this runtime has had.
+    pub(crate) fn next_session(&self) -> SessionKey {
+        self.sessions.next_key()
     }
 
     /// Why a device is not to be considered at the moment.
@@ -292,17 +332,20 @@ impl DeviceSlot {
         tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
     }
 
+    /// What sessions ask for it by.
+    fn facts(&self) -> Facts {
+        Facts {
+            name: Arc::clone(&self.name),
+            address: self.device.info().address.clone(),
+            kind: self.kind,
+        }
+    }
+
     fn status(&self, failures: u32) -> DeviceStatus {
         let info = self.device.info();
         DeviceStatus {
             name: Arc::clone(&self.name),
-            kind: match info.kind {
-                DeviceKind::Cpu => "cpu",
-                DeviceKind::Gpu => "gpu",
-                DeviceKind::Dpu => "dpu",
-                DeviceKind::Simulator => "simulator",
-                _ => "other",
-            },
+            kind: kind_word(info.kind),
             description: info.description.clone(),
             address: info.address.clone(),
             architecture: Arc::clone(&self.architecture),
@@ -436,12 +479,17 @@ impl RuntimeBuilder {
         let (pool, bounce) = open_pools(&options)?;
         let within_reach = bounce.as_ref().unwrap_or(&pool);
         attach(within_reach, &devices);
-        let session = |pool: &Pool| pool.session("runtime", options.memory_budget);
-        let memory = Memory::new(session(&pool), session(within_reach));
+        let dispatcher = Arc::new(dispatcher(&options, &devices));
+        let budget = options.memory_budget;
+        let memory = memory_for(&pool, bounce.as_ref(), &OWN.into(), budget);
+        let own = SessionCore::own(memory, &options, &dispatcher);
+        let sessions = Sessions::default();
+        sessions.add(&own);
         Ok(Runtime {
             core: Arc::new(Core {
                 clock: Arc::clone(&options.clock),
-                memory,
+                own,
+                sessions,
                 pool,
                 bounce,
                 shortage: Mutex::default(),
@@ -449,7 +497,10 @@ impl RuntimeBuilder {
                 executables: Executables::default(),
                 plans: Plans::default(),
                 placer: auto::placer(&devices),
-                dispatcher: dispatcher(&options, &devices),
+                dispatcher,
+                resources: Arc::new(Resources::new(
+                    devices.iter().map(DeviceSlot::facts).collect(),
+                )),
                 trace: Trace::new(options.trace),
                 workers: Workers::new(options.threads.saturating_sub(1)),
                 kernels: AtomicU64::new(0),
@@ -460,6 +511,9 @@ impl RuntimeBuilder {
         })
     }
 }
+
+/// What the runtime's own session is called.
+pub(crate) const OWN: &str = "runtime";
 
 /// Which part of the memory devices reach that are not trusted with all of it: a quarter.
 const BOUNCE: u64 = 4;
@@ -505,6 +559,21 @@ fn open_pools(options: &Options) -> Result<(Pool, Option<Pool>), Error> {
     }
 }
 
+/// Memory for a session: within its budget of one pool, or of both in the proportion of the pools.
+fn memory_for(pool: &Pool, bounce: Option<&Pool>, label: &Arc<str>, budget: u64) -> Memory {
+    let session = |pool: &Pool, budget| pool.session(Arc::clone(label), budget);
+    match bounce {
+        None => {
+            let session = session(pool, budget);
+            Memory::new(session.clone(), session)
+        }
+        Some(bounce) => {
+            let reached = budget / BOUNCE;
+            Memory::new(session(pool, budget - reached), session(bounce, reached))
+        }
+    }
+}
+
 /// Makes a pool known to every device that is not the CPU.
 fn attach(pool: &Pool, devices: &[DeviceSlot]) {
     for slot in devices.iter().filter(|slot| slot.kind != DeviceKind::Cpu) {
@@ -529,17 +598,22 @@ fn check(options: &Options, devices: &[DeviceSlot]) -> Result<(), Error> {
             return wrong(format!("two devices are called `{}`", slot.name));
         }
     }
-    if let Placement::Device(name) = &options.placement
-        && !devices.iter().any(|slot| slot.name == *name)
-    {
-        let names: Vec<&str> = devices.iter().map(|slot| &*slot.name).collect();
-        return wrong(format!(
-            "there is no device `{name}`; there is {}",
-            names.join(", ")
-        ));
-    }
+    check_placement(&options.placement, devices)?;
     if options.threads == 0 {
         return wrong("0 threads compute nothing; the least is 1".to_owned());
     }
     Ok(())
+}
+
+fn check_placement(placement: &Placement, devices: &[DeviceSlot]) -> Result<(), Error> {
+    match placement {
+        Placement::Device(name) if !devices.iter().any(|slot| slot.name == *name) => {
+            let names: Vec<&str> = devices.iter().map(|slot| &*slot.name).collect();
+            Err(Error::Config(format!(
+                "there is no device `{name}`; there is {}",
+                names.join(", ")
+            )))
+        }
+        Placement::Device(_) | Placement::Auto => Ok(()),
+    }
 }

@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -16,6 +17,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use crate::error::Error;
 use crate::kernel::{Kernel, Output};
 use crate::pool::Pool;
+use crate::session::Waits;
 use crate::workers::panic_message;
 
 /// Batches read or computed ahead of the one that is taken next, per thread.
@@ -28,9 +30,26 @@ type Reader = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 /// The results of a kernel over a reader, in the reader's order.
 ///
-/// Dropping it cancels what has not begun. After an error there are no further results.
+/// Dropping it cancels what has not begun. After an error there are no further results. It ends at
+/// once, with [`Error::Cancelled`], when its session is cancelled or its
+/// [canceller](KernelStream::canceller) says so, also where a thread waits for the next result.
 pub struct KernelStream {
     shared: Arc<Shared>,
+}
+
+/// Ends a [`KernelStream`] from another thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Canceller {
+    shared: Weak<Shared>,
+}
+
+impl Canceller {
+    /// The stream's next result is [`Error::Cancelled`], and the last.
+    pub fn cancel(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.end(Error::Cancelled);
+        }
+    }
 }
 
 struct Shared {
@@ -38,6 +57,8 @@ struct Shared {
     /// Locked only by the one who reads, which [`Window::reading`] says.
     reader: Mutex<Reader>,
     window: Mutex<Window>,
+    /// Set once nobody waits for results any more.
+    given_up: AtomicBool,
     changed: Condvar,
     /// Batches that may be read and not yet taken.
     limit: usize,
@@ -59,6 +80,8 @@ struct Window {
     helping: usize,
     /// Whether there is nothing more to read.
     ended: bool,
+    /// What is next, and last, where the stream was ended from without.
+    verdict: Option<Error>,
 }
 
 /// A batch that was read and not yet taken.
@@ -105,14 +128,23 @@ impl KernelStream {
             kernel,
             reader: Mutex::new(Box::new(reader)),
             window: Mutex::default(),
+            given_up: AtomicBool::new(false),
             changed: Condvar::new(),
             limit: threads * AHEAD,
             helpers: threads - 1,
             crowded,
         });
+        shared.kernel.core.session.owes(&shared);
         let helper = Shared::helper(&shared, &mut shared.lock());
         Helper::call(helper);
         KernelStream { shared }
+    }
+
+    /// Ends the stream from any thread.
+    pub fn canceller(&self) -> Canceller {
+        Canceller {
+            shared: Arc::downgrade(&self.shared),
+        }
     }
 
     /// The schema of the results.
@@ -133,16 +165,16 @@ impl Iterator for KernelStream {
         let shared = &self.shared;
         let mut window = shared.lock();
         loop {
+            if let Some(error) = window.verdict.take() {
+                return Some(Err(error));
+            }
             match window.results.pop_front() {
                 Some(Slot::Done { result, again }) => {
                     window.taken += 1;
-                    if result.is_err() {
-                        window.ended = true;
-                        window.results.clear();
-                    }
+                    let rest = result.is_err().then(|| shared.give_up(&mut window));
                     let helper = Shared::helper(shared, &mut window);
                     drop(window);
-                    drop(again);
+                    drop((again, rest));
                     Helper::call(helper);
                     return Some(*result);
                 }
@@ -152,7 +184,10 @@ impl Iterator for KernelStream {
                     let made = shared.run_asked(&batch);
                     drop(batch);
                     window = shared.lock();
-                    window.results[0] = made;
+                    match window.results.front_mut() {
+                        Some(slot @ Slot::Making) => *slot = made,
+                        _ => drop(made), // ended meanwhile
+                    }
                     continue;
                 }
                 Some(making) => window.results.push_front(making),
@@ -179,6 +214,15 @@ impl Shared {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nobody waits for results any more: nothing is read or computed from now on. What was computed
+    /// comes back, to be dropped once the window is unlocked.
+    #[must_use]
+    fn give_up(&self, window: &mut Window) -> VecDeque<Slot> {
+        self.given_up.store(true, Ordering::Relaxed);
+        window.ended = true;
+        std::mem::take(&mut window.results)
+    }
+
     fn may_read(&self, window: &Window) -> bool {
         let held = |slot: &Slot| matches!(slot, Slot::Held(_));
         let has_room = window.results.len() < self.limit && !window.results.iter().any(held);
@@ -200,8 +244,10 @@ impl Shared {
     }
 
     fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
-        catch_unwind(AssertUnwindSafe(|| self.kernel.core.run(batch)))
-            .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))))
+        catch_unwind(AssertUnwindSafe(|| {
+            self.kernel.core.run(batch, Some(&self.given_up))
+        }))
+        .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))))
     }
 
     /// Makes the result that is asked for. Short of memory, it waits for those that are being made
@@ -328,7 +374,8 @@ impl Helper {
     fn call(helper: Option<Helper>) {
         if let Some(helper) = helper {
             let runtime = Arc::clone(&helper.shared.kernel.core.runtime);
-            runtime.workers.spawn(move || helper.help());
+            let priority = helper.shared.kernel.core.session.priority;
+            runtime.workers.spawn(priority, move || helper.help());
         }
     }
 
@@ -364,21 +411,40 @@ impl Drop for Helper {
 impl Drop for KernelStream {
     fn drop(&mut self) {
         let mut window = self.shared.lock();
-        window.ended = true;
-        let results = std::mem::take(&mut window.results);
+        let results = self.shared.give_up(&mut window);
         drop(window);
         drop(results);
     }
 }
 
-impl fmt::Debug for KernelStream {
+impl Waits for Shared {
+    fn end(&self, error: Error) {
+        let mut window = self.lock();
+        // What is at its end is not cancelled.
+        if !window.ended || !window.results.is_empty() || window.reading {
+            window.verdict = Some(error);
+        }
+        let results = self.give_up(&mut window);
+        drop(window);
+        drop(results);
+        self.changed.notify_all();
+    }
+}
+
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let window = self.shared.lock();
+        let window = self.lock();
         f.debug_struct("KernelStream")
             .field("taken", &window.taken)
             .field("ahead", &window.results.len())
             .field("ended", &window.ended)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for KernelStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
     }
 }
 

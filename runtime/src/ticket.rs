@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::kernel::Output;
 use crate::runtime::Core;
+use crate::session::{SessionCore, Waits};
 
 type Outcome = Result<Output, Error>;
 type Callback = Box<dyn FnOnce(Outcome) + Send>;
@@ -37,7 +38,8 @@ pub(crate) struct Completer {
 struct Shared {
     state: Mutex<State>,
     done: Condvar,
-    cancelled: AtomicBool,
+    /// Whether nobody waits for the result any more.
+    given_up: AtomicBool,
 }
 
 enum State {
@@ -52,13 +54,14 @@ enum Waiter {
     Callback(Callback),
 }
 
-/// A ticket and its other end.
-pub(crate) fn ticket() -> (Ticket, Completer) {
+/// A ticket and its other end. The ticket ends at once when the session is cancelled.
+pub(crate) fn ticket(session: &SessionCore) -> (Ticket, Completer) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State::Pending(Waiter::None)),
         done: Condvar::new(),
-        cancelled: AtomicBool::new(false),
+        given_up: AtomicBool::new(false),
     });
+    session.owes(&shared);
     let completer = Completer {
         shared: Some(Arc::clone(&shared)),
     };
@@ -161,7 +164,7 @@ impl Future for Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if self.cancels {
-            self.shared.cancelled.store(true, Ordering::Relaxed);
+            self.shared.given_up.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -175,11 +178,10 @@ impl fmt::Debug for Ticket {
 }
 
 impl Completer {
-    /// Whether nobody waits for the result any more.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.shared
-            .as_ref()
-            .is_some_and(|shared| shared.cancelled.load(Ordering::Relaxed))
+    /// Set once nobody waits for the result any more.
+    pub(crate) fn given_up(&self) -> &AtomicBool {
+        let shared = self.shared.as_ref().expect("it completes once, at its end");
+        &shared.given_up
     }
 
     /// Delivers the result.
@@ -205,8 +207,13 @@ impl Shared {
 
     fn complete(&self, outcome: Outcome) {
         let mut state = self.lock();
-        let State::Pending(waiter) = std::mem::replace(&mut *state, State::Taken) else {
-            unreachable!("a completer completes once");
+        let waiter = match std::mem::replace(&mut *state, State::Taken) {
+            State::Pending(waiter) => waiter,
+            // It has ended already, with its session.
+            ended => {
+                *state = ended;
+                return;
+            }
         };
         if let Waiter::Callback(callback) = waiter {
             drop(state);
@@ -218,6 +225,13 @@ impl Shared {
         if let Waiter::Waker(waker) = waiter {
             waker.wake();
         }
+    }
+}
+
+impl Waits for Shared {
+    fn end(&self, error: Error) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.complete(Err(error));
     }
 }
 

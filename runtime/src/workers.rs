@@ -5,10 +5,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::scheduler::Priority;
+
 type Task = Box<dyn FnOnce() + Send>;
 
-/// At most so many threads, started when first needed, that run tasks in the order in which these
-/// came.
+/// At most so many threads, started when first needed, that run tasks: those of the highest priority
+/// first, and of one priority in the order in which they came.
 pub(crate) struct Workers {
     shared: Arc<Shared>,
     threads: usize,
@@ -21,10 +23,31 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    tasks: VecDeque<Task>,
+    tasks: Tasks,
     started: usize,
     idle: usize,
     closed: bool,
+}
+
+/// Those that no thread has begun.
+#[derive(Default)]
+struct Tasks {
+    /// The lowest priority first.
+    lines: [VecDeque<Task>; 3],
+}
+
+impl Tasks {
+    fn push(&mut self, priority: Priority, task: Task) {
+        self.lines[priority as usize].push_back(task);
+    }
+
+    fn pop(&mut self) -> Option<Task> {
+        self.lines.iter_mut().rev().find_map(VecDeque::pop_front)
+    }
+
+    fn len(&self) -> usize {
+        self.lines.iter().map(VecDeque::len).sum()
+    }
 }
 
 impl Workers {
@@ -41,9 +64,9 @@ impl Workers {
 
     /// Runs a task on one of the threads. A panic in it ends the task alone; whoever waits for it
     /// learns of that from what the task drops.
-    pub(crate) fn spawn(&self, task: impl FnOnce() + Send + 'static) {
+    pub(crate) fn spawn(&self, priority: Priority, task: impl FnOnce() + Send + 'static) {
         let mut state = self.shared.lock();
-        state.tasks.push_back(Box::new(task));
+        state.tasks.push(priority, Box::new(task));
         if state.idle >= state.tasks.len() || state.started == self.threads {
             drop(state);
             return self.shared.work.notify_one();
@@ -69,7 +92,7 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            if let Some(task) = state.tasks.pop_front() {
+            if let Some(task) = state.tasks.pop() {
                 drop(state);
                 // Tasks catch what they can tell of; this keeps the thread.
                 let _panicked = catch_unwind(AssertUnwindSafe(task));
@@ -95,7 +118,7 @@ impl Shared {
         let orphans = if state.started == 0 {
             std::mem::take(&mut state.tasks)
         } else {
-            VecDeque::new()
+            Tasks::default()
         };
         drop(state);
         drop(orphans);

@@ -4,6 +4,7 @@ use arrow_array::RecordBatch;
 
 use super::{KernelCore, Output};
 use crate::auto::{self, AutoRoute};
+use crate::call::Call;
 use crate::device_plan::{DeviceFailure, Parts, Tally};
 use crate::error::Error;
 use crate::placement::{DeviceIndex, Work};
@@ -13,6 +14,7 @@ impl KernelCore {
     /// Runs a batch of the right schema where placement predicts it to be done first.
     pub(super) fn run_where_fastest(
         &self,
+        call: &Call<'_>,
         auto: &AutoRoute,
         batch: &RecordBatch,
         number: u64,
@@ -20,7 +22,7 @@ impl KernelCore {
         let runtime = &self.runtime;
         let work = auto.forecast.work(self.binding(), batch);
         let Some(choice) = auto.choose(runtime, &work) else {
-            return self.run_inline(batch, number, Reason::OnlyCandidate, Path::Inline);
+            return self.run_inline(call, batch, number, Reason::OnlyCandidate, Path::Inline);
         };
         let reason = auto::reason(&choice);
         let chosen = choice.candidates.iter().nth(choice.device.0);
@@ -30,7 +32,7 @@ impl KernelCore {
                     reason: Some(reason),
                     ..Tally::default()
                 };
-                let output = self.run_on_device(plan, batch, number, None, tally)?;
+                let output = self.run_on_device(call, plan, batch, number, None, tally)?;
                 let parts = &output.receipt.parts;
                 auto.forecast
                     .ran_on_device(runtime, choice.device, &work, parts);
@@ -38,7 +40,7 @@ impl KernelCore {
                 output
             }
             None => {
-                let output = self.run_inline(batch, number, reason, Path::Inline)?;
+                let output = self.run_inline(call, batch, number, reason, Path::Inline)?;
                 let Receipt {
                     taken, rows_out, ..
                 } = output.receipt;
@@ -50,7 +52,7 @@ impl KernelCore {
         output.receipt.predicted = chosen.map(|candidate| candidate.terms.latency());
         output.receipt.predicted_clock = chosen.map(|candidate| candidate.clock);
         if let Some(probe) = choice.probe {
-            self.probe(auto, batch, probe.device, probe.rows, &work);
+            self.probe(call, auto, batch, probe.device, probe.rows, &work);
         }
         Ok(output)
     }
@@ -58,6 +60,7 @@ impl KernelCore {
     /// Runs the start of a batch on a device that was not chosen, to learn how fast it is by now.
     fn probe(
         &self,
+        call: &Call<'_>,
         auto: &AutoRoute,
         batch: &RecordBatch,
         device: DeviceIndex,
@@ -74,7 +77,7 @@ impl KernelCore {
         let Some(plan) = &auto.plans[device.0] else {
             let start = runtime.clock.now();
             if let Some(host) = &self.host
-                && let Ok(done) = host.evaluate(runtime, &self.checked, &slice)
+                && let Ok(done) = host.evaluate(&call.session.memory, &self.checked, &slice)
             {
                 let taken = runtime.clock.now().since(start);
                 let rows_out = done.rows_out as u64;
@@ -83,7 +86,7 @@ impl KernelCore {
             }
             return;
         };
-        let Some(permit) = runtime.enter(device.0, self.number, work.bytes_in) else {
+        let Ok(permit) = runtime.enter(device.0, call, work.bytes_in) else {
             return;
         };
         let Parts::Ready(parts) = plan.parts(runtime) else {
@@ -93,9 +96,11 @@ impl KernelCore {
             reason: Some(Reason::Probe),
             ..Tally::default()
         };
-        match plan.run(runtime, &parts, &self.checked, &slice, None, &mut tally) {
+        match plan.run(call, &parts, &self.checked, &slice, None, &mut tally) {
             Ok(_) => {
-                permit.done(tally.device_time(0, slot));
+                let used = tally.device_time(0, slot);
+                self.session.count_device_time(used.unwrap_or_default());
+                permit.done(used);
                 auto.forecast
                     .ran_on_device(runtime, device, &work, &tally.parts);
             }

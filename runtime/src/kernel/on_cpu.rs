@@ -9,6 +9,7 @@ use unlade_hal::Timestamp;
 use super::describe::describe;
 use super::room::is_exhausted;
 use super::{KernelCore, Output};
+use crate::call::Call;
 use crate::device_plan::Tally;
 use crate::error::{DataError, Error};
 use crate::inline::{Evaluated, InlineFailure};
@@ -19,12 +20,13 @@ impl KernelCore {
     /// Runs a batch of the right schema on the CPU, on this thread.
     pub(super) fn run_inline(
         &self,
+        call: &Call<'_>,
         batch: &RecordBatch,
         number: u64,
         reason: Reason,
         path: Path,
     ) -> Result<Output, Error> {
-        let (evaluated, part, retries) = self.evaluate_inline(batch, number, reason, path)?;
+        let (evaluated, part, retries) = self.evaluate_inline(call, batch, number, reason, path)?;
         let taken = part.compute;
         let tally = Tally {
             parts: vec![part],
@@ -37,6 +39,7 @@ impl KernelCore {
     /// Evaluates a batch on this thread, and says what that took and how often it was in vain.
     pub(super) fn evaluate_inline(
         &self,
+        call: &Call<'_>,
         batch: &RecordBatch,
         number: u64,
         reason: Reason,
@@ -49,13 +52,14 @@ impl KernelCore {
             .as_ref()
             .expect("a route without a device has a CPU");
         let evaluate = |batch: &RecordBatch, first_row: usize| {
-            host.evaluate(&self.runtime, &self.checked, batch)
+            call.check()?;
+            host.evaluate(&call.session.memory, &self.checked, batch)
                 .map_err(|failure| failure.moved_by(first_row))
         };
         let mut retries = 0;
         let evaluated = match evaluate(batch, 0) {
             Err(failure) if is_exhausted(&failure) => {
-                let found = self.evaluate_when_there_is_room(batch, evaluate);
+                let found = self.evaluate_when_there_is_room(call, batch, evaluate);
                 found.map(|(evaluated, failed)| {
                     retries = failed;
                     evaluated
@@ -88,7 +92,7 @@ impl KernelCore {
     /// The error of a batch of which some part trapped: the whole is run on the CPU to find it.
     pub(super) fn first_error(&self, batch: &RecordBatch) -> Option<DataError> {
         let host = self.host.as_ref()?;
-        match host.evaluate(&self.runtime, &self.checked, batch) {
+        match host.evaluate(&self.session.memory, &self.checked, batch) {
             Err(InlineFailure::Trap(trap)) => {
                 Some(describe(&self.checked, self.dialect, batch, trap))
             }

@@ -8,6 +8,7 @@ use unlade_hal::DeviceLost;
 
 use super::describe::describe;
 use super::{KernelCore, Output};
+use crate::call::Call;
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
 use crate::error::Error;
 use crate::inline::Evaluated;
@@ -28,14 +29,18 @@ impl KernelCore {
     ) -> Result<Output, Error> {
         let batch = &resident.batches[position];
         let Some(slot) = resident.slot else {
-            return self.run(batch);
+            return self.run(batch, None);
         };
         unlade_hal::fork::check()?;
+        if !self.session.allowed.permits(&self.runtime, slot) {
+            return self.run(batch, None);
+        }
         let plans = self.plan.for_resident(&self.runtime, slot)?;
         if plans.staged.refuses(&self.runtime.devices[slot]).is_some() {
-            return self.run(batch);
+            return self.run(batch, None);
         }
-        self.observe(|number| {
+        let call = self.call(None);
+        self.observe(&call, |number| {
             // Brought back where it was evicted; without room the batch is staged as any other.
             let there = resident.on_device(&self.runtime, position);
             let mut tally = Tally::default();
@@ -45,7 +50,7 @@ impl KernelCore {
             }
             let plan = plans.compacting.as_ref().filter(|_| there.is_some());
             let plan = plan.unwrap_or(&plans.staged);
-            self.run_on_device(plan, batch, number, there.as_deref(), tally)
+            self.run_on_device(&call, plan, batch, number, there.as_deref(), tally)
         })
     }
 
@@ -53,6 +58,7 @@ impl KernelCore {
     /// that placement may choose and that were not tried, and last on the CPU.
     pub(super) fn run_on_device(
         &self,
+        call: &Call<'_>,
         plan: &Arc<DevicePlan>,
         batch: &RecordBatch,
         number: u64,
@@ -67,7 +73,7 @@ impl KernelCore {
             tried.push(plan.slot);
             // What is resident is so on the first device.
             let on_device = on_device.filter(|_| plan.slot == tried[0]);
-            let (reason, lost) = match self.attempt(&plan, batch, on_device, &mut tally) {
+            let (reason, lost) = match self.attempt(call, &plan, batch, on_device, &mut tally) {
                 Ok(evaluated) => {
                     self.record_device(&runtime.devices[plan.slot], number, &tally);
                     let taken = runtime.clock.now().since(start);
@@ -89,7 +95,7 @@ impl KernelCore {
                 continue;
             }
             let (evaluated, part, retries) =
-                self.evaluate_inline(batch, number, reason, Path::Fallback)?;
+                self.evaluate_inline(call, batch, number, reason, Path::Fallback)?;
             tally.retries += retries;
             tally.parts.push(part);
             let taken = runtime.clock.now().since(start);
@@ -100,6 +106,7 @@ impl KernelCore {
     /// Runs a batch on a device, once.
     fn attempt(
         &self,
+        call: &Call<'_>,
         plan: &Arc<DevicePlan>,
         batch: &RecordBatch,
         on_device: Option<&OnDevice>,
@@ -109,11 +116,17 @@ impl KernelCore {
         let slot = &runtime.devices[plan.slot];
         let device = || Arc::clone(&slot.name);
         let bytes = self.binding().bytes_read(batch);
-        let Some(permit) = runtime.enter(plan.slot, self.number, bytes) else {
-            return Err(Missed::Elsewhere {
-                reason: Reason::Quarantined { device: device() },
-                lost: offload::lost(slot, "it failed and is not trusted yet".to_owned()),
-            });
+        let permit = match runtime.enter(plan.slot, call, bytes) {
+            Ok(permit) => permit,
+            Err(end) => {
+                return Err(match call.ended(end) {
+                    Some(error) => Missed::Error(error),
+                    None => Missed::Elsewhere {
+                        reason: Reason::Quarantined { device: device() },
+                        lost: offload::lost(slot, "it failed and is not trusted yet".to_owned()),
+                    },
+                });
+            }
         };
         let parts = match plan.parts(runtime) {
             Parts::Ready(parts) => parts,
@@ -128,9 +141,12 @@ impl KernelCore {
             }
         };
         let earlier = tally.parts.len();
-        match plan.run(runtime, &parts, &self.checked, batch, on_device, tally) {
+        let ran = plan.run(call, &parts, &self.checked, batch, on_device, tally);
+        let used = tally.device_time(earlier, slot);
+        self.session.count_device_time(used.unwrap_or_default());
+        match ran {
             Ok(evaluated) => {
-                permit.done(tally.device_time(earlier, slot));
+                permit.done(used);
                 Ok(evaluated)
             }
             Err(failure)
@@ -159,7 +175,7 @@ impl KernelCore {
                 };
                 match error.filter(|error| error.description.is_some()) {
                     Some(error) => {
-                        permit.done(tally.device_time(earlier, slot));
+                        permit.done(used);
                         Err(Missed::Error(error.into()))
                     }
                     None => {

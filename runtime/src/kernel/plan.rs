@@ -11,7 +11,7 @@ use crate::device_plan::DevicePlan;
 use crate::error::Error;
 use crate::metrics::KernelMetrics;
 use crate::receipt::Reason;
-use crate::route::{HostPlan, Route};
+use crate::route::{Allowed, HostPlan, Route};
 use crate::runtime::Core;
 
 /// A compiled query. Kernels of one query share it.
@@ -31,6 +31,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(super) fn new(
         runtime: &Core,
+        allowed: &Allowed,
         query: &Query,
         schema: &SchemaRef,
         semantics: &Semantics,
@@ -39,7 +40,7 @@ impl Plan {
         // Without a CPU a device has to do it all.
         let host = HostPlan::new(runtime, &checked);
         let host_plan = host.as_ref().ok().map(|(host, _)| host);
-        let route = Route::choose(runtime, &checked, host_plan)?;
+        let route = Route::choose(runtime, allowed, &checked, host_plan)?;
         let (host, shape) = match (host, &route.device) {
             (Ok((host, shape)), _) => (Some(host), shape),
             (Err(_), Some(plan)) => (None, ShapeHash::of(&plan.binding.lowered.program)),

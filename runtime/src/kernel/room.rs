@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 
 use super::KernelCore;
+use crate::call::Call;
 use crate::error::Error;
 use crate::halving::in_halves;
 use crate::inline::{Evaluated, InlineFailure};
@@ -25,6 +26,7 @@ impl KernelCore {
     /// As `evaluate`; [`Error::Exhausted`] where one row does not find room.
     pub(super) fn evaluate_when_there_is_room(
         &self,
+        call: &Call<'_>,
         batch: &RecordBatch,
         evaluate: impl Fn(&RecordBatch, usize) -> Result<Evaluated, InlineFailure>,
     ) -> Result<(Evaluated, u32), InlineFailure> {
@@ -40,14 +42,22 @@ impl KernelCore {
                 Err(failure) if is_exhausted(&failure) => failed += 1,
                 other => return Ok((other?, failed)),
             }
-            if !runtime.pool.await_return(deadline) {
+            if !runtime
+                .pool
+                .await_return(deadline, || call.check().is_err())
+            {
                 break;
             }
         }
-        let evaluated = in_halves(batch, &runtime.memory, is_exhausted, |piece, first_row| {
-            evaluate(piece, first_row)
-                .inspect_err(|failure| failed += u32::from(is_exhausted(failure)))
-        })?;
+        let evaluated = in_halves(
+            batch,
+            &call.session.memory,
+            is_exhausted,
+            |piece, first_row| {
+                evaluate(piece, first_row)
+                    .inspect_err(|failure| failed += u32::from(is_exhausted(failure)))
+            },
+        )?;
         Ok((evaluated, failed))
     }
 }

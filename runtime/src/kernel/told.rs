@@ -3,6 +3,7 @@
 use arrow_array::RecordBatch;
 
 use super::{KernelCore, Output};
+use crate::call::Call;
 use crate::device_plan::Tally;
 use crate::error::Error;
 use crate::forecast::Forecast;
@@ -10,12 +11,17 @@ use crate::placement::DeviceIndex;
 
 impl KernelCore {
     /// Runs a batch of the right schema on the device that was named, or the only one.
-    pub(super) fn run_where_told(&self, batch: &RecordBatch, number: u64) -> Result<Output, Error> {
+    pub(super) fn run_where_told(
+        &self,
+        call: &Call<'_>,
+        batch: &RecordBatch,
+        number: u64,
+    ) -> Result<Output, Error> {
         match &self.route.device {
-            Some(plan) => self.run_on_device(plan, batch, number, None, Tally::default()),
+            Some(plan) => self.run_on_device(call, plan, batch, number, None, Tally::default()),
             None => {
                 let (reason, path) = self.route.inline.clone();
-                self.run_inline(batch, number, reason, path)
+                self.run_inline(call, batch, number, reason, path)
             }
         }
     }
@@ -23,6 +29,7 @@ impl KernelCore {
     /// As [`run_where_told`](Self::run_where_told), with a prediction, which learns from the batch.
     pub(super) fn run_predicted(
         &self,
+        call: &Call<'_>,
         forecast: &Forecast,
         batch: &RecordBatch,
         number: u64,
@@ -39,7 +46,7 @@ impl KernelCore {
         let device = DeviceIndex(device.expect("a kernel runs somewhere"));
         let work = forecast.work(self.binding(), batch);
         let predicted = forecast.of(runtime, device, &work);
-        let mut output = self.run_where_told(batch, number)?;
+        let mut output = self.run_where_told(call, batch, number)?;
         let receipt = &mut output.receipt;
         receipt.predicted = Some(predicted);
         receipt.predicted_clock = Some(runtime.devices[device.0].device.info().clock);

@@ -144,6 +144,8 @@ pub enum Ineligible {
     OutOfMemory,
     /// The caller does not want it.
     Excluded,
+    /// The session asked for devices, and this is none of those that it was granted.
+    NotGranted,
 }
 
 impl std::fmt::Display for Ineligible {
@@ -156,6 +158,7 @@ impl std::fmt::Display for Ineligible {
             Ineligible::Quarantined(why) => write!(f, "in quarantine: {why}"),
             Ineligible::OutOfMemory => f.write_str("no memory left for the batch"),
             Ineligible::Excluded => f.write_str("not asked for"),
+            Ineligible::NotGranted => f.write_str("the session was not granted it"),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Ask<'a> {
     pub(super) session: SessionId,
     pub(super) sizes: &'a [u64],
     pub(super) wait: Option<Duration>,
+    /// Set once nobody waits for it any more, before those who wait are woken.
+    pub(super) given_up: &'a AtomicBool,
 }
 
 /// What a batch got: for each size a block of the reserve, or leave, already booked, to allocate
@@ -122,6 +124,9 @@ impl<B: Block> Central<B> {
                 if !state.ledger.may_come(ask, state.store.free()) {
                     break state.take_extra(ask);
                 }
+            }
+            if ask.given_up.load(Ordering::Relaxed) {
+                break Err(Refused);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -20,11 +20,14 @@ fn pool(reserve: u64, extra: u64) -> (Arc<Central<Range>>, SessionId) {
     (Arc::new(central), session)
 }
 
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 fn ask(session: SessionId, sizes: &[u64]) -> Ask<'_> {
     Ask {
         session,
         sizes,
         wait: FOREVER,
+        given_up: &NEVER,
     }
 }
 

@@ -55,6 +55,7 @@ impl Session {
             pool,
             counters,
             closed: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
         });
         Session {
             handle: Arc::new(Handle { core }),
@@ -99,6 +100,7 @@ impl Session {
             session: core.id,
             sizes: request.sizes,
             wait: request.wait,
+            given_up: &core.given_up,
         };
         let exhausted = || Box::new(core.pool.exhausted(request.sizes));
         let grants = match core.pool.central.try_acquire(&ask) {
@@ -142,6 +144,31 @@ impl Session {
         Pool {
             core: self.handle.core.pool.clone(),
         }
+    }
+
+    /// Has nobody wait for memory of this session any more: who does is refused, as is who would.
+    /// What is free is still leased.
+    pub fn give_up(&self) {
+        let core = &self.handle.core;
+        core.given_up.store(true, Ordering::Relaxed);
+        core.pool.central.with_ledger(|_| ()); // wakes those who wait
+    }
+
+    /// Bytes leased and not yet returned.
+    pub fn held(&self) -> u64 {
+        let core = &self.handle.core;
+        core.pool.reclaim(); // what threads keep is not held
+        let state = core.pool.central.state();
+        let mut accounts = state.ledger.accounts();
+        let account = accounts.find(|account| account.session == core.id);
+        account.map_or(0, |account| {
+            account.held().saturating_sub(account.counters.cached())
+        })
+    }
+
+    /// Whether both are handles of one session.
+    pub(crate) fn is_same(&self, other: &Session) -> bool {
+        Arc::ptr_eq(&self.handle.core, &other.handle.core)
     }
 
     /// Bytes that are [exported](Use::Exported), of what came from threads' caches: known without
@@ -202,6 +229,8 @@ pub(super) struct SessionCore {
     pool: Arc<Core>,
     counters: Arc<Counters>,
     closed: AtomicBool,
+    /// Whether nobody waits for its memory any more.
+    given_up: AtomicBool,
 }
 
 impl SessionCore {

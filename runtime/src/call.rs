@@ -1,0 +1,71 @@
+//! One batch on its way: for whom, and what may end it early.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::Error;
+use crate::runtime::Core;
+use crate::scheduler::{End, Job, Settings};
+use crate::session::SessionCore;
+
+/// One batch on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) runtime: &'a Arc<Core>,
+    pub(crate) session: &'a SessionCore,
+    /// Set once nobody waits for the result any more.
+    pub(crate) given_up: Option<&'a AtomicBool>,
+}
+
+impl Call<'_> {
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] or [`Error::DeadlineExceeded`] where not.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let given_up = self
+            .given_up
+            .is_some_and(|flag| flag.load(Ordering::Relaxed));
+        if given_up || self.session.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match self.session.deadline {
+            Some(deadline) if deadline <= self.runtime.clock.now() => Err(self.too_late()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The batch as the scheduler sees it: so many bytes.
+    pub(crate) fn job(&self, bytes: u64) -> Job {
+        Job {
+            session: self.session.key,
+            weight: self.session.weight,
+            priority: self.session.priority,
+            deadline: self.session.deadline,
+            ..Job::new(bytes)
+        }
+    }
+
+    /// The error of a batch that ended before it had its turn on a device; `None` where that is the
+    /// device's fault.
+    pub(crate) fn ended(&self, end: End) -> Option<Error> {
+        match end {
+            End::Cancelled => Some(Error::Cancelled),
+            End::TimedOut => Some(self.too_late()),
+            End::Refused => {
+                let limit = Settings::default().max_jobs as u64;
+                Some(Error::Limit {
+                    what: "batches on their way to devices; wait for some first",
+                    asked: limit + 1,
+                    limit,
+                })
+            }
+            End::Shutdown => Some(Error::Shutdown),
+            End::Done(_) | End::Trapped(_) | End::NoDevice => None,
+        }
+    }
+
+    fn too_late(&self) -> Error {
+        Error::DeadlineExceeded(Arc::clone(&self.session.label))
+    }
+}

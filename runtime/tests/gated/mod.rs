@@ -1,0 +1,94 @@
+//! A device whose lists come back when a test says so.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use unlade_hal::{
+    AllocError, Capabilities, CommandList, CompileError, Completion, Device, DeviceError,
+    DeviceInfo, DeviceLost, Executable, Health, MemoryKind, Queue, Quiesced, Rejected, Seq, Slab,
+    Wait,
+};
+use unlade_program::Program;
+use unlade_sim_device::{Profile, SimDevice};
+
+/// A simulated device behind a gate, which is shut at first.
+#[derive(Debug)]
+pub(crate) struct Gated {
+    sim: SimDevice,
+    open: Arc<AtomicBool>,
+}
+
+impl Gated {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Gated {
+            sim: SimDevice::builder(Profile::gpu()).build(),
+            open: Arc::default(),
+        })
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Device for Gated {
+    fn info(&self) -> &DeviceInfo {
+        self.sim.info()
+    }
+    fn capabilities(&self) -> &Capabilities {
+        self.sim.capabilities()
+    }
+    fn health(&self) -> Health {
+        self.sim.health()
+    }
+    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
+        self.sim.compile(program)
+    }
+    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
+        self.sim.allocate(kind, len)
+    }
+    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
+        self.sim.register(slab)
+    }
+    fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
+        let queue = self.sim.open_queue(depth)?;
+        let open = Arc::clone(&self.open);
+        Ok(Box::new(GatedQueue { queue, open }))
+    }
+    fn reset(&self) -> Result<(), DeviceError> {
+        self.sim.reset()
+    }
+}
+
+#[derive(Debug)]
+struct GatedQueue {
+    queue: Box<dyn Queue>,
+    open: Arc<AtomicBool>,
+}
+
+impl Queue for GatedQueue {
+    fn submit(&mut self, list: CommandList) -> Result<Seq, Rejected> {
+        self.queue.submit(list)
+    }
+    fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost> {
+        match self.open.load(Ordering::SeqCst) {
+            true => self.queue.poll(done),
+            false => Ok(()),
+        }
+    }
+    fn wait(&mut self, seq: Seq, timeout: Duration) -> Result<Wait, DeviceLost> {
+        if !self.open.load(Ordering::SeqCst) {
+            std::thread::sleep(timeout);
+            return Ok(Wait::TimedOut);
+        }
+        self.queue.wait(seq, timeout)
+    }
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    fn quiesce(self: Box<Self>, timeout: Duration) -> Quiesced {
+        self.queue.quiesce(timeout)
+    }
+}

@@ -1,0 +1,471 @@
+//! Sessions: what they share, what they may count on, and how they end.
+
+mod common;
+mod gated;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator};
+use common::{batch, builder, query};
+use gated::Gated;
+use unlade_expr::Semantics;
+use unlade_hal::Device;
+use unlade_runtime::{
+    DeviceRequest, Error, Kernel, Placement, Priority, Runtime, RuntimeBuilder, Session,
+};
+use unlade_sim_device::{Profile, SimDevice};
+
+/// As many as a device takes lists at once.
+const DEPTH: usize = 4;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn input(rows: i64) -> RecordBatch {
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+    batch(vec![("n", numbers)])
+}
+
+fn sim(name: &str) -> Arc<dyn Device> {
+    Arc::new(SimDevice::builder(Profile::gpu()).name(name).build())
+}
+
+fn on(device: Arc<dyn Device>) -> RuntimeBuilder {
+    let name = device.info().name.as_str().into();
+    builder().device(device).placement(Placement::Device(name))
+}
+
+/// `n + 1` of the rows with an even `n`.
+fn kernel(session: &Session) -> Kernel {
+    let query = query("n + 1", "n % 2 = 0");
+    let schema = input(1).schema();
+    session
+        .compile(&query, &schema, &Semantics::arrow())
+        .unwrap()
+}
+
+fn request(text: &str) -> DeviceRequest {
+    text.parse().unwrap()
+}
+
+/// Until `is_so`, for as long as a slow machine may take.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn in_flight(runtime: &Runtime) -> u32 {
+    runtime
+        .devices()
+        .iter()
+        .map(|device| device.in_flight)
+        .sum()
+}
+
+/// A runtime whose one device is full of lists that do not come back before the gate is open.
+struct Full {
+    runtime: Runtime,
+    gate: Arc<Gated>,
+    tickets: Vec<unlade_runtime::Ticket>,
+    busy: Session,
+}
+
+impl Full {
+    fn new() -> Self {
+        let gate = Gated::new();
+        let runtime = on(gate.clone()).threads(2 * DEPTH).build().unwrap();
+        let busy = runtime.session("busy").open().unwrap();
+        let kernel = kernel(&busy);
+        let tickets = (0..DEPTH)
+            .map(|_| kernel.submit(input(100)).unwrap())
+            .collect();
+        until("the device is full", || in_flight(&runtime) == DEPTH as u32);
+        Full {
+            runtime,
+            gate,
+            tickets,
+            busy,
+        }
+    }
+
+    /// Those who had the device have their results, and nothing is held.
+    fn end(self) {
+        self.gate.open();
+        for ticket in self.tickets {
+            assert_eq!(ticket.wait().unwrap().batch.num_rows(), 50);
+        }
+        until("memory comes back", || self.runtime.memory().leased == 0);
+    }
+}
+
+#[test]
+fn a_cancelled_session_does_not_wait_for_its_turn() {
+    let full = Full::new();
+    let session = full.runtime.session("second").open().unwrap();
+    let kernel = kernel(&session);
+    let ticket = kernel.submit(input(10)).unwrap();
+    let waits = thread::spawn({
+        let kernel = kernel.clone();
+        move || kernel.run(&input(10)).unwrap_err()
+    });
+    thread::sleep(Duration::from_millis(20));
+    session.cancel();
+    assert!(matches!(waits.join().unwrap(), Error::Cancelled));
+    assert!(matches!(ticket.wait(), Err(Error::Cancelled)));
+    assert!(matches!(kernel.run(&input(10)), Err(Error::Cancelled)));
+    assert!(matches!(
+        kernel.submit(input(10)).unwrap().wait(),
+        Err(Error::Cancelled)
+    ));
+    assert!(session.status().cancelled);
+    full.end();
+}
+
+#[test]
+fn tickets_end_at_once_and_their_memory_comes_back_with_the_device() {
+    let full = Full::new();
+    full.busy.cancel();
+    let Full {
+        runtime,
+        gate,
+        tickets,
+        ..
+    } = full;
+    for ticket in tickets {
+        assert!(matches!(ticket.wait(), Err(Error::Cancelled)));
+    }
+    assert_eq!(
+        in_flight(&runtime),
+        DEPTH as u32,
+        "the device still has them"
+    );
+    assert!(runtime.memory().leased > 0);
+    gate.open();
+    until("memory comes back", || runtime.memory().leased == 0);
+    // The device was not to blame.
+    assert_eq!(runtime.devices()[1].failures, 0);
+    let other = kernel(&runtime.session("other").open().unwrap());
+    assert_eq!(
+        &*other.run(&input(10)).unwrap().receipt.parts[0].device,
+        "sim"
+    );
+}
+
+#[test]
+fn a_stream_ends_at_once_though_a_device_holds_its_batch() {
+    for by_session in [true, false] {
+        let gate = Gated::new();
+        let runtime = on(gate.clone()).threads(3).build().unwrap();
+        let session = runtime.session("streaming").open().unwrap();
+        let batches: Vec<_> = (0..50).map(|_| Ok(input(100))).collect();
+        let reader = RecordBatchIterator::new(batches, input(1).schema());
+        let mut stream = kernel(&session).stream(reader);
+        until("batches are on the device", || in_flight(&runtime) > 0);
+        let canceller = stream.canceller();
+        let (says, heard) = mpsc::channel();
+        let reads = thread::spawn(move || {
+            says.send(stream.next().unwrap().unwrap_err()).unwrap();
+            assert!(stream.next().is_none(), "there is nothing after an error");
+        });
+        thread::sleep(Duration::from_millis(5));
+        match by_session {
+            true => session.cancel(),
+            false => canceller.cancel(),
+        }
+        assert!(matches!(
+            heard.recv_timeout(LONG).unwrap(),
+            Error::Cancelled
+        ));
+        reads.join().unwrap();
+        canceller.cancel(); // of a stream that is gone
+        gate.open();
+        until("memory comes back", || runtime.memory().leased == 0);
+        // A cancelled stream is no cancelled session.
+        assert_eq!(
+            kernel(&runtime.session("x").open().unwrap())
+                .run(&input(10))
+                .unwrap()
+                .batch
+                .num_rows(),
+            5
+        );
+        assert_eq!(kernel(&session).run(&input(10)).is_ok(), !by_session);
+    }
+}
+
+#[test]
+fn a_cancelled_session_does_not_wait_for_memory() {
+    let gate = Gated::new();
+    let budget = 1 << 20;
+    let runtime = on(gate.clone())
+        .threads(4)
+        .memory_budget(budget)
+        .pool_reserve(budget);
+    let runtime = runtime.build().unwrap();
+    let busy = runtime.session("busy").open().unwrap();
+    let ticket = kernel(&busy).submit(input(40_000)).unwrap();
+    until("it is on the device", || in_flight(&runtime) == 1);
+    let session = runtime.session("second").open().unwrap();
+    let waits = thread::spawn({
+        let kernel = kernel(&session);
+        move || kernel.run(&input(40_000)).unwrap_err()
+    });
+    until("it waits for memory", || runtime.memory().waiting == 1);
+    let start = Instant::now();
+    session.cancel();
+    assert!(matches!(waits.join().unwrap(), Error::Cancelled));
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "it would have waited for ten"
+    );
+    gate.open();
+    assert_eq!(ticket.wait().unwrap().batch.num_rows(), 20_000);
+}
+
+#[test]
+fn a_deadline_ends_those_who_wait_and_those_who_come() {
+    let full = Full::new();
+    let after = Duration::from_millis(60);
+    let session = full
+        .runtime
+        .session("hasty")
+        .deadline(after)
+        .open()
+        .unwrap();
+    let kernel = kernel(&session);
+    let error = kernel.run(&input(10)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the deadline of session `hasty` has passed"
+    );
+    assert!(matches!(
+        kernel.run(&input(10)),
+        Err(Error::DeadlineExceeded(_))
+    ));
+    full.end();
+}
+
+#[test]
+fn a_budget_binds_its_session_alone() {
+    let runtime = builder().build().unwrap();
+    let poor = runtime
+        .session("poor")
+        .memory_budget(1 << 20)
+        .open()
+        .unwrap();
+    let rich = runtime.session("rich").open().unwrap();
+    let mut kept = Vec::new();
+    let error = loop {
+        match kernel(&poor).run(&input(20_000)) {
+            Ok(output) => kept.push(output),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 20, "80 KB each");
+    };
+    assert!(matches!(&error, Error::Exhausted(_)), "{error}");
+    assert!(
+        error.to_string().contains("poor: exported to the caller"),
+        "{error}"
+    );
+    let held = poor.status().memory;
+    assert!((800_000..=1 << 20).contains(&held), "{held}");
+    kernel(&rich).run(&input(1_000_000)).unwrap();
+    drop(kept);
+    kernel(&poor).run(&input(20_000)).unwrap();
+    assert_eq!(poor.status().memory, 0);
+}
+
+#[test]
+fn a_session_has_the_devices_that_it_was_granted_and_no_others() {
+    let runtime = builder()
+        .device(sim("sim:0"))
+        .device(sim("sim:1"))
+        .build()
+        .unwrap();
+    let first = runtime
+        .session("first")
+        .device(request("sim:0"))
+        .open()
+        .unwrap();
+    assert_eq!(first.status().devices, [("sim:0".into(), 1.0)]);
+    let refused = runtime
+        .session("second")
+        .device(request("simulator=2"))
+        .open()
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "session `second` asks for simulator=2: `first` holds 1 of sim:0; wait for it or ask for less"
+    );
+    let never = runtime
+        .session("second")
+        .device(request("gpu"))
+        .patience(LONG)
+        .open()
+        .unwrap_err();
+    assert!(
+        never
+            .to_string()
+            .contains("there is no `gpu`; there is cpu, sim:0, sim:1"),
+        "{never}"
+    );
+
+    let named = |name: &str| Placement::Device(name.into());
+    let placed = runtime
+        .session("third")
+        .device(request("simulator=0.5"))
+        .placement(named("sim:1"));
+    let placed = placed.open().unwrap();
+    assert_eq!(
+        &*kernel(&placed).run(&input(10)).unwrap().receipt.parts[0].device,
+        "sim:1"
+    );
+    let elsewhere = runtime.session("fourth").device(request("simulator=0.5"));
+    let elsewhere = elsewhere.placement(named("sim:0")).open().unwrap();
+    let schema = input(1).schema();
+    let error = elsewhere
+        .compile(&query("", "n > 1"), &schema, &Semantics::arrow())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("sim:0: the session was not granted it"),
+        "{error}"
+    );
+
+    // It waits until the first has ended, with its kernels.
+    let last_of_first = kernel(&first);
+    let waits = thread::spawn({
+        let runtime = runtime.clone();
+        move || {
+            runtime
+                .session("fifth")
+                .device(request("sim:0"))
+                .patience(LONG)
+                .open()
+        }
+    });
+    drop(first);
+    thread::sleep(Duration::from_millis(20));
+    assert!(!waits.is_finished(), "a kernel still counts on the device");
+    drop(last_of_first);
+    let fifth = waits.join().unwrap().unwrap();
+    assert_eq!(fifth.status().devices, [("sim:0".into(), 1.0)]);
+    let labels: Vec<_> = runtime
+        .sessions()
+        .into_iter()
+        .map(|session| session.label)
+        .collect();
+    assert_eq!(
+        labels.iter().map(|label| &**label).collect::<Vec<_>>(),
+        ["runtime", "third", "fourth", "fifth"]
+    );
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let runtime = builder().build().unwrap();
+    let error = runtime.session("x").weight(0).open().unwrap_err();
+    assert!(error.to_string().contains("weight of 0"), "{error}");
+    let nowhere = Placement::Device("cuda:9".into());
+    let error = runtime.session("x").placement(nowhere).open().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("there is no device `cuda:9`; there is cpu"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_session_knows_what_it_used() {
+    let runtime = on(sim("sim")).build().unwrap();
+    let session = runtime
+        .session("counted")
+        .weight(3)
+        .priority(Priority::Background);
+    let session = session.open().unwrap();
+    let kernel = kernel(&session);
+    let mut worked = Duration::ZERO;
+    for _ in 0..3 {
+        for part in kernel.run(&input(1000)).unwrap().receipt.parts {
+            worked += part.copy_in + part.compute + part.copy_out;
+        }
+    }
+    let status = session.status();
+    assert_eq!(
+        (status.batches, status.weight, status.priority),
+        (3, 3, "background")
+    );
+    assert_eq!(status.device_time, worked);
+    assert!(worked > Duration::ZERO);
+}
+
+#[test]
+fn tickets_of_a_higher_priority_go_first() {
+    // One thread, which is kept busy by a callback until all have been handed over.
+    let runtime = builder().build().unwrap();
+    let open = |label: &str, priority| runtime.session(label).priority(priority).open().unwrap();
+    let normal = kernel(&open("normal", Priority::Normal));
+    let background = kernel(&open("background", Priority::Background));
+    let interactive = kernel(&open("interactive", Priority::Interactive));
+    let (go, wait) = mpsc::channel::<()>();
+    let (began, begins) = mpsc::channel();
+    normal.submit(input(10)).unwrap().on_complete(move |_| {
+        began.send(()).unwrap();
+        wait.recv().unwrap();
+    });
+    begins.recv_timeout(LONG).unwrap();
+    let (done, order) = mpsc::channel();
+    let all = [
+        ("background", &background),
+        ("normal", &normal),
+        ("interactive", &interactive),
+    ];
+    for (name, kernel) in all {
+        let done = done.clone();
+        let tell = move |result: Result<_, Error>| done.send((name, result.is_ok())).unwrap();
+        kernel.submit(input(10)).unwrap().on_complete(tell);
+    }
+    drop(done);
+    go.send(()).unwrap();
+    let order: Vec<_> = order.iter().collect();
+    assert_eq!(
+        order,
+        [
+            ("interactive", true),
+            ("normal", true),
+            ("background", true)
+        ]
+    );
+}
+
+#[test]
+fn who_is_told_of_a_cancellation_may_ask_for_more() {
+    let full = Full::new();
+    let session = full.runtime.session("second").open().unwrap();
+    let kernel = kernel(&session);
+    let told = Arc::new(AtomicU32::new(0));
+    for _ in 0..3 {
+        let (again, told) = (kernel.clone(), Arc::clone(&told));
+        kernel
+            .submit(input(10))
+            .unwrap()
+            .on_complete(move |result| {
+                assert!(matches!(result, Err(Error::Cancelled)));
+                assert!(matches!(
+                    again.submit(input(10)).unwrap().wait(),
+                    Err(Error::Cancelled)
+                ));
+                told.fetch_add(1, Ordering::SeqCst);
+            });
+    }
+    session.cancel();
+    assert_eq!(told.load(Ordering::SeqCst), 3);
+    full.end();
+}
