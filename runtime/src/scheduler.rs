@@ -8,12 +8,20 @@
 //! - A job ends exactly once, in [`Action::End`]; jobs of one stream end in the order in which they
 //!   were submitted.
 //! - Everything is bounded: jobs that wait, lists and bytes on each device.
-//! - Higher [`Priority`] goes first; among equals, sessions share a device by bytes, each by its
-//!   weight; within a session, first come, first served.
+//! - Higher [`Priority`] goes first; among equals, sessions share each device's time in proportion to
+//!   their weights; within a session, first come, first served.
 //! - A device fault is retried elsewhere, on each of a job's devices at most once. A device that
 //!   failed is in quarantine, twice as long each time, and comes back with one job on trial.
 //! - Cancelling or missing a deadline ends a job at once. If a device is working on it, the device
 //!   is left to finish, and the memory returns with its completion.
+//!
+//! # Shares
+//! Sessions share device time, not jobs or bytes: a session whose jobs take ten times as long gets a
+//! tenth as many. The order is that of start-time fair queueing, with an account of virtual time for
+//! each session, device and priority: at dispatch the session is charged what its jobs took lately,
+//! at completion that is corrected to what was [used](Event::Completed), and where the device gave no
+//! result it is refunded. Who has paid least is next. Nothing is saved up while idle, and no job is
+//! interrupted: whoever comes waits for what the device has begun.
 //!
 //! ```
 //! use std::time::Duration;
@@ -38,24 +46,31 @@
 //! assert_eq!(actions, [Action::End { id: JobId(7), end: End::Done(DeviceIndex(0)) }]);
 //! ```
 
+mod average;
 mod device;
 mod dispatcher;
 mod event;
+mod fair_queue;
+#[cfg(test)]
+mod fairness;
 mod job;
 mod order;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod virtual_time;
 mod waiting;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use unlade_hal::Timestamp;
 
 use self::device::DeviceState;
 pub use self::dispatcher::{Dispatcher, Permit};
 pub use self::event::{Action, End, Event};
+use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};
 use self::order::Streams;
 use self::waiting::Waiting;
@@ -96,6 +111,8 @@ struct Entry {
     /// The position in `job.devices` of the one it waits for or is on.
     turn: usize,
     stage: Stage,
+    /// What its session paid for being on the device; `None` if it is not, or the session is gone.
+    charge: Option<Charge>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,18 +147,13 @@ impl Scheduler {
         let mut actions = Vec::new();
         match event {
             Event::Submit { id, job } => self.submit(id, job, &mut actions),
-            Event::Completed { id, device, .. } => {
-                self.devices[device.0].succeeded();
-                self.leave(id, device, Some(End::Done(device)), &mut actions);
+            Event::Completed { id, device, used } => {
+                self.done(id, device, used, End::Done(device), &mut actions);
             }
-            Event::Trapped { id, device, .. } => {
-                self.devices[device.0].succeeded();
-                self.leave(id, device, Some(End::Trapped(device)), &mut actions);
+            Event::Trapped { id, device, used } => {
+                self.done(id, device, used, End::Trapped(device), &mut actions);
             }
-            Event::Full { id, device } => {
-                self.devices[device.0].full = true;
-                self.leave(id, device, None, &mut actions);
-            }
+            Event::Full { id, device } => self.full(id, device),
             Event::Failed { id, device } => self.failed(id, device, &mut actions),
             Event::Lost { device, leaked } => self.lost(device, &leaked, now, &mut actions),
             Event::Revived { device, ready } => {
@@ -149,10 +161,7 @@ impl Scheduler {
             }
             Event::Cancel { id } => self.detach(id, End::Cancelled, &mut actions),
             Event::CancelSession { session } => self.cancel_session(session, &mut actions),
-            Event::ForgetSession { session } => {
-                self.cancel_session(session, &mut actions);
-                self.waiting.forget(session);
-            }
+            Event::ForgetSession { session } => self.forget_session(session, &mut actions),
             Event::Tick => {}
             Event::Shutdown => self.shutdown(&mut actions),
         }
@@ -246,6 +255,7 @@ impl Scheduler {
             job,
             turn: 0,
             stage: Stage::Waiting,
+            charge: None,
         };
         let before = self.jobs.insert(id, entry);
         assert!(before.is_none(), "job {id:?} was submitted before");
@@ -266,44 +276,62 @@ impl Scheduler {
         }
     }
 
-    /// A device has let go of a job. Without an end, the job waits again, as the first.
-    fn leave(
+    /// A device has a result for a job, or found an error in its data.
+    fn done(
         &mut self,
         id: JobId,
         device: DeviceIndex,
-        end: Option<End>,
+        used: Duration,
+        end: End,
         actions: &mut Vec<Action>,
     ) {
-        let Some(entry) = self.jobs.get_mut(&id) else {
+        self.devices[device.0].succeeded();
+        let Some(stage) = self.leave(id, device, Some(used)) else {
             return;
         };
-        if entry.stage == Stage::Waiting || entry.job.devices[entry.turn] != device {
-            return; // said twice, or after the job went elsewhere
+        self.devices[device.0].full = false;
+        match stage {
+            Stage::Detached => drop(self.jobs.remove(&id)),
+            _ => self.finish(id, end, actions),
         }
-        self.devices[device.0].leave(entry.job.bytes);
-        if end.is_some() {
-            self.devices[device.0].full = false;
-        }
-        match (entry.stage, end) {
-            (Stage::Detached, _) => drop(self.jobs.remove(&id)),
-            (_, Some(end)) => self.finish(id, end, actions),
-            (_, None) => {
+    }
+
+    /// A device had no room for a job, which waits again in its old place.
+    fn full(&mut self, id: JobId, device: DeviceIndex) {
+        self.devices[device.0].full = true;
+        match self.leave(id, device, None) {
+            None => {}
+            Some(Stage::Detached) => drop(self.jobs.remove(&id)),
+            Some(_) => {
+                let entry = self.jobs.get_mut(&id).expect("it has just left the device");
                 entry.stage = Stage::Waiting;
-                self.waiting.push_front(id, device, &entry.job);
+                self.waiting.push(id, device, &entry.job);
             }
         }
     }
 
     fn failed(&mut self, id: JobId, device: DeviceIndex, actions: &mut Vec<Action>) {
-        let Some(entry) = self.jobs.get_mut(&id) else {
-            return;
-        };
+        if self.leave(id, device, None).is_some() {
+            self.devices[device.0].full = false;
+            self.retry(id, actions);
+        }
+    }
+
+    /// A device has let go of a job, after working `used` for it if that gave a result. Returns its
+    /// stage until then; `None` where the device did not have it: this was said before, or the job
+    /// has gone elsewhere.
+    fn leave(&mut self, id: JobId, device: DeviceIndex, used: Option<Duration>) -> Option<Stage> {
+        let entry = self.jobs.get_mut(&id)?;
         if entry.stage == Stage::Waiting || entry.job.devices[entry.turn] != device {
-            return;
+            return None;
         }
         self.devices[device.0].leave(entry.job.bytes);
-        self.devices[device.0].full = false;
-        self.retry(id, actions);
+        match (entry.charge.take(), used) {
+            (Some(charge), Some(used)) => self.waiting.settle(device, &entry.job, charge, used),
+            (Some(charge), None) => self.waiting.refund(device, &entry.job, charge),
+            (None, _) => {}
+        }
+        Some(entry.stage)
     }
 
     /// A job's device has failed it: on to the next one.
@@ -338,7 +366,7 @@ impl Scheduler {
             .map(|(id, _)| *id)
             .collect();
         for id in working {
-            self.devices[device.0].leave(self.jobs[&id].job.bytes);
+            self.leave(id, device, None);
             self.retry(id, actions);
         }
         // Those who only waited for it were not failed by it, but need not wait any longer.
@@ -398,6 +426,16 @@ impl Scheduler {
         }
     }
 
+    fn forget_session(&mut self, session: SessionKey, actions: &mut Vec<Action>) {
+        self.cancel_session(session, actions);
+        // What a device still does for it is paid by nobody.
+        let its = |entry: &&mut Entry| entry.job.session == session;
+        for entry in self.jobs.values_mut().filter(its) {
+            entry.charge = None;
+        }
+        self.waiting.forget(session);
+    }
+
     fn shutdown(&mut self, actions: &mut Vec<Action>) {
         self.shut = true;
         let open: Vec<JobId> = self.jobs.keys().copied().collect();
@@ -431,11 +469,12 @@ impl Scheduler {
             let device = DeviceIndex(index);
             while state.has_room() {
                 let fits = |bytes| state.fits(bytes);
-                let Some(id) = self.waiting.pop(device, fits) else {
+                let Some((id, charge)) = self.waiting.pop(device, fits) else {
                     break;
                 };
                 let entry = self.jobs.get_mut(&id).expect("what waits is open");
                 entry.stage = Stage::OnDevice;
+                entry.charge = Some(charge);
                 state.enter(entry.job.bytes);
                 actions.push(Action::Dispatch { id, device });
             }

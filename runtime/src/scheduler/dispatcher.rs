@@ -12,11 +12,9 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, counter, gauge};
 use unlade_hal::{Clock, ClockKind, Timestamp};
 
+use super::average::Average;
 use super::{Action, Counts, End, Event, Job, JobId, Limits, Scheduler, SessionKey, Settings};
 use crate::placement::DeviceIndex;
-
-/// Weight of the newest job in the average time that jobs take.
-const WEIGHT: f64 = 0.125;
 
 /// A virtual clock does not say when it is moved: whoever waits for a time on it looks this often.
 const LOOK: Duration = Duration::from_millis(1);
@@ -37,7 +35,7 @@ struct State {
     /// Devices that somebody must try to bring back.
     revivals: Vec<DeviceIndex>,
     /// Average seconds that a job is on each device.
-    service: Vec<f64>,
+    service: Vec<Average>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +64,7 @@ impl Dispatcher {
             .collect();
         let limits: Vec<Limits> = devices.into_iter().map(|(_, limits)| limits).collect();
         let state = State {
-            service: vec![0.0; limits.len()],
+            service: vec![Average::default(); limits.len()],
             scheduler: Scheduler::new(limits, settings),
             next: 0,
             verdicts: BTreeMap::new(),
@@ -137,7 +135,8 @@ impl Dispatcher {
         let (on_device, _) = state.scheduler.in_flight(device);
         let depth = f64::from(state.scheduler.depth(device));
         let ahead = (waiting as f64 + f64::from(on_device) - depth + 1.0).max(0.0);
-        Duration::from_secs_f64((ahead / depth * state.service[device.0]).min(1e6))
+        let each = state.service[device.0].value().unwrap_or(0.0);
+        Duration::from_secs_f64((ahead / depth * each).min(1e6))
     }
 
     /// Counts since the start.
@@ -261,9 +260,7 @@ impl<'a> Permit<'a> {
     pub fn done(mut self, used: Option<Duration>) {
         let held = self.dispatcher.clock.now().since(self.since);
         let mut state = self.dispatcher.lock();
-        let average = &mut state.service[self.device.0];
-        let weight = if *average == 0.0 { 1.0 } else { WEIGHT };
-        *average += (held.as_secs_f64() - *average) * weight;
+        state.service[self.device.0].take(held.as_secs_f64());
         self.dispatcher.metrics[self.device.0].jobs.increment(1);
         self.settle(
             state,

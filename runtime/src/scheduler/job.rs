@@ -6,7 +6,8 @@ use unlade_hal::Timestamp;
 
 use crate::placement::DeviceIndex;
 
-/// One batch on its way, as the driver names it. Never used twice.
+/// One batch on its way, as the driver names it. Never used twice; of two that wait in one session,
+/// the lesser goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
 
@@ -37,7 +38,7 @@ pub struct Job {
     pub session: SessionKey,
     /// The session's share, relative to others; 0 counts as 1.
     pub weight: u32,
-    /// Bytes that it occupies on a device.
+    /// Bytes that it occupies on a device; how long it takes is guessed from them.
     pub bytes: u64,
     /// Which jobs it goes before.
     pub priority: Priority,

@@ -113,10 +113,13 @@ struct Device {
 enum Happening {
     Submit,
     Cancel(JobId),
+    CancelSession(SessionKey),
+    ForgetSession(SessionKey),
     Finishes {
         id: JobId,
         device: DeviceIndex,
         life: u32,
+        used: Duration,
     },
     /// The driver's watchdog has waited long enough.
     Watchdog {
@@ -186,6 +189,16 @@ impl World {
         if world.random.random_bool(0.3) {
             world.plan(2000, Happening::Shutdown);
         }
+        for session in (0..3).map(SessionKey) {
+            if world.random.random_bool(0.1) {
+                let at = world.random.random_range(0..3000);
+                world.plan(at, Happening::CancelSession(session));
+            }
+            if world.random.random_bool(0.1) {
+                let at = world.random.random_range(0..3000);
+                world.plan(at, Happening::ForgetSession(session));
+            }
+        }
         world
     }
 
@@ -221,7 +234,14 @@ impl World {
             Happening::Cancel(id) => Event::Cancel { id },
             Happening::Shutdown => Event::Shutdown,
             Happening::Tick => Event::Tick,
-            Happening::Finishes { id, device, life } => match self.finishes(id, device, life) {
+            Happening::CancelSession(session) => Event::CancelSession { session },
+            Happening::ForgetSession(session) => Event::ForgetSession { session },
+            Happening::Finishes {
+                id,
+                device,
+                life,
+                used,
+            } => match self.finishes(id, device, life, used) {
                 Some(event) => event,
                 None => return,
             },
@@ -273,7 +293,13 @@ impl World {
         Event::Submit { id, job }
     }
 
-    fn finishes(&mut self, id: JobId, device: DeviceIndex, life: u32) -> Option<Event> {
+    fn finishes(
+        &mut self,
+        id: JobId,
+        device: DeviceIndex,
+        life: u32,
+        used: Duration,
+    ) -> Option<Event> {
         let state = &mut self.devices[device.0];
         if !state.alive || state.life != life {
             return None;
@@ -283,7 +309,6 @@ impl World {
         }
         let memory = state.working.remove(&id).expect("it is working on it");
         drop(memory);
-        let used = Duration::from_micros(1);
         Some(if self.random.random_bool(state.fails) {
             Event::Failed { id, device }
         } else if id.0.is_multiple_of(11) {
@@ -357,7 +382,13 @@ impl World {
             self.plan(300, Happening::Watchdog { id, device, life });
         } else {
             let after = self.random.random_range(1..80);
-            self.plan(after, Happening::Finishes { id, device, life });
+            let finishes = Happening::Finishes {
+                id,
+                device,
+                life,
+                used: Duration::from_micros(after),
+            };
+            self.plan(after, finishes);
         }
         None
     }

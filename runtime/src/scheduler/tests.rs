@@ -58,48 +58,6 @@ fn drain(scheduler: &mut Scheduler, first: u64) -> Vec<u64> {
 }
 
 #[test]
-fn sessions_share_by_bytes_and_weight() {
-    let mut scheduler = one_device(1);
-    submit(&mut scheduler, 0, job(1));
-    // Session 1 has many large jobs, session 2 small ones, session 3 counts threefold.
-    for id in 1..=30 {
-        let (session, bytes, weight) = match id % 3 {
-            0 => (3, 1000, 3),
-            1 => (1, 1000, 1),
-            _ => (2, 500, 1),
-        };
-        submit(
-            &mut scheduler,
-            id,
-            Job {
-                session: SessionKey(session),
-                weight,
-                ..job(bytes)
-            },
-        );
-    }
-    let order = drain(&mut scheduler, 0);
-    let bytes_of = |session: u64| -> u64 {
-        let bytes = |id: &&u64| match **id % 3 {
-            0 => (3, 1000),
-            1 => (1, 1000),
-            _ => (2, 500),
-        };
-        order[1..14]
-            .iter()
-            .map(|id| bytes(&id))
-            .filter(|(of, _)| *of == session)
-            .map(|b| b.1)
-            .sum()
-    };
-    let (one, two, three) = (bytes_of(1), bytes_of(2), bytes_of(3));
-    assert!(
-        one.abs_diff(two) <= 1000 && three.abs_diff(3 * one) <= 2000,
-        "{one} {two} {three}"
-    );
-}
-
-#[test]
 fn a_session_that_was_idle_has_no_credit() {
     let mut scheduler = one_device(1);
     submit(&mut scheduler, 0, job(1));
