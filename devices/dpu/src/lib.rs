@@ -62,6 +62,7 @@ mod iova;
 mod job;
 mod mappings;
 mod pair;
+mod patience;
 mod pci;
 mod program;
 mod queue;

@@ -22,6 +22,7 @@ use crate::fault::Fault;
 use crate::iova::Iova;
 use crate::job::{self, Blocks, Draft, Target};
 use crate::pair::{Place, QueuePair};
+use crate::patience::{Patience, SPIN};
 use crate::returns::{Remains, Returned};
 use crate::shared::{Shared, Trouble};
 use crate::status::StatusCode;
@@ -32,13 +33,6 @@ const MAX_DEPTH: u32 = 255;
 
 /// Bytes kept for each list's descriptor. A longer one gets memory of its own.
 const DESCRIPTOR: u64 = 8 << 10;
-
-/// How long a wait asks again and again before it sleeps until the card interrupts.
-const SPIN: Duration = Duration::from_micros(50);
-
-/// How many waits sleep at once after one in which looking again and again was in vain: the card is
-/// slower than that, or needs the processor.
-const SLEEPY: u8 = 32;
 
 /// How often it is seen to that the card is still there, while lists are in flight. Longer than any
 /// card takes to write a completion.
@@ -62,8 +56,7 @@ pub(crate) struct DpuQueue {
     free: Vec<u8>,
     draft: Draft,
     watched: Instant,
-    /// Waits that are still to sleep at once.
-    sleepy: u8,
+    patience: Patience,
     /// Whether the card is done with the queue, so that there is nothing left to give back.
     ended: bool,
 }
@@ -128,7 +121,7 @@ impl DpuQueue {
             free: (0..count).rev().collect(),
             draft: Draft::default(),
             watched: Instant::now(),
-            sleepy: 0,
+            patience: Patience::new(),
             ended: false,
         })
     }
@@ -292,11 +285,11 @@ impl DpuQueue {
     }
 
     /// Sees to it that the card is still there, if it has not been looked at for a while.
-    fn watch(&mut self) -> Result<(), Fault> {
-        if self.watched.elapsed() < WATCH {
+    fn watch(&mut self, now: Instant) -> Result<(), Fault> {
+        if now - self.watched < WATCH {
             return Ok(());
         }
-        self.watched = Instant::now();
+        self.watched = now;
         self.shared.controller.check()?;
         self.pair.check_phase()
     }
@@ -311,26 +304,27 @@ impl DpuQueue {
 
     /// Waits until everything up to a point is done, at most until the deadline.
     fn wait_for(&mut self, seq: Seq, deadline: Option<Instant>) -> Result<Wait, Fault> {
-        let began = Instant::now();
-        let mut spins = self.sleepy == 0;
-        self.sleepy = self.sleepy.saturating_sub(1);
+        let mut spins_until = self.patience.begin().then(|| Instant::now() + SPIN);
         loop {
             self.collect()?;
             if self.is_reached(seq) {
+                if spins_until.is_some() {
+                    self.patience.rewarded();
+                }
                 return Ok(Wait::Reached);
             }
-            self.watch()?;
             let now = Instant::now();
+            self.watch(now)?;
             let left = deadline.map_or(WATCH, |deadline| deadline.saturating_duration_since(now));
             if left.is_zero() {
                 return Ok(Wait::TimedOut);
             }
-            if spins && now - began < SPIN {
+            if spins_until.is_some_and(|end| now < end) {
                 hint::spin_loop();
                 continue;
             }
-            if mem::take(&mut spins) {
-                self.sleepy = SLEEPY;
+            if spins_until.take().is_some() {
+                self.patience.in_vain();
             }
             if self.sleep(left.min(WATCH)) {
                 self.drain_event();
@@ -431,7 +425,7 @@ impl Queue for DpuQueue {
 
     fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost> {
         self.shared.check()?;
-        let polled = self.look().and_then(|()| self.watch());
+        let polled = self.look().and_then(|()| self.watch(Instant::now()));
         polled.map_err(|fault| self.shared.lose(&fault))?;
         self.deliver(done);
         Ok(())
