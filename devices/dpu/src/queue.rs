@@ -17,9 +17,9 @@ use unlade_hal::{
 use crate::checksum;
 use crate::completion::{self, REPORT};
 use crate::dma::{Arranged, DmaMemory};
-use crate::entry::{Answer, Operand, Submission};
+use crate::entry::{Answer, Operand, SUBMISSION, Submission};
 use crate::fault::Fault;
-use crate::iova::Iova;
+use crate::iova::{Iova, PAGE};
 use crate::job::{self, Blocks, Draft, Target};
 use crate::pair::{Place, QueuePair};
 use crate::patience::{Patience, SPIN};
@@ -30,6 +30,10 @@ use crate::transport::CardAccess;
 
 /// Lists that one queue holds at most: with one entry more, every card has room for them.
 const MAX_DEPTH: u32 = 255;
+
+/// Entries that a ring has at least: a page of commands. A ring that is much longer than the lists
+/// under way has the card told rarely which answers were taken.
+const MIN_ENTRIES: u32 = (PAGE / SUBMISSION) as u32;
 
 /// Bytes kept for each list's descriptor. A longer one gets memory of its own.
 const DESCRIPTOR: u64 = 8 << 10;
@@ -87,7 +91,7 @@ impl DpuQueue {
     /// Creates a queue pair for so many lists, or for fewer.
     pub(crate) fn open(shared: Arc<Shared>, depth: u32) -> Result<Self, unlade_hal::DeviceError> {
         let depth = depth.min(MAX_DEPTH);
-        let entries = (depth + 1).next_power_of_two();
+        let entries = (depth + 1).next_power_of_two().max(MIN_ENTRIES);
         let (submissions_len, completions_len) = Place::lens(entries);
         let mut read = Arranged::default();
         let submissions = read.pages(submissions_len);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    send, sendmsg,
 };
 use unlade_hal::HostPages;
 
@@ -377,22 +377,18 @@ impl Connection {
         file: Option<BorrowedFd<'_>>,
         what: &'static str,
     ) -> Result<(), TransportError> {
-        let files = file.as_slice();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
-            unreachable!("there is space for one descriptor");
-        }
         let mut sent = 0;
         while sent < bytes.len() {
-            let part = [IoSlice::new(&bytes[sent..])];
-            let stream = self.stream.as_fd();
-            match sendmsg(stream, &part, &mut ancillary, SendFlags::NOSIGNAL) {
+            let (stream, rest) = (self.stream.as_fd(), &bytes[sent..]);
+            let count = match file {
+                Some(file) if sent == 0 => send_with(stream, rest, file),
+                _ => send(stream, rest, SendFlags::NOSIGNAL),
+            };
+            match count {
                 Ok(count) => sent += count,
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(self.failed("sendmsg", what, error)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(self.failed("send", what, error)),
             }
-            ancillary.clear();
         }
         Ok(())
     }
@@ -448,6 +444,25 @@ impl Connection {
         self.broken = true;
         TransportError::BadReply { what, reply }
     }
+}
+
+/// Sends the beginning of a message, and a descriptor with it. Gives how many bytes were sent.
+fn send_with(
+    stream: BorrowedFd<'_>,
+    bytes: &[u8],
+    file: BorrowedFd<'_>,
+) -> rustix::io::Result<usize> {
+    let files = [file];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fits = ancillary.push(SendAncillaryMessage::ScmRights(&files));
+    assert!(fits, "there is space for one descriptor");
+    sendmsg(
+        stream,
+        &[IoSlice::new(bytes)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )
 }
 
 fn write_body(region: u32, at: u64, from: &[u8]) -> Vec<u8> {
