@@ -33,31 +33,38 @@ fn done(list: &CommandList, answer: &Answer) -> Result<Outcome, Fault> {
             answer.dw0
         )));
     }
-    let written = job::dispatches(list).map(|dispatch| {
-        let status = written_status(list, &dispatch)?;
-        let Dispatched {
-            position,
-            exe,
-            rows,
-            ..
-        } = dispatch;
-        if let Some(trap) = status.trap {
-            return Err(Fault::Lie(format!(
-                "it reports success, and a trap of step {position} at row {}",
-                trap.row
-            )));
-        }
-        let filters = exe.program().keep.is_some();
-        match status.kept {
-            kept if kept == rows || (filters && kept < rows) => Ok(kept),
-            kept => Err(Fault::Lie(format!(
-                "step {position} of {rows} rows reports {kept} rows kept"
-            ))),
-        }
-    });
+    // In one piece of memory that fits, which collecting does not see to.
+    let mut written = Vec::with_capacity(job::dispatches(list).count());
+    for dispatch in job::dispatches(list) {
+        written.push(kept(list, &dispatch)?);
+    }
     Ok(Outcome::Done {
-        written: written.collect::<Result<_, Fault>>()?,
+        written: written.into(),
     })
+}
+
+/// The rows that a dispatch has kept, by its status.
+fn kept(list: &CommandList, dispatch: &Dispatched<'_>) -> Result<u64, Fault> {
+    let status = written_status(list, dispatch)?;
+    let Dispatched {
+        position,
+        exe,
+        rows,
+        ..
+    } = *dispatch;
+    if let Some(trap) = status.trap {
+        return Err(Fault::Lie(format!(
+            "it reports success, and a trap of step {position} at row {}",
+            trap.row
+        )));
+    }
+    let filters = exe.program().keep.is_some();
+    match status.kept {
+        kept if kept == rows || (filters && kept < rows) => Ok(kept),
+        kept => Err(Fault::Lie(format!(
+            "step {position} of {rows} rows reports {kept} rows kept"
+        ))),
+    }
 }
 
 fn trapped(list: &CommandList, answer: &Answer) -> Result<Outcome, Fault> {

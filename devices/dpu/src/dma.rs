@@ -83,9 +83,12 @@ impl DmaMemory {
     /// Reads bytes, from a word's beginning on.
     pub(crate) fn load(&self, at: u64, bytes: &mut [u8]) {
         let words = self.words.range(at, bytes.len().div_ceil(WORD as usize));
-        for (word, chunk) in words.iter().zip(bytes.chunks_mut(WORD as usize)) {
-            let word = load_settled(word).to_ne_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
+        let (whole, rest) = bytes.as_chunks_mut::<{ WORD as usize }>();
+        for (word, bytes) in words.iter().zip(&mut *whole) {
+            *bytes = load_settled(word).to_ne_bytes();
+        }
+        if let Some(word) = words.get(whole.len()) {
+            rest.copy_from_slice(&load_settled(word).to_ne_bytes()[..rest.len()]);
         }
     }
 

@@ -7,7 +7,9 @@ pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl Fields<'_> {
     pub(crate) fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
-        std::array::from_fn(|byte| self.0[at + byte])
+        *self.0[at..]
+            .first_chunk()
+            .expect("lengths are checked before")
     }
 
     pub(crate) fn u8(&self, at: usize) -> u8 {

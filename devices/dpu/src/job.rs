@@ -92,15 +92,13 @@ impl Target<'_> {
             format!("its {len} bytes of steps are more than the {most} that the card takes at once; split the list")
         })?;
         let steps = u32::try_from(steps).expect("checked against the card's limit");
-        put(bytes, 0, MAGIC.to_le_bytes());
-        put(bytes, 4, VERSION.to_le_bytes());
-        put(bytes, 8, len.to_le_bytes());
-        put(bytes, 12, steps.to_le_bytes());
-        put(
-            bytes,
-            16,
-            blocks.report.map_or(0, |iova| iova.0).to_le_bytes(),
-        );
+        let report = blocks.report.map_or(0, |iova| iova.0);
+        let header = bytes.first_chunk_mut::<HEADER>().expect("put there above");
+        put(header, 0, MAGIC.to_le_bytes());
+        put(header, 4, VERSION.to_le_bytes());
+        put(header, 8, len.to_le_bytes());
+        put(header, 12, steps.to_le_bytes());
+        put(header, 16, report.to_le_bytes());
         Ok(())
     }
 
@@ -126,14 +124,16 @@ impl Target<'_> {
             |span: &Span| Ok::<_, String>(Operand::memory(place(span)?, span.len()).to_bytes());
         match command {
             Command::Copy { from, to } => {
-                let step = begin(bytes, 1, COPY);
-                put(step, 16, operand(from)?);
-                put(step, 40, operand(to)?);
+                let mut step = begin::<COPY>(1, 0);
+                put(&mut step, 16, operand(from)?);
+                put(&mut step, 40, operand(to)?);
+                bytes.extend_from_slice(&step);
             }
             Command::Fill { to, byte } => {
-                let step = begin(bytes, 2, FILL);
-                put(step, 8, [*byte]);
-                put(step, 16, operand(to)?);
+                let mut step = begin::<FILL>(2, 0);
+                put(&mut step, 8, [*byte]);
+                put(&mut step, 16, operand(to)?);
+                bytes.extend_from_slice(&step);
             }
             Command::CopyCounted {
                 from,
@@ -141,11 +141,12 @@ impl Target<'_> {
                 count,
                 unit_bits,
             } => {
-                let step = begin(bytes, 3, COPY_COUNTED);
-                put(step, 8, u64::from(*unit_bits).to_le_bytes());
-                put(step, 16, operand(from)?);
-                put(step, 40, operand(to)?);
-                put(step, 64, operand(count)?);
+                let mut step = begin::<COPY_COUNTED>(3, 0);
+                put(&mut step, 8, u64::from(*unit_bits).to_le_bytes());
+                put(&mut step, 16, operand(from)?);
+                put(&mut step, 40, operand(to)?);
+                put(&mut step, 64, operand(count)?);
+                bytes.extend_from_slice(&step);
             }
             Command::Dispatch {
                 exe,
@@ -155,17 +156,17 @@ impl Target<'_> {
             } => {
                 let loaded = self.loaded(exe)?;
                 self.tables_fit(exe, args)?;
-                let step = begin(bytes, 4, RUN + Operand::LEN * args.len());
+                let mut step = begin::<RUN>(4, args.len());
                 let count = u32::try_from(args.len()).map_err(|_| "too many arguments")?;
-                put(step, 8, rows.to_le_bytes());
-                put(step, 16, loaded.handle().0.to_le_bytes());
-                put(step, 20, count.to_le_bytes());
-                put(step, 24, place(status)?.0.to_le_bytes());
+                put(&mut step, 8, rows.to_le_bytes());
+                put(&mut step, 16, loaded.handle().0.to_le_bytes());
+                put(&mut step, 20, count.to_le_bytes());
+                put(&mut step, 24, place(status)?.0.to_le_bytes());
                 let block = *checksums;
-                put(step, 32, block.map_or(0, |iova| iova.0).to_le_bytes());
+                put(&mut step, 32, block.map_or(0, |iova| iova.0).to_le_bytes());
                 *checksums = block.map(|iova| iova.plus(checksum::block_len(exe)));
-                let (operands, _) = step[RUN..].as_chunks_mut::<{ Operand::LEN }>();
-                for (to, arg) in operands.iter_mut().zip(args) {
+                bytes.extend_from_slice(&step);
+                for arg in args {
                     let operand = match arg {
                         Arg::Absent => Operand::Absent,
                         Arg::Scalar(value) => Operand::Scalar(*value),
@@ -175,7 +176,7 @@ impl Target<'_> {
                             bit_offset: *bit_offset,
                         },
                     };
-                    *to = operand.to_bytes();
+                    bytes.extend_from_slice(&operand.to_bytes());
                 }
             }
         }
@@ -224,14 +225,14 @@ impl Target<'_> {
     }
 }
 
-/// Begins a step of a kind, so long, and gives its bytes: zeros but for the kind and the length.
-fn begin(bytes: &mut Vec<u8>, kind: u8, len: usize) -> &mut [u8] {
-    let at = bytes.len();
-    bytes.resize(at + len, 0);
-    let step = &mut bytes[at..];
-    let len = u32::try_from(len).expect("a list's arguments are checked against its program");
-    put(step, 0, [kind]);
-    put(step, 4, len.to_le_bytes());
+/// The first bytes of a step of a kind, with so many operands behind them: zeros but for the kind
+/// and the length.
+fn begin<const N: usize>(kind: u8, operands: usize) -> [u8; N] {
+    let mut step = [0; N];
+    let len = u32::try_from(N + Operand::LEN * operands);
+    let len = len.expect("a list's arguments are checked against its program");
+    put(&mut step, 0, [kind]);
+    put(&mut step, 4, len.to_le_bytes());
     step
 }
 
