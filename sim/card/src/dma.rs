@@ -200,10 +200,10 @@ impl Dma {
 
     /// Writes a few bytes of which the one at a place becomes visible behind all others; until then
     /// the host finds `old` there. Waits while the function is no bus master.
-    pub(crate) fn publish(
+    pub(crate) fn publish<const N: usize>(
         &self,
         iova: Iova,
-        bytes: &[u8],
+        bytes: [u8; N],
         at: usize,
         old: u8,
     ) -> Result<(), DmaError> {

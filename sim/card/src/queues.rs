@@ -188,7 +188,7 @@ impl Pair {
         );
         // The phase of the pass before: that is what the slot has.
         let [old, _] = (status | u16::from(!self.phase)).to_le_bytes();
-        dma.publish(self.cq.slot(self.cq_tail, CQE), &entry, PHASE, old)
+        dma.publish(self.cq.slot(self.cq_tail, CQE), entry, PHASE, old)
     }
 }
 

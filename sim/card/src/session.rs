@@ -62,7 +62,7 @@ impl<'a> Session<'a> {
             GET_IRQ_INFO => self.interrupt_info(fixed(&payload, 16)?),
             SET_IRQS => self.set_interrupts(message, fixed(&payload, 20)?),
             REGION_READ => self.read(fixed(&payload, ACCESS)?),
-            REGION_WRITE => self.write(&payload),
+            REGION_WRITE => self.write(payload),
             RESET => {
                 self.card.reset();
                 Ok(Vec::new())
@@ -209,8 +209,8 @@ impl<'a> Session<'a> {
         Ok(answer)
     }
 
-    fn write(&self, payload: &[u8]) -> Result<Vec<u8>, Errno> {
-        let (offset, region, count) = access(payload)?;
+    fn write(&self, mut payload: Vec<u8>) -> Result<Vec<u8>, Errno> {
+        let (offset, region, count) = access(&payload)?;
         let data = &payload[ACCESS..];
         if data.len() != count {
             return Err(Errno::INVAL);
@@ -218,7 +218,8 @@ impl<'a> Session<'a> {
         self.card
             .take_write(region, offset, data)
             .map_err(|_| Errno::INVAL)?;
-        Ok(payload[..ACCESS].to_vec())
+        payload.truncate(ACCESS);
+        Ok(payload)
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut, Write};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -78,9 +79,11 @@ const ROOM: usize = 4096;
 /// what is received at once is as much as has come.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// Bytes of messages, from the beginning of one on.
-    bytes: Vec<u8>,
-    /// Each file with where in the bytes ended what came with it. The kernel gives no bytes behind
+    /// Room for bytes, zeroed once.
+    room: Vec<u8>,
+    /// Where in it bytes of messages are, from the beginning of one on.
+    waiting: Range<usize>,
+    /// Each file with where in the room ended what came with it. The kernel gives no bytes behind
     /// those that files came with, so a file belongs to the message that the last of these is in.
     files: Vec<(usize, File)>,
     /// Room for files as the kernel gives them.
@@ -90,7 +93,8 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new() -> Self {
         Inbox {
-            bytes: Vec::with_capacity(ROOM),
+            room: Vec::new(),
+            waiting: 0..0,
             files: Vec::new(),
             space: vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))],
         }
@@ -100,11 +104,11 @@ impl Inbox {
     pub(crate) fn receive(&mut self, stream: &UnixStream) -> io::Result<Option<Message>> {
         loop {
             let size = self.size()?;
-            if let Some(size) = size.filter(|size| self.bytes.len() >= *size) {
+            if let Some(size) = size.filter(|size| self.waiting.len() >= *size) {
                 return self.take(size).map(Some);
             }
             if self.fill(stream, size.unwrap_or(HEADER))? == 0 {
-                return match self.bytes.is_empty() {
+                return match self.waiting.is_empty() {
                     true => Ok(None),
                     false => Err(io::ErrorKind::UnexpectedEof.into()),
                 };
@@ -114,7 +118,7 @@ impl Inbox {
 
     /// Bytes of the next message, if its header is there.
     fn size(&self) -> io::Result<Option<usize>> {
-        let Some(header) = self.bytes.get(..HEADER) else {
+        let Some(header) = self.room[self.waiting.clone()].get(..HEADER) else {
             return Ok(None);
         };
         let size = usize::try_from(u32_at(header, 4)).unwrap_or(usize::MAX);
@@ -128,15 +132,13 @@ impl Inbox {
 
     /// Takes out the next message, of so many bytes, which are there.
     fn take(&mut self, size: usize) -> io::Result<Message> {
-        let bytes = &self.bytes[..size];
+        let end = self.waiting.start + size;
+        let bytes = &self.room[self.waiting.start..end];
         let (id, command, flags) = (u16_at(bytes, 0), u16_at(bytes, 2), u32_at(bytes, 8));
         let payload = bytes[HEADER..].to_vec();
-        self.bytes.drain(..size);
-        let own = self.files.extract_if(.., |(end, _)| *end <= size);
+        self.waiting.start = end;
+        let own = self.files.extract_if(.., |(of, _)| *of <= end);
         let files = own.map(|(_, file)| file).collect();
-        for (end, _) in &mut self.files {
-            *end -= size;
-        }
         if flags & TYPE != 0 {
             return Err(io::Error::other(
                 "a reply, where the card has asked for nothing",
@@ -153,20 +155,27 @@ impl Inbox {
 
     /// Waits for more, which has room until there are so many bytes at least. Gives how many came.
     fn fill(&mut self, stream: &UnixStream, wanted: usize) -> io::Result<usize> {
-        let before = self.bytes.len();
-        self.bytes.resize(wanted.max(before + ROOM), 0);
-        let received = receive(stream, &mut self.bytes[before..], &mut self.space);
-        let (count, files) = match received {
-            Ok(received) => received,
-            Err(error) => {
-                self.bytes.truncate(before);
-                return Err(error);
-            }
-        };
-        self.bytes.truncate(before + count);
-        let end = self.bytes.len();
+        self.move_to_front();
+        let room = wanted.max(self.waiting.end + ROOM);
+        if self.room.len() < room {
+            self.room.resize(room, 0);
+        }
+        let free = &mut self.room[self.waiting.end..];
+        let (count, files) = receive(stream, free, &mut self.space)?;
+        self.waiting.end += count;
+        let end = self.waiting.end;
         self.files.extend(files.into_iter().map(|file| (end, file)));
         Ok(count)
+    }
+
+    /// Moves what waits to the beginning of the room.
+    fn move_to_front(&mut self) {
+        let Range { start, end } = self.waiting;
+        self.room.copy_within(start..end, 0);
+        self.waiting = 0..end - start;
+        for (end, _) in &mut self.files {
+            *end -= start;
+        }
     }
 }
 

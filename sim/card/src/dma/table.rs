@@ -88,7 +88,9 @@ impl Table {
     pub(super) fn read(&mut self, iova: Iova, bytes: &mut [u8]) -> Result<(), DmaError> {
         let mut done = 0;
         while done < bytes.len() {
-            let found = self.find(iova, done, bytes.len(), false)?;
+            let Some(found) = self.find(iova, done, bytes.len(), false) else {
+                return Err(self.refuse(iova, bytes.len(), false));
+            };
             let part = &mut bytes[done..done + found.length];
             if found.file.read_exact_at(part, found.offset).is_err() {
                 return Err(self.refuse(iova, bytes.len(), false));
@@ -106,32 +108,36 @@ impl Table {
     }
 
     /// A copy need not go in order, so the last byte to be seen is copied once more, alone.
-    pub(super) fn publish(
+    pub(super) fn publish<const N: usize>(
         &mut self,
         iova: Iova,
-        bytes: &[u8],
+        bytes: [u8; N],
         at: usize,
         old: u8,
     ) -> Result<(), DmaError> {
-        let mut before = bytes.to_vec();
+        let mut before = bytes;
         before[at] = old;
         self.put(iova, &before)?;
         // All bytes are mapped, so the sum is an address.
         self.put(Iova(iova.0 + length(at)), &bytes[at..=at])?;
         // On a bus it is one write.
-        self.traffic.written += length(bytes.len());
+        self.traffic.written += length(N);
         Ok(())
     }
 
     fn put(&mut self, iova: Iova, bytes: &[u8]) -> Result<(), DmaError> {
         // Looked up whole before a byte is written: a refused write changes nothing.
-        let mut parts = 0;
-        while parts < bytes.len() {
-            parts += self.find(iova, parts, bytes.len(), true)?.length;
+        let mut known = 0;
+        while known < bytes.len() {
+            let Some(found) = self.find(iova, known, bytes.len(), true) else {
+                return Err(self.refuse(iova, bytes.len(), true));
+            };
+            known += found.length;
         }
         let mut done = 0;
         while done < bytes.len() {
-            let found = self.find(iova, done, bytes.len(), true)?;
+            let found = self.find(iova, done, bytes.len(), true);
+            let found = found.expect("just seen");
             let part = &bytes[done..done + found.length];
             if found.file.write_all_at(part, found.offset).is_err() {
                 return Err(self.refuse(iova, bytes.len(), true));
@@ -141,43 +147,23 @@ impl Table {
         Ok(())
     }
 
-    /// Where the part of an access behind its first `done` bytes lies, as far as one mapping has it.
-    fn find(
-        &mut self,
-        iova: Iova,
-        done: usize,
-        total: usize,
-        write: bool,
-    ) -> Result<Found<'_>, DmaError> {
-        let Some(start) = iova.0.checked_add(length(done)) else {
-            return Err(self.refuse(iova, total, write));
-        };
-        let known = self
-            .mappings
-            .range(..=start)
-            .next_back()
-            .is_some_and(|(&at, mapping)| {
-                let allowed = if write {
-                    mapping.permissions.write
-                } else {
-                    mapping.permissions.read
-                };
-                start - at < mapping.length && allowed && mapping.file.is_some()
-            });
-        if !known {
-            return Err(self.refuse(iova, total, write));
-        }
-        let (&at, mapping) = self
-            .mappings
-            .range(..=start)
-            .next_back()
-            .expect("just seen");
+    /// Where the part of an access behind its first `done` bytes lies, as far as one mapping has it;
+    /// none where no mapping has it, or not for this.
+    fn find(&self, iova: Iova, done: usize, total: usize, write: bool) -> Option<Found<'_>> {
+        let start = iova.0.checked_add(length(done))?;
+        let (&at, mapping) = self.mappings.range(..=start).next_back()?;
         let inside = start - at;
-        let rest = (mapping.length - inside).min(length(total - done));
-        Ok(Found {
-            file: mapping.file.as_ref().expect("just seen"),
+        let allowed = match write {
+            true => mapping.permissions.write,
+            false => mapping.permissions.read,
+        };
+        if inside >= mapping.length || !allowed {
+            return None;
+        }
+        Some(Found {
+            file: mapping.file.as_ref()?,
             offset: mapping.offset + inside,
-            length: index(rest),
+            length: index((mapping.length - inside).min(length(total - done))),
         })
     }
 
