@@ -233,7 +233,7 @@ impl Core {
         if bring_back(permit.device()) {
             return Ok(permit);
         }
-        permit.lost()
+        permit.lost().wait()
     }
 
     /// Memory for a session, of so many bytes at most.

@@ -7,7 +7,9 @@
 //! The rules:
 //! - A job ends exactly once, in [`Action::End`]; jobs of one stream end in the order in which they
 //!   were submitted.
-//! - Everything is bounded: jobs that wait, lists and bytes on each device.
+//! - Everything is bounded: jobs that wait, lists and bytes on each device. What a step costs does not
+//!   depend on how many sessions, jobs and devices there are, but for the logarithms of ordered maps;
+//!   the loss of a device and the end of a session, which are rare, look at every job.
 //! - Higher [`Priority`] goes first; among equals, sessions share each device's time in proportion to
 //!   their weights; within a session, first come, first served.
 //! - A device fault is retried elsewhere, on each of a job's devices at most once. A device that
@@ -62,13 +64,13 @@ mod tests;
 mod virtual_time;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use unlade_hal::Timestamp;
 
 use self::device::DeviceState;
-pub use self::dispatcher::{Dispatcher, Permit};
+pub use self::dispatcher::{Dispatcher, Permit, Turn};
 pub use self::event::{Action, End, Event};
 use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};
@@ -99,7 +101,11 @@ pub struct Scheduler {
     jobs: BTreeMap<JobId, Entry>,
     waiting: Waiting,
     streams: Streams,
-    deadlines: BTreeMap<(Timestamp, JobId), ()>,
+    deadlines: BTreeSet<(Timestamp, JobId)>,
+    /// When each device that rests is to be brought back.
+    rests: BTreeSet<(Timestamp, DeviceIndex)>,
+    /// Devices that may take a job since the last step, or for which more or fewer jobs wait.
+    touched: Vec<DeviceIndex>,
     counts: Counts,
     shut: bool,
 }
@@ -132,10 +138,24 @@ impl Scheduler {
             devices: devices.into_iter().map(DeviceState::new).collect(),
             jobs: BTreeMap::new(),
             streams: Streams::default(),
-            deadlines: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            rests: BTreeSet::new(),
+            touched: Vec::new(),
             counts: Counts::default(),
             shut: false,
         }
+    }
+
+    /// Whether a job waits for a device that has room for it.
+    #[cfg(test)]
+    fn keeps_waiting(&mut self, device: DeviceIndex) -> bool {
+        let state = &self.devices[device.0];
+        let mut room = false;
+        self.waiting.pop(device, |bytes| {
+            room = state.has_room() && state.fits(bytes);
+            false
+        });
+        room
     }
 
     /// Takes note of what happened and says what to do, in this order.
@@ -145,36 +165,45 @@ impl Scheduler {
     /// meanwhile.
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.step_into(event, now, &mut actions);
+        actions
+    }
+
+    /// As [`step`](Self::step), into a list that serves many steps.
+    fn step_into(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
+        self.touched.clear();
         match event {
-            Event::Submit { id, job } => self.submit(id, job, &mut actions),
+            Event::Submit { id, job } => self.submit(id, job, actions),
             Event::Completed { id, device, used } => {
-                self.done(id, device, used, End::Done(device), &mut actions);
+                self.done(id, device, used, End::Done(device), actions);
             }
             Event::Trapped { id, device, used } => {
-                self.done(id, device, used, End::Trapped(device), &mut actions);
+                self.done(id, device, used, End::Trapped(device), actions);
             }
             Event::Full { id, device } => self.full(id, device),
-            Event::Failed { id, device } => self.failed(id, device, &mut actions),
-            Event::Lost { device, leaked } => self.lost(device, &leaked, now, &mut actions),
-            Event::Revived { device, ready } => {
-                self.devices[device.0].revived(ready, &self.settings, now);
-            }
-            Event::Cancel { id } => self.detach(id, End::Cancelled, &mut actions),
-            Event::CancelSession { session } => self.cancel_session(session, &mut actions),
-            Event::ForgetSession { session } => self.forget_session(session, &mut actions),
+            Event::Failed { id, device } => self.failed(id, device, actions),
+            Event::Lost { device, leaked } => self.lost(device, &leaked, now, actions),
+            Event::Revived { device, ready } => self.revived(device, ready, now),
+            Event::Cancel { id } => self.detach(id, End::Cancelled, actions),
+            Event::CancelSession { session } => self.cancel_session(session, actions),
+            Event::ForgetSession { session } => self.forget_session(session, actions),
             Event::Tick => {}
-            Event::Shutdown => self.shutdown(&mut actions),
+            Event::Shutdown => self.shutdown(actions),
         }
-        self.expire(now, &mut actions);
-        self.revive(now, &mut actions);
-        self.dispatch(&mut actions);
-        actions
+        self.expire(now, actions);
+        self.revive(now, actions);
+        self.dispatch(actions);
+    }
+
+    /// Devices on which, or for which, more or fewer jobs may be since the last step.
+    fn touched(&self) -> &[DeviceIndex] {
+        &self.touched
     }
 
     /// When a [`Event::Tick`] is due, if one is.
     pub fn next_tick(&self) -> Option<Timestamp> {
-        let deadline = self.deadlines.keys().next().map(|(at, _)| *at);
-        let rested = self.devices.iter().filter_map(DeviceState::rests_until);
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let rested = self.rests.first().map(|(at, _)| *at);
         deadline.into_iter().chain(rested).min()
     }
 
@@ -249,7 +278,7 @@ impl Scheduler {
             return self.end(id, job.stream, end, actions);
         }
         if let Some(deadline) = job.deadline {
-            self.deadlines.insert((deadline, id), ());
+            self.deadlines.insert((deadline, id));
         }
         let entry = Entry {
             job,
@@ -270,7 +299,9 @@ impl Scheduler {
             Some(turn) => {
                 entry.turn = turn;
                 entry.stage = Stage::Waiting;
-                self.waiting.push(id, entry.job.devices[turn], &entry.job);
+                let device = entry.job.devices[turn];
+                self.waiting.push(id, device, &entry.job);
+                self.touched.push(device);
             }
             None => self.finish(id, End::NoDevice, actions),
         }
@@ -326,6 +357,7 @@ impl Scheduler {
             return None;
         }
         self.devices[device.0].leave(entry.job.bytes);
+        self.touched.push(device);
         match (entry.charge.take(), used) {
             (Some(charge), Some(used)) => self.waiting.settle(device, &entry.job, charge, used),
             (Some(charge), None) => self.waiting.refund(device, &entry.job, charge),
@@ -355,7 +387,7 @@ impl Scheduler {
     ) {
         self.counts.losses += 1;
         self.counts.leaked += leaked.len() as u64;
-        self.devices[device.0].lost(&self.settings, now);
+        self.rest(device, now);
         let on_device = |entry: &Entry| {
             entry.stage != Stage::Waiting && entry.job.devices[entry.turn] == device
         };
@@ -370,10 +402,28 @@ impl Scheduler {
             self.retry(id, actions);
         }
         // Those who only waited for it were not failed by it, but need not wait any longer.
+        self.touched.push(device);
         for id in self.waiting.drain(device) {
             let turn = self.jobs[&id].turn;
             self.wait_from(id, turn + 1, actions);
         }
+    }
+
+    fn revived(&mut self, device: DeviceIndex, ready: bool, now: Timestamp) {
+        match ready {
+            true => self.devices[device.0].revived(),
+            false => self.rest(device, now),
+        }
+        self.touched.push(device);
+    }
+
+    /// Lets a device be for a while.
+    fn rest(&mut self, device: DeviceIndex, now: Timestamp) {
+        let state = &mut self.devices[device.0];
+        if let Some(until) = state.rests_until() {
+            self.rests.remove(&(until, device));
+        }
+        self.rests.insert((state.rest(&self.settings, now), device));
     }
 
     /// Ends a job for its owner, wherever it is.
@@ -383,8 +433,9 @@ impl Scheduler {
         };
         match entry.stage {
             Stage::Waiting => {
-                self.waiting
-                    .remove(id, entry.job.devices[entry.turn], &entry.job);
+                let device = entry.job.devices[entry.turn];
+                self.waiting.remove(id, device, &entry.job);
+                self.touched.push(device);
                 self.finish(id, end, actions);
             }
             Stage::OnDevice => {
@@ -404,12 +455,12 @@ impl Scheduler {
     }
 
     fn end(&mut self, id: JobId, stream: Option<StreamId>, end: End, actions: &mut Vec<Action>) {
-        let ended = match stream {
-            None => vec![(id, end)],
-            Some(stream) => self.streams.leave(stream, id, end),
-        };
-        self.counts.ended += ended.len() as u64;
-        actions.extend(ended.into_iter().map(|(id, end)| Action::End { id, end }));
+        let before = actions.len();
+        match stream {
+            None => actions.push(Action::End { id, end }),
+            Some(stream) => self.streams.leave(stream, id, end, actions),
+        }
+        self.counts.ended += (actions.len() - before) as u64;
     }
 
     fn forget_deadline(&mut self, id: JobId, deadline: Option<Timestamp>) {
@@ -445,28 +496,31 @@ impl Scheduler {
     }
 
     fn expire(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        while let Some((&(at, id), ())) = self.deadlines.first_key_value() {
-            if at > now {
-                break;
-            }
-            self.deadlines.remove(&(at, id));
+        while let Some(&(at, id)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
             self.detach(id, End::TimedOut, actions);
         }
     }
 
     fn revive(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        for (index, device) in self.devices.iter_mut().enumerate() {
-            if !self.shut && device.begin_revival(now) {
-                actions.push(Action::Revive {
-                    device: DeviceIndex(index),
-                });
-            }
+        while let Some(&(until, device)) = self.rests.first()
+            && until <= now
+            && !self.shut
+        {
+            self.rests.pop_first();
+            self.devices[device.0].begin_revival();
+            actions.push(Action::Revive { device });
         }
     }
 
+    /// Only a device that was touched can have room for a job that waits for it.
     fn dispatch(&mut self, actions: &mut Vec<Action>) {
-        for (index, state) in self.devices.iter_mut().enumerate() {
-            let device = DeviceIndex(index);
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for &device in &self.touched {
+            let state = &mut self.devices[device.0];
             while state.has_room() {
                 let fits = |bytes| state.fits(bytes);
                 let Some((id, charge)) = self.waiting.pop(device, fits) else {

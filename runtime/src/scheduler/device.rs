@@ -96,36 +96,26 @@ impl DeviceState {
         }
     }
 
-    pub(super) fn lost(&mut self, settings: &Settings, now: Timestamp) {
-        self.full = false;
-        self.rest(settings, now);
+    /// It is back, and has one job to prove it.
+    pub(super) fn revived(&mut self) {
+        self.health = Health::OnTrial;
     }
 
-    pub(super) fn revived(&mut self, ready: bool, settings: &Settings, now: Timestamp) {
-        if ready {
-            self.health = Health::OnTrial;
-        } else {
-            self.rest(settings, now);
-        }
+    /// An attempt to bring it back begins.
+    pub(super) fn begin_revival(&mut self) {
+        self.health = Health::Reviving;
     }
 
-    /// Whether to try to bring the device back now.
-    pub(super) fn begin_revival(&mut self, now: Timestamp) -> bool {
-        let due = self.rests_until().is_some_and(|until| until <= now);
-        if due {
-            self.health = Health::Reviving;
-        }
-        due
-    }
-
-    fn rest(&mut self, settings: &Settings, now: Timestamp) {
+    /// It was lost, or could not be brought back. Returns when that is to be tried next.
+    pub(super) fn rest(&mut self, settings: &Settings, now: Timestamp) -> Timestamp {
         let doublings = self.losses.min(20);
+        self.full = false;
         self.losses = self.losses.saturating_add(1);
         let time = settings.quarantine.saturating_mul(1 << doublings);
-        let until = now
-            .0
-            .saturating_add(time.min(settings.max_quarantine).max(TICK));
-        self.health = Health::Resting(Timestamp(until));
+        let time = time.min(settings.max_quarantine).max(TICK);
+        let until = Timestamp(now.0.saturating_add(time));
+        self.health = Health::Resting(until);
+        until
     }
 }
 

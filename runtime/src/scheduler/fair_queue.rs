@@ -95,7 +95,7 @@ impl FairQueue {
 
     /// Takes out the job whose turn it is, if `fits` lets it go. Otherwise a smaller one does not go
     /// either: large ones might never.
-    pub(super) fn pop(&mut self, fits: impl Fn(u64) -> bool) -> Option<(JobId, Charge)> {
+    pub(super) fn pop(&mut self, fits: impl FnOnce(u64) -> bool) -> Option<(JobId, Charge)> {
         let &(paid, session) = self.order.first()?;
         let place = *self.accounts[&session].waiting.front()?;
         if !fits(place.bytes) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{End, JobId, StreamId};
+use super::{Action, End, JobId, StreamId};
 
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -14,22 +14,26 @@ impl Streams {
         self.open.entry(stream).or_default().push_back((id, None));
     }
 
-    /// A job has ended: returns those whose turn it is now.
-    pub(super) fn leave(&mut self, stream: StreamId, id: JobId, end: End) -> Vec<(JobId, End)> {
+    /// A job has ended: says so to those whose turn it is now.
+    pub(super) fn leave(
+        &mut self,
+        stream: StreamId,
+        id: JobId,
+        end: End,
+        actions: &mut Vec<Action>,
+    ) {
         let jobs = self.open.get_mut(&stream).expect("a job in it is open");
         let place = jobs
             .iter_mut()
             .find(|(each, _)| *each == id)
             .expect("it entered");
         assert!(place.1.replace(end).is_none(), "a job ends once");
-        let mut ended = Vec::new();
         while let Some((id, Some(end))) = jobs.front().copied() {
             jobs.pop_front();
-            ended.push((id, end));
+            actions.push(Action::End { id, end });
         }
         if jobs.is_empty() {
             self.open.remove(&stream);
         }
-        ended
     }
 }

@@ -409,8 +409,12 @@ impl World {
         }
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         for (index, state) in self.devices.iter().enumerate() {
+            assert!(
+                !self.scheduler.keeps_waiting(DeviceIndex(index)),
+                "a job could go"
+            );
             let (lists, bytes) = self.scheduler.in_flight(DeviceIndex(index));
             assert_eq!(lists as usize, state.working.len());
             assert!(lists <= state.limits.depth, "too many lists");

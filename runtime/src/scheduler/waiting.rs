@@ -50,7 +50,7 @@ impl Waiting {
     pub(super) fn pop(
         &mut self,
         device: DeviceIndex,
-        fits: impl Fn(u64) -> bool,
+        fits: impl FnOnce(u64) -> bool,
     ) -> Option<(JobId, Charge)> {
         let line = &mut self.devices[device.0];
         let mut queues = line.queues.iter_mut().rev();

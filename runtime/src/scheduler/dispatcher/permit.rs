@@ -1,0 +1,89 @@
+//! A turn on a device that was given.
+
+use std::fmt;
+use std::time::Duration;
+
+use unlade_hal::Timestamp;
+
+use super::{Dispatcher, Turn};
+use crate::placement::DeviceIndex;
+use crate::scheduler::{Event, JobId};
+
+/// A turn on a device. Dropped without a word, it counts as a failure of this one job.
+#[must_use = "a permit occupies the device until it is given back"]
+pub struct Permit<'a> {
+    pub(super) dispatcher: &'a Dispatcher,
+    pub(super) id: JobId,
+    pub(super) device: DeviceIndex,
+    pub(super) deadline: Option<Timestamp>,
+    pub(super) since: Timestamp,
+    /// Whether it is still to be given back.
+    pub(super) open: bool,
+}
+
+impl<'a> Permit<'a> {
+    /// The device.
+    pub fn device(&self) -> DeviceIndex {
+        self.device
+    }
+
+    /// The device has done the job, or found an error in the data. `used` is how long the device
+    /// worked for it, copies included, by the device's own clock; a device that does not tell is
+    /// held to have worked for as long as the permit was out.
+    pub fn done(mut self, used: Option<Duration>) {
+        self.dispatcher.metrics[self.device.0].jobs.increment(1);
+        let held = self.dispatcher.clock.now().since(self.since);
+        self.give_back(Event::Completed {
+            id: self.id,
+            device: self.device,
+            used: used.unwrap_or(held),
+        });
+    }
+
+    /// The device is lost. The turn on the job's next device, which ends as
+    /// [`End::NoDevice`](crate::scheduler::End::NoDevice) where there is none.
+    pub fn lost(mut self) -> Turn<'a> {
+        let (dispatcher, id, device) = (self.dispatcher, self.id, self.device);
+        self.open = false;
+        let mut state = dispatcher.lock();
+        let mut said = state.hear(id);
+        // Of all the jobs that were on it, one tells; the others have been moved with it.
+        if state.scheduler.is_on(id, device) {
+            dispatcher.metrics[device.0].losses.increment(1);
+            let lost = Event::Lost {
+                device,
+                leaked: Vec::new(),
+            };
+            said = state.step_of(id, lost).or(said);
+        }
+        Turn::again(dispatcher, id, self.deadline, said)
+    }
+
+    fn give_back(&mut self, event: Event) {
+        self.open = false;
+        let mut state = self.dispatcher.lock();
+        let said = state.step_of(self.id, event);
+        // Whatever is said now, or was before, nobody is there any more to hear it.
+        state.withdraw(self.id, said);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.give_back(Event::Failed {
+                id: self.id,
+                device: self.device,
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("id", &self.id)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
