@@ -76,6 +76,30 @@
 //! # }
 //! ```
 //!
+//! # Sessions
+//! Queries that share a runtime each have a [`Session`], with a share of the devices, a priority, a
+//! budget of memory and a deadline of its own. It may ask for [devices](DeviceRequest) to count on,
+//! as Spark's executors do, and is cancelled as a whole.
+//! ```
+//! # use std::time::Duration;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime = unlade::builder().build()?;
+//! let session = runtime
+//!     .session("query 17")
+//!     .weight(2)
+//!     .memory_budget(256 << 20)
+//!     .deadline(Duration::from_secs(60))
+//!     .open()?;
+//! // session.compile(..) in the place of runtime.compile(..)
+//! let wants_a_gpu = runtime.session("query 18").device("gpu=0.5".parse()?);
+//! if let Err(refused) = wants_a_gpu.open() {
+//!     println!("{refused}"); // session `query 18` asks for gpu=0.5: there is no `gpu`; ...
+//! }
+//! assert_eq!(runtime.sessions()[1].label, session.status().label);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Devices
 //! [`runtime`] opens the devices that are present, [`discover`] lists them, and
 //! [`Runtime::builder`] takes whichever it is given, in [`unlade_hal`]'s terms. What one device
@@ -91,7 +115,7 @@
 //!
 //! # What is inside
 //! - queries: [`Query`], [`Expr`], [`col`], [`lit`], [`when`], [`parse_expr`], [`Semantics`]
-//! - running them: [`Runtime`], [`Kernel`], [`Output`], [`Ticket`], [`KernelStream`]
+//! - running them: [`Runtime`], [`Session`], [`Kernel`], [`Output`], [`Ticket`], [`KernelStream`]
 //! - what happened: [`Receipt`], [`Explain`], [`Error`]
 #![forbid(unsafe_code)]
 
