@@ -1,6 +1,6 @@
 //! Placement by cost: batch by batch, the device that is predicted to be the fastest.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use unlade_hal::DeviceKind;
@@ -14,7 +14,7 @@ use crate::placement::{
 };
 use crate::receipt::Reason;
 use crate::runtime::{Core, DeviceSlot};
-use crate::sync::lock_unmodelled;
+use crate::sync::{Mutex, lock};
 
 /// The devices to choose from for one query.
 #[derive(Debug)]
@@ -57,14 +57,12 @@ impl AutoRoute {
 
     /// Chooses for a batch; `None` where no device is eligible.
     pub(crate) fn choose(&self, runtime: &Core, work: &Work) -> Option<Choice> {
-        lock_unmodelled(&runtime.placer)
-            .place(work, &self.loads(runtime))
-            .ok()
+        lock(&runtime.placer).place(work, &self.loads(runtime)).ok()
     }
 
     /// What every device is predicted to take for so much work.
     pub(crate) fn predict(&self, runtime: &Core, work: &Work) -> Candidates {
-        lock_unmodelled(&runtime.placer).predict(work, &self.loads(runtime))
+        lock(&runtime.placer).predict(work, &self.loads(runtime))
     }
 
     fn loads(&self, runtime: &Core) -> Vec<Load> {

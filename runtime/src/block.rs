@@ -44,6 +44,11 @@ impl Memory {
         Memory::new(session.clone(), session)
     }
 
+    /// Leases memory of the host.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Leases memory that devices reach.
     pub(crate) fn within_reach(&self) -> &Session {
         &self.within_reach

@@ -1,7 +1,7 @@
 //! A query on a device behind a queue: which parts of it run there, and a batch through them.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -25,6 +25,7 @@ use crate::resident::OnDevice;
 use crate::runtime::{Core, DeviceSlot};
 use crate::scheduler::Priority;
 use crate::strings::offset_width;
+use crate::sync::{Mutex, MutexGuard};
 
 /// How a device runs a query, alone or with the CPU.
 #[derive(Debug)]
@@ -326,7 +327,7 @@ impl DevicePlan {
         planned.collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Compiled> {
+    fn lock(&self) -> MutexGuard<'_, Compiled> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -4,7 +4,7 @@
 //! program then looks results up by key. Batches of one file mostly share their dictionaries, so
 //! the tables of the last few are kept.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -17,6 +17,7 @@ use unlade_program::Ty;
 
 use crate::arrays::{fixed_values, fixed_width};
 use crate::error::Error;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Dictionaries whose tables are kept, per kernel.
 const KEPT: usize = 16;
@@ -167,7 +168,7 @@ impl Dictionaries {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Entry>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::PoisonError;
+use std::time::Duration;
 
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 use unlade_hal::{
     CommandList, Completion, Device, DeviceLost, Outcome, Queue, RejectReason, Seq, Wait,
 };

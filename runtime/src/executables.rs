@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
+use crate::sync::{Mutex, MutexGuard};
 use serde::Serialize;
 use unlade_hal::{CompileError, Device, Executable};
 use unlade_program::{Program, ShapeHash};

@@ -1,6 +1,5 @@
 //! What a batch of one query is predicted to take, and what is learnt from it.
 
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -14,7 +13,7 @@ use crate::placement::{
 };
 use crate::receipt::{PartReceipt, Path};
 use crate::runtime::Core;
-use crate::sync::lock_unmodelled;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// What predictions need to know of one query.
 #[derive(Debug)]
@@ -100,7 +99,7 @@ impl Forecast {
     /// device's clock, so that where it is not the runtime's the host's part is left out.
     pub(crate) fn of(&self, runtime: &Core, device: DeviceIndex, work: &Work) -> Duration {
         let loads = vec![Load::default(); runtime.devices.len()];
-        let candidates = lock_unmodelled(&runtime.placer).predict(work, &loads);
+        let candidates = lock(&runtime.placer).predict(work, &loads);
         let candidate = candidates.iter().nth(device.0);
         let candidate = candidate.expect("one for every device");
         if candidate.clock == runtime.clock.kind() {
@@ -124,7 +123,7 @@ impl Forecast {
             compute: Some(taken),
             ..Measured::default()
         };
-        lock_unmodelled(&runtime.placer).observe(device, work, &measured);
+        lock(&runtime.placer).observe(device, work, &measured);
     }
 
     /// Learns from a batch, or a probe, that was meant for a device; nothing where the device failed
@@ -149,7 +148,7 @@ impl Forecast {
             copy_out: Some(parts().map(|part| part.copy_out).sum()),
             ..Measured::default()
         };
-        lock_unmodelled(&runtime.placer).observe(device, work, &measured);
+        lock(&runtime.placer).observe(device, work, &measured);
     }
 
     /// Learns how many rows the filter keeps.
@@ -158,7 +157,7 @@ impl Forecast {
     }
 
     fn selectivity(&self) -> MutexGuard<'_, Selectivity> {
-        lock_unmodelled(&self.selectivity)
+        lock(&self.selectivity)
     }
 }
 

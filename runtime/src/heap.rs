@@ -1,7 +1,8 @@
 //! Memory of one device, kept for the next batch.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
+use crate::sync::{Mutex, MutexGuard};
 use unlade_hal::{AllocError, Device, Home, Lease, MemoryKind};
 
 /// Leases kept; beyond that, what comes back goes to the device.

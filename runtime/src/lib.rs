@@ -75,6 +75,8 @@ mod route;
 mod runtime;
 pub mod scheduler;
 mod session;
+#[cfg(all(test, shuttle))]
+mod simulation;
 mod stream;
 mod strings;
 mod sync;

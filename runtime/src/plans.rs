@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use arrow_schema::SchemaRef;
 use unlade_expr::{Query, Semantics};
@@ -10,6 +10,7 @@ use unlade_expr::{Query, Semantics};
 use crate::error::Error;
 use crate::kernel::Plan;
 use crate::route::Allowed;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Queries kept. Beyond that all are forgotten, which costs only their compilation: programs have
 /// a cache of their own.

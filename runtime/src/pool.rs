@@ -40,7 +40,6 @@ mod status;
 mod store;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use unlade_hal::{AllocError, Device, Lease, MemoryKind, PageSize, Slab};
 
@@ -50,7 +49,8 @@ pub use self::ledger::Use;
 pub use self::session::{Memory, Request, Session};
 pub use self::status::PoolStatus;
 pub use crate::error::{Exhausted, Holder};
-use crate::sync::{Mutex, lock};
+use crate::sync::Instant;
+use crate::sync::modelled::{Mutex, lock};
 
 /// How large a pool is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,11 +129,17 @@ impl Pool {
         Session::open(self.core.clone(), label.into(), budget)
     }
 
-    /// Waits until memory that comes back by itself does so, to try again what found none. The
-    /// caller holds nothing. False where no such memory is out, the deadline comes first, or the
-    /// caller gives up.
-    pub(crate) fn await_return(&self, deadline: Instant, gives_up: impl Fn() -> bool) -> bool {
-        let mut watch = self.core.central.watch();
+    /// Waits until memory that comes back by itself does so, to try again what found none: so many
+    /// bytes for a session. The caller holds nothing. False where no such memory is out or it would
+    /// not help, the deadline comes first, or the caller gives up.
+    pub(crate) fn await_return(
+        &self,
+        session: &Session,
+        asked: u64,
+        deadline: Instant,
+        gives_up: impl Fn() -> bool,
+    ) -> bool {
+        let mut watch = self.core.central.watch(session.id(), asked);
         // What the caller's own attempt has left in its thread's cache is no news.
         self.core.reclaim();
         watch.restart();

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use unlade_hal::DeviceKind;
 
 use crate::error::{Error, Refused};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 /// A whole device, in the unit in which parts of devices are counted.
 const WHOLE: u32 = 1000;
@@ -243,6 +244,12 @@ impl Resources {
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether nobody holds any.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn is_free(&self) -> bool {
+        self.lock().free.iter().all(|free| *free == WHOLE)
     }
 
     /// What a number holds: devices by position, and which part of each.

@@ -1,7 +1,7 @@
 //! The runtime: devices, memory and threads, and the way to kernels.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -27,7 +27,7 @@ use crate::resident::{OnDevice, Resident};
 use crate::resources::{Facts, Resources, kind_word};
 use crate::scheduler::{Dispatcher, End, Job, Limits, Permit, SessionKey, Settings};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
-use crate::sync::lock_unmodelled;
+use crate::sync::{Mutex, RwLock, lock};
 use crate::trace::{Trace, TraceEvent};
 use crate::workers::Workers;
 
@@ -37,7 +37,7 @@ use crate::workers::Workers;
 /// process, which is told so by [`Error::Forked`].
 #[derive(Clone, Debug)]
 pub struct Runtime {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 /// What handles, kernels, tickets and streams share.
@@ -287,11 +287,11 @@ impl DeviceSlot {
     /// Whether the device works, after bringing it back if it was lost.
     pub(crate) fn bring_back(&self, runtime: &Core) -> bool {
         // One thread brings it back while the others wait here, which is shorter than a fallback.
-        let _one_thread = lock_unmodelled(&self.reviving);
+        let _one_thread = lock(&self.reviving);
         if let Health::Lost(lost) = self.device.health() {
             // Its queue is void, whatever becomes of the device.
             self.driver.close(lost);
-            lock_unmodelled(&self.residency).clear();
+            lock(&self.residency).clear();
             self.heap.clear();
             runtime.executables.forget_device(&self.name);
             if self.device.reset().is_err() || self.device.health() != Health::Ready {
@@ -327,7 +327,7 @@ impl DeviceSlot {
     /// Ends what the device was working on: it failed.
     pub(crate) fn fault(&self, lost: &DeviceLost) {
         self.driver.close(lost.clone());
-        lock_unmodelled(&self.residency).clear();
+        lock(&self.residency).clear();
         self.heap.clear();
         tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
@@ -18,6 +18,7 @@ use crate::resources::{DeviceRequest, Grant};
 use crate::route::Allowed;
 use crate::runtime::{Core, OWN};
 use crate::scheduler::{Dispatcher, Priority, SessionKey};
+use crate::sync::Mutex;
 
 /// One who shares devices and memory with others: a query, or a task of an engine.
 ///

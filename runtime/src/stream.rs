@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::kernel::{Kernel, Output};
 use crate::pool::Pool;
 use crate::session::Waits;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::workers::panic_message;
 
 /// Batches read or computed ahead of the one that is taken next, per thread.
@@ -30,9 +31,10 @@ type Reader = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 /// The results of a kernel over a reader, in the reader's order.
 ///
-/// Dropping it cancels what has not begun. After an error there are no further results. It ends at
-/// once, with [`Error::Cancelled`], when its session is cancelled or its
-/// [canceller](KernelStream::canceller) says so, also where a thread waits for the next result.
+/// Dropping it cancels what has not begun. After an error there are no further results. It ends with
+/// [`Error::Cancelled`] when its session is cancelled or its [canceller](KernelStream::canceller)
+/// says so: at once for a thread that waits for the next result, and with the piece at hand for one
+/// that computes it.
 pub struct KernelStream {
     shared: Arc<Shared>,
 }
@@ -420,8 +422,9 @@ impl Drop for KernelStream {
 impl Waits for Shared {
     fn end(&self, error: Error) {
         let mut window = self.lock();
-        // What is at its end is not cancelled.
-        if !window.ended || !window.results.is_empty() || window.reading {
+        // What is at its end is not cancelled, and what has failed does not fail again.
+        let has_more = !window.ended || !window.results.is_empty();
+        if has_more && !self.given_up.load(Ordering::Relaxed) {
             window.verdict = Some(error);
         }
         let results = self.give_up(&mut window);

@@ -1,19 +1,45 @@
-//! Locks: the standard library's, or Loom's where a model checks them.
+//! Locks, threads and time: the standard library's, or those of what checks them.
+//!
+//! Loom models the pool and the dispatcher, whose locks are in [`modelled`]; Shuttle runs the whole runtime on one thread
+//! and a clock that the `simulation` has in its hands.
 
-#[cfg(loom)]
-pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
-#[cfg(not(loom))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(shuttle)]
+pub(crate) mod simulated;
 
-use std::sync::{Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError};
+#[cfg(shuttle)]
+pub(crate) use self::simulated::{Condvar, Instant, thread};
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock};
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread_local;
+#[cfg(not(shuttle))]
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, RwLock};
+#[cfg(not(shuttle))]
+pub(crate) use std::time::Instant;
+#[cfg(not(shuttle))]
+pub(crate) use std::{thread, thread_local};
+
+use std::sync::PoisonError;
+
+/// What Loom models as well.
+pub(crate) mod modelled {
+    #[cfg(not(loom))]
+    pub(crate) use super::{Condvar, Mutex, MutexGuard, thread};
+    #[cfg(loom)]
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+    #[cfg(loom)]
+    pub(crate) use loom::thread;
+
+    use std::sync::PoisonError;
+
+    /// As [`lock`](super::lock).
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Locks, whether or not another thread panicked with the lock held: what our locks guard is
 /// consistent at every point where a panic could leave it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// As [`lock`], for what no model checks.
-pub(crate) fn lock_unmodelled<T>(mutex: &StdMutex<T>) -> StdMutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

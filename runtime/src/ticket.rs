@@ -4,14 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::kernel::Output;
 use crate::runtime::Core;
 use crate::session::{SessionCore, Waits};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 type Outcome = Result<Output, Error>;
 type Callback = Box<dyn FnOnce(Outcome) + Send>;

@@ -1,9 +1,10 @@
 //! What each device and thread did when, for pictures and for Perfetto.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::sync::{Mutex, MutexGuard};
 use serde::Serialize;
 use unlade_hal::{ClockKind, Timestamp};
 

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::scheduler::Priority;
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -75,12 +76,21 @@ impl Workers {
         let name = format!("unlade-{}", state.started);
         drop(state);
         let shared = Arc::clone(&self.shared);
-        let started = std::thread::Builder::new()
+        let started = thread::Builder::new()
             .name(name)
             .spawn(move || shared.work());
         if started.is_err() {
             self.shared.cannot_start();
         }
+    }
+}
+
+#[cfg(all(test, shuttle))]
+impl Workers {
+    /// Whether no task waits or runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.shared.lock();
+        state.tasks.len() == 0 && state.idle == state.started
     }
 }
 

@@ -1,15 +1,17 @@
 //! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
-//! `cargo xtask qemu`, `cargo xtask fuzz`, `cargo xtask mutants`.
+//! `cargo xtask qemu`, `cargo xtask simulate`, `cargo xtask fuzz`, `cargo xtask mutants`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`mod@bench`] | measurements beside the peers and the machine's floors |
 //! | [`gpu`] | a folder that checks and measures an NVIDIA GPU where there is no Rust |
 //! | [`qemu`] | cards behind the kernel's VFIO, in a virtual machine |
+//! | [`simulate`] | random runs of the runtime with its devices, on a clock of their own |
 //! | [`fuzz`] | bytes of strangers, made up by cargo-fuzz |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`mod@test`] | every check that a change must pass |
 //! | [`card_document`] | the card's document against its examples |
+//! | [`flagged`] | a crate's own tests, built with a flag for the compiler |
 //! | [`step`] | one command, its outcome and its time |
 //! | [`tools`] | tools that are installed when they are missing |
 
@@ -19,10 +21,12 @@
 
 mod bench;
 mod card_document;
+mod flagged;
 mod fuzz;
 mod gpu;
 mod mutants;
 mod qemu;
+mod simulate;
 mod step;
 mod test;
 mod tools;
@@ -50,6 +54,8 @@ enum Task {
     Gpu(gpu::Options),
     /// Check cards behind a kernel's VFIO, in a virtual machine with an emulated IOMMU
     Qemu(qemu::Options),
+    /// Run the runtime with its devices at random, on one thread and a clock of their own
+    Simulate(simulate::Options),
     /// Fuzz what reads the bytes of cards, of servers and of hosts, each target for a while
     Fuzz(fuzz::Options),
     /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Gpu(options) => gpu::run(&options),
         Task::Qemu(options) => qemu::run(&options),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Mutants(options) => mutants::run(&options),
     };

@@ -1,13 +1,10 @@
 //! Every check that a change must pass.
 
-use std::process::Stdio;
-
 use clap::Args;
 
-use crate::step::{
-    Ended, Outcome, built_binary, cargo, cargo_with, command, outcome, step, summary,
-};
-use crate::{card_document, qemu, tools};
+use crate::flagged::tests_with;
+use crate::step::{Ended, Outcome, cargo, cargo_with, command, outcome, step, summary};
+use crate::{card_document, qemu, simulate, tools};
 
 /// What to leave out.
 #[derive(Debug, Args)]
@@ -55,6 +52,9 @@ fn rest() -> Vec<Ended> {
             )
         }),
         step("models of concurrency", loom),
+        step("the runtime, simulated", || {
+            simulate::runs(&simulate::Options::default())
+        }),
         step("undefined behaviour (Miri)", miri),
         step("GPU kernels (ptxas)", ptxas),
         step("aarch64", aarch64),
@@ -113,29 +113,12 @@ fn loom() -> Outcome {
     failed.unwrap_or(Outcome::Passed)
 }
 
-/// A crate's models under loom, which tries every interleaving up to a bound. The flag is set for
-/// the one crate that is modelled, so that nothing below it is built again.
+/// A crate's models under loom, which tries every interleaving up to a bound.
 fn models(name: &str) -> Outcome {
-    let mut build = command("cargo", &["rustc", "-p", name]);
-    build.args(["--lib", "--profile", "test", "--quiet"]);
-    build.args([
-        "--message-format=json-render-diagnostics",
-        "--",
-        "--cfg",
-        "loom",
-    ]);
-    println!("    {build:?}");
-    let built = match build.stderr(Stdio::inherit()).output() {
-        Ok(built) if built.status.success() => built.stdout,
-        Ok(_) => return Outcome::Failed,
-        Err(error) => return Outcome::NotRun(format!("{build:?}: {error}")),
-    };
-    let Some(models) = built_binary(&String::from_utf8_lossy(&built)) else {
-        return Outcome::Failed;
-    };
-    let mut models = command(&models, &["--quiet", "model"]);
-    models.env("LOOM_MAX_PREEMPTIONS", "2");
-    outcome(models)
+    tests_with("loom", name, |models| {
+        models.args(["--quiet", "model"]);
+        models.env("LOOM_MAX_PREEMPTIONS", "2");
+    })
 }
 
 fn miri() -> Outcome {

@@ -470,19 +470,18 @@ impl CudaQueue {
         std::mem::forget(scratch);
         let mut read = HashSet::new();
         let abandoned = self.flying.drain(..).map(|flight| {
-            let slots = flight.list.slots.iter().map(|slot| match slot {
-                Slot::Owned(lease) => lease.len(),
+            let resident = flight.list.slots.iter().map(|slot| match slot {
                 // Lists may share one; it is never let go, whoever else has it.
                 Slot::Resident(lease) if read.insert(Arc::as_ptr(lease)) => lease.len(),
-                Slot::Resident(_) | Slot::Foreign(_) => 0,
+                Slot::Owned(_) | Slot::Resident(_) | Slot::Foreign(_) => 0,
             });
+            let resident: u64 = resident.sum();
             let statuses = flight.statuses.as_ref().map_or(0, Lease::len);
-            let leaked = Leaked {
+            flight.statuses.into_iter().for_each(Lease::abandon);
+            Leaked {
                 seq: flight.seq,
-                bytes: slots.sum::<u64>() + statuses + std::mem::take(&mut shared),
-            };
-            std::mem::forget((flight.list, flight.statuses));
-            leaked
+                bytes: flight.list.abandon() + resident + statuses + std::mem::take(&mut shared),
+            }
         });
         abandoned.collect()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hint;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use unlade_hal::{
     CommandList, Completion, DeviceLost, Leaked, Outcome, Queue, Quiesced, RejectReason, Rejected,
-    Seq, Slot, Timing, Wait, validate,
+    Seq, Timing, Wait, validate,
 };
 
 use crate::checksum;
@@ -511,11 +511,6 @@ fn check_room(sums: u64) -> Result<(), RejectReason> {
 
 /// Leaves a list to the card, for good.
 fn leak(seq: Seq, list: CommandList) -> Leaked {
-    let owned = list.slots.iter().filter_map(|slot| match slot {
-        Slot::Owned(lease) => Some(lease.len()),
-        Slot::Resident(_) | Slot::Foreign(_) => None,
-    });
-    let bytes = owned.sum();
-    mem::forget(list);
+    let bytes = list.abandon();
     Leaked { seq, bytes }
 }

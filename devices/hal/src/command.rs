@@ -150,6 +150,23 @@ impl CommandList {
         SlotId(id)
     }
 
+    /// Leaves the list to a lost device that may still be working on it, for good: nothing that it
+    /// refers to is let go, and whoever owned slots came from is told. Returns the bytes of these.
+    pub fn abandon(self) -> u64 {
+        let abandoned = self.slots.into_iter().map(|slot| match slot {
+            Slot::Owned(lease) => {
+                let bytes = lease.len();
+                lease.abandon();
+                bytes
+            }
+            read @ (Slot::Resident(_) | Slot::Foreign(_)) => {
+                std::mem::forget(read);
+                0
+            }
+        });
+        abandoned.sum()
+    }
+
     /// Adds a step.
     pub fn push(&mut self, command: Command) {
         self.commands.push(command);

@@ -1,6 +1,6 @@
 //! Compiled queries.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use arrow_schema::SchemaRef;
 use unlade_expr::{Checked, Dialect, Query, Semantics};
@@ -13,6 +13,7 @@ use crate::metrics::KernelMetrics;
 use crate::receipt::Reason;
 use crate::route::{Allowed, HostPlan, Route};
 use crate::runtime::Core;
+use crate::sync::Mutex;
 
 /// A compiled query. Kernels of one query share it.
 #[derive(Debug)]

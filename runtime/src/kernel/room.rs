@@ -1,7 +1,7 @@
 //! What becomes of a batch on the CPU that finds too little memory.
 
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
@@ -10,6 +10,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::halving::in_halves;
 use crate::inline::{Evaluated, InlineFailure};
+use crate::sync::Instant;
 
 /// How long, once it has its turn, it waits for what other batches will give back.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
@@ -31,6 +32,7 @@ impl KernelCore {
         evaluate: impl Fn(&RecordBatch, usize) -> Result<Evaluated, InlineFailure>,
     ) -> Result<(Evaluated, u32), InlineFailure> {
         let runtime = &self.runtime;
+        let session = call.session.memory.session();
         let _turn = runtime
             .shortage
             .lock()
@@ -38,13 +40,15 @@ impl KernelCore {
         let deadline = Instant::now() + MEMORY_WAIT;
         let mut failed = 1;
         loop {
-            match evaluate(batch, 0) {
-                Err(failure) if is_exhausted(&failure) => failed += 1,
+            let asked = match evaluate(batch, 0) {
+                Err(InlineFailure::Error(Error::Exhausted(exhausted))) => exhausted.asked,
                 other => return Ok((other?, failed)),
-            }
+            };
+            failed += 1;
+            let gives_up = || call.check().is_err();
             if !runtime
                 .pool
-                .await_return(deadline, || call.check().is_err())
+                .await_return(session, asked, deadline, gives_up)
             {
                 break;
             }

@@ -5,13 +5,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::block::Block;
 use super::class::Class;
 use super::ledger::{Ledger, SessionId, Source, Use};
 use super::store::{Free, LastUser, Store};
-use crate::sync::{Condvar, Mutex, MutexGuard, lock};
+use crate::sync::Instant;
+use crate::sync::modelled::{Condvar, Mutex, MutexGuard, lock};
 
 /// How often who watches looks whether there still is something to wait for: small blocks that
 /// return to a thread's cache tell nobody.
@@ -144,14 +145,16 @@ impl<B: Block> Central<B> {
         result
     }
 
-    /// Watches for anything that comes back to the reserve from now on. As long as this lives,
-    /// threads keep no large blocks for later.
-    pub(super) fn watch(&self) -> Watch<'_, B> {
+    /// Watches for anything that comes back to the reserve from now on, for a session that wants so
+    /// many bytes. As long as this lives, threads keep no large blocks for later.
+    pub(super) fn watch(&self, session: SessionId, asked: u64) -> Watch<'_, B> {
         let mut state = self.state();
         state.watchers += 1;
         self.pressure.store(true, Ordering::Relaxed);
         Watch {
             central: self,
+            session,
+            asked,
             before: state.returns,
         }
     }
@@ -234,6 +237,8 @@ impl<B: Block> Central<B> {
 #[derive(Debug)]
 pub(super) struct Watch<'a, B> {
     central: &'a Central<B>,
+    session: SessionId,
+    asked: u64,
     before: u64,
 }
 
@@ -251,7 +256,7 @@ impl<B: Block> Watch<'_, B> {
             return Some(true);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !state.ledger.anything_comes() {
+        if left.is_zero() || !state.ledger.anything_comes(self.session, self.asked) {
             return Some(false);
         }
         let changed = &self.central.changed;

@@ -119,6 +119,8 @@ pub(super) struct Account {
     pub(super) central: [u64; 4],
     /// Bytes beyond the reserve, by use.
     pub(super) extra: [u64; 4],
+    /// Bytes that went with a lost device, and never come back.
+    pub(super) abandoned: u64,
     /// What the session counts itself.
     pub(super) counters: Arc<Counters>,
 }
@@ -126,7 +128,7 @@ pub(super) struct Account {
 impl Account {
     /// All bytes.
     pub(super) fn held(&self) -> u64 {
-        self.cache + self.central.iter().chain(&self.extra).sum::<u64>()
+        self.cache + self.central.iter().chain(&self.extra).sum::<u64>() + self.abandoned
     }
 
     fn coming(&self) -> u64 {
@@ -159,6 +161,8 @@ pub(super) struct Ledger {
     held: u64,
     central: [u64; 4],
     extra: [u64; 4],
+    /// Of what went with lost devices, the bytes beyond the reserve.
+    abandoned_extra: u64,
     peak: u64,
     /// Leave given so far to allocate beyond the reserve, as a count.
     pub(super) extra_grants: u64,
@@ -174,6 +178,7 @@ impl Ledger {
             held: 0,
             central: [0; 4],
             extra: [0; 4],
+            abandoned_extra: 0,
             peak: 0,
             extra_grants: 0,
         }
@@ -202,6 +207,7 @@ impl Ledger {
             cache: 0,
             central: [0; 4],
             extra: [0; 4],
+            abandoned: 0,
             counters,
         });
         session
@@ -245,7 +251,7 @@ impl Ledger {
 
     /// Bytes held beyond the reserve.
     pub(super) fn extra_held(&self) -> u64 {
-        self.extra.iter().sum()
+        self.extra.iter().sum::<u64>() + self.abandoned_extra
     }
 
     /// The class of a size, unless the reserve can never hold a block of it.
@@ -284,13 +290,18 @@ impl Ledger {
             && (extra == 0 || sum(&[self.extra_held() - coming_extra, extra]) <= self.extra_limit)
     }
 
-    /// Whether any memory is out that comes back by itself, that of threads' caches included.
-    pub(super) fn anything_comes(&self) -> bool {
-        let comes = |account: &Account| {
+    /// Whether any memory is out that comes back by itself, that of threads' caches included, and
+    /// with which a session could have so many bytes: within its own budget, too.
+    pub(super) fn anything_comes(&self, session: SessionId, asked: u64) -> bool {
+        let coming = |account: &Account| {
             let uses = Use::ALL.into_iter().filter(|each| each.comes_back());
-            { uses }.any(|each| account.used(each) > 0)
+            uses.map(|each| account.used(each)).sum::<u64>()
         };
-        self.accounts().any(comes)
+        let own = self.account(session);
+        let stays = own
+            .held()
+            .saturating_sub(coming(own) + own.counters.cached());
+        sum(&[stays, asked]) <= own.budget && self.accounts().any(|account| coming(account) > 0)
     }
 
     /// Bytes that the caller has as parts of results.
@@ -315,6 +326,20 @@ impl Ledger {
         }
         self.held += bytes;
         self.peak = self.peak.max(self.held);
+    }
+
+    /// Notes that memory went with a lost device.
+    pub(super) fn abandon(&mut self, session: SessionId, tag: Tag, bytes: u64) {
+        let was = match tag.source {
+            Source::Cache => Use::Staged,
+            Source::Central | Source::Extra => tag.r#use,
+        };
+        self.unbook(session, tag.source, was, bytes);
+        self.account_mut(session).abandoned += bytes;
+        self.held += bytes;
+        if tag.source == Source::Extra {
+            self.abandoned_extra += bytes;
+        }
     }
 
     pub(super) fn unbook(&mut self, session: SessionId, source: Source, r#use: Use, bytes: u64) {

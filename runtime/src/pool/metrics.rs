@@ -1,10 +1,9 @@
 //! The pool's metrics; the table of all names is in the crate's `metrics` module.
 
-use std::time::Instant;
-
 use metrics::{counter, gauge, histogram};
 
 use super::status::PoolStatus;
+use crate::sync::Instant;
 
 /// Counts a request that got nothing.
 pub(super) fn exhausted() {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use unlade_hal::{Home, Lease};
 
@@ -14,7 +14,8 @@ use super::ledger::{SessionId, Source, Tag, Use};
 use super::metrics;
 use super::{Core, Pool};
 use crate::error::Exhausted;
-use crate::sync::{Mutex, lock};
+use crate::sync::Instant;
+use crate::sync::modelled::{Mutex, lock};
 
 /// A user of the pool with a label and a budget of its own. Cheap to clone.
 ///
@@ -166,6 +167,10 @@ impl Session {
         })
     }
 
+    pub(super) fn id(&self) -> SessionId {
+        self.handle.core.id
+    }
+
     /// Whether both are handles of one session.
     pub(crate) fn is_same(&self, other: &Session) -> bool {
         Arc::ptr_eq(&self.handle.core, &other.handle.core)
@@ -280,9 +285,24 @@ impl Home for SessionCore {
             self.take_back_used(lease);
         }
     }
+
+    #[cold]
+    fn abandoned(&self, lease: &Lease) {
+        let tag = Tag::of_bits(lease.tag());
+        self.settle(tag, lease.len());
+        let central = &self.pool.central;
+        central.with_ledger(|ledger| ledger.abandon(self.id, tag, lease.len()));
+    }
 }
 
 impl SessionCore {
+    /// Counts what was leased from a thread's cache as it is counted while it lies there.
+    fn settle(&self, tag: Tag, len: u64) {
+        if tag.source == Source::Cache && tag.r#use != Use::Staged {
+            cache::transfer(self, tag.r#use, Use::Staged, len);
+        }
+    }
+
     /// Takes back what is counted under another use, or was not from a cache.
     #[cold]
     fn take_back_used(self: Arc<Self>, lease: Lease) {
@@ -290,7 +310,7 @@ impl SessionCore {
         let len = lease.len();
         match tag.source {
             Source::Cache => {
-                cache::transfer(&self, tag.r#use, Use::Staged, len);
+                self.settle(tag, len);
                 let idle = Tag {
                     r#use: Use::Staged,
                     ..tag

@@ -51,7 +51,11 @@ impl PoolStatus {
 pub(super) fn holders<'a>(accounts: impl Iterator<Item = &'a Account>) -> Vec<Holder> {
     let mut holders: Vec<Holder> = accounts
         .flat_map(|account| {
-            Use::ALL.map(|each| {
+            let abandoned = Holder {
+                what: format!("{}: abandoned to a lost device", account.label),
+                bytes: account.abandoned,
+            };
+            let used = Use::ALL.map(|each| {
                 let what = match each {
                     Use::Staged => "staged",
                     Use::InFlight => "in flight",
@@ -62,7 +66,8 @@ pub(super) fn holders<'a>(accounts: impl Iterator<Item = &'a Account>) -> Vec<Ho
                     what: format!("{}: {what}", account.label),
                     bytes: account.used(each),
                 }
-            })
+            });
+            used.into_iter().chain([abandoned])
         })
         .filter(|holder| holder.bytes > 0)
         .collect();

@@ -25,7 +25,7 @@ pub use self::permit::Permit;
 pub use self::turn::Turn;
 use super::{Counts, End, Event, Job, Limits, SessionKey, Settings};
 use crate::placement::DeviceIndex;
-use crate::sync::{Mutex, lock};
+use crate::sync::modelled::{Mutex, lock};
 
 /// The scheduler among threads.
 ///

@@ -1,14 +1,13 @@
 //! The decorator of a queue.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use unlade_hal::{
     Command, CommandList, Completion, DeviceLost, Leaked, Outcome, Queue, Quiesced, RejectReason,
-    Rejected, Seq, Slot, Wait,
+    Rejected, Seq, Wait,
 };
 
 use crate::device::Faults;
@@ -225,14 +224,10 @@ impl Queue for FaultQueue {
 
 /// Gives up the memory of a list for good.
 fn abandon(completion: Completion) -> Leaked {
-    let owned = |slot: &Slot| match slot {
-        Slot::Owned(lease) => lease.len(),
-        Slot::Resident(_) | Slot::Foreign(_) => 0,
-    };
-    let bytes = completion.list.slots.iter().map(owned).sum();
-    let seq = completion.seq;
-    mem::forget(completion.list); // so that its leases never go home
-    Leaked { seq, bytes }
+    Leaked {
+        seq: completion.seq,
+        bytes: completion.list.abandon(),
+    }
 }
 
 /// Makes the first count larger than the rows of its dispatch.

@@ -24,6 +24,11 @@ pub trait Home: Any + fmt::Debug + Send + Sync {
     /// must neither block nor panic. A home whose idle leases have it as their home keeps itself
     /// alive; whoever shuts it down takes the leases out.
     fn take_back(self: Arc<Self>, lease: Lease);
+
+    /// Notes that a lease was [abandoned](Lease::abandon): it never comes back. The same rules.
+    fn abandoned(&self, lease: &Lease) {
+        let _ = lease;
+    }
 }
 
 /// The sole right to a range of a [`Slab`]: no two leases overlap, ever.
@@ -239,6 +244,14 @@ impl Lease {
         Ok(self)
     }
 
+    /// Gives the range up for good, to a lost device that may still write it. Its home is told.
+    pub fn abandon(self) {
+        if let Some(home) = self.home() {
+            home.abandoned(&self);
+        }
+        std::mem::forget(self);
+    }
+
     /// Writes zeros, or returns false where the host cannot reach the bytes.
     pub fn zero(&mut self) -> bool {
         self.bytes_mut().map(|bytes| bytes.fill(0)).is_some()
@@ -384,6 +397,29 @@ mod tests {
         let (front, back) = front.join(back).unwrap_err();
         drop(front.join(back.with_tag(0)).unwrap());
         assert_eq!(shelf.ranges(), [0..4096]);
+    }
+
+    #[test]
+    fn an_abandoned_lease_never_comes_home_which_is_told() {
+        #[derive(Debug, Default)]
+        struct Counts(std::sync::atomic::AtomicU64);
+        impl Home for Counts {
+            fn take_back(self: Arc<Self>, lease: Lease) {
+                panic!("{lease:?} was given up");
+            }
+            fn abandoned(&self, lease: &Lease) {
+                self.0
+                    .fetch_add(lease.len(), std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let counts = Arc::new(Counts::default());
+        let mut front = pages(4096).with_home(counts.clone());
+        let back = front.split_off(1000);
+        let mut list = crate::CommandList::new();
+        list.slot(crate::Slot::Owned(front));
+        list.slot(crate::Slot::Resident(Arc::new(back)));
+        assert_eq!(list.abandon(), 1000);
+        assert_eq!(counts.0.load(std::sync::atomic::Ordering::Relaxed), 1000);
     }
 
     #[test]

@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::task::Wake;
 use std::time::Duration;
 
-#[cfg(loom)]
-use loom::thread;
-#[cfg(not(loom))]
-use std::thread;
+use crate::sync::modelled::thread;
 
 /// Wakes the thread that made it.
 pub(super) struct Bell(thread::Thread);

@@ -12,7 +12,7 @@ use super::metrics::DeviceMetrics;
 use crate::placement::DeviceIndex;
 use crate::scheduler::average::Average;
 use crate::scheduler::{Action, End, Event, Job, JobId, Limits, Scheduler, Settings};
-use crate::sync::MutexGuard;
+use crate::sync::modelled::MutexGuard;
 
 pub(super) struct State {
     pub(super) scheduler: Scheduler,

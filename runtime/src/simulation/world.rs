@@ -1,0 +1,461 @@
+//! Clients at their work, and what must hold meanwhile and afterwards.
+//!
+//! Meanwhile: a result is the right one, or an error that the client has earned; results of a stream
+//! come in order; nobody holds more than its budget, all of them together no more than the pool's.
+//! Afterwards: every ticket, job, session and grant has ended, no list is on a device, and all memory
+//! is back but for what was abandoned to a lost device.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator};
+use unlade_cpu::CpuDevice;
+use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
+use unlade_hal::Clock;
+use unlade_sim_clock::VirtualClock;
+use unlade_sim_device::{Profile, SimDevice};
+use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
+
+use super::history::{Act, Client, Device, History};
+use super::schedule::KEEPER;
+use crate::error::Error;
+use crate::kernel::{Kernel, Output};
+use crate::options::{Placement, Trust};
+use crate::pool::Pool;
+use crate::resources::DeviceRequest;
+use crate::runtime::Runtime;
+use crate::session::Session;
+use crate::sync::{Mutex, simulated, thread};
+use crate::ticket::Ticket;
+
+/// How long a device may take for a batch before it is held to be lost.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// How much of what happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    done: u64,
+    on_devices: u64,
+    retries: u64,
+    trapped: u64,
+    cancelled: u64,
+    too_late: u64,
+    exhausted: u64,
+    limited: u64,
+    refused: u64,
+    losses: u64,
+    leaked: u64,
+    /// Simulated nanoseconds.
+    time: u64,
+}
+
+impl Seen {
+    pub(super) fn add(&mut self, more: &Seen) {
+        for (sum, more) in self.fields().into_iter().zip(more.clone().fields()) {
+            *sum += *more;
+        }
+    }
+
+    /// Whether all of it happened more than once in a while.
+    pub(super) fn is_rich(&self) -> bool {
+        self.clone().fields().into_iter().all(|count| *count > 20)
+    }
+
+    fn fields(&mut self) -> [&mut u64; 12] {
+        [
+            &mut self.done,
+            &mut self.on_devices,
+            &mut self.retries,
+            &mut self.trapped,
+            &mut self.cancelled,
+            &mut self.too_late,
+            &mut self.exhausted,
+            &mut self.limited,
+            &mut self.refused,
+            &mut self.losses,
+            &mut self.leaked,
+            &mut self.time,
+        ]
+    }
+}
+
+/// Runs a history on Shuttle's threads.
+pub(super) fn run(history: &History) -> Seen {
+    let clock = VirtualClock::new();
+    simulated::begin(&clock);
+    let keeper = thread::Builder::new().name(KEEPER.to_owned());
+    let keeper = keeper.spawn(simulated::keep_time).unwrap();
+    let world = Arc::new(World::new(history, &clock));
+    let clients: Vec<_> = (0..history.clients.len())
+        .map(|number| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.client(number))
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    let world = Arc::into_inner(world).expect("all clients have ended");
+    let seen = world.end(&clock);
+    simulated::end();
+    keeper.join().unwrap();
+    seen
+}
+
+struct World {
+    history: History,
+    clock: VirtualClock,
+    runtime: Runtime,
+    /// Every client's, once it is open.
+    sessions: Mutex<Vec<Option<Session>>>,
+    seen: Mutex<Seen>,
+    batches: AtomicU64,
+}
+
+/// Where a client is.
+struct At<'w> {
+    world: &'w World,
+    number: usize,
+    session: Session,
+    even: Kernel,
+    quotient: Kernel,
+    tickets: VecDeque<(i64, usize, Ticket)>,
+    kept: VecDeque<Output>,
+}
+
+impl World {
+    fn new(history: &History, clock: &VirtualClock) -> Self {
+        let mut builder = Runtime::builder()
+            .device(Arc::new(CpuDevice::new()))
+            .clock(Arc::new(clock.clone()))
+            .memory_budget(history.memory)
+            .pool_reserve(history.memory / 2)
+            .threads(history.threads)
+            .max_tickets(history.max_tickets)
+            .device_timeout(PATIENCE)
+            .trust(match history.untrusted {
+                true => Trust::Untrusted,
+                false => Trust::Trusted,
+            });
+        for (number, device) in history.devices.iter().enumerate() {
+            builder = builder.device(Arc::new(faulty(number, device, clock)));
+        }
+        World {
+            runtime: builder.build().unwrap(),
+            sessions: Mutex::new(history.clients.iter().map(|_| None).collect()),
+            seen: Mutex::default(),
+            batches: AtomicU64::new(0),
+            history: history.clone(),
+            clock: clock.clone(),
+        }
+    }
+
+    fn see(&self, count: impl FnOnce(&mut Seen)) {
+        count(&mut self.seen.lock().unwrap());
+    }
+
+    fn client(&self, number: usize) {
+        let client = &self.history.clients[number];
+        let Some(session) = self.open(number, client) else {
+            return self.see(|seen| seen.refused += 1);
+        };
+        self.sessions.lock().unwrap()[number] = Some(session.clone());
+        let compile = |select: &str, filter: &str| {
+            let query = Query::filter(parse_expr(filter).unwrap());
+            let query = query.select(parse_select_list(select).unwrap());
+            session.compile(&query, &batch(0, 0).schema(), &Semantics::arrow())
+        };
+        let mut at = At {
+            world: self,
+            number,
+            even: compile("n, n + 1 as m", "n % 2 = 0").unwrap(),
+            quotient: compile("10 / n as q", "n < 1000000").unwrap(),
+            session: session.clone(),
+            tickets: VecDeque::new(),
+            kept: VecDeque::new(),
+        };
+        for act in &client.acts {
+            at.act(act);
+            at.check();
+        }
+        while let Some((start, rows, ticket)) = at.tickets.pop_front() {
+            let result = ticket.wait();
+            at.judge(start, rows, result, false);
+        }
+    }
+
+    /// `None` where the devices cannot be had.
+    fn open(&self, number: usize, client: &Client) -> Option<Session> {
+        let mut builder = self.runtime.session(format!("client {number}"));
+        builder = builder.weight(client.weight).priority(client.priority);
+        if let Some(bytes) = client.memory {
+            builder = builder.memory_budget(bytes);
+        }
+        if let Some(micros) = client.deadline {
+            builder = builder.deadline(Duration::from_micros(micros));
+        }
+        builder = builder.placement(match client.device {
+            Some(device) => Placement::Device(format!("sim:{device}").into()),
+            None => Placement::Device("cpu".into()),
+        });
+        if let (Some(device), Some(asks)) = (client.device, client.asks) {
+            let part = f64::from(asks) / 1000.0;
+            let request = DeviceRequest::device(format!("sim:{device}"), part).unwrap();
+            builder = builder.device(request).patience(Duration::from_micros(500));
+        }
+        match builder.open() {
+            Ok(session) => Some(session),
+            Err(Error::Refused(_)) if client.asks.is_some() => None,
+            Err(error) => panic!("client {number}: {error}"),
+        }
+    }
+
+    /// What must hold once all clients have ended.
+    fn end(self, clock: &VirtualClock) -> Seen {
+        self.sessions.lock().unwrap().clear();
+        let core = Arc::clone(&self.runtime.core);
+        let is_quiet = || {
+            let counts = core.dispatcher.counts();
+            let lists: u32 = core
+                .devices
+                .iter()
+                .map(|slot| slot.driver.in_flight())
+                .sum();
+            counts.submitted == counts.ended
+                && lists == 0
+                && core.tickets.load(Ordering::Relaxed) == 0
+                && core.sessions.status().len() == 1
+                && core.workers.is_idle()
+        };
+        while !is_quiet() {
+            // What was detached is still under way.
+            simulated::sleep(Duration::from_millis(1));
+        }
+        Pool::flush_thread();
+        let leaked: u64 = self
+            .runtime
+            .devices()
+            .iter()
+            .map(|device| device.leaked_bytes)
+            .sum();
+        let memory = self.runtime.memory();
+        assert!(
+            memory.leased <= leaked,
+            "{memory:?}, {leaked} bytes abandoned"
+        );
+        assert_eq!(memory.waiting, 0);
+        assert!(core.resources.is_free(), "somebody still holds a device");
+        let mut seen = self.seen.lock().unwrap().clone();
+        seen.losses = core.dispatcher.counts().losses;
+        seen.leaked = leaked;
+        seen.time = clock.now().0.as_nanos() as u64;
+        let runtime = Arc::downgrade(&core);
+        drop((core, self));
+        assert_eq!(
+            runtime.strong_count(),
+            0,
+            "the runtime outlives its handles"
+        );
+        seen
+    }
+}
+
+impl At<'_> {
+    fn act(&mut self, act: &Act) {
+        match *act {
+            Act::Run { rows } => {
+                let start = self.next(rows);
+                let result = self.even.run(&batch(start, rows));
+                self.judge(start, rows, result, false);
+            }
+            Act::Trap { rows, row } => {
+                let result = self.quotient.run(&batch(-(row as i64), rows));
+                match result {
+                    Err(Error::Data(error)) => {
+                        assert_eq!(error.row, row as u64);
+                        self.world.see(|seen| seen.trapped += 1);
+                    }
+                    Err(error) => self.judge(0, 0, Err(error), false),
+                    Ok(_) => panic!("divides by zero"),
+                }
+            }
+            Act::Pinned { rows } => {
+                let start = self.next(rows);
+                let device = self.world.history.clients[self.number].device;
+                let device = device.map(|device| format!("sim:{device}"));
+                let batch = batch(start, rows);
+                let pinned = self.world.runtime.pin(&[batch], device.as_deref()).unwrap();
+                for _ in 0..2 {
+                    let result = self.even.run_resident(&pinned);
+                    self.judge(
+                        start,
+                        rows,
+                        result.map(|mut outputs| outputs.remove(0)),
+                        false,
+                    );
+                }
+            }
+            Act::Submit { rows } => {
+                let start = self.next(rows);
+                match self.even.submit(batch(start, rows)) {
+                    Ok(ticket) => self.tickets.push_back((start, rows, ticket)),
+                    Err(error) => self.judge(start, rows, Err(error), false),
+                }
+            }
+            Act::Wait => {
+                if let Some((start, rows, ticket)) = self.tickets.pop_front() {
+                    let result = ticket.wait();
+                    self.judge(start, rows, result, false);
+                }
+            }
+            Act::DropTicket => drop(self.tickets.pop_front()),
+            Act::DropResult => drop(self.kept.pop_front()),
+            Act::Stream {
+                batches,
+                rows,
+                take,
+                cancel,
+            } => self.stream(batches, rows, take, cancel),
+            Act::Cancel { client } => {
+                let session = self.world.sessions.lock().unwrap()[client].clone();
+                if let Some(session) = session {
+                    session.cancel();
+                }
+            }
+        }
+    }
+
+    fn stream(&mut self, batches: usize, rows: usize, take: usize, cancel: bool) {
+        let starts: Vec<i64> = (0..batches).map(|_| self.next(rows)).collect();
+        let read: Vec<_> = starts.iter().map(|start| Ok(batch(*start, rows))).collect();
+        let reader = RecordBatchIterator::new(read, batch(0, 0).schema());
+        let mut stream = self.even.stream(reader);
+        let canceller = stream.canceller();
+        for taken in 0..take {
+            match (stream.next(), starts.get(taken)) {
+                (None, None) => return,
+                (Some(Err(error)), _) => return self.judge(0, 0, Err(error), false),
+                (Some(result), Some(start)) => self.judge(*start, rows, result, false),
+                (next, start) => panic!("after {taken}: {} for {start:?}", next.is_some()),
+            }
+        }
+        if cancel {
+            let cancels = thread::spawn(move || canceller.cancel());
+            for start in starts.iter().skip(take) {
+                match stream.next() {
+                    Some(Err(error)) => {
+                        self.judge(*start, rows, Err(error), true);
+                        assert!(stream.next().is_none(), "an error is the last");
+                        break;
+                    }
+                    Some(result) => self.judge(*start, rows, result, true),
+                    None => panic!("a stream ends with an error or with its reader"),
+                }
+            }
+            cancels.join().unwrap();
+        }
+    }
+
+    /// Where the next batch begins: no two batches have a row in common.
+    fn next(&self, rows: usize) -> i64 {
+        self.world.batches.fetch_add(rows as u64, Ordering::Relaxed) as i64
+    }
+
+    /// The right result, or an error that there is a reason for.
+    fn judge(&mut self, start: i64, rows: usize, result: Result<Output, Error>, cancelled: bool) {
+        let (world, client) = (self.world, &self.world.history.clients[self.number]);
+        match result {
+            Ok(output) => {
+                let even: Vec<i64> = (start..start + rows as i64)
+                    .filter(|n| n % 2 == 0)
+                    .collect();
+                let column =
+                    |at: usize| output.batch.column(at).as_primitive::<Int64Type>().values();
+                assert_eq!(column(0)[..], even[..]);
+                assert!(column(1).iter().zip(&even).all(|(m, n)| *m == n + 1));
+                assert_eq!(output.receipt.rows_out, even.len() as u64);
+                world.see(|seen| {
+                    seen.done += 1;
+                    seen.retries += u64::from(output.receipt.retries);
+                    let parts = output.receipt.parts.iter();
+                    seen.on_devices += u64::from(parts.clone().any(|part| &*part.device != "cpu"));
+                });
+                self.kept.push_back(output);
+            }
+            Err(Error::Cancelled) => {
+                assert!(
+                    cancelled || self.session.is_cancelled(),
+                    "nobody cancelled it"
+                );
+                world.see(|seen| seen.cancelled += 1);
+            }
+            Err(Error::DeadlineExceeded(_)) => {
+                let deadline = Duration::from_micros(client.deadline.expect("it has one"));
+                assert!(world.clock.now().0 >= deadline);
+                world.see(|seen| seen.too_late += 1);
+            }
+            Err(Error::Exhausted(error)) => {
+                let is_tight = world.history.memory < 8 << 20 || client.memory.is_some();
+                assert!(is_tight, "there is plenty: {error}");
+                world.see(|seen| seen.exhausted += 1);
+                self.kept.clear(); // as the message says
+            }
+            Err(Error::Limit { limit, .. }) => {
+                assert_eq!(limit, world.history.max_tickets as u64);
+                world.see(|seen| seen.limited += 1);
+            }
+            Err(error) => panic!("client {}: {error}", self.number),
+        }
+    }
+
+    fn check(&self) {
+        let memory = self.world.runtime.memory();
+        assert!(memory.leased + memory.cached <= memory.budget, "{memory:?}");
+        let status = self.session.status();
+        assert!(status.memory <= status.memory_budget, "{status:?}");
+    }
+}
+
+fn batch(start: i64, rows: usize) -> RecordBatch {
+    let numbers = Int64Array::from_iter_values(start..start + rows as i64);
+    RecordBatch::try_from_iter([("n", Arc::new(numbers) as ArrayRef)]).unwrap()
+}
+
+fn faulty(number: usize, device: &Device, clock: &VirtualClock) -> FaultDevice {
+    let profile = match device.coherent {
+        true => Profile::coherent_gpu(),
+        false => Profile::gpu(),
+    };
+    let profile = Profile {
+        memory: device.memory,
+        ..profile
+    };
+    let sim = SimDevice::builder(profile)
+        .name(format!("sim:{number}"))
+        .clock(clock.clone())
+        .build();
+    let rate = f64::from(device.fault_rate) / 1000.0;
+    // All but those that only a checksum would find.
+    let kinds = [
+        FaultKind::CompileFails,
+        FaultKind::AllocationFails,
+        FaultKind::RegistrationFails,
+        FaultKind::OpenQueueFails,
+        FaultKind::ResetFails,
+        FaultKind::QueueFull,
+        FaultKind::LostAtSubmit,
+        FaultKind::WaitTimesOut,
+        FaultKind::LateCompletion,
+        FaultKind::LostCompletion,
+        FaultKind::DuplicateCompletion,
+        FaultKind::PartialWrite,
+        FaultKind::LostInFlight,
+        FaultKind::CountTooLarge,
+    ];
+    let rates = kinds.map(|kind| (kind, rate));
+    FaultDevice::new(Arc::new(sim), FaultPlan::random(device.faults, rates))
+}
