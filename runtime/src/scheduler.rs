@@ -56,6 +56,7 @@ mod fair_queue;
 #[cfg(test)]
 mod fairness;
 mod job;
+mod numbered;
 mod order;
 #[cfg(test)]
 mod simulation;
@@ -64,7 +65,7 @@ mod tests;
 mod virtual_time;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use unlade_hal::Timestamp;
@@ -74,6 +75,7 @@ pub use self::dispatcher::{Dispatcher, Permit, Turn};
 pub use self::event::{Action, End, Event};
 use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};
+use self::numbered::NumberedMap;
 use self::order::Streams;
 use self::waiting::Waiting;
 use crate::placement::DeviceIndex;
@@ -98,7 +100,7 @@ pub struct Counts {
 pub struct Scheduler {
     settings: Settings,
     devices: Vec<DeviceState>,
-    jobs: BTreeMap<JobId, Entry>,
+    jobs: NumberedMap<JobId, Entry>,
     waiting: Waiting,
     streams: Streams,
     deadlines: BTreeSet<(Timestamp, JobId)>,
@@ -136,7 +138,7 @@ impl Scheduler {
             settings,
             waiting: Waiting::new(devices.len()),
             devices: devices.into_iter().map(DeviceState::new).collect(),
-            jobs: BTreeMap::new(),
+            jobs: NumberedMap::default(),
             streams: Streams::default(),
             deadlines: BTreeSet::new(),
             rests: BTreeSet::new(),
@@ -391,13 +393,7 @@ impl Scheduler {
         let on_device = |entry: &Entry| {
             entry.stage != Stage::Waiting && entry.job.devices[entry.turn] == device
         };
-        let working: Vec<JobId> = self
-            .jobs
-            .iter()
-            .filter(|(_, entry)| on_device(entry))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in working {
+        for id in self.ids(on_device) {
             self.leave(id, device, None);
             self.retry(id, actions);
         }
@@ -470,9 +466,7 @@ impl Scheduler {
     }
 
     fn cancel_session(&mut self, session: SessionKey, actions: &mut Vec<Action>) {
-        let its = |(id, entry): (&JobId, &Entry)| (entry.job.session == session).then_some(*id);
-        let open: Vec<JobId> = self.jobs.iter().filter_map(its).collect();
-        for id in open {
+        for id in self.ids(|entry| entry.job.session == session) {
             self.detach(id, End::Cancelled, actions);
         }
     }
@@ -489,10 +483,17 @@ impl Scheduler {
 
     fn shutdown(&mut self, actions: &mut Vec<Action>) {
         self.shut = true;
-        let open: Vec<JobId> = self.jobs.keys().copied().collect();
-        for id in open {
+        for id in self.ids(|_| true) {
             self.detach(id, End::Shutdown, actions);
         }
+    }
+
+    /// Some of the jobs, in the order in which they were submitted.
+    fn ids(&self, is_one: impl Fn(&Entry) -> bool) -> Vec<JobId> {
+        let jobs = self.jobs.iter().filter(|(_, entry)| is_one(entry));
+        let mut ids: Vec<JobId> = jobs.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     fn expire(&mut self, now: Timestamp, actions: &mut Vec<Action>) {

@@ -19,10 +19,11 @@
 //! - **The end of a busy period.** When nobody waits for the device or uses it, debts are forgiven,
 //!   as in the paper: whoever comes next starts at the highest account.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::average::Average;
+use super::numbered::NumberedMap;
 use super::virtual_time::VirtualTime;
 use super::{Job, JobId, SessionKey};
 
@@ -32,7 +33,7 @@ const ACCOUNTS: usize = 1024;
 /// Jobs of one priority that wait for one device.
 #[derive(Debug, Default)]
 pub(super) struct FairQueue {
-    accounts: BTreeMap<SessionKey, Account>,
+    accounts: NumberedMap<SessionKey, Account>,
     /// Sessions in which jobs wait, who has paid least first.
     order: BTreeSet<(VirtualTime, SessionKey)>,
     level: VirtualTime,
@@ -284,6 +285,24 @@ mod tests {
         let account = &queue.accounts[&SessionKey(0)];
         assert!(account.paid >= VirtualTime::of(MILLISECOND, 1));
         assert_eq!(account.rate.value(), Some(1e6));
+    }
+
+    #[test]
+    fn idle_time_is_no_credit() {
+        let mut queue = FairQueue::default();
+        for id in 0..40 {
+            push(&mut queue, id, 1);
+        }
+        push(&mut queue, 40, 2);
+        for _ in 0..20 {
+            serve(&mut queue, MILLISECOND);
+        }
+        for id in 41..60 {
+            push(&mut queue, id, 2);
+        }
+        let served: Vec<u64> = (0..10).map(|_| serve(&mut queue, MILLISECOND)).collect();
+        let late = served.iter().filter(|id| **id >= 40).count();
+        assert!((4..=6).contains(&late), "{served:?}");
     }
 
     #[test]

@@ -266,14 +266,22 @@ fn a_lost_device_rests_twice_as_long_each_time_and_returns_on_trial() {
 
 #[test]
 fn what_a_device_says_twice_counts_once() {
-    let mut scheduler = one_device(1);
+    let mut scheduler = one_device(2);
     submit(&mut scheduler, 0, job(1));
-    let done = || Event::Completed {
-        id: JobId(0),
+    submit(&mut scheduler, 1, job(1));
+    let full = || Event::Full {
+        id: JobId(1),
+        device: device(0),
+    };
+    assert_eq!(scheduler.step(full(), at(0)), []);
+    assert_eq!(scheduler.step(full(), at(0)), []);
+    assert_eq!(scheduler.in_flight(device(0)), (1, 1));
+    let done = |id| Event::Completed {
+        id: JobId(id),
         device: device(0),
         used: Duration::ZERO,
     };
-    assert_eq!(scheduler.step(done(), at(0)).len(), 1);
-    assert_eq!(scheduler.step(done(), at(0)), []);
-    assert_eq!(scheduler.in_flight(device(0)), (0, 0));
+    assert_eq!(scheduler.step(done(0), at(0)).len(), 2);
+    assert_eq!(scheduler.step(done(0), at(0)), []);
+    assert_eq!(scheduler.in_flight(device(0)), (1, 1));
 }

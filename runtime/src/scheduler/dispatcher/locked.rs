@@ -1,6 +1,5 @@
 //! What the dispatcher's lock guards: the scheduler, and who listens to it.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::task::Waker;
@@ -11,6 +10,7 @@ use unlade_hal::Timestamp;
 use super::metrics::DeviceMetrics;
 use crate::placement::DeviceIndex;
 use crate::scheduler::average::Average;
+use crate::scheduler::numbered::NumberedMap;
 use crate::scheduler::{Action, End, Event, Job, JobId, Limits, Scheduler, Settings};
 use crate::sync::modelled::MutexGuard;
 
@@ -20,7 +20,7 @@ pub(super) struct State {
     /// Jobs to which something will be said, or was said that nobody has heard yet. A job whose
     /// verdict came at once is not among them, and one whose permit is out only if something was
     /// said to it since.
-    listeners: BTreeMap<JobId, Listener>,
+    listeners: NumberedMap<JobId, Listener>,
     /// Devices that somebody must try to bring back.
     revivals: Vec<DeviceIndex>,
     /// Seconds that a job is on each device.
@@ -48,7 +48,7 @@ impl State {
             service: vec![Average::default(); limits.len()],
             scheduler: Scheduler::new(limits, settings),
             next: 0,
-            listeners: BTreeMap::new(),
+            listeners: NumberedMap::default(),
             revivals: Vec::new(),
             actions: Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use unlade_hal::Timestamp;
 
+use super::locked::Locked;
 use super::{Dispatcher, Turn};
 use crate::placement::DeviceIndex;
 use crate::scheduler::{Event, JobId};
@@ -32,12 +33,15 @@ impl<'a> Permit<'a> {
     /// held to have worked for as long as the permit was out.
     pub fn done(mut self, used: Option<Duration>) {
         self.dispatcher.metrics[self.device.0].jobs.increment(1);
-        let held = self.dispatcher.clock.now().since(self.since);
-        self.give_back(Event::Completed {
+        let mut state = self.dispatcher.lock();
+        let held = state.now.since(self.since);
+        state.service[self.device.0].take(held.as_secs_f64());
+        let completed = Event::Completed {
             id: self.id,
             device: self.device,
             used: used.unwrap_or(held),
-        });
+        };
+        self.give_back(state, completed);
     }
 
     /// The device is lost. The turn on the job's next device, which ends as
@@ -59,9 +63,8 @@ impl<'a> Permit<'a> {
         Turn::again(dispatcher, id, self.deadline, said)
     }
 
-    fn give_back(&mut self, event: Event) {
+    fn give_back(&mut self, mut state: Locked<'_>, event: Event) {
         self.open = false;
-        let mut state = self.dispatcher.lock();
         let said = state.step_of(self.id, event);
         // Whatever is said now, or was before, nobody is there any more to hear it.
         state.withdraw(self.id, said);
@@ -71,10 +74,11 @@ impl<'a> Permit<'a> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.give_back(Event::Failed {
+            let failed = Event::Failed {
                 id: self.id,
                 device: self.device,
-            });
+            };
+            self.give_back(self.dispatcher.lock(), failed);
         }
     }
 }

@@ -265,3 +265,17 @@ fn whoever_only_polls_keeps_time_by_ticks() {
     ));
     held.done(None);
 }
+
+#[test]
+fn how_long_one_waits_is_guessed_from_how_long_jobs_took() {
+    let clock = VirtualClock::new();
+    let dispatcher = with_clock(1, 1, Arc::new(clock.clone()));
+    let held = dispatcher.enter(job(1), |_| true).unwrap();
+    clock.advance(Duration::from_millis(8));
+    held.done(None);
+    assert_eq!(dispatcher.queue_wait(DeviceIndex(0)), Duration::ZERO);
+    let held = dispatcher.enter(job(1), |_| true).unwrap();
+    let wait = dispatcher.queue_wait(DeviceIndex(0));
+    assert!(wait.abs_diff(Duration::from_millis(8)) < Duration::from_micros(1));
+    held.done(None);
+}
