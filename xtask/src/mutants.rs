@@ -1,4 +1,5 @@
-//! Planted mutants of the lowering, the passes and the evaluator, each with the test that kills it.
+//! Planted mutants of the lowering, the passes, the evaluator and the scheduler, each with the test
+//! that kills it.
 //!
 //! A test that never fails proves nothing. Here the mistakes that the tests are there to notice are
 //! made on purpose, one at a time, in a copy of the workspace; one that its test does not notice,

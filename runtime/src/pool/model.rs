@@ -1,6 +1,7 @@
 //! Models of the pool's shared part, checked by Loom over all interleavings; `cargo xtask test`
 //! builds this crate's tests with `--cfg loom` and runs them.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use loom::sync::Arc;

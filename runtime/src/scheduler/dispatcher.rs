@@ -8,8 +8,10 @@
 mod bell;
 mod locked;
 mod metrics;
+#[cfg(all(test, loom))]
+mod model;
 mod permit;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 mod turn;
 

@@ -72,6 +72,7 @@ const EXPR: &str = "kernels/expr";
 const PROGRAM: &str = "kernels/program";
 const EVAL: &str = "kernels/eval";
 const PTX: &str = "kernels/ptx";
+const RUNTIME: &str = "runtime";
 
 /// Random queries, lowered, against the interpreter of trees.
 const TREES: Killer = integration(
@@ -649,6 +650,95 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         original: "BinaryOp::Add => \"add.rn.\",",
         planted: "BinaryOp::Add => \"add.\",",
         killer: LINT,
+        needs: Needs::AnyCpu,
+    },
+    // The scheduler.
+    Mutant {
+        name: "scheduler-wakes-nobody",
+        file: "runtime/src/scheduler/dispatcher/locked.rs",
+        original: "self.woken.0.push(waker);",
+        planted: "drop(waker);",
+        killer: library(
+            RUNTIME,
+            "scheduler::dispatcher::tests::one_thread_waits_for_many_turns_and_only_the_next_is_woken",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "scheduler-overlooks-room",
+        file: "runtime/src/scheduler.rs",
+        original: "self.devices[device.0].leave(entry.job.bytes);\n        self.touched.push(device);",
+        planted: "self.devices[device.0].leave(entry.job.bytes);",
+        killer: library(
+            RUNTIME,
+            "scheduler::tests::a_full_queue_is_tried_again_after_a_completion",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "scheduler-takes-a-job-back-twice",
+        file: "runtime/src/scheduler.rs",
+        original: "if entry.stage == Stage::Waiting || entry",
+        planted: "if entry",
+        killer: library(
+            RUNTIME,
+            "scheduler::tests::what_a_device_says_twice_counts_once",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "scheduler-keeps-a-device-for-a-cancelled-turn",
+        file: "runtime/src/scheduler/dispatcher/locked.rs",
+        original: "Some(Event::Failed { id, device })",
+        planted: "None",
+        killer: library(
+            RUNTIME,
+            "scheduler::dispatcher::tests::a_turn_that_is_cancelled_before_it_is_heard_of_leaves_the_device",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "scheduler-forgets-a-refund",
+        file: "runtime/src/scheduler/fair_queue.rs",
+        original: "account.paid = account.paid - charge.price;",
+        planted: "",
+        killer: library(
+            RUNTIME,
+            "scheduler::fair_queue::tests::what_the_device_refused_costs_nothing",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "scheduler-leaves-an-estimate-uncorrected",
+        file: "runtime/src/scheduler/fair_queue.rs",
+        original: "account.paid - charge.price + VirtualTime::of(used, charge.weight)",
+        planted: "account.paid",
+        killer: library(
+            RUNTIME,
+            "scheduler::fairness::equal_sessions_have_equal_shares_whatever_the_sizes_of_their_jobs",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "scheduler-starves-behind-new-sessions",
+        file: "runtime/src/scheduler/fair_queue.rs",
+        original: "level + place.price(rate)",
+        planted: "level",
+        killer: library(
+            RUNTIME,
+            "scheduler::fairness::new_sessions_do_not_starve_an_old_one",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "scheduler-gives-credit-for-idle-time",
+        file: "runtime/src/scheduler/fair_queue.rs",
+        original: "account.paid = account.paid.max(level.just_before());",
+        planted: "let _idle = level;",
+        killer: library(
+            RUNTIME,
+            "scheduler::fair_queue::tests::idle_time_is_no_credit",
+        ),
         needs: Needs::AnyCpu,
     },
 ];
