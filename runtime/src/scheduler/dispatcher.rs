@@ -83,10 +83,29 @@ impl Dispatcher {
         self.turn(job).wait()
     }
 
-    /// A turn on one of the job's devices, as a future: one thread can wait for the turns of many
-    /// sessions. What was said of threads holds: the job is submitted when it is first polled.
+    /// A turn on one of the job's devices, as a future, so that one thread can wait for the turns of
+    /// many sessions. The job is submitted when it is first polled. Devices are brought back and
+    /// deadlines pass only where somebody does that: [`bring_back`](Self::bring_back) and
+    /// [`tick`](Self::tick), or a thread in [`enter`](Self::enter).
     ///
-    /// Nobody keeps time for those who only poll: they [`tick`](Self::tick).
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use unlade_hal::WallClock;
+    /// # use unlade_runtime::placement::DeviceIndex;
+    /// # use unlade_runtime::scheduler::{Dispatcher, End, Job, Limits, Settings};
+    /// # let devices = vec![("gpu".into(), Limits::default())];
+    /// # let dispatcher = Dispatcher::new(devices, Settings::default(), Arc::new(WallClock::new()));
+    /// let run = async |bytes: u64| -> Result<(), End> {
+    ///     let job = Job { devices: vec![DeviceIndex(0)], ..Job::new(bytes) };
+    ///     let permit = dispatcher.turn(job).await?;
+    ///     // ... use the device ...
+    ///     permit.done(None);
+    ///     Ok(())
+    /// };
+    /// # use std::task::{Context, Waker};
+    /// # let mut run = std::pin::pin!(run(4096));
+    /// # assert!(run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    /// ```
     pub fn turn(&self, job: Job) -> Turn<'_> {
         Turn::new(self, job)
     }

@@ -3,8 +3,8 @@
 //! Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996), in the form for devices that work
 //! on several jobs at once, SFQ(D) (Jin, Chase and Kaur, SIGMETRICS 2004). Each session has an
 //! account of [`VirtualTime`]: the device time that it used, divided by its weight. Whoever has paid
-//! least is next; among sessions that always have jobs waiting, accounts stay within one job of each
-//! other, whatever the sizes of their jobs.
+//! least is next. Accounts of sessions that always have jobs waiting thus stay within a job or so of
+//! each other, whatever the sizes of their jobs.
 //!
 //! - **Level.** What the session served last had paid when it was served, the paper's v(t). A session
 //!   that comes back starts there at least: idle time is no credit. It goes before those who are at
