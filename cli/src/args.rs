@@ -196,7 +196,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DevicesArgs {
-    /// Only this device; sim-gpu, sim-dpu, dpu:unix:PATH and dpu:PCI-ADDRESS are listed only so
+    /// Only this device; sim-gpu, sim-dpu and dpu:unix:PATH are listed only so
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<String>,
     /// As JSON

@@ -29,6 +29,10 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     };
     let socket = args.socket.display();
     let failed = |error: std::io::Error| Failure::resource(format!("{socket}: {error}"));
+    // What is too long for the system would be found out by those who connect.
+    if let Err(error) = std::os::unix::net::SocketAddr::from_pathname(&args.socket) {
+        return Err(Failure::usage(format!("--socket: {socket}: {error}")));
+    }
     interrupt::watch()?;
     remove_left_behind(&args.socket)?;
     let server = Server::bind(&args.socket, config).map_err(failed)?;

@@ -107,6 +107,18 @@ fn a_card_that_is_served_is_used_and_listed_and_ends_when_asked() {
 }
 
 #[test]
+fn what_no_card_can_be_at_is_said_with_what_can() {
+    let place = Place::new();
+    let long = format!("{}/card.sock", "x".repeat(120));
+    place
+        .run(&["card", "--socket", &long])
+        .failure(2, &["--socket", "shorter than SUN_LEN"]);
+    place
+        .run(&["devices", "--device", "dpu:zzz"])
+        .failure(4, &["`zzz` is no PCI address", "unix: and a socket's path"]);
+}
+
+#[test]
 fn a_socket_that_a_killed_card_left_is_taken_over_and_nothing_else_is() {
     let place = Place::new();
     place.table("in.parquet", 0, 100);

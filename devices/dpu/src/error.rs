@@ -80,6 +80,10 @@ fn advice(error: &TransportError) -> &'static str {
             "bind it to the driver vfio-pci, let this user open its group in /dev/vfio, and see \
              that nobody else has it open"
         }
+        TransportError::Os {
+            call: "looking for a PCI function",
+            ..
+        } => "`dpu:` goes before that address, or before unix: and a socket's path",
         TransportError::TimedOut { .. } => {
             "it may be serving somebody else: a socket serves one connection at a time"
         }

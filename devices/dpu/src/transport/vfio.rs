@@ -296,20 +296,21 @@ impl fmt::Debug for VfioPci {
 
 const OPENING: &str = "opening a function through VFIO";
 
+const LOOKING: &str = "looking for a PCI function";
+
 /// The folder of a PCI function, by its address.
 fn function(address: &str) -> Result<PathBuf, TransportError> {
-    const CALL: &str = "looking for a PCI function";
     if !is_address(address) {
         let why =
             format!("`{address}` is no PCI address, as 0000:3b:00.0 is; `lspci -D` lists them");
-        return Err(os(CALL, &why));
+        return Err(os(LOOKING, &why));
     }
     // The system writes them so.
     let path = Path::new("/sys/bus/pci/devices").join(address.to_ascii_lowercase());
     match path.exists() {
         true => Ok(path),
         false => Err(os(
-            CALL,
+            LOOKING,
             &format!("there is none at {address}; `lspci -D` lists them"),
         )),
     }
