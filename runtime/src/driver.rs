@@ -90,6 +90,11 @@ impl Driver {
         self.lock().leaked_bytes
     }
 
+    /// Why the latest queue ended, if one has.
+    pub(crate) fn last_loss(&self) -> Option<DeviceLost> {
+        self.lock().lost.clone()
+    }
+
     /// Runs a list; returns when it is back.
     pub(crate) fn run(
         &self,

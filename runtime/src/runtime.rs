@@ -332,6 +332,19 @@ impl DeviceSlot {
         tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
     }
 
+    /// Why it is left alone: it failed, in whatever way it or its queue says.
+    pub(crate) fn distrust(&self) -> DeviceLost {
+        let loss = match self.device.health() {
+            Health::Lost(lost) => Some(lost),
+            Health::Ready => self.driver.last_loss(),
+        };
+        let why = loss.map_or_else(String::new, |lost| format!(": {}", lost.reason));
+        DeviceLost {
+            device: self.name.to_string(),
+            reason: format!("it failed and is not trusted yet{why}"),
+        }
+    }
+
     /// What sessions ask for it by.
     fn facts(&self) -> Facts {
         Facts {

@@ -458,6 +458,21 @@ fn a_fault_without_fallback_is_the_batchs_error() {
 }
 
 #[test]
+fn a_device_that_is_not_trusted_yet_says_why() {
+    let whole = input(100);
+    let plan = FaultPlan::nth(1, FaultKind::ResetFails);
+    let device = Arc::new(FaultDevice::new(sim(Profile::gpu()), plan));
+    let runtime = on(device.clone())
+        .fallback(Fallback::Forbid)
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text", "a > 41"), &whole.schema());
+    device.lose("pulled out");
+    let error = kernel.run(&whole).unwrap_err().to_string();
+    assert!(error.contains("not trusted yet: pulled out"), "{error}");
+}
+
+#[test]
 fn batches_too_large_are_split_and_joined() {
     let whole = input(1000);
     let wanted = query("text, a + 1", "a > 41").with_mask();

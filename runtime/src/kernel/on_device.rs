@@ -123,7 +123,7 @@ impl KernelCore {
                     Some(error) => Missed::Error(error),
                     None => Missed::Elsewhere {
                         reason: Reason::Quarantined { device: device() },
-                        lost: offload::lost(slot, "it failed and is not trusted yet".to_owned()),
+                        lost: slot.distrust(),
                     },
                 });
             }
