@@ -400,29 +400,6 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_lease_never_comes_home_which_is_told() {
-        #[derive(Debug, Default)]
-        struct Counts(std::sync::atomic::AtomicU64);
-        impl Home for Counts {
-            fn take_back(self: Arc<Self>, lease: Lease) {
-                panic!("{lease:?} was given up");
-            }
-            fn abandoned(&self, lease: &Lease) {
-                self.0
-                    .fetch_add(lease.len(), std::sync::atomic::Ordering::Relaxed);
-            }
-        }
-        let counts = Arc::new(Counts::default());
-        let mut front = pages(4096).with_home(counts.clone());
-        let back = front.split_off(1000);
-        let mut list = crate::CommandList::new();
-        list.slot(crate::Slot::Owned(front));
-        list.slot(crate::Slot::Resident(Arc::new(back)));
-        assert_eq!(list.abandon(), 1000);
-        assert_eq!(counts.0.load(std::sync::atomic::Ordering::Relaxed), 1000);
-    }
-
-    #[test]
     fn leases_of_two_slabs_are_no_neighbours() {
         let mut one = Lease::pageable(64).unwrap();
         let mut two = Lease::pageable(64).unwrap();
