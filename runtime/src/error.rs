@@ -37,7 +37,9 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
     /// The deadline of the session, which is named, has passed.
-    #[error("the deadline of session `{0}` has passed")]
+    #[error(
+        "the deadline of session `{0}` has passed; open one that has longer, or give it less to do"
+    )]
     DeadlineExceeded(Arc<str>),
     /// A session cannot have the devices that it asks for.
     #[error(transparent)]

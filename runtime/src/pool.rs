@@ -154,18 +154,15 @@ impl Pool {
         }
     }
 
-    /// Whether results that are not yet dropped leave so much of the budget that others may be made
-    /// before they are asked for: half of it.
-    pub(crate) fn has_room_ahead(&self) -> bool {
+    /// How much results that are not yet dropped leave for such as are made before they are asked
+    /// for.
+    pub(crate) fn room_ahead(&self) -> Room {
         let ledger = &self.core.central.state().ledger;
-        ledger.exported() <= ledger.budget() / 2
-    }
-
-    /// Whether results that are not yet dropped take so much of the budget that one may stand in
-    /// another's way: an eighth of it.
-    pub(crate) fn is_filling(&self) -> bool {
-        let ledger = &self.core.central.state().ledger;
-        ledger.exported() > ledger.budget() / 8
+        match (ledger.exported(), ledger.budget()) {
+            (exported, budget) if exported > budget / 2 => Room::None,
+            (exported, budget) if exported > budget / 8 => Room::Some,
+            _ => Room::Plenty,
+        }
     }
 
     /// Most bytes that a thread keeps for its next leases so that no other can have them, in a pool
@@ -193,6 +190,17 @@ impl Pool {
         metrics::publish(&status);
         status
     }
+}
+
+/// What is left for results that nobody has asked for yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Results take no more than an eighth of the budget.
+    Plenty,
+    /// They take more: one may stand in another's way.
+    Some,
+    /// They take more than half: the rest is for those that are asked for.
+    None,
 }
 
 /// What pool and sessions share.

@@ -103,7 +103,7 @@ impl fmt::Display for DeviceRequest {
 impl fmt::Display for Which {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Which::Any(kind) => f.write_str(kind_word(*kind)),
+            Which::Any(kind) => f.write_str(kind.name()),
             Which::One(name) => f.write_str(name),
         }
     }
@@ -125,17 +125,6 @@ impl FromStr for DeviceRequest {
             "simulator" => DeviceRequest::kind(DeviceKind::Simulator, amount),
             name => DeviceRequest::device(name, amount),
         }
-    }
-}
-
-/// A kind of devices, as statuses and requests name it.
-pub(crate) fn kind_word(kind: DeviceKind) -> &'static str {
-    match kind {
-        DeviceKind::Cpu => "cpu",
-        DeviceKind::Gpu => "gpu",
-        DeviceKind::Dpu => "dpu",
-        DeviceKind::Simulator => "simulator",
-        _ => "other",
     }
 }
 

@@ -24,7 +24,7 @@ use crate::plans::Plans;
 use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
 use crate::residency::Residency;
 use crate::resident::{OnDevice, Resident};
-use crate::resources::{Facts, Resources, kind_word};
+use crate::resources::{Facts, Resources};
 use crate::scheduler::{Dispatcher, End, Job, Limits, Permit, SessionKey, Settings};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::sync::{Mutex, RwLock, lock};
@@ -358,7 +358,7 @@ impl DeviceSlot {
         let info = self.device.info();
         DeviceStatus {
             name: Arc::clone(&self.name),
-            kind: kind_word(info.kind),
+            kind: info.kind.name(),
             description: info.description.clone(),
             address: info.address.clone(),
             architecture: Arc::clone(&self.architecture),

@@ -16,7 +16,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use crate::error::Error;
 use crate::kernel::{Kernel, Output};
-use crate::pool::Pool;
+use crate::pool::{Pool, Room};
 use crate::session::Waits;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::workers::panic_message;
@@ -279,18 +279,19 @@ impl Shared {
         let Ok(_ahead) = runtime.ahead.try_read() else {
             return Slot::Held(batch); // somebody is short of memory
         };
-        if !runtime.pool.has_room_ahead() {
+        if runtime.pool.room_ahead() == Room::None {
             return Slot::Held(batch);
         }
-        let slot = match self.run(&batch) {
-            Err(Error::Exhausted(_)) => Slot::Held(batch),
-            Ok(output) if !runtime.pool.has_room_ahead() => {
+        let result = self.run(&batch);
+        let slot = match (result, runtime.pool.room_ahead()) {
+            (Err(Error::Exhausted(_)), _) => Slot::Held(batch),
+            (Ok(output), Room::None) => {
                 drop(output); // while others wait for it
                 Slot::Held(batch)
             }
-            result => Slot::Done {
+            (result, room) => Slot::Done {
                 result: Box::new(result),
-                again: runtime.pool.is_filling().then_some(batch),
+                again: (room != Room::Plenty).then_some(batch),
             },
         };
         if self.crowded {

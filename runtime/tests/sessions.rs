@@ -234,7 +234,7 @@ fn a_deadline_ends_those_who_wait_and_those_who_come() {
     let error = kernel.run(&input(10)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the deadline of session `hasty` has passed"
+        "the deadline of session `hasty` has passed; open one that has longer, or give it less to do"
     );
     assert!(matches!(
         kernel.run(&input(10)),

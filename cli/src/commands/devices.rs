@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use unlade::{ClockKind, Device, DeviceKind, Health, Reading};
+use unlade::{ClockKind, Device, Health, Reading};
 
 use crate::args::DevicesArgs;
 use crate::cards::OnBus;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                 let (info, capabilities) = (device.info(), device.capabilities());
                 json!({
                     "name": info.name,
-                    "kind": kind(info.kind),
+                    "kind": info.kind.name(),
                     "description": info.description,
                     "address": info.address,
                     "architecture": info.architecture,
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                 let info = device.info();
                 vec![
                     info.name.clone(),
-                    kind(info.kind).to_owned(),
+                    info.kind.name().to_owned(),
                     info.description.clone(),
                     if info.memory == 0 {
                         "host".to_owned()
@@ -115,16 +115,6 @@ fn reading(reading: &Reading) -> Value {
         "value": reading.value.as_ref().ok(),
         "unknown": reading.value.as_ref().err(),
     })
-}
-
-fn kind(kind: DeviceKind) -> &'static str {
-    match kind {
-        DeviceKind::Cpu => "cpu",
-        DeviceKind::Gpu => "gpu",
-        DeviceKind::Dpu => "dpu",
-        DeviceKind::Simulator => "simulator",
-        _ => "other",
-    }
 }
 
 fn clock(clock: ClockKind) -> &'static str {

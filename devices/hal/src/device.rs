@@ -139,6 +139,18 @@ pub enum DeviceKind {
     Simulator,
 }
 
+impl DeviceKind {
+    /// Its name in text and JSON: `cpu`, `gpu`, `dpu` or `simulator`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceKind::Cpu => "cpu",
+            DeviceKind::Gpu => "gpu",
+            DeviceKind::Dpu => "dpu",
+            DeviceKind::Simulator => "simulator",
+        }
+    }
+}
+
 /// What a device can do.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -439,23 +439,10 @@ fn faulty(number: usize, device: &Device, clock: &VirtualClock) -> FaultDevice {
         .clock(clock.clone())
         .build();
     let rate = f64::from(device.fault_rate) / 1000.0;
-    // All but those that only a checksum would find.
-    let kinds = [
-        FaultKind::CompileFails,
-        FaultKind::AllocationFails,
-        FaultKind::RegistrationFails,
-        FaultKind::OpenQueueFails,
-        FaultKind::ResetFails,
-        FaultKind::QueueFull,
-        FaultKind::LostAtSubmit,
-        FaultKind::WaitTimesOut,
-        FaultKind::LateCompletion,
-        FaultKind::LostCompletion,
-        FaultKind::DuplicateCompletion,
-        FaultKind::PartialWrite,
-        FaultKind::LostInFlight,
-        FaultKind::CountTooLarge,
-    ];
+    // All but the one that only a checksum would find.
+    let kinds = FaultKind::ALL
+        .into_iter()
+        .filter(|kind| *kind != FaultKind::Corruption);
     let rates = kinds.map(|kind| (kind, rate));
     FaultDevice::new(Arc::new(sim), FaultPlan::random(device.faults, rates))
 }

@@ -3,7 +3,8 @@
 //! It is written from docs/CARD.md alone. No driver, no compiler and no kernel of the workspace is
 //! used or imitated here, so whatever a driver and this card agree on, the document says. The
 //! interpreter is a second reading of the document: it computes one row after the other, and is
-//! checked against every case of docs/card/operations.toml and docs/card/vectors.toml.
+//! checked against every case of docs/card/operations.toml, and against the executions and refusals
+//! of docs/card/vectors.toml.
 //!
 //! A host connects to the socket of a [`Served`] card and finds registers, configuration space and
 //! interrupts as on a card of hardware. The card reaches the host's memory by nothing but what the
