@@ -39,7 +39,7 @@ mod session;
 mod status;
 mod store;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use unlade_hal::{AllocError, Device, Lease, MemoryKind, PageSize, Slab};
 
@@ -108,7 +108,9 @@ impl Pool {
         })
     }
 
-    /// Makes the reserve, and later every pinned lease beyond it, reachable by a device.
+    /// Makes the reserve, and later every pinned lease beyond it, reachable by a device, which is
+    /// not kept for that: memory abandoned to a lost device keeps the pool for good, and must not
+    /// keep the device open with it.
     ///
     /// # Errors
     /// Where the device's driver refuses; the device then has no use for this pool.
@@ -118,8 +120,9 @@ impl Pool {
         }
         let mut devices = lock(&self.core.devices);
         let domain = device.info().domain;
-        if !devices.iter().any(|each| each.info().domain == domain) {
-            devices.push(device);
+        let mut known = devices.iter().filter_map(Weak::upgrade);
+        if !known.any(|each| each.info().domain == domain) {
+            devices.push(Arc::downgrade(&device));
         }
         Ok(())
     }
@@ -208,8 +211,8 @@ pub(crate) enum Room {
 struct Core {
     central: Central<Lease>,
     reserve: Option<Slab>,
-    /// One device of each driver domain.
-    devices: Mutex<Vec<Arc<dyn Device>>>,
+    /// One device of each driver domain, as long as it is there.
+    devices: Mutex<Vec<Weak<dyn Device>>>,
 }
 
 impl Core {
@@ -271,7 +274,7 @@ impl Core {
             Memory::Any => Lease::pageable(len).ok(),
             Memory::Pinned => {
                 let slab = Slab::host(MemoryKind::Readback, len, PageSize::Huge).ok()?;
-                for device in lock(&self.devices).iter() {
+                for device in lock(&self.devices).iter().filter_map(Weak::upgrade) {
                     device.register(&slab).ok()?;
                 }
                 let mut lease = slab.lease_whole().expect("the slab is new");
