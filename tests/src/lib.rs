@@ -15,6 +15,7 @@
 //! - [`special_values`]: where careless implementations differ.
 //!
 //! The tests themselves are in `tests/tests/`:
+//! - `card_ends`: how every fault of a card ends, and that it leaves nothing behind;
 //! - `conformance`: every device, cell by cell;
 //! - `device_differential`: random programs on a device, against the oracle;
 //! - `differential`: random queries on random batches, against the oracle and arrow-rs;

@@ -281,6 +281,11 @@ impl Card {
         self.shared.dma.unmap_all();
     }
 
+    /// How many ranges are mapped at the moment.
+    pub fn mapped_ranges(&self) -> usize {
+        self.shared.dma.mapped_ranges()
+    }
+
     /// Sets the eventfds of vectors, from one on; none takes a vector's eventfd back. Like a host's
     /// kernel, it enables the kind of interrupt and unmasks the vectors that have an eventfd.
     /// Returns false where there are no such vectors, and has done nothing then.

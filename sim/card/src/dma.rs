@@ -211,6 +211,11 @@ impl Dma {
         self.table().publish(iova, bytes, at, old)
     }
 
+    /// How many ranges are mapped.
+    pub(crate) fn mapped_ranges(&self) -> usize {
+        self.table().len()
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
         self.table().traffic.clone()
     }

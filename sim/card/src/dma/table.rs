@@ -79,6 +79,10 @@ impl Table {
         self.mappings.clear();
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.mappings.len()
+    }
+
     /// Start and end of the last mapping that begins below an address.
     fn last_below(&self, end: u64) -> Option<(u64, u64)> {
         let (&start, mapping) = self.mappings.range(..end).next_back()?;
