@@ -11,5 +11,7 @@ mod streams;
 mod transfers;
 
 pub(crate) use descriptor::{Checker, Job, Stop};
+#[cfg(test)]
+pub(crate) use steps::tests::reports;
 pub(crate) use steps::{Execution, Progress, execute, report};
 pub(crate) use transfers::Tamper;

@@ -72,6 +72,8 @@ mod session;
 mod state;
 mod status;
 mod types;
+#[cfg(test)]
+mod vectors;
 mod wire;
 mod worker;
 

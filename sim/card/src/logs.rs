@@ -193,3 +193,63 @@ impl Logs {
         page
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::vectors::Vector;
+
+    fn number(vector: &Vector, field: &str) -> u64 {
+        vector.number(field).try_into().unwrap()
+    }
+
+    /// The oldest entry was recorded first.
+    pub(crate) fn errors(vector: &Vector) {
+        let mut logs = Logs::new(1);
+        let count = vector.count("entry", ".number");
+        for entry in (0..count).rev() {
+            let field = |name: &str| number(vector, &format!("entry.{entry}.{name}"));
+            let short = |name: &str| u16::try_from(field(name)).unwrap();
+            let long = |name: &str| u32::try_from(field(name)).unwrap();
+            logs.error_count = field("number") - 1;
+            logs.record(
+                short("queue"),
+                short("command_id"),
+                (short("status_code"), short("reason")),
+                (long("dw0"), long("dw1")),
+                Nanos(field("time")),
+            );
+        }
+        assert_eq!(logs.errors(), vector.hex, "{}", vector.name);
+    }
+
+    /// But for what is always the same of a card that is a program: its temperature and power, its
+    /// firmware, and memory that makes no errors.
+    pub(crate) fn health(vector: &Vector) {
+        let field = |name: &str| number(vector, name);
+        let mut logs = Logs::new(1);
+        logs.succeeded = field("jobs_succeeded");
+        logs.trapped = field("jobs_trapped");
+        logs.failed = field("jobs_failed");
+        logs.bytes_read = field("bytes_read");
+        logs.bytes_written = field("bytes_written");
+        logs.doorbells_ignored = field("doorbells_ignored");
+        logs.programs_refused = field("programs_refused");
+        logs.resets = field("controller_resets");
+        logs.fatal_states = field("fatal_states");
+        let traffic = Traffic {
+            refused: field("dma_errors"),
+            ..Traffic::default()
+        };
+        let warning = field("warning_temperature").try_into().unwrap();
+        let page = logs.health(warning, &traffic, Nanos(field("time")));
+        assert_eq!(page.len(), vector.hex.len());
+        for part in [0..4, 8..16, 20..80, 96..128, 135..144] {
+            assert_eq!(
+                page[part.clone()],
+                vector.hex[part.clone()],
+                "bytes {part:?}"
+            );
+        }
+    }
+}

@@ -198,3 +198,56 @@ fn doorbell(value: u32, ring: Ring) -> Result<u16, IllegalDoorbell> {
         _ => Err(IllegalDoorbell),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::dma::Permissions;
+    use crate::status::Status;
+    use crate::vectors::Vector;
+
+    /// A pair that is so far along the queue posts the vector's bytes.
+    pub(crate) fn writes(vector: &Vector) {
+        let short = |field: &str| u16::try_from(vector.number(field)).unwrap();
+        let long = |field: &str| u32::try_from(vector.number(field)).unwrap();
+        let memory = rustix::fs::memfd_create("queue", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let memory = File::from(memory);
+        memory.set_len(4096).unwrap();
+        let dma = Dma::default();
+        dma.set_bus_master(true);
+        let both = Permissions {
+            read: true,
+            write: true,
+        };
+        let shared = memory.try_clone().unwrap();
+        dma.map(Iova(0x1000), 4096, Some(shared), 0, both).unwrap();
+        let ring = Ring {
+            iova: Iova(0x1000),
+            entries: 128,
+        };
+        let mut pair = Pair::new(short("queue"), ring, ring, None);
+        pair.sq_head = short("sq_head");
+        pair.phase = vector.number("phase") == 1;
+        let known = [
+            Status::Success,
+            Status::BadArgument,
+            Status::Trapped,
+            Status::Unsupported,
+        ];
+        let status = known
+            .into_iter()
+            .find(|known| known.code() == short("status"));
+        pair.complete(Completion {
+            command_id: short("command_id"),
+            outcome: Outcome::new(status.expect("it is known"), long("dw0"), long("dw1")),
+            lie: Lie::None,
+        });
+        assert_eq!(pair.post(&dma).unwrap(), 1);
+        let mut entry = [0; CQE];
+        memory.read_exact_at(&mut entry, 0).unwrap();
+        assert_eq!(entry, *vector.hex, "{}", vector.name);
+    }
+}

@@ -154,3 +154,21 @@ pub(crate) fn report(fetched: Nanos, progress: &Progress) -> Vec<u8> {
     report.resize(64, 0);
     report
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::vectors::Vector;
+
+    pub(crate) fn reports(vector: &Vector) {
+        let field = |name: &str| u64::try_from(vector.number(name)).unwrap();
+        let started = field("started");
+        let mut progress = Progress::none(Stop::Abandoned, Nanos(started));
+        progress.duration = Nanos(field("ended") - started);
+        progress.read = field("bytes_read");
+        progress.written = field("bytes_written");
+        progress.steps_done = field("steps_done").try_into().unwrap();
+        let bytes = report(Nanos(field("fetched")), &progress);
+        assert_eq!(bytes, vector.hex, "{}", vector.name);
+    }
+}

@@ -113,6 +113,11 @@ impl Host {
     /// Enables the card, and creates the I/O pair.
     pub(crate) fn enable(&mut self) {
         self.enable_admin();
+        self.enable_pair();
+    }
+
+    /// Creates the I/O pair.
+    pub(crate) fn enable_pair(&mut self) {
         let (sq, cq) = (self.allocate(64 * 64, 4096), self.allocate(64 * 64, 4096));
         self.io = Pair {
             number: 1,
@@ -143,6 +148,22 @@ impl Host {
         self.set_register64(0x38, cq);
         self.set_register(0x20, 1);
         assert_eq!(self.register(0x24), 1, "CSTS");
+    }
+
+    /// Maps zeros elsewhere, for reading and writing.
+    pub(crate) fn map_more(&self, iova: u64, bytes: u64) -> File {
+        let memory = rustix::fs::memfd_create("more", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let memory = File::from(memory);
+        memory.set_len(bytes).unwrap();
+        let both = Permissions {
+            read: true,
+            write: true,
+        };
+        let shared = memory.try_clone().unwrap();
+        self.card
+            .map(Iova(iova), bytes, Some(shared), 0, both)
+            .unwrap();
+        memory
     }
 
     pub(crate) fn set_command(&self, bits: u16) {
