@@ -39,6 +39,7 @@ mod session;
 mod status;
 mod store;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use unlade_hal::{AllocError, Device, Lease, MemoryKind, PageSize, Slab};
@@ -60,7 +61,8 @@ pub struct PoolOptions {
     /// Most bytes in use at once, the reserve included: the rest is allocated when the reserve has
     /// run out.
     pub budget: u64,
-    /// Which pages the reserve should be made of, if there are any.
+    /// Which pages the memory should be made of, if there are any. Memory beyond the reserve is of
+    /// huge ones where it fills one and the devices take it.
     pub page_size: PageSize,
 }
 
@@ -102,6 +104,7 @@ impl Pool {
             central,
             reserve,
             devices: Mutex::new(Vec::new()),
+            huge_pages: AtomicBool::new(options.page_size == PageSize::Huge),
         };
         Ok(Pool {
             core: Arc::new(core),
@@ -213,6 +216,8 @@ struct Core {
     reserve: Option<Slab>,
     /// One device of each driver domain, as long as it is there.
     devices: Mutex<Vec<Weak<dyn Device>>>,
+    /// Whether memory beyond the reserve may be of huge pages; not once a device has refused some.
+    huge_pages: AtomicBool,
 }
 
 impl Core {
@@ -273,14 +278,34 @@ impl Core {
         match memory {
             Memory::Any => Lease::pageable(len).ok(),
             Memory::Pinned => {
-                let slab = Slab::host(MemoryKind::Readback, len, PageSize::Huge).ok()?;
-                for device in lock(&self.devices).iter().filter_map(Weak::upgrade) {
-                    device.register(&slab).ok()?;
-                }
+                let slab = self.pinned(len)?;
                 let mut lease = slab.lease_whole().expect("the slab is new");
                 drop(lease.shrink_to(len)); // pages are whole
                 Some(lease)
             }
+        }
+    }
+
+    /// A slab that all devices reach.
+    fn pinned(&self, len: u64) -> Option<Slab> {
+        let registered = |pages| {
+            let slab = Slab::host(MemoryKind::Readback, len, pages)?;
+            for device in lock(&self.devices).iter().filter_map(Weak::upgrade) {
+                device.register(&slab)?;
+            }
+            Ok(slab)
+        };
+        let pages = match self.huge_pages.load(Ordering::Relaxed) {
+            true => PageSize::suited_to(len),
+            false => PageSize::Base,
+        };
+        match registered(pages) {
+            Err(error @ AllocError::HugePages(_)) => {
+                tracing::warn!(%error, "memory is of ordinary pages from here on");
+                self.huge_pages.store(false, Ordering::Relaxed);
+                registered(PageSize::Base).ok()
+            }
+            registered => registered.ok(),
         }
     }
 }

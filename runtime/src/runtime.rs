@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use unlade_expr::{Query, Semantics};
-use unlade_hal::{Clock, Device, DeviceKind, DeviceLost, Health};
+use unlade_hal::{AllocError, Clock, Device, DeviceKind, DeviceLost, Health, PageSize};
 
 use crate::auto;
 use crate::block::Memory;
@@ -489,9 +489,7 @@ impl RuntimeBuilder {
             .map(|device| DeviceSlot::new(Arc::clone(device), options.queue_depth))
             .collect();
         check(&options, &devices)?;
-        let (pool, bounce) = open_pools(&options)?;
-        let within_reach = bounce.as_ref().unwrap_or(&pool);
-        attach(within_reach, &devices);
+        let (pool, bounce) = attached_pools(&options, &devices)?;
         let dispatcher = Arc::new(dispatcher(&options, &devices));
         let budget = options.memory_budget;
         let memory = memory_for(&pool, bounce.as_ref(), &OWN.into(), budget);
@@ -548,15 +546,35 @@ fn dispatcher(options: &Options, devices: &[DeviceSlot]) -> Dispatcher {
     )
 }
 
+/// [`open_pools`], known to the devices: of huge pages where there are any, of ordinary ones where a
+/// device takes no others.
+fn attached_pools(
+    options: &Options,
+    devices: &[DeviceSlot],
+) -> Result<(Pool, Option<Pool>), Error> {
+    let open = |page_size| {
+        let (pool, bounce) = open_pools(options, page_size)?;
+        let refused = attach(bounce.as_ref().unwrap_or(&pool), devices);
+        Ok(((pool, bounce), refused))
+    };
+    match open(PageSize::Huge)? {
+        (pools, None) => Ok(pools),
+        (_, Some(Refused { device, error })) => {
+            tracing::warn!(%device, %error, "all memory is of ordinary pages");
+            open(PageSize::Base).map(|(pools, _)| pools)
+        }
+    }
+}
+
 /// The pool, and one for what devices read and write where they are not trusted: a quarter of the
 /// memory, through which everything passes that goes to a device or comes from it.
-fn open_pools(options: &Options) -> Result<(Pool, Option<Pool>), Error> {
+fn open_pools(options: &Options, page_size: PageSize) -> Result<(Pool, Option<Pool>), Error> {
     let open = |budget: u64| {
         let reserve = options.pool_reserve.min(budget);
         Pool::new(&PoolOptions {
             reserve,
             budget,
-            ..PoolOptions::default()
+            page_size,
         })
         .map_err(|source| Error::Reserve {
             asked: reserve,
@@ -587,15 +605,29 @@ fn memory_for(pool: &Pool, bounce: Option<&Pool>, label: &Arc<str>, budget: u64)
     }
 }
 
-/// Makes a pool known to every device that is not the CPU.
-fn attach(pool: &Pool, devices: &[DeviceSlot]) {
+/// A device that takes no huge pages.
+struct Refused {
+    device: Arc<str>,
+    error: AllocError,
+}
+
+/// Makes a pool known to every device that is not the CPU, or to those before one that refuses the
+/// size of its pages.
+fn attach(pool: &Pool, devices: &[DeviceSlot]) -> Option<Refused> {
     for slot in devices.iter().filter(|slot| slot.kind != DeviceKind::Cpu) {
-        if let Err(error) = pool.attach(Arc::clone(&slot.device)) {
+        let attached = pool.attach(Arc::clone(&slot.device));
+        slot.attached.store(attached.is_ok(), Ordering::Release);
+        match attached {
+            Ok(()) => {}
+            Err(error @ AllocError::HugePages(_)) => {
+                let device = Arc::clone(&slot.name);
+                return Some(Refused { device, error });
+            }
             // It may be had later; until then the others do its work.
-            tracing::warn!(device = %slot.name, %error, "cannot register memory");
-            slot.attached.store(false, Ordering::Release);
+            Err(error) => tracing::warn!(device = %slot.name, %error, "cannot register memory"),
         }
     }
+    None
 }
 
 fn check(options: &Options, devices: &[DeviceSlot]) -> Result<(), Error> {

@@ -77,6 +77,7 @@ const BOOTS: [Boot; 2] = [
             "reset by the driver",
             "DMA outside a mapping",
             OF_CONTAINERS,
+            "huge pages",
             "conformance",
             "random programs",
         ],

@@ -32,9 +32,6 @@ use crate::transport::{CardAccess, Transport, TransportError, VfioPci, VfioUser}
 /// has some two hundred for each of its processors, and more devices than these.
 const MAX_QUEUES: u16 = 8;
 
-/// Memory of at least this many bytes is of huge pages, where there are any.
-const HUGE_FROM: u64 = 2 << 20;
-
 /// Opens the card that is served at a socket: `dpu:unix:PATH`.
 ///
 /// # Errors
@@ -368,14 +365,16 @@ impl Device for DpuDevice {
     }
 
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
-        let pages = match len {
-            HUGE_FROM.. => PageSize::Huge,
-            _ => PageSize::Base,
-        };
         self.shared().check()?;
-        let slab = Slab::host(kind, len, pages)?;
-        self.register(&slab)?;
-        Ok(slab)
+        let slab = Slab::host(kind, len, PageSize::suited_to(len))?;
+        match self.register(&slab) {
+            Ok(()) => Ok(slab),
+            Err(AllocError::HugePages(_)) => {
+                let slab = Slab::host(kind, len, PageSize::Base)?;
+                self.register(&slab).map(|()| slab)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn register(&self, slab: &Slab) -> Result<(), AllocError> {
@@ -392,6 +391,9 @@ impl Device for DpuDevice {
         shared.tidy()?;
         shared.register(slab).map_err(|trouble| match trouble {
             Trouble::Lost(lost) => AllocError::Lost(lost),
+            Trouble::Harmless(fault @ Fault::HugePages(_)) => {
+                AllocError::HugePages(fault.to_string())
+            }
             Trouble::Harmless(fault) => AllocError::Os {
                 call: "DMA_MAP",
                 message: fault.to_string(),

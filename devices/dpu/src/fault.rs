@@ -30,6 +30,9 @@ pub(crate) enum Fault {
     /// It says something that cannot be.
     #[error("{0}")]
     Lie(String),
+    /// The pages are huge, and its side does not map such.
+    #[error("its side refuses DMA_MAP of them with error {0}")]
+    HugePages(u32),
     /// The host has no memory for it.
     #[error("no memory for {what}: {why}")]
     Memory { what: &'static str, why: String },
@@ -38,6 +41,9 @@ pub(crate) enum Fault {
 impl Fault {
     /// Whether the card is as good as before.
     pub(crate) fn is_harmless(&self) -> bool {
-        matches!(self, Fault::Refused { .. } | Fault::Memory { .. })
+        matches!(
+            self,
+            Fault::Refused { .. } | Fault::HugePages(_) | Fault::Memory { .. }
+        )
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unlade_hal::{DeviceAddr, DomainId, HostPages, Slab};
+use rustix::io::Errno;
+use unlade_hal::{DeviceAddr, DomainId, HostPages, PageSize, Slab};
 
 use crate::fault::Fault;
 use crate::iova::{Iova, IovaSpace};
@@ -118,6 +119,9 @@ impl State {
         if let Err(error) = transport.map(iova, pages, access) {
             self.space.release(iova);
             return Err(match error {
+                TransportError::Refused { number, .. } if refuses_pages(number, pages) => {
+                    Fault::HugePages(number)
+                }
                 TransportError::Refused { .. } | TransportError::CannotMap(_) => {
                     memory(error.to_string())
                 }
@@ -128,4 +132,12 @@ impl State {
         self.mapped.insert(iova, Mapped { pages, access });
         Ok(iova)
     }
+}
+
+/// Whether an error number of a refusal may be about the size of pages: a server that does not know
+/// huge ones takes them for no memory that it can map, or for an argument that is wrong.
+fn refuses_pages(number: u32, pages: &HostPages) -> bool {
+    let refusals = [Errno::OPNOTSUPP, Errno::INVAL];
+    let of_them = |errno: &Errno| errno.raw_os_error().cast_unsigned() == number;
+    pages.page_size() == PageSize::Huge && refusals.iter().any(of_them)
 }

@@ -49,7 +49,8 @@ pub trait Device: fmt::Debug + Send + Sync {
             ),
         })
     }
-    /// Provides memory, `len` rounded up to whole pages, that this device can reach.
+    /// Provides memory, `len` rounded up to whole pages, that this device can reach. Its pages are of
+    /// a size that the device takes: [`Slab::page_size`] tells.
     ///
     /// # Errors
     /// See [`AllocError`].
@@ -57,7 +58,8 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// Makes host pages reachable by this device. Doing it twice is doing it once.
     ///
     /// # Errors
-    /// [`AllocError::Pageable`] where the slab has no pages, else as the driver says.
+    /// [`AllocError::Pageable`] where the slab has no pages, [`AllocError::HugePages`] where it has
+    /// huge ones and the device takes none, else as the driver says.
     fn register(&self, slab: &Slab) -> Result<(), AllocError>;
     /// Opens a queue that holds at most `depth` lists, or fewer where the device has less room.
     ///

@@ -58,6 +58,9 @@ pub enum AllocError {
     /// Ordinary heap memory, which no device can be told of.
     #[error("pageable memory cannot be registered with a device; copy it into pinned memory")]
     Pageable,
+    /// The device takes no huge pages; ordinary ones it may.
+    #[error("the device takes no huge pages ({0}); give it ordinary ones")]
+    HugePages(String),
     /// The operating system refused.
     #[error("{call} failed: {message}")]
     Os {

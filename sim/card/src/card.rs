@@ -268,7 +268,13 @@ impl Card {
         offset: u64,
         permissions: Permissions,
     ) -> Result<(), MapError> {
-        self.shared.dma.map(iova, length, file, offset, permissions)
+        let dma = &self.shared.dma;
+        let mapped = dma.map(iova, length, file, offset, permissions);
+        if let Err(error) = &mapped {
+            // A host at a socket is told a number and no more.
+            self.shared.lock().find(format!("DMA_MAP: {error}"));
+        }
+        mapped
     }
 
     /// Takes mappings out. When it returns, the card does not touch their memory any more.

@@ -2,10 +2,11 @@
 //!
 //! [`Dma::map`] and [`Dma::unmap`] keep the table: ranges of IOVAs, each with a file, an offset in
 //! it and permissions. Every byte that the card reads or writes goes through it, by `pread` and
-//! `pwrite` on that file: an address that is not mapped, or not for this, is refused. That is what
-//! an IOMMU does for a card of hardware.
+//! `pwrite` on that file, or where [that cannot be](huge) by what it is mapped at: an address that is
+//! not mapped, or not for this, is refused. That is what an IOMMU does for a card of hardware.
 
 mod files;
+mod huge;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -62,16 +63,29 @@ pub enum MapError {
         /// Where the other begins.
         mapped: u64,
     },
-    /// The file is on hugetlbfs, which has no `write`: the card could read it and not write it.
+    /// The file is one of huge pages, and the range is not of whole ones.
     #[error(
-        "{length} bytes at IOVA {iova:#x} are in a file of hugetlbfs, which cannot be written \
-             by a system call; share memory of ordinary pages"
+        "{length} bytes at offset {offset:#x} of a file of huge pages are not whole pages of {page} \
+         bytes; map whole ones, or share memory of ordinary pages"
     )]
-    HugePages {
-        /// Where it begins.
-        iova: u64,
+    Misaligned {
+        /// Where in the file it begins.
+        offset: u64,
         /// Its bytes.
         length: u64,
+        /// Bytes of a page of the file.
+        page: u64,
+    },
+    /// The file is one of huge pages, and the system does not map it.
+    #[error(
+        "{length} bytes of a file of huge pages cannot be mapped: {why}; share memory of ordinary \
+         pages"
+    )]
+    HugePages {
+        /// Its bytes.
+        length: u64,
+        /// What the system says.
+        why: String,
     },
     /// The table is full.
     #[error("{0} ranges are mapped, and the table holds no more; map fewer and larger ones")]
@@ -134,18 +148,16 @@ impl Dma {
         offset: u64,
         permissions: Permissions,
     ) -> Result<(), MapError> {
-        if file.as_ref().is_some_and(on_huge_pages) {
-            let iova = iova.0;
-            return Err(MapError::HugePages { iova, length });
-        }
         let mut table = self.table();
+        table.check_free(iova, length)?;
+        let source = file.map(|file| table.files.source(file, offset, length, permissions));
         let mapping = Mapping {
             length,
-            file: file.map(|file| table.files.share(file)),
-            offset,
+            source: source.transpose()?,
             permissions,
         };
-        table.insert(iova, mapping)
+        table.insert(iova, mapping);
+        Ok(())
     }
 
     /// Takes out every mapping inside of the range. When it returns, no transfer to it is under way.
@@ -243,9 +255,4 @@ impl Dma {
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn on_huge_pages(file: &File) -> bool {
-    // HUGETLBFS_MAGIC of linux/magic.h. A file that cannot be asked is found out by its first use.
-    rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == 0x9584_58F6)
 }

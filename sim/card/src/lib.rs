@@ -45,8 +45,8 @@
 //!
 //! # What it leaves out
 //! Virtual functions, power management, and the coalescing of interrupts, all of which are optional.
-//! The memory that a host maps has to be in files that `pread` and `pwrite` take, which those of
-//! hugetlbfs are not.
+//! The memory that a host maps has to be in files that `pread` and `pwrite` take, or in one of
+//! hugetlbfs, of which whole pages are mapped.
 #![forbid(unsafe_code)]
 
 mod admin;

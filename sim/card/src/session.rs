@@ -248,7 +248,9 @@ fn words(words: &[u32]) -> Vec<u8> {
 
 fn errno(error: MapError) -> Errno {
     match error {
-        MapError::NoRange { .. } | MapError::Cut { .. } => Errno::INVAL,
+        MapError::NoRange { .. } | MapError::Cut { .. } | MapError::Misaligned { .. } => {
+            Errno::INVAL
+        }
         MapError::Overlap { .. } => Errno::EXIST,
         MapError::TooMany(_) => Errno::NOSPC,
         MapError::HugePages { .. } => Errno::OPNOTSUPP,

@@ -5,6 +5,8 @@
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
+mount -t tracefs trace /sys/kernel/tracing
+mkdir -p /tmp
 
 for module in irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci; do
     # A kernel that has them built in brings none.

@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// The machine's memory. Cards reach it, so it is a file that can be shared.
 const MEMORY: &str = "512M";
 
+/// Pages of 2 MiB that are set aside of it.
+const HUGE_PAGES: u64 = 64;
+
 /// The place of the first card on its bus; the others follow.
 const FIRST_SLOT: usize = 0x10;
 
@@ -89,5 +92,5 @@ fn kernel_line(variables: &[String]) -> String {
     // The timer's check fails now and then on an emulated processor that others slow down. A panic
     // ends the machine.
     let kernel = "console=ttyS0 intel_iommu=on iommu=nopt panic=-1 no_timer_check loglevel=4";
-    format!("{kernel} {}", variables.join(" "))
+    format!("{kernel} hugepages={HUGE_PAGES} {}", variables.join(" "))
 }

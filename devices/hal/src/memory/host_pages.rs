@@ -18,6 +18,16 @@ pub enum PageSize {
     Huge,
 }
 
+impl PageSize {
+    /// Which pages so many bytes are to be made of: huge ones where they fill one.
+    pub fn suited_to(len: u64) -> PageSize {
+        match len {
+            HUGE_PAGE.. => PageSize::Huge,
+            _ => PageSize::Base,
+        }
+    }
+}
+
 /// Bytes of a huge page.
 const HUGE_PAGE: u64 = 2 << 20;
 

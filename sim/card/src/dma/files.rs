@@ -1,10 +1,14 @@
 //! The files behind mappings. A host's IOMMU may map every page of its memory by itself, each time
-//! with a new descriptor of the same file: one is kept of each.
+//! with a new descriptor of the same file: one is kept of each. A file of huge pages is kept mapped
+//! in its place.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Weak};
+
+use super::huge::{self, HugePages};
+use super::{MapError, Permissions};
 
 /// What makes two descriptors the same for the card: file system, inode, and how it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,11 +22,64 @@ struct Identity {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     known: HashMap<Identity, Weak<File>>,
+    /// This process's own memory, once there are huge pages in it.
+    memory: Weak<File>,
+}
+
+/// What lies behind a range, as the card reaches it.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A file, from an offset on.
+    File(Arc<File>, u64),
+    /// A part of a file of huge pages.
+    HugePages(HugePages),
+}
+
+impl Source {
+    /// The file, and where in it, that a byte of the range is read and written by.
+    pub(super) fn place(&self, inside: u64) -> (&File, u64) {
+        match self {
+            Source::File(file, offset) => (file, offset + inside),
+            Source::HugePages(pages) => pages.place(inside),
+        }
+    }
 }
 
 impl Files {
+    /// What lies behind so many bytes of a file from an offset on.
+    pub(super) fn source(
+        &mut self,
+        file: File,
+        offset: u64,
+        length: u64,
+        permissions: Permissions,
+    ) -> Result<Source, MapError> {
+        let Some(page) = huge::page_size(&file) else {
+            return Ok(Source::File(self.share(file), offset));
+        };
+        let memory = self.memory().map_err(|error| MapError::HugePages {
+            length,
+            why: format!("{}: {error}", huge::MEMORY),
+        })?;
+        let part = huge::Part {
+            offset,
+            length,
+            page,
+        };
+        HugePages::map(&file, &part, permissions, memory).map(Source::HugePages)
+    }
+
+    fn memory(&mut self) -> std::io::Result<Arc<File>> {
+        if let Some(memory) = self.memory.upgrade() {
+            return Ok(memory);
+        }
+        let memory = Arc::new(File::options().read(true).write(true).open(huge::MEMORY)?);
+        self.memory = Arc::downgrade(&memory);
+        Ok(memory)
+    }
+
     /// The descriptor that is kept of a file: an earlier one, or this.
-    pub(super) fn share(&mut self, file: File) -> Arc<File> {
+    fn share(&mut self, file: File) -> Arc<File> {
         let Some(identity) = identity(&file) else {
             return Arc::new(file);
         };

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
-use super::files::Files;
+use super::files::{Files, Source};
 use super::{DmaError, Iova, MapError, Permissions, RefusedAccess, Traffic};
 use crate::bytes::{index, length};
 
@@ -28,14 +27,13 @@ pub(super) struct Table {
 pub(super) struct Mapping {
     pub(super) length: u64,
     /// None: memory that the host did not share.
-    pub(super) file: Option<Arc<File>>,
-    pub(super) offset: u64,
+    pub(super) source: Option<Source>,
     pub(super) permissions: Permissions,
 }
 
 impl Table {
-    pub(super) fn insert(&mut self, iova: Iova, mapping: Mapping) -> Result<(), MapError> {
-        let (iova, length) = (iova.0, mapping.length);
+    /// An error where a range cannot be mapped, whatever lies behind it.
+    pub(super) fn check_free(&self, Iova(iova): Iova, length: u64) -> Result<(), MapError> {
         let end = range_end(iova, length)?;
         if let Some((mapped, mapped_end)) = self.last_below(end)
             && mapped_end > iova
@@ -49,8 +47,12 @@ impl Table {
         if self.mappings.len() >= MAX_MAPPINGS {
             return Err(MapError::TooMany(MAX_MAPPINGS));
         }
-        self.mappings.insert(iova, mapping);
         Ok(())
+    }
+
+    /// Adds a mapping of a range that was found to be free.
+    pub(super) fn insert(&mut self, iova: Iova, mapping: Mapping) {
+        self.mappings.insert(iova.0, mapping);
     }
 
     pub(super) fn remove(&mut self, iova: Iova, length: u64) -> Result<(), MapError> {
@@ -164,9 +166,10 @@ impl Table {
         if inside >= mapping.length || !allowed {
             return None;
         }
+        let (file, offset) = mapping.source.as_ref()?.place(inside);
         Some(Found {
-            file: mapping.file.as_ref()?,
-            offset: mapping.offset + inside,
+            file,
+            offset,
             length: index((mapping.length - inside).min(length(total - done))),
         })
     }

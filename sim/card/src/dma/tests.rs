@@ -170,3 +170,103 @@ fn descriptors_opened_otherwise_are_not_shared() {
     assert_eq!(dma.write(Iova(0), &[1]), Err(DmaError::Refused));
     assert_eq!(dma.write(Iova(4096), &[1]), Ok(()));
 }
+
+/// Bytes of a huge page of [`huge`].
+const HUGE: u64 = 2 << 20;
+
+/// A file of huge pages, whether the system has any or not: they are asked for when it is mapped.
+fn huge(pages: u64) -> File {
+    use rustix::fs::MemfdFlags;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+    let memory = File::from(rustix::fs::memfd_create("huge", flags).unwrap());
+    memory.set_len(pages * HUGE).unwrap();
+    memory
+}
+
+/// Huge pages that nobody has taken or been promised.
+fn free_huge_pages() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let count = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |count| count.trim().parse().unwrap())
+    };
+    count("HugePages_Free:") - count("HugePages_Rsvd:")
+}
+
+/// Where there are none, the error says so; `cargo xtask qemu` has a machine that has some.
+#[test]
+fn huge_pages_are_written_where_there_are_any() {
+    let dma = open();
+    let file = huge(2);
+    let free = free_huge_pages();
+    let mapped = dma.map(
+        Iova(HUGE),
+        HUGE,
+        Some(file.try_clone().unwrap()),
+        HUGE,
+        BOTH,
+    );
+    if free == 0 {
+        let error = mapped.unwrap_err();
+        assert!(
+            matches!(error, MapError::HugePages { length: HUGE, .. }),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("Cannot allocate memory"),
+            "{error}"
+        );
+        return;
+    }
+    mapped.unwrap();
+    dma.write(Iova(2 * HUGE - 3), &[1, 2, 3]).unwrap();
+    dma.publish(Iova(HUGE), [7, 8], 1, 0).unwrap();
+    let (mut last, mut first) = ([0; 3], [0; 2]);
+    file.read_exact_at(&mut last, 2 * HUGE - 3).unwrap();
+    file.read_exact_at(&mut first, HUGE).unwrap();
+    assert_eq!((last, first), ([1, 2, 3], [7, 8]));
+    let mut back = [0; 3];
+    dma.read(Iova(2 * HUGE - 3), &mut back).unwrap();
+    assert_eq!(back, [1, 2, 3]);
+    assert_eq!(
+        dma.write(Iova(2 * HUGE - 1), &[1, 2]),
+        Err(DmaError::Refused)
+    );
+    assert_eq!((dma.traffic().written, dma.traffic().refused), (5, 1));
+    // The host takes the page out of its file, and there is no other.
+    file.set_len(0).unwrap();
+    assert_eq!(dma.write(Iova(HUGE), &[1]), Err(DmaError::Refused));
+    assert_eq!(dma.read(Iova(HUGE), &mut back), Err(DmaError::Refused));
+    dma.unmap(Iova(HUGE), HUGE).unwrap();
+}
+
+#[test]
+fn of_huge_pages_whole_ones_of_the_file_are_mapped() {
+    let dma = open();
+    let map = |offset, length| {
+        let file = Some(huge(2));
+        dma.map(Iova(0x1000), length, file, offset, BOTH)
+            .unwrap_err()
+    };
+    for (offset, length) in [(4096, HUGE), (0, 4096), (0, HUGE + 4096)] {
+        let page = HUGE;
+        let wanted = MapError::Misaligned {
+            offset,
+            length,
+            page,
+        };
+        assert_eq!(map(offset, length), wanted);
+    }
+    assert!(matches!(map(0, 0), MapError::NoRange { .. }));
+    // Mapping them would make the file longer.
+    for (offset, length) in [
+        (2 * HUGE, HUGE),
+        (0, 3 * HUGE),
+        (0u64.wrapping_sub(HUGE), HUGE),
+    ] {
+        let error = map(offset, length).to_string();
+        assert!(error.contains("the file has 4194304 bytes"), "{error}");
+    }
+    // Nothing is left of what was refused.
+    dma.map(Iova(0x1000), 4096, None, 0, BOTH).unwrap();
+}

@@ -1,6 +1,7 @@
 //! The checks, by the roles of the cards.
 
 mod faulty;
+mod huge;
 mod pair;
 mod sound;
 
@@ -12,6 +13,7 @@ use std::thread;
 use clap::Args;
 use unlade_dpu::{CannotOpen, DpuDevice, TransportError, VfioPci, find_cards};
 
+use crate::meddler::Meddler;
 use crate::verdicts::Verdicts;
 
 /// What to check.
@@ -99,4 +101,14 @@ fn function(address: &str) -> Result<VfioPci, TransportError> {
     return VfioPci::open_iommufd(address);
     #[cfg(not(feature = "iommufd"))]
     VfioPci::open(address)
+}
+
+/// A device on a way with which somebody can meddle.
+fn meddled(address: &str) -> Result<(Arc<Meddler>, Arc<DpuDevice>), String> {
+    let card = function(address).map_err(|error| error.to_string())?;
+    let meddler = Arc::new(Meddler::new(card));
+    let device = DpuDevice::open(meddler.clone(), &unlade_dpu::Options::default());
+    device
+        .map(|device| (meddler, device))
+        .map_err(|error| error.to_string())
 }

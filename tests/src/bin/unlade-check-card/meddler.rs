@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unlade_dpu::{BarOffset, CardAccess, Iova, Transport, TransportError, VfioPci};
-use unlade_hal::HostPages;
+use unlade_hal::{HostPages, PageSize};
 
 // Registers of docs/CARD.md, section 3.
 const CAP: BarOffset = BarOffset(0x08);
@@ -17,12 +17,17 @@ const CC: BarOffset = BarOffset(0x20);
 const TIMEOUT: u64 = 0xFF << 24;
 const SHORTEST: u64 = 1 << 24;
 
+/// EOPNOTSUPP of Linux.
+const NOT_SUPPORTED: u32 = 95;
+
 /// The way through the kernel's VFIO, and who meddles with it.
 #[derive(Debug)]
 pub(crate) struct Meddler {
     inner: VfioPci,
     maps: Mutex<Maps>,
     deaf: AtomicBool,
+    refuses_huge_pages: AtomicBool,
+    refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +43,8 @@ impl Meddler {
             inner,
             maps: Mutex::default(),
             deaf: AtomicBool::new(false),
+            refuses_huge_pages: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -53,6 +60,16 @@ impl Meddler {
     /// From now on a controller reset is not heard.
     pub(crate) fn deafen(&self) {
         self.deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on huge pages are not mapped, as by a server that cannot.
+    pub(crate) fn refuse_huge_pages(&self) {
+        self.refuses_huge_pages.store(true, Ordering::SeqCst);
+    }
+
+    /// How often they were not.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
     }
 
     fn maps(&self) -> MutexGuard<'_, Maps> {
@@ -105,6 +122,12 @@ impl Transport for Meddler {
     }
 
     fn map(&self, iova: Iova, pages: &HostPages, access: CardAccess) -> Result<(), TransportError> {
+        let huge = pages.page_size() == PageSize::Huge;
+        if huge && self.refuses_huge_pages.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            let (what, number) = ("DMA_MAP", NOT_SUPPORTED);
+            return Err(TransportError::Refused { what, number });
+        }
         self.inner.map(iova, pages, access)?;
         self.maps().last = Some((iova, pages.len()));
         Ok(())

@@ -3,14 +3,13 @@
 use std::fs;
 use std::sync::Arc;
 
-use unlade_dpu::{BarOffset, CannotOpen, DpuDevice, Transport};
+use unlade_dpu::{BarOffset, CannotOpen, Transport};
 use unlade_hal::{Device, Health, MemoryKind, Outcome};
 use unlade_tests::cards::{LONG, bytes, fill, submit, works};
 use unlade_tests::conformance::suite;
 use unlade_tests::fuzz::{Cases, fuzz};
 
-use super::{Options, function, open, open_card};
-use crate::meddler::Meddler;
+use super::{Options, function, huge, meddled, open, open_card};
 use crate::verdicts::Verdicts;
 
 /// Each check opens the card anew, so that letting go of it is checked too.
@@ -23,6 +22,7 @@ pub(crate) fn check(address: &str, options: &Options, verdicts: &mut Verdicts) {
     if cfg!(not(feature = "iommufd")) {
         verdicts.check("no more mappings", || no_more_mappings(address));
     }
+    verdicts.check("huge pages", || huge::check(address));
     verdicts.check("conformance", || conformance(address));
     verdicts.check("random programs", || random_programs(address, options));
 }
@@ -151,14 +151,4 @@ fn random_programs(address: &str, options: &Options) -> Result<String, String> {
         true => Ok(report.to_string()),
         false => Err(format!("{report}\n{}", report.failures.join("\n"))),
     }
-}
-
-/// A device on a way with which somebody can meddle.
-fn meddled(address: &str) -> Result<(Arc<Meddler>, Arc<DpuDevice>), String> {
-    let card = function(address).map_err(|error| error.to_string())?;
-    let meddler = Arc::new(Meddler::new(card));
-    let device = DpuDevice::open(meddler.clone(), &unlade_dpu::Options::default());
-    device
-        .map(|device| (meddler, device))
-        .map_err(|error| error.to_string())
 }
