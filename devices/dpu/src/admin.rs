@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::command::{self, NewPair};
 use crate::controller::Controller;
 use crate::dma::{Arranged, DmaMemory};
 use crate::entry::{Operand, Submission};
@@ -98,7 +99,7 @@ impl Admin {
         const LEN: u64 = 4096;
         self.answers.zero(self.reply, LEN);
         let operand = Operand::memory(self.answers.iova(self.reply), LEN);
-        self.execute("IDENTIFY", Submission::new(0x01).operand(operand))?;
+        self.execute("IDENTIFY", command::identify(operand))?;
         let mut bytes = vec![0; Identity::LEN];
         self.answers.load(self.reply, &mut bytes);
         Identity::decode(&bytes, self.controller.cap()).map_err(Fault::Lie)
@@ -132,29 +133,26 @@ impl Admin {
     /// Creates a queue pair that interrupts.
     pub(crate) fn create_pair(&mut self, number: u16, place: &Place) -> Result<(), Fault> {
         let entries = u16::try_from(place.entries).expect("queues have at most 32,768 entries");
-        let command = Submission::new(0x02)
-            .field(8, place.submission_iova().0.to_le_bytes())
-            .field(16, place.completion_iova().0.to_le_bytes())
-            .field(32, number.to_le_bytes())
-            .field(34, vector_of(number).to_le_bytes())
-            .field(36, entries.to_le_bytes())
-            .field(38, entries.to_le_bytes())
-            .field(40, 1_u32.to_le_bytes());
+        let command = command::create_queue_pair(&NewPair {
+            number,
+            vector: vector_of(number),
+            submissions: (place.submission_iova(), entries),
+            completions: (place.completion_iova(), entries),
+        });
         self.execute("CREATE_QUEUE_PAIR", command)?;
         Ok(())
     }
 
     /// Deletes a queue pair: when it returns, the card touches nothing of it any more.
     pub(crate) fn delete_pair(&mut self, number: u16) -> Result<(), Fault> {
-        let command = Submission::new(0x03).field(32, number.to_le_bytes());
+        let command = command::delete_queue_pair(number);
         self.execute_within("DELETE_QUEUE_PAIR", command, JOBS)?;
         Ok(())
     }
 
     /// Loads a program that lies in memory which the card reads.
     pub(crate) fn load_program(&mut self, bytecode: Operand) -> Result<Handle, Fault> {
-        let command = Submission::new(0x04).operand(bytecode);
-        match self.execute("LOAD_PROGRAM", command)? {
+        match self.execute("LOAD_PROGRAM", command::load_program(bytecode))? {
             (0, _) => Err(Fault::Lie(
                 "it gives the handle 0, which is none, to a program".to_owned(),
             )),
@@ -164,18 +162,14 @@ impl Admin {
 
     /// Drops a program.
     pub(crate) fn drop_program(&mut self, handle: Handle) -> Result<(), Fault> {
-        let command = Submission::new(0x05).field(32, handle.0.to_le_bytes());
-        self.execute_within("DROP_PROGRAM", command, JOBS)?;
+        self.execute_within("DROP_PROGRAM", command::drop_program(handle), JOBS)?;
         Ok(())
     }
 
     /// A whole page of the log.
     fn log(&mut self, what: &'static str, page: u16) -> Result<Vec<u8>, Fault> {
         let operand = Operand::memory(self.answers.iova(self.reply), REPLY);
-        let command = Submission::new(0x08)
-            .operand(operand)
-            .field(32, page.to_le_bytes());
-        let (total, written) = self.execute(what, command)?;
+        let (total, written) = self.execute(what, command::get_log(page, operand))?;
         if total != written || u64::from(written) > REPLY {
             return Err(Fault::Lie(format!(
                 "{what}: it says that {written} of {total} bytes were written where there was room \

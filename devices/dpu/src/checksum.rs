@@ -92,3 +92,82 @@ fn checksum(list: &CommandList, span: &Span, ty: Ty, rows: u64) -> Option<u32> {
         _ => Some(crc32c::crc32c(bytes)),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use unlade_hal::{DomainId, MemoryKind, PageSize, Slab, Status};
+    use unlade_program::Program;
+
+    use super::*;
+    use crate::admin::Handle;
+    use crate::iova::Iova;
+    use crate::program::Loaded;
+    use crate::returns::{Returned, Returns};
+    use crate::vectors::{self, Vector};
+
+    const DECIMAL: &str = "columns c0: i128?, c1: i64
+         params p0: i64
+         %0 = load c1
+         %1 = param p0
+         %2 = const i64 1000
+         %3 = range %0, %1, %2
+         %4 = load c0
+         %5 = rescale.half_away %4 by -2
+         %6 = valid c0
+         keep %3
+         output %5 valid %6
+         output %0";
+
+    /// The sums are those of what the execution of that name puts out, and of nothing else.
+    pub(crate) fn reads(vector: &Vector) -> bool {
+        let execution = vectors::named(&vector.name.replace("checksums", "execution"));
+        let outputs = ["output.0.values", "output.0.validity", "output.1.values"];
+        let outputs = outputs.map(|field| vectors::bytes_of(execution.text(field)));
+        let slab = Slab::host(MemoryKind::Readback, 4096, PageSize::Base).unwrap();
+        let mut lease = slab.lease_whole().unwrap();
+        let places = [0, 1024, 2048];
+        for (place, bytes) in places.into_iter().zip(&outputs) {
+            lease.bytes_mut().unwrap()[place..][..bytes.len()].copy_from_slice(bytes);
+        }
+        let mut list = CommandList::new();
+        let slot = list.slot(Slot::Owned(lease));
+        let span = |start: u64, len: u64| Span {
+            slot,
+            bytes: start..start + len,
+        };
+        let program: Arc<Program> = Arc::new(DECIMAL.parse().unwrap());
+        let keep = Returns::default().on_drop(Returned::Mapping(Iova(0)));
+        let loaded = Loaded::new(Handle(1), DomainId::unique(), 0, keep);
+        let output = |place: u64| Arg::Span {
+            span: span(place, 160),
+            bit_offset: 0,
+        };
+        list.push(Command::Dispatch {
+            exe: Executable::new(program, Arc::new(loaded)),
+            rows: execution.u64("rows"),
+            args: Box::new([
+                Arg::Absent,
+                Arg::Absent,
+                Arg::Absent,
+                Arg::Absent,
+                Arg::Scalar(1_u128.to_le_bytes()),
+                output(0),
+                output(1024),
+                output(2048),
+                Arg::Absent,
+            ]),
+            status: span(4000, Status::BYTES),
+        });
+        let kept = u64::from_le_bytes(execution.hex[..8].try_into().unwrap());
+        assert_eq!(check(&list, &[kept], &vector.hex), Ok(()));
+        // The last is that of no validity, which nobody looks at.
+        for byte in 0..12 {
+            let mut wrong = vector.hex.clone();
+            wrong[byte] ^= 1;
+            assert!(check(&list, &[kept], &wrong).is_err(), "byte {byte}");
+        }
+        true
+    }
+}

@@ -134,4 +134,4 @@ pub(crate) fn timing(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,7 +13,7 @@ use crate::fields::printable;
 use crate::pair::Place;
 use crate::registers::{
     ACQ, AQA, ASQ, CAP, CC, CC_ENABLE, CSTS, Cap, Csts, GONE, MAGIC, MAGIC_VALUE, MAJOR, OWNER,
-    OWNER_NAME, OWNER_NAME_LEN, VERSION, Version,
+    OWNER_NAME, OWNER_NAME_LEN, VERSION, Version, aqa,
 };
 use crate::transport::{Transport, TransportError};
 
@@ -139,7 +139,7 @@ impl Controller {
         config_space::enable_memory(&*self.transport)?;
         config_space::enable_bus_master(&*self.transport)?;
         self.transport
-            .write32(AQA, admin.entries | admin.entries << 16)?;
+            .write32(AQA, aqa(admin.entries, admin.entries))?;
         self.transport.write64(ASQ, admin.submission_iova().0)?;
         self.transport.write64(ACQ, admin.completion_iova().0)?;
         self.transport.write32(CC, CC_ENABLE)?;

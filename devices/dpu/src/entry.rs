@@ -119,8 +119,34 @@ impl Answer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::dma::DmaMemory;
+    use crate::ring::CompletionRing;
+    use crate::vectors::Vector;
+
+    /// Taken from a ring in its first pass where the phase is that of one, and only there.
+    pub(crate) fn reads(vector: &Vector) -> bool {
+        let memory = Arc::new(DmaMemory::unmapped(4096));
+        let mut ring = CompletionRing::new(Arc::clone(&memory), 0, 16);
+        memory.store(0, &vector.hex);
+        let new = vector.number("phase") == 1;
+        assert_eq!(ring.take().is_some(), new, "{}", vector.name);
+        let word = |at| u64::from_le_bytes(vector.hex[at..at + 8].try_into().unwrap());
+        let short = |field: &str| u16::try_from(vector.number(field)).unwrap();
+        let wanted = Answer {
+            dw0: vector.u32("dw0"),
+            dw1: vector.u32("dw1"),
+            submission_head: short("sq_head"),
+            queue: short("queue"),
+            id: short("command_id"),
+            status: StatusCode(short("status")),
+        };
+        assert_eq!(Answer::decode(word(0), word(8)), wanted, "{}", vector.name);
+        true
+    }
 
     #[test]
     fn a_submission_is_the_documents_bytes() {

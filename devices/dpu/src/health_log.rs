@@ -66,8 +66,23 @@ pub(crate) fn unknown(why: &str) -> Vec<Reading> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::vectors::Vector;
+
+    pub(crate) fn reads(vector: &Vector) -> bool {
+        let known = |bit: u32| vector.u32("flags") & 1 << bit != 0;
+        let temperature = vector.text("temperature").parse().unwrap();
+        let wanted = HealthLog {
+            temperature: known(0).then_some(temperature),
+            power: known(1).then(|| vector.u32("power")),
+            power_limit: known(2).then(|| vector.u32("power_limit")),
+            corrected: vector.u64("memory_errors_corrected"),
+            uncorrected: vector.u64("memory_errors_not_corrected"),
+        };
+        assert_eq!(HealthLog::decode(&vector.hex), Ok(wanted));
+        true
+    }
 
     #[test]
     fn what_is_known_is_read() {

@@ -171,4 +171,4 @@ impl Identity {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

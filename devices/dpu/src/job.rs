@@ -365,4 +365,4 @@ pub(crate) fn range(span: &Span) -> Option<std::ops::Range<usize>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -45,6 +45,7 @@
 
 mod admin;
 mod checksum;
+mod command;
 mod completion;
 mod config_space;
 mod controller;

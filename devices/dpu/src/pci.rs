@@ -255,10 +255,26 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::vectors::Vector;
+
+    /// A function of other ids is a card by this capability, and by no other.
+    pub(crate) fn reads(vector: &Vector) -> bool {
+        let mut config = vec![0; 256];
+        config[..4].copy_from_slice(&[0x34, 0x12, 1, 0]);
+        config[FIRST_CAPABILITY] = 0x50;
+        config[0x50..][..vector.hex.len()].copy_from_slice(&vector.hex);
+        assert!(is_card(config.clone()), "{}", vector.name);
+        for byte in [0, 4, 5, 6, 7] {
+            let mut other = config.clone();
+            other[0x50 + byte] ^= 1;
+            assert!(!is_card(other), "{}: byte {byte}", vector.name);
+        }
+        true
+    }
 
     const ADDRESS: &str = "0000:3b:00.0";
 

@@ -15,6 +15,7 @@ use unlade_hal::{
 };
 
 use crate::checksum;
+use crate::command;
 use crate::completion::{self, REPORT};
 use crate::dma::{Arranged, DmaMemory};
 use crate::entry::{Answer, Operand, SUBMISSION, Submission};
@@ -147,7 +148,7 @@ impl DpuQueue {
         let about = &self.shared.about;
         validate(list, &about.info, &about.capabilities)?;
         if list.commands.is_empty() {
-            return Ok((berth, Submission::new(NOP)));
+            return Ok((berth, command::nop()));
         }
         job::check_statuses(list).map_err(RejectReason::Invalid)?;
         let target = Target {
@@ -170,7 +171,7 @@ impl DpuQueue {
             self.place_descriptor(berth)?,
             self.draft.bytes().len() as u64,
         );
-        Ok((berth, Submission::new(JOB).operand(operand)))
+        Ok((berth, command::job(operand)))
     }
 
     /// Puts the descriptor where the card can read it.
@@ -494,9 +495,6 @@ impl Drop for DpuQueue {
         });
     }
 }
-
-const JOB: u8 = 0x80;
-const NOP: u8 = 0x81;
 
 /// Whether the checksums of a list have room.
 fn check_room(sums: u64) -> Result<(), RejectReason> {

@@ -33,6 +33,11 @@ pub(crate) const MAGIC_VALUE: u32 = 0x444C_4E55;
 /// The major version of the interface that this driver speaks.
 pub(crate) const MAJOR: u32 = 1;
 
+/// AQA of an admin queue pair with so many entries.
+pub(crate) fn aqa(submissions: u32, completions: u32) -> u32 {
+    submissions | completions << 16
+}
+
 /// CC with EN set.
 pub(crate) const CC_ENABLE: u32 = 1;
 
@@ -159,8 +164,50 @@ impl fmt::Display for Reason {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::vectors::Vector;
+
+    pub(crate) fn reads(vector: &Vector) -> bool {
+        let mut value = [0; 8];
+        value[..vector.hex.len()].copy_from_slice(&vector.hex);
+        let long = u64::from_le_bytes(value);
+        let value = u32::try_from(long & u64::from(u32::MAX)).unwrap();
+        match vector.text("register") {
+            "CAP" => {
+                let cap = Cap::decode(long).unwrap();
+                assert_eq!(cap.queue_entries, vector.u32("mqes"));
+                assert_eq!(u32::from(cap.queue_pairs), vector.u32("mqp"));
+                assert_eq!(cap.address_bits, vector.u32("dab") + 1);
+                let timeout = Duration::from_millis(500) * vector.u32("to");
+                assert_eq!(cap.timeout, timeout);
+                assert_eq!(cap.doorbell_stride, 4 << vector.u32("dstrd"));
+            }
+            "VERSION" => {
+                let [major, minor, patch] =
+                    ["major", "minor", "patch"].map(|part| vector.text(part));
+                assert_eq!(Version(value).major(), vector.u32("major"));
+                assert_eq!(
+                    Version(value).to_string(),
+                    format!("{major}.{minor}.{patch}")
+                );
+            }
+            "CSTS" => {
+                let status = Csts(value);
+                let bits = [status.is_ready(), status.is_fatal()].map(u32::from);
+                assert_eq!(bits, ["rdy", "fatal"].map(|bit| vector.u32(bit)));
+                assert_eq!(u32::from(status.reason().0), vector.u32("reason"));
+            }
+            "AQA" => {
+                let [submissions, completions] =
+                    ["submission_entries", "completion_entries"].map(|field| vector.u32(field));
+                assert_eq!(aqa(submissions, completions), value);
+            }
+            "CC" => assert_eq!((CC_ENABLE, vector.u32("en")), (value, 1)),
+            other => panic!("{}: {other} is new", vector.name),
+        }
+        true
+    }
 
     /// MQES 1,024, DSTRD 1, TO 4, DAB 47, MQP 16.
     const VALUE: u64 = 16 << 48 | 47 << 32 | 4 << 24 | 1 << 16 | 1024;

@@ -9,6 +9,7 @@ use super::*;
 use crate::admin::Handle;
 use crate::program::Loaded;
 use crate::returns::{Returned, Returns};
+use crate::vectors::Vector;
 
 const ROWS: u64 = 100;
 
@@ -143,4 +144,20 @@ fn statuses_of_other_slots_are_not_there() {
     let device = unlade_hal::Slab::device(DomainId::unique(), DeviceAddr(0), 4096, Arc::new(()));
     list.slots[0] = Slot::Owned(device.lease_whole().unwrap());
     assert!(outcome(&list, &answer(StatusCode::SUCCESS, 2)).is_err());
+}
+
+pub(crate) fn reads(vector: &Vector) -> bool {
+    let bytes: &[u8; REPORT] = vector.hex.as_slice().try_into().unwrap();
+    let steps = vector.u32("steps_done") as usize;
+    let found = timing(bytes, steps, ClockKind::Wall).unwrap();
+    let [fetched, started, ended] = ["fetched", "started", "ended"].map(|field| vector.u64(field));
+    let wanted = Timing {
+        clock: Some(ClockKind::Wall),
+        queued: Duration::from_nanos(started - fetched),
+        compute: Duration::from_nanos(ended - started),
+        ..Timing::default()
+    };
+    assert_eq!(found, wanted, "{}", vector.name);
+    assert!(timing(bytes, steps - 1, ClockKind::Wall).is_err());
+    true
 }

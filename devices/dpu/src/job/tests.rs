@@ -2,12 +2,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use unlade_hal::{DeviceAddr, Lease, Slab, SlotId};
-use unlade_program::Program;
+use unlade_program::{Program, Trap};
 
 use super::*;
 use crate::admin::Handle;
 use crate::returns::{Returned, Returns};
-use crate::vectors;
+use crate::vectors::Vector;
 
 const LIMITS: JobLimits = JobLimits {
     steps: 256,
@@ -81,36 +81,6 @@ fn memory(start: u64, len: u64, bit_offset: u8) -> Arg {
     Arg::Span { span, bit_offset }
 }
 
-fn described(command: Command, blocks: Blocks) -> Vec<u8> {
-    let card = Card::new();
-    let mut list = card.list();
-    list.push(command);
-    card.describe(&list, blocks).unwrap()
-}
-
-#[test]
-fn copies_and_fills_are_the_documents_bytes() {
-    let none = Blocks::default();
-    let copy = Command::Copy {
-        from: from(0x2000_0003, 1000),
-        to: from(0x2010_0000, 1000),
-    };
-    assert_eq!(described(copy, none), vectors::bytes("descriptor_copy"));
-    let fill = Command::Fill {
-        to: from(0x2010_0000, 65_536),
-        byte: 0xA5,
-    };
-    assert_eq!(described(fill, none), vectors::bytes("descriptor_fill"));
-    let counted = Command::CopyCounted {
-        from: from(0x2020_0000, 125),
-        to: from(0x2030_0000, 125),
-        count: from(0x2040_0000, 8),
-        unit_bits: 1,
-    };
-    let wanted = vectors::bytes("descriptor_copy_counted");
-    assert_eq!(described(counted, none), wanted);
-}
-
 const MASK: &str = "columns c0: i32?
     params p0: i32
     %0 = load c0
@@ -135,42 +105,102 @@ fn run_mask(card: &Card) -> Command {
     }
 }
 
-#[test]
-fn runs_are_the_documents_bytes() {
+const ADD: &str = "columns c0: i32?, c1: i32?
+    %0 = load c0
+    %1 = load c1
+    %2 = add %0, %1
+    output %2";
+
+/// Whether the driver describes such a job, which then is the vector.
+pub(crate) fn reads(vector: &Vector) -> bool {
+    // Its slabs are whole ranges.
+    if vector.name == "descriptor_run_segments" {
+        return false;
+    }
     let card = Card::new();
     let mut list = card.list();
-    list.push(run_mask(&card));
-    let blocks = Blocks {
-        report: Some(Iova(0x3000_3040)),
+    let mut blocks = Blocks {
+        report: block(vector.u64("report_iova")),
         checksums: None,
     };
-    let bytes = card.describe(&list, blocks).unwrap();
-    assert_eq!(bytes, vectors::bytes("descriptor_run_mask"));
+    for step in 0..vector.count("step", ".kind") {
+        let field = |name: &str| format!("step.{step}.{name}");
+        let span = |name: &str| match vector.operand(&field(name)) {
+            Operand::Memory { iova, len, .. } => from(iova.0, len),
+            other => panic!("{}: {other:?}", vector.name),
+        };
+        list.push(match vector.number(&field("kind")) {
+            1 => Command::Copy {
+                from: span("from"),
+                to: span("to"),
+            },
+            2 => Command::Fill {
+                to: span("to"),
+                byte: vector.number(&field("value")).try_into().unwrap(),
+            },
+            3 => Command::CopyCounted {
+                from: span("from"),
+                to: span("to"),
+                count: span("count"),
+                unit_bits: vector.u32(&field("unit_bits")),
+            },
+            4 => {
+                blocks.checksums = block(vector.u64(&field("checksums_iova")));
+                let program = match vector.program {
+                    Some("program_mask") => MASK,
+                    Some("program_add") => ADD,
+                    other => panic!("{}: {other:?} is not known here", vector.name),
+                };
+                let argument = |number| match vector.operand(&field(&format!("argument.{number}")))
+                {
+                    Operand::Absent => Arg::Absent,
+                    Operand::Scalar(value) => Arg::Scalar(value),
+                    Operand::Memory {
+                        iova,
+                        len,
+                        bit_offset,
+                    } => memory(iova.0, len, bit_offset),
+                };
+                let arguments = vector.u32(&field("arguments"));
+                Command::Dispatch {
+                    exe: card.exe(program, vector.u32(&field("program"))),
+                    rows: vector.u64(&field("rows")),
+                    args: (0..arguments).map(argument).collect(),
+                    status: from(vector.u64(&field("result_iova")), 24),
+                }
+            }
+            other => panic!("{}: there is no step of kind {other}", vector.name),
+        });
+    }
+    let described = card.describe(&list, blocks).unwrap();
+    assert_eq!(described, vector.hex, "{}", vector.name);
+    true
+}
 
-    let add = "columns c0: i32?, c1: i32?
-         %0 = load c0
-         %1 = load c1
-         %2 = add %0, %1
-         output %2";
-    list.commands[0] = Command::Dispatch {
-        exe: card.exe(add, 8),
-        rows: 100,
-        args: Box::new([
-            memory(0x3000_0000, 400, 0),
-            Arg::Absent,
-            memory(0x3000_0400, 400, 0),
-            memory(0x3000_0800, 14, 7),
-            memory(0x3000_0C00, 400, 0),
-            memory(0x3000_1000, 13, 0),
-        ]),
-        status: from(0x3000_3000, 24),
+fn block(iova: u64) -> Option<Iova> {
+    (iova != 0).then_some(Iova(iova))
+}
+
+/// The block is in the list's own memory.
+pub(crate) fn reads_result(vector: &Vector) -> bool {
+    let slab = Slab::host(
+        unlade_hal::MemoryKind::Readback,
+        24,
+        unlade_hal::PageSize::Base,
+    );
+    let mut lease = slab.unwrap().lease_whole().unwrap();
+    lease.bytes_mut().unwrap()[..24].copy_from_slice(&vector.hex);
+    let mut list = CommandList::new();
+    let slot = list.slot(Slot::Owned(lease));
+    let found = status(&list, &Span { slot, bytes: 0..24 });
+    let row = vector.u64("row_of_the_trap");
+    let ordinal = vector.u32("ordinal_of_the_trap");
+    let wanted = Status {
+        kept: vector.u64("rows_kept"),
+        trap: (row != u64::MAX).then_some(Trap { row, ordinal }),
     };
-    let blocks = Blocks {
-        report: None,
-        checksums: Some(Iova(0x3000_3020)),
-    };
-    let bytes = card.describe(&list, blocks).unwrap();
-    assert_eq!(bytes, vectors::bytes("descriptor_run_absent_validity"));
+    assert_eq!(found, Some(wanted), "{}", vector.name);
+    true
 }
 
 #[test]
