@@ -3,16 +3,28 @@
 use std::env;
 use std::sync::Arc;
 
+use unlade_dpu::{Options, connect};
 use unlade_hal::Device;
+use unlade_sim_card::{Config, Served};
 
 /// The variable that names the device to test beside those that need no hardware.
 const VARIABLE: &str = "UNLADE_TEST_DEVICE";
 
-/// The device of this name.
+/// The simulated card's name.
+pub const SIMULATED_CARD: &str = "sim-dpu";
+
+/// The device of this name: one that is found, `sim-dpu` for a simulated card of this process, or
+/// `dpu:` and the address of a card.
 ///
 /// # Errors
-/// Which devices there are, and why there is no GPU among them.
+/// Which devices there are, and why there is no GPU among them; for cards, why it cannot be opened.
 pub fn named(name: &str) -> Result<Arc<dyn Device>, String> {
+    if name == SIMULATED_CARD {
+        return Ok(simulated_card());
+    }
+    if name.starts_with("dpu:") {
+        return unlade::open_card(name);
+    }
     let devices = unlade::discover();
     let known: Vec<String> = devices
         .iter()
@@ -23,7 +35,10 @@ pub fn named(name: &str) -> Result<Arc<dyn Device>, String> {
         .find(|device| device.info().name == name);
     found.ok_or_else(|| {
         let why = unlade::why_no_gpu().map_or_else(String::new, |why| format!("; {why}"));
-        format!("no device `{name}`; there are: {}{why}", known.join(", "))
+        format!(
+            "no device `{name}`; there are: {}, {SIMULATED_CARD}, dpu:...{why}",
+            known.join(", ")
+        )
     })
 }
 
@@ -34,4 +49,18 @@ pub fn named(name: &str) -> Result<Arc<dyn Device>, String> {
 pub fn chosen() -> Arc<dyn Device> {
     let name = env::var(VARIABLE).unwrap_or_else(|_unset| "sim".to_owned());
     named(&name).unwrap_or_else(|what| panic!("{VARIABLE}: {what}"))
+}
+
+/// A simulated card with everything, which this process serves as long as it is there.
+///
+/// # Panics
+/// Where no socket can be made in the folder for temporary files.
+pub fn simulated_card() -> Arc<dyn Device> {
+    let served = Served::start(Config::default()).expect("a socket can be made");
+    let card = connect(served.path(), &Options::default());
+    let card = card.unwrap_or_else(|error| panic!("{error}"));
+    served.hide();
+    // Dropped, it would end the card.
+    std::mem::forget(served);
+    card
 }

@@ -26,7 +26,8 @@
 //! - `program_differential`: the evaluator against the naive interpreter, every cell;
 //! - `spark`: Spark's own answers, recorded.
 //!
-//! `UNLADE_TEST_DEVICE=cuda:0` has `conformance`, `device_differential` and `end_to_end` run on that
+//! A simulated card is among the devices of `device_differential`, `end_to_end`, `payload` and `spark`.
+//! `UNLADE_TEST_DEVICE=cuda:0`, or `sim-dpu`, has `conformance`, `device_differential` and `end_to_end` run on that
 //! device, too. The binary `unlade-check` runs the first two, and measures, where there is no
 //! cargo: see `cargo xtask gpu`. The binary `unlade-check-card` runs them, and what goes wrong with
 //! cards, in a virtual machine: see `cargo xtask qemu`.

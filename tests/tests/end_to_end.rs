@@ -8,7 +8,7 @@ use unlade_cpu::CpuDevice;
 use unlade_expr::{Checked, OutputColumn, Query, Semantics};
 use unlade_naive::generate::Rng;
 use unlade_naive::{Kept, QueryError, evaluate_query, evaluate_row, value_at};
-use unlade_runtime::{Error, Placement, Runtime};
+use unlade_runtime::{Error, Output, Placement, Runtime};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_tests::batches::take_rows;
 use unlade_tests::devices;
@@ -39,6 +39,18 @@ fn the_simulated_device_gives_the_oracles_results() {
     run_cases(&runtime, Some("sim"), 2);
 }
 
+/// On a card that has every operation: the oracle's results, and the CPU's bit for bit.
+#[test]
+fn the_simulated_card_gives_the_oracles_results() {
+    let runtime = Runtime::builder()
+        .device(Arc::new(CpuDevice::new()))
+        .device(devices::simulated_card())
+        .placement(Placement::Device(devices::SIMULATED_CARD.into()))
+        .build();
+    let runtime = runtime.expect("a runtime on the simulated card");
+    run_cases(&runtime, Some(devices::SIMULATED_CARD), 4);
+}
+
 /// The device that `UNLADE_TEST_DEVICE` names; what it lacks may run on the CPU.
 #[test]
 fn the_chosen_device_gives_the_oracles_results() {
@@ -54,8 +66,11 @@ fn the_chosen_device_gives_the_oracles_results() {
     run_cases(&runtime, full.then_some(name.as_str()), 3);
 }
 
-/// Runs queries; all of each on the device, where one is named.
+/// Runs queries; all of each on the device, where one is named. Every result is compared with the
+/// CPU's, too.
 fn run_cases(runtime: &Runtime, device: Option<&str>, seed: u64) {
+    let cpu = Runtime::builder().device(Arc::new(CpuDevice::new()));
+    let cpu = cpu.build().expect("a runtime on the CPU");
     let mut rng = Rng::new(seed);
     let (mut errors, mut results) = (0, 0);
     for (name, semantics) in rules() {
@@ -63,7 +78,7 @@ fn run_cases(runtime: &Runtime, device: Option<&str>, seed: u64) {
         for case in 0..CASES {
             let chosen: Vec<&Target> = (0..4).map(|_| &targets[rng.below(targets.len())]).collect();
             let (query, batch) = random_case(&semantics, &types, &chosen, &mut rng);
-            let outcome = compare(runtime, device, &query, &semantics, &batch);
+            let outcome = compare((runtime, &cpu), device, &query, &semantics, &batch);
             let words = |what| format!("{name}, case {case}\n{}{what}", query_in_words(&query));
             match outcome {
                 Ok(true) => results += 1,
@@ -74,7 +89,7 @@ fn run_cases(runtime: &Runtime, device: Option<&str>, seed: u64) {
             let fine = rows_without_errors(&query, &semantics, &batch);
             if !fine.is_empty() && fine.len() < batch.num_rows() {
                 let batch = take_rows(&batch, &fine);
-                if let Err(what) = compare(runtime, device, &query, &semantics, &batch) {
+                if let Err(what) = compare((runtime, &cpu), device, &query, &semantics, &batch) {
                     panic!("{}", words(what));
                 }
                 results += 1;
@@ -98,9 +113,10 @@ fn rows_without_errors(query: &Query, semantics: &Semantics, batch: &RecordBatch
         .collect()
 }
 
-/// Whether there is a result, which is then the oracle's, or an error, which is then too.
+/// Whether there is a result, which is then the oracle's and, bit for bit, the CPU's, or an error,
+/// which is then too.
 fn compare(
-    runtime: &Runtime,
+    (runtime, cpu): (&Runtime, &Runtime),
     device: Option<&str>,
     query: &Query,
     semantics: &Semantics,
@@ -110,7 +126,9 @@ fn compare(
     let kernel = runtime
         .compile(query, &batch.schema(), semantics)
         .map_err(|error| format!("compiling: {error}"))?;
-    match (evaluate_query(&checked, batch), kernel.run(batch)) {
+    let result = kernel.run(batch);
+    same_as_cpu(cpu, query, semantics, batch, &result)?;
+    match (evaluate_query(&checked, batch), result) {
         (Ok(kept), Ok(output)) => {
             let parts = &output.receipt.parts;
             let there = !parts.is_empty()
@@ -143,6 +161,26 @@ fn compare(
         (Ok(_), Err(error)) => Err(format!("fails, and should not: {error}")),
         (Err(error), Ok(_)) => Err(format!("does not fail, and should: {error:?}")),
         (Err(_), Err(error)) => Err(format!("fails otherwise: {error}")),
+    }
+}
+
+/// Columns are compared as arrow-rs does, which takes bytes for what they are: NaNs and zeros of two
+/// kinds are different.
+fn same_as_cpu(
+    cpu: &Runtime,
+    query: &Query,
+    semantics: &Semantics,
+    batch: &RecordBatch,
+    result: &Result<Output, Error>,
+) -> Result<(), String> {
+    let kernel = cpu
+        .compile(query, &batch.schema(), semantics)
+        .map_err(|error| format!("compiling for the CPU: {error}"))?;
+    match (kernel.run(batch), result) {
+        (Ok(cpu), Ok(output)) if cpu.batch == output.batch && cpu.mask == output.mask => Ok(()),
+        (Ok(_), Ok(_)) => Err("the result is not the CPU's".to_owned()),
+        (Err(Error::Data(cpu)), Err(Error::Data(error))) if cpu == *error => Ok(()),
+        (cpu, _) => Err(format!("the CPU says {:?}, not {result:?}", cpu.err())),
     }
 }
 

@@ -7,10 +7,12 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use unlade_cpu::CpuDevice;
 use unlade_expr::{Query, Semantics, col};
+use unlade_hal::Device;
 use unlade_naive::generate::Rng;
 use unlade_runtime::{Placement, Runtime};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_tests::any_array::{every_type, random_array};
+use unlade_tests::devices;
 
 /// More than two tiles.
 const ROWS: usize = 9_000;
@@ -48,12 +50,16 @@ fn small_batches_of_every_type_pass_too() {
 
 #[test]
 fn every_type_is_asked_for_nulls_as_in_arrow_rs() {
-    let on_device = Runtime::builder()
-        .device(Arc::new(CpuDevice::new()))
-        .device(Arc::new(SimDevice::builder(Profile::gpu()).build()))
-        .placement(Placement::Device("sim".into()))
-        .build();
-    let runtimes = [runtime(), on_device.expect("a runtime on two devices")];
+    let sim: Arc<dyn Device> = Arc::new(SimDevice::builder(Profile::gpu()).build());
+    let on_devices = [sim, devices::simulated_card()].map(|device| {
+        let name = device.info().name.as_str().into();
+        let runtime = Runtime::builder()
+            .device(Arc::new(CpuDevice::new()))
+            .device(device)
+            .placement(Placement::Device(name));
+        runtime.build().expect("a runtime on two devices")
+    });
+    let runtimes: Vec<Runtime> = [runtime()].into_iter().chain(on_devices).collect();
     let mut rng = Rng::new(9);
     for data_type in every_type() {
         for nulls in [0, 20] {
