@@ -1,11 +1,13 @@
-//! Cards: lists to run on one, and what the driver must make of one that fails.
+//! Cards: lists to run on one, what the driver must make of one that fails, and what a runtime.
 //!
 //! The driver's own tests use them on a model behind a socket, `unlade-check-card` on one behind a
 //! kernel's VFIO.
 
+mod ends;
 mod faults;
 mod lists;
 
+pub use ends::{Case, End, STRUCK};
 pub use faults::{LOSSES, SHORT, lost_by, never_comes, removed, works, writes_outside};
 pub use lists::{
     LONG, STATUS_AFTER, bytes, fill, filter, filter_list, finish, lease, run, span, submit, values,

@@ -72,6 +72,7 @@ const BOOTS: [Boot; 2] = [
         name: "one-card",
         cards: &[Role::Sound],
         checks: &[
+            "what is listed",
             "one opener",
             "function level reset",
             "reset by the driver",
@@ -87,6 +88,12 @@ const BOOTS: [Boot; 2] = [
         cards: &[
             Role::Pair,
             Role::Pair,
+            Role::Faulty("late-completion"),
+            Role::Faulty("reordered-completion"),
+            Role::Faulty("partial-dma"),
+            Role::Faulty("corrupt-data"),
+            Role::Faulty("huge-count"),
+            Role::Faulty("change-after-completion"),
             Role::Faulty("duplicate-completion"),
             Role::Faulty("wrong-phase"),
             Role::Faulty("reset-in-the-middle"),

@@ -20,7 +20,7 @@ const MEMORY: &str = "512M";
 const HUGE_PAGES: u64 = 64;
 
 /// The place of the first card on its bus; the others follow.
-const FIRST_SLOT: usize = 0x10;
+const FIRST_SLOT: usize = 0x04;
 
 /// Boots the machine with cards, and waits until it has switched itself off. All that it prints
 /// goes to the log.

@@ -83,16 +83,16 @@ fn cards() -> Result<Vec<String>, String> {
 
 /// The card at an address, with the settings that everyone has.
 fn open(address: &str) -> Result<Arc<DpuDevice>, String> {
-    open_card(address).map_err(|error| error.to_string())
+    open_card(address, &unlade_dpu::Options::default()).map_err(|error| error.to_string())
 }
 
-/// As [`open`]; the error as it is.
-fn open_card(address: &str) -> Result<Arc<DpuDevice>, CannotOpen> {
+/// As [`open`], with other settings; the error as it is.
+fn open_card(address: &str, options: &unlade_dpu::Options) -> Result<Arc<DpuDevice>, CannotOpen> {
     #[cfg(feature = "iommufd")]
     use unlade_dpu::open_iommufd as open;
     #[cfg(not(feature = "iommufd"))]
     use unlade_dpu::open_pci as open;
-    open(address, &unlade_dpu::Options::default())
+    open(address, options)
 }
 
 /// The way to the card at an address, without the driver.

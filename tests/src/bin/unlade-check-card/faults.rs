@@ -3,7 +3,13 @@
 use unlade_sim_card::Fault;
 
 /// The faults that are checked, each with its name.
-const NAMED: [(&str, Fault); 10] = [
+const NAMED: [(&str, Fault); 16] = [
+    ("late-completion", Fault::LateCompletion),
+    ("reordered-completion", Fault::ReorderedCompletion),
+    ("partial-dma", Fault::PartialDma),
+    ("corrupt-data", Fault::CorruptData),
+    ("huge-count", Fault::HugeCount),
+    ("change-after-completion", Fault::ChangeAfterCompletion),
     ("duplicate-completion", Fault::DuplicateCompletion),
     ("wrong-phase", Fault::WrongPhase),
     ("reset-in-the-middle", Fault::ResetInTheMiddle),

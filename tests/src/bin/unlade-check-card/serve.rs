@@ -9,9 +9,7 @@ use clap::Args;
 use unlade_sim_card::{Config, Counters, FaultPlan, Server};
 
 use crate::faults;
-
-/// The job that a fault strikes.
-const STRUCK: u64 = 2;
+use unlade_tests::cards::STRUCK;
 
 /// Which card, and where.
 #[derive(Debug, Args)]

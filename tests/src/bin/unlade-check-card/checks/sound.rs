@@ -1,10 +1,11 @@
 //! A card on which nothing goes wrong.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use unlade_dpu::{BarOffset, CannotOpen, Transport};
-use unlade_hal::{Device, Health, MemoryKind, Outcome};
+use unlade_hal::{Device, Health, MemoryKind, Outcome, Quantity};
 use unlade_tests::cards::{LONG, bytes, fill, submit, works};
 use unlade_tests::conformance::suite;
 use unlade_tests::fuzz::{Cases, fuzz};
@@ -12,8 +13,12 @@ use unlade_tests::fuzz::{Cases, fuzz};
 use super::{Options, function, huge, meddled, open, open_card};
 use crate::verdicts::Verdicts;
 
+/// What the firmware's version follows in the name of an architecture.
+const FIRMWARE: &str = "firmware ";
+
 /// Each check opens the card anew, so that letting go of it is checked too.
 pub(crate) fn check(address: &str, options: &Options, verdicts: &mut Verdicts) {
+    verdicts.check("what is listed", || listed(address));
     verdicts.check("one opener", || one_opener(address));
     verdicts.check("function level reset", || function_reset(address));
     verdicts.check("reset by the driver", || driver_reset(address));
@@ -27,10 +32,49 @@ pub(crate) fn check(address: &str, options: &Options, verdicts: &mut Verdicts) {
     verdicts.check("random programs", || random_programs(address, options));
 }
 
+/// What `unlade devices` lists a card by: its address, its health, its firmware and its sensors.
+fn listed(address: &str) -> Result<String, String> {
+    let names = unlade::find_cards(Path::new("/")).into_iter();
+    let mut names = names.map(|card| format!("dpu:{}", card.address));
+    let name = names.find(|name| name.ends_with(address));
+    let name = name.ok_or_else(|| format!("{address} is not on the bus"))?;
+    let listed = match cfg!(feature = "iommufd") {
+        true => name.replacen("dpu:", "dpu:iommufd:", 1),
+        false => name.clone(),
+    };
+    let card = unlade::open_card(&listed)?;
+    let info = card.info();
+    if !info
+        .address
+        .as_ref()
+        .is_some_and(|at| at.ends_with(address))
+    {
+        return Err(format!("its address is {:?}", info.address));
+    }
+    if card.health() != Health::Ready {
+        return Err(format!("its health is {:?}", card.health()));
+    }
+    let firmware = info.architecture.split_once(FIRMWARE);
+    if firmware.is_none_or(|(_, version)| version != "sim 1.0") {
+        return Err(format!("its firmware is not in {}", info.architecture));
+    }
+    let readings = card.readings();
+    let read = |quantity| readings.iter().find(|each| each.quantity == quantity);
+    let temperature = read(Quantity::Temperature).and_then(|each| each.value.clone().ok());
+    let power = read(Quantity::Power).and_then(|each| each.value.clone().ok());
+    match (temperature, power) {
+        (Some(45), Some(20_000)) => Ok(format!(
+            "{name}: {}, {}, 45 degrees, 20,000 mW",
+            info.description, info.architecture
+        )),
+        other => Err(format!("its temperature and power are {other:?}")),
+    }
+}
+
 /// The kernel gives a function to one opener.
 fn one_opener(address: &str) -> Result<String, String> {
     let first = open(address)?;
-    let second = open_card(address);
+    let second = open_card(address, &unlade_dpu::Options::default());
     let Err(error @ CannotOpen::Transport { .. }) = second else {
         return Err(format!("a second opener gets {second:?}"));
     };
