@@ -199,6 +199,9 @@ pub(crate) struct DevicesArgs {
     /// Only this device; sim-gpu, sim-dpu and dpu:unix:PATH are listed only so
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<String>,
+    /// List the cards on the bus of a file system image instead of this machine's; none is opened
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) sysroot: PathBuf,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -22,9 +22,9 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
     let mut devices = session::listed(args.device.as_deref())?;
     let mut unusable = Vec::new();
     if args.device.is_none() {
-        for card in cards::on_bus(Path::new("/")) {
+        for card in cards::on_bus(&args.sysroot) {
             let name = format!("dpu:{}", card.address);
-            match open(&name, &card) {
+            match open(&name, &card, &args.sysroot) {
                 Ok(card) => devices.push(card),
                 Err(why) => unusable.push((name, why)),
             }
@@ -100,9 +100,10 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
     report::print(text.as_bytes())
 }
 
-fn open(name: &str, card: &OnBus) -> Result<Arc<dyn Device>, String> {
+fn open(name: &str, card: &OnBus, root: &Path) -> Result<Arc<dyn Device>, String> {
     match card.obstacles.first() {
         Some((obstacle, _)) => Err(format!("{obstacle}; `unlade doctor` says what to do")),
+        None if root != Path::new("/") => Err(format!("of {}: not opened", root.display())),
         None => unlade::open_card(name),
     }
 }

@@ -1,5 +1,6 @@
 //! The command, run as a user runs it.
 
+mod bus;
 mod queries;
 mod receipts;
 mod reports;

@@ -1,0 +1,96 @@
+//! What `unlade devices` and `unlade doctor` say of cards on the PCI bus, of a machine made of files.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+const ADDRESS: &str = "0000:3b:00.0";
+
+/// A machine with one card, which has the ids of experiments, and a network card beside it.
+fn machine() -> Place {
+    let place = Place::new();
+    let devices = place.path("root/sys/bus/pci/devices");
+    for (address, ids) in [
+        (ADDRESS, [0xF4, 0x1A, 0xF5, 0x10]),
+        ("0000:3c:00.0", [0x86, 0x80, 1, 0]),
+    ] {
+        fs::create_dir_all(devices.join(address)).unwrap();
+        fs::write(devices.join(address).join("config"), ids).unwrap();
+    }
+    place
+}
+
+/// Gives the card a group of its own, whose file there is, and binds it to vfio-pci.
+fn set_up(place: &Place) {
+    let folder = place.path("root/sys/bus/pci/devices").join(ADDRESS);
+    let group = place.path("root/sys/kernel/iommu_groups/7/devices");
+    fs::create_dir_all(group.join(ADDRESS)).unwrap();
+    symlink(
+        "../../../../kernel/iommu_groups/7",
+        folder.join("iommu_group"),
+    )
+    .unwrap();
+    symlink("../drivers/vfio-pci", folder.join("driver")).unwrap();
+    fs::create_dir_all(place.path("root/dev/vfio")).unwrap();
+    fs::write(place.path("root/dev/vfio/7"), "").unwrap();
+}
+
+fn unusable(place: &Place) -> Vec<(String, String)> {
+    let ran = place.run(&["devices", "--sysroot", "root", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let document: Value = serde_json::from_str(&ran.out).unwrap();
+    let listed = document["unusable"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    listed
+        .map(|card| (text(&card["name"]), text(&card["unusable"])))
+        .collect()
+}
+
+fn doctor(place: &Place) -> (String, String, String) {
+    let ran = place.run(&["doctor", "--sysroot", "root", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let document: Value = serde_json::from_str(&ran.out).unwrap();
+    let mut checks = document["checks"].as_array().unwrap().iter();
+    let cards = checks.find(|check| check["name"] == "DPU cards").unwrap();
+    let text = |field: &str| cards[field].as_str().unwrap_or_default().to_owned();
+    (text("state"), text("found"), text("advice"))
+}
+
+#[test]
+fn a_card_that_cannot_be_opened_is_listed_with_why_and_with_what_to_do() {
+    let place = machine();
+    let name = format!("dpu:{ADDRESS}");
+    let [(listed, why)] = &unusable(&place)[..] else {
+        panic!("one card is listed")
+    };
+    assert_eq!(*listed, name);
+    assert!(
+        why.contains("IOMMU is off") && why.contains("unlade doctor"),
+        "{why}"
+    );
+    let (state, found, advice) = doctor(&place);
+    assert_eq!(state, "problem");
+    assert!(
+        found.contains(ADDRESS) && found.contains("no driver"),
+        "{found}"
+    );
+    assert!(
+        advice.contains("intel_iommu=on") && advice.contains("vfio-pci"),
+        "{advice}"
+    );
+
+    set_up(&place);
+    let expected = (name, "of root: not opened".to_owned());
+    assert_eq!(unusable(&place), [expected]);
+    let (state, found, _) = doctor(&place);
+    assert_eq!(
+        (state.as_str(), found.as_str()),
+        ("ok", "0000:3b:00.0: can be opened")
+    );
+    // For people, too.
+    let ran = place.run(&["devices", "--sysroot", "root"]);
+    assert!(ran.out.contains("dpu:0000:3b:00.0: of root"), "{}", ran.out);
+}
