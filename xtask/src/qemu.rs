@@ -20,8 +20,10 @@ mod packages;
 mod verdict;
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::thread;
 
 use clap::Args;
 
@@ -143,13 +145,20 @@ fn prove(options: &Options) -> Result<(), String> {
     initramfs::write(&image, &packages, options.iommufd.is_none(), &checker)?;
     let logs = folder.join("logs");
     fs::create_dir_all(&logs).map_err(failed(&logs))?;
-    let mut wrong = Vec::new();
-    for boot in &BOOTS {
-        println!("    booting a machine with {}", boot.name);
-        if let Err(why) = start(boot, &packages, &checker, &image, &logs, options) {
-            wrong.push(format!("{}: {why}", boot.name));
-        }
-    }
+    // At once: a machine has one processor, and waits for its cards much of the time.
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let start = |boot| {
+            let (packages, checker, image, logs) = (&packages, &checker, &image, &logs);
+            scope.spawn(move || start(boot, packages, checker, image, logs, options))
+        };
+        println!("    booting machines with one card and with many");
+        let boots = BOOTS.each_ref().map(|boot| (boot.name, start(boot)));
+        let ended = boots.into_iter().map(|(name, boot)| {
+            let ended = boot.join().unwrap_or_else(|panic| resume_unwind(panic));
+            ended.map_err(|why| format!("{name}: {why}"))
+        });
+        ended.filter_map(Result::err).collect()
+    });
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(wrong.join("\n")),
