@@ -6,8 +6,8 @@
 //! queue_wait + launches*L + stage + in/BW_h2d + max(in/BW_device, work/R) + out/BW_d2h + host_gather
 //! ```
 //!
-//! and a stream of batches, which overlap, the largest of those stages for each batch after the
-//! first. Each term begins as what a device's [`Profile`] says and is corrected by what was
+//! and keeps the device from others for the largest of those stages, since batches overlap: so a
+//! stream spreads over all devices, each batch going where it is [done first](Backlog). Each term begins as what a device's [`Profile`] says and is corrected by what was
 //! measured, separately for every kind of work and with more weight on batches of a similar size.
 //!
 //! Devices that are not chosen are probed with slices of batches, at most 1% of all bytes, so that
@@ -30,6 +30,7 @@
 //! println!("{}", choice.candidates);
 //! ```
 
+mod backlog;
 mod candidates;
 mod estimate;
 mod model;
@@ -39,8 +40,12 @@ mod selectivity;
 mod tests;
 mod work;
 
-use unlade_hal::ClockKind;
+use std::collections::HashMap;
+use std::time::Duration;
 
+use unlade_hal::{ClockKind, Timestamp};
+
+pub use self::backlog::Backlog;
 pub use self::candidates::{Candidate, Candidates, Terms};
 pub use self::model::{LinkId, Modelled, Profile};
 use self::probe::ProbeBudget;
@@ -66,7 +71,7 @@ pub struct Policy {
 /// What a good choice has least of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Objective {
-    /// Time from hand-over to result; for streams, time per batch.
+    /// Time from hand-over to result.
     #[default]
     Latency,
     /// CPU time of the host.
@@ -85,6 +90,17 @@ pub struct Choice {
     /// A slice of the batch to run on another device as well, to learn how fast that one is. Its
     /// result can be compared with the batch's, or be thrown away.
     pub probe: Option<Probe>,
+}
+
+impl Choice {
+    /// What is predicted of the device.
+    ///
+    /// # Panics
+    /// Where the choice was not made by a [`Placer`].
+    pub fn chosen(&self) -> &Candidate {
+        let chosen = self.candidates.iter().nth(self.device.0);
+        chosen.expect("the chosen one is a candidate")
+    }
 }
 
 /// Why a device was chosen.
@@ -112,8 +128,10 @@ pub struct Probe {
 pub struct Placer {
     devices: Vec<Modelled>,
     policy: Policy,
+    /// What each device has to do.
+    backlogs: Vec<Backlog>,
     /// The choice for each kind and size of work.
-    kept: std::collections::HashMap<(WorkKey, u32), DeviceIndex>,
+    kept: HashMap<(WorkKey, u32), DeviceIndex>,
     probes: ProbeBudget,
     /// Batches placed so far.
     placed: u64,
@@ -124,9 +142,10 @@ impl Placer {
     pub fn new(devices: Vec<Modelled>, policy: Policy) -> Self {
         let probes = ProbeBudget::new(devices.len());
         Placer {
+            backlogs: vec![Backlog::new(1); devices.len()],
             devices,
             policy,
-            kept: Default::default(),
+            kept: HashMap::new(),
             probes,
             placed: 0,
         }
@@ -150,7 +169,7 @@ impl Placer {
         let scores: Vec<(DeviceIndex, f64)> = candidates
             .iter()
             .enumerate()
-            .filter_map(|(index, each)| Some((DeviceIndex(index), each.score(objective, work)?)))
+            .filter_map(|(index, each)| Some((DeviceIndex(index), each.score(objective)?)))
             .collect();
         let best = scores
             .iter()
@@ -215,6 +234,46 @@ impl Placer {
             }
         });
         Candidates::new(candidates.collect())
+    }
+
+    /// How long a device will be busy with the batches that it was given.
+    pub fn wait(&self, device: DeviceIndex, now: Timestamp) -> Duration {
+        self.backlogs[device.0].wait(now)
+    }
+
+    /// A device was given a batch, which keeps it busy for so long beside others: see
+    /// [`Terms::per_batch`].
+    pub fn begin(&mut self, device: DeviceIndex, takes: Duration, now: Timestamp) {
+        self.backlogs[device.0].begin(takes, now);
+    }
+
+    /// A batch that was [begun](Self::begin) with this prediction has left the device, in whatever
+    /// way.
+    ///
+    /// # Panics
+    /// Where none was begun.
+    pub fn end(&mut self, device: DeviceIndex, takes: Duration, now: Timestamp) {
+        self.backlogs[device.0].end(takes, now);
+    }
+
+    /// How many rows a device should be given at once, if work like this comes in small batches: so
+    /// many that a row takes hardly longer than in the largest of batches, since what it takes for
+    /// any batch, however small, is spread over them. `work.rows` times a power of two.
+    pub fn good_rows(&self, device: DeviceIndex, work: &Work) -> u64 {
+        const HARDLY_LONGER: f64 = 1.125;
+        const DOUBLED: u32 = 20;
+        let rows = work.rows.max(1);
+        let per_row = |rows: u64| self.seconds(device, &work.slice(rows)) / rows as f64;
+        let least = per_row(rows << DOUBLED);
+        let doubled = (0..DOUBLED).map(|doubled| rows << doubled);
+        let mut good = doubled.filter(|rows| per_row(*rows) <= least * HARDLY_LONGER);
+        good.next().unwrap_or(rows << DOUBLED)
+    }
+
+    /// How long work keeps a device that is idle, in seconds.
+    pub(crate) fn seconds(&self, device: DeviceIndex, work: &Work) -> f64 {
+        let terms = self.devices[device.0].predict(work, &Load::default());
+        terms.per_batch().as_secs_f64()
     }
 
     /// Learns from a batch, a part of one, or a probe.

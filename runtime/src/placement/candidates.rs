@@ -7,7 +7,7 @@ use std::time::Duration;
 use unlade_hal::ClockKind;
 
 use super::Objective;
-use super::work::{Ineligible, Work};
+use super::work::Ineligible;
 
 /// What one batch is predicted to take on one device, term by term.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,9 +77,8 @@ pub struct Candidate {
 
 impl Candidate {
     /// What the objective has least of, in seconds; `None` where it cannot be chosen.
-    pub(super) fn score(&self, objective: Objective, work: &Work) -> Option<f64> {
+    pub(super) fn score(&self, objective: Objective) -> Option<f64> {
         let time = match objective {
-            Objective::Latency if work.streaming => self.terms.per_batch(),
             Objective::Latency => self.terms.latency(),
             Objective::HostCpu => self.terms.host_cpu,
         };

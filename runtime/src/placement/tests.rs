@@ -1,5 +1,7 @@
 //! Placement against devices whose true speeds it does not know, on virtual time.
 
+mod spreading;
+
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -431,6 +433,40 @@ fn a_choice_is_kept_until_another_is_clearly_better() {
         placer.place(&work, &wait(0.05)).unwrap().device,
         DeviceIndex(1)
     );
+}
+
+#[test]
+fn a_good_size_is_one_at_which_launches_hardly_count() {
+    let cpu = Modelled::new("cpu", ClockKind::Wall, Profile::cpu());
+    let gpu = Modelled::new("gpu", ClockKind::Wall, Profile::gpu());
+    let placer = two(cpu, gpu, Policy::default());
+    let small = gpu_work().slice(1000);
+    assert_eq!(placer.good_rows(DeviceIndex(0), &small), 1000);
+    let rows = placer.good_rows(DeviceIndex(1), &small);
+    let per_row = |rows| placer.seconds(DeviceIndex(1), &small.slice(rows)) / rows as f64;
+    assert!(per_row(1000) > 5.0 * per_row(1_000_000));
+    assert!(per_row(rows) <= 1.13 * per_row(1_000_000), "{rows} rows");
+    assert!(per_row(rows / 2) > 1.13 * per_row(1_000_000), "{rows} rows");
+    // What is large enough stays as it is.
+    let good = small.slice(rows);
+    assert_eq!(placer.good_rows(DeviceIndex(1), &good), rows);
+}
+
+#[test]
+fn a_backlog_of_several_lanes_waits_for_the_first_that_is_free() {
+    let after = |millis| Timestamp(Duration::from_millis(millis));
+    let takes = Duration::from_millis(10);
+    let mut backlog = Backlog::new(2);
+    backlog.begin(takes, after(5));
+    assert_eq!(backlog.wait(after(5)), Duration::ZERO);
+    backlog.begin(takes, after(5));
+    assert_eq!(backlog.wait(after(9)), Duration::from_millis(6));
+    backlog.begin(takes, after(9));
+    backlog.end(takes, after(15));
+    assert_eq!(backlog.wait(after(15)), takes);
+    backlog.end(takes, after(16));
+    backlog.end(takes, after(17));
+    assert_eq!(backlog.wait(after(17)), Duration::ZERO);
 }
 
 #[test]

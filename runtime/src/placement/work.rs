@@ -22,8 +22,6 @@ pub struct Work {
     pub buffer: HostBuffer,
     /// Dispatches.
     pub launches: u32,
-    /// Whether this is one of a stream of batches, which overlap on a device.
-    pub streaming: bool,
 }
 
 impl Default for Work {
@@ -38,13 +36,24 @@ impl Default for Work {
             bytes_gathered: 0,
             buffer: HostBuffer::Pageable,
             launches: 1,
-            streaming: false,
         }
     }
 }
 
 impl Work {
-    /// The same work on the first `rows` of the batch.
+    /// This batch and another one of the same query as one.
+    #[must_use]
+    pub fn and(&self, other: &Work) -> Work {
+        Work {
+            rows: self.rows + other.rows,
+            bytes_in: self.bytes_in + other.bytes_in,
+            bytes_out: self.bytes_out + other.bytes_out,
+            bytes_gathered: self.bytes_gathered + other.bytes_gathered,
+            ..self.clone()
+        }
+    }
+
+    /// The same work on so many rows: on the first ones of the batch, or on more than it has.
     #[must_use]
     pub fn slice(&self, rows: u64) -> Work {
         let share = rows as f64 / self.rows.max(1) as f64;
