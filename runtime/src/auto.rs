@@ -7,7 +7,6 @@ use unlade_hal::DeviceKind;
 
 use crate::device_plan::DevicePlan;
 use crate::explain::CostTerm;
-use crate::forecast::Forecast;
 use crate::placement::{
     Because, Candidates, Choice, DeviceIndex, Ineligible, Load, Modelled, Placer, Policy, Profile,
     Work,
@@ -23,7 +22,6 @@ pub(crate) struct AutoRoute {
     pub(crate) plans: Vec<Option<Arc<DevicePlan>>>,
     /// For each device why it cannot, if it cannot.
     ineligible: Vec<Option<Ineligible>>,
-    pub(crate) forecast: Forecast,
 }
 
 /// A model of every device of a runtime.
@@ -46,39 +44,97 @@ impl AutoRoute {
     pub(crate) fn new(
         plans: Vec<Option<Arc<DevicePlan>>>,
         ineligible: Vec<Option<Ineligible>>,
-        forecast: Forecast,
     ) -> Self {
-        AutoRoute {
-            plans,
-            ineligible,
-            forecast,
-        }
+        AutoRoute { plans, ineligible }
     }
 
-    /// Chooses for a batch; `None` where no device is eligible.
-    pub(crate) fn choose(&self, runtime: &Core, work: &Work) -> Option<Choice> {
-        lock(&runtime.placer).place(work, &self.loads(runtime)).ok()
+    /// Chooses for a batch, the CPU being busy for so long; `None` where no device is eligible.
+    pub(crate) fn choose(
+        &self,
+        runtime: &Arc<Core>,
+        work: Work,
+        cpu_wait: Duration,
+    ) -> Option<Placed> {
+        let mut placer = lock(&runtime.placer);
+        let loads = self.loads(runtime, &placer, cpu_wait);
+        let choice = placer.place(&work, &loads).ok()?;
+        let device = choice.device;
+        let queued = self.plans[device.0].is_some();
+        let busy = queued.then(|| {
+            let takes = choice.chosen().terms.per_batch();
+            placer.begin(device, takes, runtime.clock.now());
+            Busy {
+                runtime: Arc::clone(runtime),
+                device,
+                takes,
+            }
+        });
+        drop(placer);
+        Some(Placed { choice, work, busy })
     }
 
     /// What every device is predicted to take for so much work.
     pub(crate) fn predict(&self, runtime: &Core, work: &Work) -> Candidates {
-        lock(&runtime.placer).predict(work, &self.loads(runtime))
+        let placer = lock(&runtime.placer);
+        let loads = self.loads(runtime, &placer, Duration::ZERO);
+        placer.predict(work, &loads)
     }
 
-    fn loads(&self, runtime: &Core) -> Vec<Load> {
+    fn loads(&self, runtime: &Core, placer: &Placer, cpu_wait: Duration) -> Vec<Load> {
+        let now = runtime.clock.now();
         let slots = runtime.devices.iter().zip(&self.ineligible).enumerate();
         let loads = slots.map(|(index, (slot, ineligible))| {
             let device = DeviceIndex(index);
             // Threads wait by the runtime's clock, which is not every device's.
             let same_clock = slot.device.info().clock == runtime.clock.kind();
-            let queue_wait = same_clock.then(|| runtime.dispatcher.queue_wait(device));
+            let queue_wait = match slot.kind {
+                DeviceKind::Cpu => cpu_wait,
+                // What was placed here, or what waits there on whoever's behalf.
+                _ if same_clock => {
+                    let waiting = runtime.dispatcher.queue_wait(device);
+                    waiting.max(placer.wait(device, now))
+                }
+                _ => Duration::ZERO,
+            };
             Load {
-                queue_wait: queue_wait.unwrap_or_default(),
+                queue_wait,
                 ineligible: ineligible.clone().or_else(|| runtime.ineligible(device)),
                 ..Load::default()
             }
         });
         loads.collect()
+    }
+}
+
+/// A batch that placement has chosen a device for.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) choice: Choice,
+    pub(crate) work: Work,
+    /// Where that is a device behind a queue; until it is dropped.
+    pub(crate) busy: Option<Busy>,
+}
+
+impl Placed {
+    /// How long it is predicted to take on the CPU, if that is the choice.
+    pub(crate) fn inline(&self) -> Option<Duration> {
+        let terms = &self.choice.chosen().terms;
+        self.busy.is_none().then(|| terms.per_batch())
+    }
+}
+
+/// A device is busy for so long with a batch that was placed there and is not done.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    runtime: Arc<Core>,
+    device: DeviceIndex,
+    takes: Duration,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let now = self.runtime.clock.now();
+        lock(&self.runtime.placer).end(self.device, self.takes, now);
     }
 }
 

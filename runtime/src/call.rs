@@ -13,6 +13,10 @@ use crate::session::SessionCore;
 pub(crate) struct Call<'a> {
     pub(crate) runtime: &'a Arc<Core>,
     pub(crate) session: &'a SessionCore,
+    /// Its number among those that the kernel has taken; the first one's, where it is made of several.
+    pub(crate) number: u64,
+    /// Batches that it is made of.
+    pub(crate) together: u64,
     /// Set once nobody waits for the result any more.
     pub(crate) given_up: Option<&'a AtomicBool>,
 }

@@ -108,7 +108,7 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
         .map(|(auto, host)| {
             auto.predict(
                 runtime,
-                &auto.forecast.typical_work(&host.binding, TYPICAL_ROWS),
+                &core.forecast.typical_work(&host.binding, TYPICAL_ROWS),
             )
         });
     let slots = runtime.devices.iter().enumerate();

@@ -52,7 +52,7 @@ pub(crate) fn in_halves<E: From<Error>>(
 
 /// One result of several pieces, in order. The bytes that joining copies are counted: arrays are
 /// put together first, and then brought to where they are counted.
-fn join(pieces: Vec<Evaluated>, memory: &Memory) -> Result<Evaluated, Error> {
+pub(crate) fn join(pieces: Vec<Evaluated>, memory: &Memory) -> Result<Evaluated, Error> {
     const COPIES: u64 = 2;
     let mut joined = Evaluated {
         columns: Vec::new(),

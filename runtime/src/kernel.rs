@@ -10,6 +10,7 @@ mod finish;
 mod on_cpu;
 mod on_device;
 mod plan;
+mod portions;
 mod room;
 mod told;
 
@@ -23,6 +24,7 @@ use unlade_expr::{Checked, Query, Semantics};
 use unlade_hal::thread_cpu_time;
 use unlade_program::ShapeHash;
 
+use crate::auto::Placed;
 use crate::bind::check_schema;
 use crate::call::Call;
 use crate::error::Error;
@@ -32,10 +34,12 @@ use crate::resident::Resident;
 use crate::runtime::Core;
 use crate::session::SessionCore;
 use crate::stream::KernelStream;
+use crate::sync::Mutex;
 use crate::ticket::{Ticket, TicketPlace, ticket};
 use crate::workers::panic_message;
 
 pub(crate) use plan::Plan;
+pub(crate) use portions::{Assignment, Joint};
 
 /// A query compiled for batches of one schema. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
@@ -74,6 +78,7 @@ impl Kernel {
                 number: runtime.next_kernel(),
                 plan,
                 batches: AtomicU64::new(0),
+                joint: Mutex::default(),
             }),
         })
     }
@@ -174,6 +179,8 @@ pub(crate) struct KernelCore {
     pub(crate) number: u64,
     pub(crate) plan: Arc<Plan>,
     batches: AtomicU64,
+    /// What runs several batches as one, if anything does, once that was asked for.
+    joint: Mutex<Option<Option<Arc<Joint>>>>,
 }
 
 impl std::ops::Deref for KernelCore {
@@ -191,39 +198,73 @@ impl KernelCore {
         batch: &RecordBatch,
         given_up: Option<&AtomicBool>,
     ) -> Result<Output, Error> {
-        unlade_hal::fork::check()?;
-        check_schema(&self.checked.input, batch)?;
-        let call = self.call(given_up);
-        self.observe(&call, |number| {
-            match (&self.route.auto, &self.route.forecast) {
-                (Some(auto), _) => self.run_where_fastest(&call, auto, batch, number),
-                (None, Some(forecast)) => self.run_predicted(&call, forecast, batch, number),
-                (None, None) => self.run_where_told(&call, batch, number),
-            }
-        })
+        self.run_numbered(batch, self.next_batches(1), None, given_up)
     }
 
-    fn call<'a>(&'a self, given_up: Option<&'a AtomicBool>) -> Call<'a> {
+    /// Numbers for so many batches that no other of the kernel has; returns the first.
+    pub(crate) fn next_batches(&self, count: u64) -> u64 {
+        self.batches.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// Runs a batch that has its number, where placement has chosen, if it has.
+    fn run_numbered(
+        &self,
+        batch: &RecordBatch,
+        number: u64,
+        placed: Option<Placed>,
+        given_up: Option<&AtomicBool>,
+    ) -> Result<Output, Error> {
+        unlade_hal::fork::check()?;
+        check_schema(&self.checked.input, batch)?;
+        let call = self.call(number, 1, given_up);
+        self.observe(&call, || self.run_routed(&call, batch, placed))
+    }
+
+    /// Runs a batch of the right schema where placement has chosen, if it has.
+    fn run_routed(
+        &self,
+        call: &Call<'_>,
+        batch: &RecordBatch,
+        placed: Option<Placed>,
+    ) -> Result<Output, Error> {
+        let predicts = self.runtime.options.predictions && self.host.is_some();
+        match (&self.route.auto, placed) {
+            (Some(auto), Some(placed)) => self.run_placed(call, auto, placed, batch),
+            (Some(auto), None) => self.run_where_fastest(call, auto, batch),
+            (None, _) if predicts => self.run_predicted(call, batch),
+            (None, _) => self.run_where_told(call, batch),
+        }
+    }
+
+    /// A batch on its way, with its number, made of so many.
+    fn call<'a>(
+        &'a self,
+        number: u64,
+        together: u64,
+        given_up: Option<&'a AtomicBool>,
+    ) -> Call<'a> {
         Call {
             runtime: &self.runtime,
             session: &self.session,
+            number,
+            together,
             given_up,
         }
     }
 
-    /// Runs a batch under its number, within a span, and notes what is noted of every batch
-    /// wherever it runs.
+    /// Runs a batch under its number, within a span, and notes what is noted of every batch wherever
+    /// it runs.
     fn observe(
         &self,
         call: &Call<'_>,
-        run: impl FnOnce(u64) -> Result<Output, Error>,
+        run: impl FnOnce() -> Result<Output, Error>,
     ) -> Result<Output, Error> {
-        self.session.count_batch();
+        self.session.count_batches(call.together);
         call.check()?;
-        let number = self.batches.fetch_add(1, Ordering::Relaxed);
-        let _span = tracing::trace_span!("batch", kernel = self.number, batch = number).entered();
+        let _span =
+            tracing::trace_span!("batch", kernel = self.number, batch = call.number).entered();
         let cpu = self.runtime.options.host_cpu.then(thread_cpu_time);
-        let mut result = run(number);
+        let mut result = run();
         match &mut result {
             Ok(output) => {
                 let used = |before| thread_cpu_time().saturating_sub(before);

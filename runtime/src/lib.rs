@@ -67,6 +67,7 @@ mod parts;
 pub mod placement;
 mod plans;
 pub mod pool;
+mod portion;
 mod receipt;
 pub mod residency;
 mod resident;
@@ -75,6 +76,7 @@ mod route;
 mod runtime;
 pub mod scheduler;
 mod session;
+mod shape;
 #[cfg(all(test, shuttle))]
 mod simulation;
 mod stream;

@@ -8,7 +8,7 @@
 //! | `unlade_bytes_copied_total` | counter | `device` | payload bytes written while compacting |
 //! | `unlade_retries_total` | counter | `device` | work repeated after a fault or for want of memory |
 //! | `unlade_errors_total` | counter | `device` | batches that have an error |
-//! | `unlade_batch_seconds` | histogram | `device` | from hand-over to result, on the wall clock |
+//! | `unlade_batch_seconds` | histogram | `device` | from hand-over to result, on the wall clock; batches done together count once |
 //! | `unlade_device_jobs_total` | counter | `device` | turns on a device that ended well |
 //! | `unlade_device_losses_total` | counter | `device` | times that it was lost |
 //! | `unlade_device_in_flight`, `unlade_device_waiting` | gauge | `device` | turns taken, turns waited for |
@@ -56,9 +56,9 @@ impl KernelMetrics {
         }
     }
 
-    /// Counts a batch that has a result.
+    /// Counts a batch that has a result, or those that were done together.
     pub(crate) fn batch(&self, receipt: &Receipt) {
-        self.batches.increment(1);
+        self.batches.increment(receipt.together);
         self.rows_in.increment(receipt.rows_in);
         self.rows_out.increment(receipt.rows_out);
         self.bytes_in.increment(receipt.bytes_in);

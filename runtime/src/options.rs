@@ -49,6 +49,9 @@ pub(crate) struct Options {
     pub(crate) memory_budget: u64,
     pub(crate) pool_reserve: u64,
     pub(crate) threads: usize,
+    pub(crate) gather_within: Duration,
+    /// Lists that a stream has on a device at once, or on their way there.
+    pub(crate) lists_ahead: usize,
     pub(crate) max_tickets: usize,
     pub(crate) placement: Placement,
     pub(crate) fallback: Fallback,
@@ -69,6 +72,8 @@ impl Default for Options {
             memory_budget: 4 << 30,
             pool_reserve: 256 << 20,
             threads: 1,
+            gather_within: Duration::from_millis(1),
+            lists_ahead: 2,
             max_tickets: 1024,
             placement: Placement::Auto,
             fallback: Fallback::Allow,

@@ -25,9 +25,7 @@ pub(crate) struct Plans {
 
 #[derive(Debug)]
 struct Known {
-    query: Query,
     schema: SchemaRef,
-    semantics: Semantics,
     allowed: Allowed,
     plan: Arc<Plan>,
 }
@@ -45,18 +43,16 @@ impl Plans {
     ) -> Result<Arc<Plan>, Error> {
         let hash = self.hasher.hash_one((query, allowed));
         if let Some(known) = self.lock().get(&hash)
-            && known.semantics == *semantics
+            && known.plan.semantics == *semantics
             && known.allowed == *allowed
             && (Arc::ptr_eq(&known.schema, schema) || known.schema == *schema)
-            && known.query.is_identical(query)
+            && known.plan.query.is_identical(query)
         {
             return Ok(Arc::clone(&known.plan));
         }
         let plan = Arc::new(make()?);
         let known = Known {
-            query: query.clone(),
             schema: Arc::clone(schema),
-            semantics: *semantics,
             allowed: allowed.clone(),
             plan: Arc::clone(&plan),
         };

@@ -1,6 +1,7 @@
 //! Receipts: what ran where, why, and what it cost.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use unlade_hal::ClockKind;
 ///
 /// - 2: `clock` of a receipt became `taken_clock`; `predicted_clock` is new.
 /// - 3: the times of a part are null where its device did not say them, which had been 0.
-pub const RECEIPT_VERSION: u32 = 3;
+/// - 4: of batches done together each has its share of times and bytes; `together` is new.
+pub const RECEIPT_VERSION: u32 = 4;
 
 /// What became of one batch.
 ///
@@ -24,6 +26,10 @@ pub const RECEIPT_VERSION: u32 = 3;
 pub struct Receipt {
     /// Number of the batch among those that its kernel has taken, from 0.
     pub batch: u64,
+    /// Batches that were done at once, this one included: of small batches of a
+    /// [stream](crate::Kernel::stream), on a device behind a queue. All times and bytes are this
+    /// batch's share of theirs, by rows.
+    pub together: u64,
     /// Rows handed over.
     pub rows_in: u64,
     /// Rows given back.
@@ -66,6 +72,95 @@ pub struct Receipt {
     pub retries: u32,
     /// Whether the result is what the CPU computed, or a device's word for it.
     pub verified: Verified,
+}
+
+impl Receipt {
+    /// The receipt of one of the batches that were done together: the one with these rows of them.
+    pub(crate) fn share(&self, batch: u64, rows: Range<u64>, rows_out: u64) -> Receipt {
+        let share = Share {
+            part: rows.clone(),
+            of: self.rows_in,
+        };
+        let parts = self.parts.iter().map(|part| PartReceipt {
+            rows: share.of(part.rows),
+            queued: share.of_time(part.queued),
+            copy_in: share.of_time(part.copy_in),
+            compute: share.of_time(part.compute),
+            copy_out: share.of_time(part.copy_out),
+            bytes_compacted: share.of(part.bytes_compacted),
+            ..part.clone()
+        });
+        Receipt {
+            batch,
+            together: self.together,
+            rows_in: rows.end - rows.start,
+            rows_out,
+            parts: parts.collect(),
+            bytes_in: share.of(self.bytes_in),
+            bytes_out: share.of(self.bytes_out),
+            bytes_copied: share.of(self.bytes_copied),
+            bytes_to_device: share.of(self.bytes_to_device),
+            bytes_from_device: share.of(self.bytes_from_device),
+            predicted: self.predicted.map(|time| share.of_time(time)),
+            predicted_clock: self.predicted_clock,
+            taken: share.of_time(self.taken),
+            taken_clock: self.taken_clock,
+            host_cpu: self.host_cpu.map(|time| share.of_time(time)),
+            retries: share.of(self.retries.into()) as u32,
+            verified: self.verified,
+        }
+    }
+
+    /// The receipt of a batch of which one piece has this receipt and another one `other`. Pieces
+    /// are worked on side by side.
+    pub(crate) fn and(self, other: Receipt) -> Receipt {
+        let both = |one: Option<Duration>, other: Option<Duration>| Some(one? + other?);
+        Receipt {
+            batch: self.batch,
+            together: self.together,
+            rows_in: self.rows_in + other.rows_in,
+            rows_out: self.rows_out + other.rows_out,
+            parts: self.parts.into_iter().chain(other.parts).collect(),
+            bytes_in: self.bytes_in + other.bytes_in,
+            bytes_out: self.bytes_out + other.bytes_out,
+            bytes_copied: self.bytes_copied + other.bytes_copied,
+            bytes_to_device: self.bytes_to_device + other.bytes_to_device,
+            bytes_from_device: self.bytes_from_device + other.bytes_from_device,
+            predicted: self.predicted.max(other.predicted),
+            predicted_clock: self.predicted_clock,
+            taken: self.taken.max(other.taken),
+            taken_clock: self.taken_clock,
+            host_cpu: both(self.host_cpu, other.host_cpu),
+            retries: self.retries + other.retries,
+            verified: match self.verified {
+                Verified::Reference => other.verified,
+                Verified::Unverified => self.verified,
+            },
+        }
+    }
+}
+
+/// A part of so many rows, in the order of all: the shares of all parts add up.
+struct Share {
+    part: Range<u64>,
+    of: u64,
+}
+
+impl Share {
+    fn of(&self, amount: u64) -> u64 {
+        self.scale(amount.into()) as u64
+    }
+
+    fn of_time(&self, time: Duration) -> Duration {
+        let nanos = self.scale(time.as_nanos());
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    fn scale(&self, amount: u128) -> u128 {
+        let rows = u128::from(self.of.max(1));
+        let until = |row: u64| amount.saturating_mul(row.into()) / rows;
+        until(self.part.end) - until(self.part.start)
+    }
 }
 
 /// What one device did for a batch. Its times serialise as null where they [are not
@@ -308,9 +403,55 @@ mod tests {
     }
 
     #[test]
+    fn shares_add_up() {
+        let whole = receipt();
+        let rows = [0, 0, 1, 4, 4, 9, 10];
+        let shares = rows
+            .windows(2)
+            .map(|rows| whole.share(0, rows[0]..rows[1], 0));
+        let none = Receipt {
+            rows_in: 0,
+            taken: Duration::ZERO,
+            bytes_in: 0,
+            retries: 0,
+            parts: Vec::new(),
+            ..whole.clone()
+        };
+        let sum = shares.fold(none, |sum, share| Receipt {
+            taken: sum.taken + share.taken,
+            ..sum.and(share)
+        });
+        assert_eq!(
+            (sum.rows_in, sum.bytes_in, sum.taken),
+            (10, 40, whole.taken)
+        );
+        let computed: Duration = sum.parts.iter().map(|part| part.compute).sum();
+        assert_eq!(computed, whole.parts[0].compute);
+        assert_eq!(sum.parts.iter().map(|part| part.rows).sum::<u64>(), 10);
+        assert_eq!(sum.retries, whole.retries);
+    }
+
+    #[test]
     fn json_names_clock_units_and_reason() {
-        let receipt = Receipt {
+        let json = serde_json::to_value(receipt()).unwrap();
+        assert_eq!(json["taken_ns"], 3000);
+        assert_eq!(json["taken_clock"], "wall");
+        assert_eq!(json["predicted_ns"], 4000);
+        assert_eq!(json["predicted_clock"], "virtual");
+        assert_eq!(json["host_cpu_ns"], serde_json::Value::Null);
+        assert_eq!(json["parts"][0]["clock"], "wall");
+        assert_eq!(json["parts"][0]["compute_ns"], 2000);
+        assert_eq!(json["parts"][0]["path"], "fallback");
+        assert_eq!(
+            json["parts"][0]["reason"]["unsupported"]["lacks"],
+            "rem.f64"
+        );
+    }
+
+    fn receipt() -> Receipt {
+        Receipt {
             batch: 3,
+            together: 1,
             rows_in: 10,
             rows_out: 4,
             parts: vec![PartReceipt {
@@ -339,21 +480,8 @@ mod tests {
             taken: Duration::from_micros(3),
             taken_clock: ClockKind::Wall,
             host_cpu: None,
-            retries: 0,
+            retries: 1,
             verified: Verified::Reference,
-        };
-        let json = serde_json::to_value(&receipt).unwrap();
-        assert_eq!(json["taken_ns"], 3000);
-        assert_eq!(json["taken_clock"], "wall");
-        assert_eq!(json["predicted_ns"], 4000);
-        assert_eq!(json["predicted_clock"], "virtual");
-        assert_eq!(json["host_cpu_ns"], serde_json::Value::Null);
-        assert_eq!(json["parts"][0]["clock"], "wall");
-        assert_eq!(json["parts"][0]["compute_ns"], 2000);
-        assert_eq!(json["parts"][0]["path"], "fallback");
-        assert_eq!(
-            json["parts"][0]["reason"]["unsupported"]["lacks"],
-            "rem.f64"
-        );
+        }
     }
 }

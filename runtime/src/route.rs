@@ -12,7 +12,6 @@ use crate::bind::Binding;
 use crate::block::Memory;
 use crate::device_plan::DevicePlan;
 use crate::error::{Error, Unplaceable};
-use crate::forecast::Forecast;
 use crate::inline::{self, Evaluated, InlineFailure};
 use crate::options::{Fallback, Placement};
 use crate::placement::Ineligible;
@@ -53,8 +52,6 @@ pub(crate) struct Route {
     pub(crate) inline: (Reason, Path),
     /// What placement chooses by, where it chooses batch by batch.
     pub(crate) auto: Option<AutoRoute>,
-    /// What predicts its time where there is nothing to choose, if predictions are wanted.
-    pub(crate) forecast: Option<Forecast>,
     /// Devices that do not run it, and why not.
     pub(crate) against: Vec<(Arc<str>, String)>,
 }
@@ -110,14 +107,10 @@ impl Route {
         checked: &Checked,
         host: Option<&HostPlan>,
     ) -> Result<Self, Error> {
-        let mut route = match &allowed.placement {
+        match &allowed.placement {
             Placement::Auto => Route::automatic(runtime, allowed, checked, host),
             Placement::Device(name) => Route::forced(runtime, allowed, checked, name),
-        }?;
-        if runtime.options.predictions && route.auto.is_none() {
-            route.forecast = host.map(|host| Forecast::new(checked, &host.binding));
         }
-        Ok(route)
     }
 
     /// The CPU, unless there are others that may be faster: never a simulator.
@@ -151,15 +144,12 @@ impl Route {
             ineligible.push(why_not);
         }
         let has_choice = plans.iter().any(Option::is_some);
-        let auto = host.filter(|_| has_choice).map(|host| {
-            let forecast = Forecast::new(checked, &host.binding);
-            AutoRoute::new(plans, ineligible, forecast)
-        });
+        let has_choice = has_choice && host.is_some();
+        let auto = has_choice.then(|| AutoRoute::new(plans, ineligible));
         Ok(Route {
             device: None,
             inline: (Reason::OnlyCandidate, Path::Inline),
             auto,
-            forecast: None,
             against,
         })
     }
@@ -192,7 +182,6 @@ impl Route {
                 device: None,
                 inline,
                 auto: None,
-                forecast: None,
                 against,
             });
         }
@@ -211,7 +200,6 @@ impl Route {
                 device: Some(Arc::new(plan)),
                 inline,
                 auto: None,
-                forecast: None,
                 against,
             });
         };
@@ -221,7 +209,6 @@ impl Route {
             device: None,
             inline,
             auto: None,
-            forecast: None,
             against,
         })
     }

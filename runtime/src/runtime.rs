@@ -66,7 +66,10 @@ pub(crate) struct Core {
     /// Who may count on which of the devices.
     pub(crate) resources: Arc<Resources>,
     pub(crate) trace: Trace,
+    /// Threads that compute.
     pub(crate) workers: Workers,
+    /// Threads that have devices work, and wait for them.
+    pub(crate) queuers: Workers,
     pub(crate) kernels: AtomicU64,
     /// Tickets not yet done.
     pub(crate) tickets: AtomicU64,
@@ -410,6 +413,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How long a small batch of a stream may wait for those that follow, to be done with them at
+    /// once on a device behind a queue: a millisecond unless told otherwise. Zero has each done by
+    /// itself.
+    pub fn gather_within(mut self, time: Duration) -> Self {
+        self.options.gather_within = time;
+        self
+    }
+
     /// Which device runs queries.
     pub fn placement(mut self, placement: Placement) -> Self {
         self.options.placement = placement;
@@ -513,7 +524,8 @@ impl RuntimeBuilder {
                     devices.iter().map(DeviceSlot::facts).collect(),
                 )),
                 trace: Trace::new(options.trace),
-                workers: Workers::new(options.threads.saturating_sub(1)),
+                workers: Workers::new("unlade", options.threads.saturating_sub(1)),
+                queuers: Workers::new("unlade-queue", devices.len() * options.lists_ahead),
                 kernels: AtomicU64::new(0),
                 tickets: AtomicU64::new(0),
                 devices,

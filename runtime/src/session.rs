@@ -330,9 +330,9 @@ impl SessionCore {
         }
     }
 
-    /// Notes that a batch was handed over.
-    pub(crate) fn count_batch(&self) {
-        self.batches.fetch_add(1, Ordering::Relaxed);
+    /// Notes that so many batches were handed over.
+    pub(crate) fn count_batches(&self, batches: u64) {
+        self.batches.fetch_add(batches, Ordering::Relaxed);
     }
 
     /// Notes for how long a device has worked for it.

@@ -13,6 +13,7 @@ type Task = Box<dyn FnOnce() + Send>;
 /// At most so many threads, started when first needed, that run tasks: those of the highest priority
 /// first, and of one priority in the order in which they came.
 pub(crate) struct Workers {
+    name: &'static str,
     shared: Arc<Shared>,
     threads: usize,
 }
@@ -52,12 +53,14 @@ impl Tasks {
 }
 
 impl Workers {
-    pub(crate) fn new(threads: usize) -> Self {
+    /// Threads of this name, numbered.
+    pub(crate) fn new(name: &'static str, threads: usize) -> Self {
         let shared = Shared {
             state: Mutex::default(),
             work: Condvar::new(),
         };
         Workers {
+            name,
             shared: Arc::new(shared),
             threads: threads.max(1),
         }
@@ -73,7 +76,7 @@ impl Workers {
             return self.shared.work.notify_one();
         }
         state.started += 1;
-        let name = format!("unlade-{}", state.started);
+        let name = format!("{}-{}", self.name, state.started);
         drop(state);
         let shared = Arc::clone(&self.shared);
         let started = thread::Builder::new()
@@ -82,6 +85,13 @@ impl Workers {
         if started.is_err() {
             self.shared.cannot_start();
         }
+    }
+}
+
+impl Workers {
+    /// Whether a task waits for a thread.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.shared.lock().tasks.len() > 0
     }
 }
 

@@ -164,7 +164,8 @@ fn tickets_end_at_once_and_their_memory_comes_back_with_the_device() {
 fn a_stream_ends_with_the_batch_at_hand() {
     for by_session in [true, false] {
         let gate = Gated::new();
-        let runtime = on(gate.clone()).threads(3).build().unwrap();
+        let runtime = on(gate.clone()).threads(3);
+        let runtime = runtime.gather_within(Duration::ZERO).build().unwrap();
         let session = runtime.session("streaming").open().unwrap();
         let batches: Vec<_> = (0..50).map(|_| Ok(input(100))).collect();
         let reader = RecordBatchIterator::new(batches, input(1).schema());

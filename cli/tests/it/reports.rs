@@ -31,7 +31,7 @@ fn receipts_add_up() {
             ])
             .success();
         let document = json(&place, "r.json");
-        assert_eq!(document["version"], 3);
+        assert_eq!(document["version"], 4);
         let receipts = document["receipts"].as_array().unwrap();
         assert_eq!(receipts.len(), 10);
         for (field, total) in [("rows_in", 1000), ("rows_out", 334)] {
@@ -44,6 +44,7 @@ fn receipts_add_up() {
         }
         for receipt in receipts {
             assert_eq!(receipt["parts"][0]["device"], device);
+            assert!(receipt["together"].as_u64().unwrap() >= 1);
             assert!(receipt["host_cpu_ns"].as_u64().unwrap() > 0);
             assert!(receipt["predicted_ns"].as_u64().unwrap() > 0);
             // A simulator has a clock of its own; what a person waits for is on the wall.
@@ -127,7 +128,9 @@ fn a_trace_is_whole_and_agrees_with_the_receipts() {
             .iter()
             .filter(|event| event["ph"] == "X")
             .collect();
-        assert!(slices.len() >= 10, "{device}: {} slices", slices.len());
+        // A device behind a queue does small batches together: in, compute, out.
+        let least = if device == "cpu" { 10 } else { 3 };
+        assert!(slices.len() >= least, "{device}: {} slices", slices.len());
         let mut ends: HashMap<(u64, u64), u64> = HashMap::new();
         let mut computed = 0;
         for slice in slices {

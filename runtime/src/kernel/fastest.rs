@@ -1,9 +1,11 @@
 //! Batches that go where placement predicts them to be done first, and probes of the others.
 
+use std::time::Duration;
+
 use arrow_array::RecordBatch;
 
 use super::{KernelCore, Output};
-use crate::auto::{self, AutoRoute};
+use crate::auto::{self, AutoRoute, Placed};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, Parts, Tally};
 use crate::error::Error;
@@ -17,41 +19,54 @@ impl KernelCore {
         call: &Call<'_>,
         auto: &AutoRoute,
         batch: &RecordBatch,
-        number: u64,
+    ) -> Result<Output, Error> {
+        let work = self.forecast.work(self.binding(), batch);
+        // Whoever calls has a processor of its own.
+        match auto.choose(&self.runtime, work, Duration::ZERO) {
+            Some(placed) => self.run_placed(call, auto, placed, batch),
+            None => self.run_inline(call, batch, Reason::OnlyCandidate, Path::Inline),
+        }
+    }
+
+    /// Runs a batch of the right schema where placement has chosen.
+    pub(super) fn run_placed(
+        &self,
+        call: &Call<'_>,
+        auto: &AutoRoute,
+        placed: Placed,
+        batch: &RecordBatch,
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
-        let work = auto.forecast.work(self.binding(), batch);
-        let Some(choice) = auto.choose(runtime, &work) else {
-            return self.run_inline(call, batch, number, Reason::OnlyCandidate, Path::Inline);
-        };
+        let Placed { choice, work, busy } = placed;
         let reason = auto::reason(&choice);
-        let chosen = choice.candidates.iter().nth(choice.device.0);
+        let chosen = choice.chosen();
         let mut output = match &auto.plans[choice.device.0] {
             Some(plan) => {
                 let tally = Tally {
                     reason: Some(reason),
                     ..Tally::default()
                 };
-                let output = self.run_on_device(call, plan, batch, number, None, tally)?;
+                let output = self.run_on_device(call, plan, batch, None, tally)?;
                 let parts = &output.receipt.parts;
-                auto.forecast
+                self.forecast
                     .ran_on_device(runtime, choice.device, &work, parts);
-                auto.forecast.selected(output.receipt.rows_out, work.rows);
+                self.forecast.selected(output.receipt.rows_out, work.rows);
                 output
             }
             None => {
-                let output = self.run_inline(call, batch, number, reason, Path::Inline)?;
+                let output = self.run_inline(call, batch, reason, Path::Inline)?;
                 let Receipt {
                     taken, rows_out, ..
                 } = output.receipt;
-                auto.forecast
+                self.forecast
                     .ran_inline(runtime, choice.device, &work, taken, rows_out);
                 output
             }
         };
-        output.receipt.predicted = chosen.map(|candidate| candidate.terms.latency());
-        output.receipt.predicted_clock = chosen.map(|candidate| candidate.clock);
+        output.receipt.predicted = Some(chosen.terms.latency());
+        output.receipt.predicted_clock = Some(chosen.clock);
         if let Some(probe) = choice.probe {
+            drop(busy);
             self.probe(call, auto, batch, probe.device, probe.rows, &work);
         }
         Ok(output)
@@ -81,7 +96,7 @@ impl KernelCore {
             {
                 let taken = runtime.clock.now().since(start);
                 let rows_out = done.rows_out as u64;
-                auto.forecast
+                self.forecast
                     .ran_inline(runtime, device, &work, taken, rows_out);
             }
             return;
@@ -101,7 +116,7 @@ impl KernelCore {
                 let used = tally.device_time(0, slot);
                 self.session.count_device_time(used.unwrap_or_default());
                 permit.done(used);
-                auto.forecast
+                self.forecast
                     .ran_on_device(runtime, device, &work, &tally.parts);
             }
             Err(DeviceFailure::Fault(lost)) => {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 
 use super::{KernelCore, Output};
 use crate::arrays::malformed;
+use crate::call::Call;
 use crate::device_plan::{DevicePlan, Tally};
 use crate::error::Error;
 use crate::inline::Evaluated;
@@ -17,8 +18,8 @@ impl KernelCore {
     /// handed over, whatever was tried before.
     pub(super) fn finish(
         &self,
+        call: &Call<'_>,
         batch: &RecordBatch,
-        number: u64,
         evaluated: Evaluated,
         tally: Tally,
         taken: Duration,
@@ -29,7 +30,8 @@ impl KernelCore {
             Some(plan) => (&plan.metrics, Verified::Unverified),
         };
         let receipt = Receipt {
-            batch: number,
+            batch: call.number,
+            together: call.together,
             rows_in: batch.num_rows() as u64,
             rows_out: evaluated.rows_out as u64,
             parts: tally.parts,
@@ -47,14 +49,20 @@ impl KernelCore {
             verified,
         };
         metrics.batch(&receipt);
-        let options = RecordBatchOptions::new().with_row_count(Some(evaluated.rows_out));
-        let schema = Arc::clone(&self.checked.output);
-        let batch = RecordBatch::try_new_with_options(schema, evaluated.columns, &options)
-            .map_err(malformed)?;
         Ok(Output {
-            batch,
+            batch: self.output_batch(evaluated.columns, evaluated.rows_out)?,
             mask: evaluated.mask,
             receipt,
         })
+    }
+
+    pub(super) fn output_batch(
+        &self,
+        columns: Vec<ArrayRef>,
+        rows: usize,
+    ) -> Result<RecordBatch, Error> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = Arc::clone(&self.checked.output);
+        RecordBatch::try_new_with_options(schema, columns, &options).map_err(malformed)
     }
 }

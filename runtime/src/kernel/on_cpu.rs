@@ -22,18 +22,17 @@ impl KernelCore {
         &self,
         call: &Call<'_>,
         batch: &RecordBatch,
-        number: u64,
         reason: Reason,
         path: Path,
     ) -> Result<Output, Error> {
-        let (evaluated, part, retries) = self.evaluate_inline(call, batch, number, reason, path)?;
+        let (evaluated, part, retries) = self.evaluate_inline(call, batch, reason, path)?;
         let taken = part.compute;
         let tally = Tally {
             parts: vec![part],
             retries,
             ..Tally::default()
         };
-        self.finish(batch, number, evaluated, tally, taken, None)
+        self.finish(call, batch, evaluated, tally, taken, None)
     }
 
     /// Evaluates a batch on this thread, and says what that took and how often it was in vain.
@@ -41,7 +40,6 @@ impl KernelCore {
         &self,
         call: &Call<'_>,
         batch: &RecordBatch,
-        number: u64,
         reason: Reason,
         path: Path,
     ) -> Result<(Evaluated, PartReceipt, u32), Error> {
@@ -69,10 +67,12 @@ impl KernelCore {
         };
         let evaluated = evaluated.map_err(|failure| match failure {
             InlineFailure::Error(error) => error,
-            InlineFailure::Trap(trap) => describe(&self.checked, self.dialect, batch, trap).into(),
+            InlineFailure::Trap(trap) => {
+                describe(&self.checked, self.semantics.dialect, batch, trap).into()
+            }
         })?;
         let taken = clock.now().since(start);
-        self.record(number, start, taken);
+        self.record(call.number, start, taken);
         let part = PartReceipt {
             device: Arc::clone(&host.device),
             path,
@@ -94,7 +94,7 @@ impl KernelCore {
         let host = self.host.as_ref()?;
         match host.evaluate(&self.session.memory, &self.checked, batch) {
             Err(InlineFailure::Trap(trap)) => {
-                Some(describe(&self.checked, self.dialect, batch, trap))
+                Some(describe(&self.checked, self.semantics.dialect, batch, trap))
             }
             _ => None,
         }

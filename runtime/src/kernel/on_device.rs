@@ -39,8 +39,8 @@ impl KernelCore {
         if plans.staged.refuses(&self.runtime.devices[slot]).is_some() {
             return self.run(batch, None);
         }
-        let call = self.call(None);
-        self.observe(&call, |number| {
+        let call = self.call(self.next_batches(1), 1, None);
+        self.observe(&call, || {
             // Brought back where it was evicted; without room the batch is staged as any other.
             let there = resident.on_device(&self.runtime, position);
             let mut tally = Tally::default();
@@ -50,7 +50,7 @@ impl KernelCore {
             }
             let plan = plans.compacting.as_ref().filter(|_| there.is_some());
             let plan = plan.unwrap_or(&plans.staged);
-            self.run_on_device(&call, plan, batch, number, there.as_deref(), tally)
+            self.run_on_device(&call, plan, batch, there.as_deref(), tally)
         })
     }
 
@@ -61,7 +61,6 @@ impl KernelCore {
         call: &Call<'_>,
         plan: &Arc<DevicePlan>,
         batch: &RecordBatch,
-        number: u64,
         on_device: Option<&OnDevice>,
         mut tally: Tally,
     ) -> Result<Output, Error> {
@@ -75,9 +74,9 @@ impl KernelCore {
             let on_device = on_device.filter(|_| plan.slot == tried[0]);
             let (reason, lost) = match self.attempt(call, &plan, batch, on_device, &mut tally) {
                 Ok(evaluated) => {
-                    self.record_device(&runtime.devices[plan.slot], number, &tally);
+                    self.record_device(&runtime.devices[plan.slot], call.number, &tally);
                     let taken = runtime.clock.now().since(start);
-                    return self.finish(batch, number, evaluated, tally, taken, Some(&plan));
+                    return self.finish(call, batch, evaluated, tally, taken, Some(&plan));
                 }
                 Err(Missed::Error(error)) => return Err(error),
                 Err(Missed::Room) => {
@@ -95,11 +94,11 @@ impl KernelCore {
                 continue;
             }
             let (evaluated, part, retries) =
-                self.evaluate_inline(call, batch, number, reason, Path::Fallback)?;
+                self.evaluate_inline(call, batch, reason, Path::Fallback)?;
             tally.retries += retries;
             tally.parts.push(part);
             let taken = runtime.clock.now().since(start);
-            return self.finish(batch, number, evaluated, tally, taken, None);
+            return self.finish(call, batch, evaluated, tally, taken, None);
         }
     }
 
@@ -170,7 +169,9 @@ impl KernelCore {
             }
             Err(DeviceFailure::Trap(trap)) => {
                 let error = match trap {
-                    Some(trap) => Some(describe(&self.checked, self.dialect, batch, trap)),
+                    Some(trap) => {
+                        Some(describe(&self.checked, self.semantics.dialect, batch, trap))
+                    }
                     None => self.first_error(batch),
                 };
                 match error.filter(|error| error.description.is_some()) {
@@ -193,7 +194,7 @@ impl KernelCore {
     /// to be the fastest.
     fn next_device(&self, batch: &RecordBatch, tried: &[usize]) -> Option<&Arc<DevicePlan>> {
         let auto = self.route.auto.as_ref()?;
-        let work = auto.forecast.work(self.binding(), batch);
+        let work = self.forecast.work(self.binding(), batch);
         let candidates = auto.predict(&self.runtime, &work);
         let plans = auto.plans.iter().zip(candidates.iter());
         plans

@@ -3,12 +3,13 @@
 use std::sync::{Arc, PoisonError};
 
 use arrow_schema::SchemaRef;
-use unlade_expr::{Checked, Dialect, Query, Semantics};
+use unlade_expr::{Checked, Query, Semantics};
 use unlade_program::ShapeHash;
 
 use crate::bind::Binding;
 use crate::device_plan::DevicePlan;
 use crate::error::Error;
+use crate::forecast::Forecast;
 use crate::metrics::KernelMetrics;
 use crate::receipt::Reason;
 use crate::route::{Allowed, HostPlan, Route};
@@ -18,12 +19,14 @@ use crate::sync::Mutex;
 /// A compiled query. Kernels of one query share it.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    pub(crate) query: Query,
+    pub(crate) semantics: Semantics,
     pub(crate) checked: Checked,
-    pub(crate) dialect: Dialect,
     pub(crate) shape: ShapeHash,
     /// How the CPU runs it, if there is one.
     pub(crate) host: Option<HostPlan>,
     pub(crate) route: Route,
+    pub(crate) forecast: Forecast,
     pub(crate) metrics: KernelMetrics,
     /// Plans for devices on which data was found, at most one for each.
     resident_plans: Mutex<Vec<ResidentPlans>>,
@@ -48,12 +51,15 @@ impl Plan {
             (Err(error), None) => return Err(error),
         };
         let device = host.as_ref().map(|host| &host.device);
+        let binding = binding(host.as_ref(), &route);
         Ok(Plan {
+            forecast: Forecast::new(&checked, binding),
+            query: query.clone(),
+            semantics: *semantics,
             shape,
             metrics: KernelMetrics::new(device.unwrap_or(&runtime.devices[0].name)),
             host,
             route,
-            dialect: semantics.dialect,
             checked,
             resident_plans: Mutex::default(),
         })
@@ -61,9 +67,7 @@ impl Plan {
 
     /// What is bound for the CPU; without one, for the device.
     pub(crate) fn binding(&self) -> &Binding {
-        let device = self.route.device.as_ref().map(|plan| &plan.binding);
-        let host = self.host.as_ref().map(|host| &host.binding);
-        host.or(device).expect("a kernel runs somewhere")
+        binding(self.host.as_ref(), &self.route)
     }
 
     /// How the device on which data lies runs the query; lowered when first asked for.
@@ -84,6 +88,12 @@ impl Plan {
         plans.push(made.clone());
         Ok(made)
     }
+}
+
+fn binding<'a>(host: Option<&'a HostPlan>, route: &'a Route) -> &'a Binding {
+    let device = route.device.as_ref().map(|plan| &plan.binding);
+    let host = host.map(|host| &host.binding);
+    host.or(device).expect("a kernel runs somewhere")
 }
 
 /// How a device runs a query on batches that are pinned there.

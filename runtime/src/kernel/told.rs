@@ -6,7 +6,6 @@ use super::{KernelCore, Output};
 use crate::call::Call;
 use crate::device_plan::Tally;
 use crate::error::Error;
-use crate::forecast::Forecast;
 use crate::placement::DeviceIndex;
 
 impl KernelCore {
@@ -15,13 +14,12 @@ impl KernelCore {
         &self,
         call: &Call<'_>,
         batch: &RecordBatch,
-        number: u64,
     ) -> Result<Output, Error> {
         match &self.route.device {
-            Some(plan) => self.run_on_device(call, plan, batch, number, None, Tally::default()),
+            Some(plan) => self.run_on_device(call, plan, batch, None, Tally::default()),
             None => {
                 let (reason, path) = self.route.inline.clone();
-                self.run_inline(call, batch, number, reason, path)
+                self.run_inline(call, batch, reason, path)
             }
         }
     }
@@ -30,9 +28,7 @@ impl KernelCore {
     pub(super) fn run_predicted(
         &self,
         call: &Call<'_>,
-        forecast: &Forecast,
         batch: &RecordBatch,
-        number: u64,
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
         let device = match (&self.route.device, &self.host) {
@@ -44,17 +40,19 @@ impl KernelCore {
             (None, None) => None,
         };
         let device = DeviceIndex(device.expect("a kernel runs somewhere"));
-        let work = forecast.work(self.binding(), batch);
-        let predicted = forecast.of(runtime, device, &work);
-        let mut output = self.run_where_told(call, batch, number)?;
+        let work = self.forecast.work(self.binding(), batch);
+        let predicted = self.forecast.of(runtime, device, &work);
+        let mut output = self.run_where_told(call, batch)?;
         let receipt = &mut output.receipt;
         receipt.predicted = Some(predicted);
         receipt.predicted_clock = Some(runtime.devices[device.0].device.info().clock);
         if self.route.device.is_none() {
-            forecast.ran_inline(runtime, device, &work, receipt.taken, receipt.rows_out);
+            self.forecast
+                .ran_inline(runtime, device, &work, receipt.taken, receipt.rows_out);
         } else {
-            forecast.ran_on_device(runtime, device, &work, &receipt.parts);
-            forecast.selected(receipt.rows_out, work.rows);
+            self.forecast
+                .ran_on_device(runtime, device, &work, &receipt.parts);
+            self.forecast.selected(receipt.rows_out, work.rows);
         }
         Ok(output)
     }

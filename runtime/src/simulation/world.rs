@@ -230,6 +230,7 @@ impl World {
                 && core.tickets.load(Ordering::Relaxed) == 0
                 && core.sessions.status().len() == 1
                 && core.workers.is_idle()
+                && core.queuers.is_idle()
         };
         while !is_quiet() {
             // What was detached is still under way.

@@ -1,0 +1,195 @@
+//! Portions of streams: where each is to run, and several batches as one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::{KernelCore, Output};
+use crate::auto::Placed;
+use crate::error::Error;
+use crate::halving;
+use crate::inline::Evaluated;
+use crate::kernel::Kernel;
+use crate::portion::Portion;
+use crate::sync::lock;
+
+/// A portion, and where it is to run.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) portion: Portion,
+    /// Where placement has chosen.
+    pub(crate) placed: Option<Placed>,
+    /// How long it is predicted to take on the CPU; `None` where it goes to a queue.
+    pub(crate) inline: Option<Duration>,
+}
+
+/// A kernel for several batches as one: of the columns that are read, with a mask that says which
+/// rows are whose.
+#[derive(Debug)]
+pub(crate) struct Joint {
+    kernel: Arc<KernelCore>,
+    columns: Vec<usize>,
+}
+
+impl KernelCore {
+    /// Decides where a portion is to run, the CPU being busy for so long.
+    pub(crate) fn assign(&self, portion: Portion, cpu_wait: Duration) -> Assignment {
+        let placed = self.route.auto.as_ref().and_then(|auto| {
+            let work = |batch| self.forecast.work(self.binding(), batch);
+            let work = portion.batches.iter().map(work).reduce(|a, b| a.and(&b));
+            auto.choose(&self.runtime, work?, cpu_wait)
+        });
+        let inline = match &placed {
+            Some(placed) => placed.inline(),
+            None => self.route.device.is_none().then_some(Duration::ZERO),
+        };
+        Assignment {
+            portion,
+            placed,
+            inline,
+        }
+    }
+
+    /// Runs a portion: a result for each of its batches, or for its piece, up to the first error.
+    pub(crate) fn run_portion(
+        &self,
+        portion: &Portion,
+        placed: Option<Placed>,
+        inline: bool,
+        given_up: &AtomicBool,
+    ) -> VecDeque<Result<Output, Error>> {
+        let given_up = Some(given_up);
+        if let [batch] = &portion.batches[..] {
+            let result = self.run_numbered(batch, portion.number, placed, given_up);
+            // Placement learns it, where it has a choice.
+            if let (Ok(Output { receipt, .. }), None) = (&result, &self.route.auto) {
+                self.forecast.selected(receipt.rows_out, receipt.rows_in);
+            }
+            return VecDeque::from([result]);
+        }
+        if !inline && let Some(Ok(outputs)) = self.run_joined(portion, placed, given_up) {
+            return outputs.into_iter().map(Ok).collect();
+        }
+        // Whatever went wrong with them together, each has its own result, or its own error.
+        let mut results = VecDeque::with_capacity(portion.batches.len());
+        for (batch, number) in portion.batches.iter().zip(portion.number..) {
+            let result = self.run_numbered(batch, number, None, given_up);
+            let failed = result.is_err();
+            results.push_back(result);
+            if failed {
+                break;
+            }
+        }
+        results
+    }
+
+    /// Runs several batches as one on a device; `None` where they cannot be one.
+    fn run_joined(
+        &self,
+        portion: &Portion,
+        placed: Option<Placed>,
+        given_up: Option<&AtomicBool>,
+    ) -> Option<Result<Vec<Output>, Error>> {
+        let joint = self.joint()?;
+        let batch = match portion.joined(&joint.kernel.checked.input, &joint.columns)? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(Error::Input(Arc::new(error)))),
+        };
+        let kernel = &joint.kernel;
+        let call = kernel.call(portion.number, portion.batches.len() as u64, given_up);
+        let output = kernel.observe(&call, || match (&kernel.route.auto, placed) {
+            (Some(auto), Some(placed)) => kernel.run_placed(&call, auto, placed, &batch),
+            _ => kernel.run_where_told(&call, &batch),
+        });
+        Some(output.map(|output| {
+            let receipt = &output.receipt;
+            self.forecast.selected(receipt.rows_out, receipt.rows_in);
+            self.apart(portion, output)
+        }))
+    }
+
+    /// The kernel for several batches as one, compiled when it is first asked for; `None` where
+    /// there is none that runs on the same devices.
+    fn joint(&self) -> Option<Arc<Joint>> {
+        let mut joint = lock(&self.joint);
+        joint.get_or_insert_with(|| self.compile_joint()).clone()
+    }
+
+    fn compile_joint(&self) -> Option<Arc<Joint>> {
+        let columns = self.binding().input_columns();
+        let schema = Arc::new(self.checked.input.project(&columns).ok()?);
+        let query = self.query.clone().with_mask();
+        let kernel = Kernel::compile(
+            &self.runtime,
+            &self.session,
+            &query,
+            &schema,
+            &self.semantics,
+        );
+        let kernel = kernel.ok()?.core;
+        let fits = kernel.checked.output == self.checked.output;
+        fits.then(|| Arc::new(Joint { kernel, columns }))
+    }
+
+    /// What became of several batches that ran as one.
+    fn apart(&self, portion: &Portion, output: Output) -> Vec<Output> {
+        let mut rows = 0;
+        let mut kept = 0;
+        let outputs = portion.batches.iter().zip(portion.number..);
+        let outputs = outputs.map(|(batch, number)| {
+            let of_batch = rows..rows + batch.num_rows();
+            let mask = output.mask.as_ref();
+            let mask = mask.map(|mask| mask.slice(of_batch.start, of_batch.len()));
+            let rows_out = mask
+                .as_ref()
+                .map_or(of_batch.len(), |mask| mask.true_count());
+            let receipt = output.receipt.share(
+                number,
+                of_batch.start as u64..of_batch.end as u64,
+                rows_out as u64,
+            );
+            let batch = output.batch.slice(kept, rows_out);
+            rows = of_batch.end;
+            kept += rows_out;
+            Output {
+                batch,
+                mask: mask.filter(|_| self.checked.emit_mask),
+                receipt,
+            }
+        });
+        outputs.collect()
+    }
+
+    /// What became of a batch in pieces, in memory of the pool.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] where there is not enough for all of it beside the pieces.
+    pub(crate) fn join_pieces(&self, pieces: Vec<Output>) -> Result<Output, Error> {
+        let mut receipts = Vec::with_capacity(pieces.len());
+        let pieces = pieces.into_iter().map(|piece| {
+            let receipt = piece.receipt;
+            let evaluated = Evaluated {
+                columns: piece.batch.columns().to_vec(),
+                rows_out: piece.batch.num_rows(),
+                mask: piece.mask,
+                bytes_in: receipt.bytes_in,
+                bytes_out: receipt.bytes_out,
+                bytes_copied: receipt.bytes_copied,
+            };
+            receipts.push(receipt);
+            evaluated
+        });
+        let pieces = pieces.collect();
+        let joined = halving::join(pieces, &self.session.memory)?;
+        let mut receipts = receipts.into_iter();
+        let first = receipts.next().expect("a batch has a piece");
+        let mut receipt = receipts.fold(first, |sum, piece| sum.and(piece));
+        receipt.bytes_copied = joined.bytes_copied;
+        Ok(Output {
+            batch: self.output_batch(joined.columns, joined.rows_out)?,
+            mask: joined.mask,
+            receipt,
+        })
+    }
+}

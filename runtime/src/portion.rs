@@ -1,0 +1,155 @@
+//! What a stream has done at once: a batch, several small ones, or a piece of a large one.
+
+use arrow_array::{Array, RecordBatch};
+use arrow_data::ArrayData;
+use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_select::concat::concat_batches;
+use smallvec::{SmallVec, smallvec};
+
+/// What a stream has done at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Portion {
+    /// Whole ones, in the reader's order, or one slice.
+    pub(crate) batches: SmallVec<[RecordBatch; 1]>,
+    /// Number of the first among those that the kernel has taken.
+    pub(crate) number: u64,
+    pub(crate) piece: Option<Piece>,
+}
+
+/// Of which batch a slice is.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) whole: RecordBatch,
+    pub(crate) number: u64,
+    pub(crate) is_last: bool,
+}
+
+impl Portion {
+    pub(crate) fn whole(batch: RecordBatch, number: u64) -> Self {
+        Portion {
+            batches: smallvec![batch],
+            number,
+            piece: None,
+        }
+    }
+
+    /// So many pieces of a batch, of about the same number of rows.
+    pub(crate) fn pieces(
+        batch: &RecordBatch,
+        number: u64,
+        pieces: usize,
+    ) -> impl Iterator<Item = Portion> {
+        let rows = batch.num_rows();
+        let pieces = pieces.clamp(1, rows.max(1));
+        let start = move |piece: usize| (rows as u128 * piece as u128 / pieces as u128) as usize;
+        (0..pieces).map(move |piece| Portion {
+            batches: smallvec![batch.slice(start(piece), start(piece + 1) - start(piece))],
+            number,
+            piece: Some(Piece {
+                whole: batch.clone(),
+                number,
+                is_last: piece + 1 == pieces,
+            }),
+        })
+    }
+
+    /// All of its batches as one, of these of their columns; `None` where that would copy what
+    /// values only refer to.
+    pub(crate) fn joined(
+        &self,
+        schema: &SchemaRef,
+        columns: &[usize],
+    ) -> Option<Result<RecordBatch, ArrowError>> {
+        let project = |batch: &RecordBatch| batch.project(columns);
+        let batches: Result<Vec<RecordBatch>, ArrowError> =
+            self.batches.iter().map(project).collect();
+        let batches = match batches {
+            Ok(batches) => batches,
+            Err(error) => return Some(Err(error)),
+        };
+        let shares = |column: usize| {
+            let data = |batch: &RecordBatch| batch.column(column).to_data();
+            let first = data(&batches[0]);
+            let rest = batches[1..].iter().map(data);
+            rest.into_iter()
+                .all(|other| refers_to_the_same(&first, &other))
+        };
+        (0..columns.len())
+            .all(shares)
+            .then(|| concat_batches(schema, &batches))
+    }
+}
+
+/// Whether no dictionary of one is another's.
+fn refers_to_the_same(one: &ArrayData, other: &ArrayData) -> bool {
+    let children = || one.child_data().iter().zip(other.child_data());
+    match one.data_type() {
+        DataType::Dictionary(_, _) => children().all(|(one, other)| one.ptr_eq(other)),
+        _ => children().all(|(one, other)| refers_to_the_same(one, other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::types::Int32Type;
+    use arrow_array::{ArrayRef, DictionaryArray, Int64Array};
+
+    use super::*;
+
+    fn numbers(from: i64, to: i64) -> RecordBatch {
+        let numbers = Arc::new(Int64Array::from_iter_values(from..to)) as ArrayRef;
+        RecordBatch::try_from_iter([("unread", Arc::clone(&numbers)), ("n", numbers)]).unwrap()
+    }
+
+    #[test]
+    fn pieces_are_the_batch() {
+        let batch = numbers(0, 10);
+        for pieces in [1, 2, 3, 7, 10, 11] {
+            let pieces: Vec<Portion> = Portion::pieces(&batch, 5, pieces).collect();
+            let slices: Vec<&RecordBatch> = pieces.iter().map(|each| &each.batches[0]).collect();
+            assert!(slices.iter().all(|slice| slice.num_rows() > 0));
+            assert_eq!(concat_batches(batch.schema_ref(), slices).unwrap(), batch);
+            let last = pieces
+                .iter()
+                .map(|each| each.piece.as_ref().unwrap().is_last);
+            assert_eq!(last.filter(|last| *last).count(), 1);
+            assert!(pieces.iter().all(|each| each.number == 5));
+        }
+        assert_eq!(Portion::pieces(&numbers(0, 0), 0, 4).count(), 1);
+    }
+
+    #[test]
+    fn batches_are_joined_in_order_less_what_is_not_read() {
+        let portion = Portion {
+            batches: smallvec![numbers(0, 3), numbers(3, 3), numbers(3, 8)],
+            number: 0,
+            piece: None,
+        };
+        let schema = Arc::new(numbers(0, 0).schema().project(&[1]).unwrap());
+        let joined = portion.joined(&schema, &[1]).unwrap().unwrap();
+        assert_eq!(joined, numbers(0, 8).project(&[1]).unwrap());
+    }
+
+    #[test]
+    fn batches_with_other_dictionaries_are_left_apart() {
+        let keys = |words: &[&str]| {
+            let keys: DictionaryArray<Int32Type> = words.iter().copied().collect();
+            RecordBatch::try_from_iter([("d", Arc::new(keys) as ArrayRef)]).unwrap()
+        };
+        let joined = |batches: [RecordBatch; 2]| {
+            let schema = batches[0].schema();
+            let portion = Portion {
+                batches: batches.into_iter().collect(),
+                number: 0,
+                piece: None,
+            };
+            portion.joined(&schema, &[0]).map(Result::unwrap)
+        };
+        let batch = keys(&["a", "b", "a"]);
+        assert!(joined([batch.clone(), keys(&["a", "b"])]).is_none());
+        let same = joined([batch.slice(0, 1), batch.slice(1, 2)]);
+        assert_eq!(same, Some(batch));
+    }
+}

@@ -1,0 +1,466 @@
+//! What the threads of a stream share, and what each of them does.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use unlade_hal::Timestamp;
+
+use super::source::{Reader, Source};
+use super::window::{Begun, Rest, Slot, Taken, Task, Window};
+use crate::error::Error;
+use crate::kernel::{Assignment, Kernel, Output};
+use crate::pool::{Pool, Room};
+use crate::portion::{Piece, Portion};
+use crate::session::Waits;
+use crate::shape::Shaper;
+use crate::sync::{Condvar, Mutex, MutexGuard, lock};
+use crate::workers::panic_message;
+
+/// Portions read or computed ahead of the one that is taken next, per thread.
+const AHEAD: usize = 2;
+
+/// Part of the memory that threads may keep from each other between two portions.
+pub(super) const WITHHELD: u64 = 4;
+
+/// What the threads of a stream share.
+pub(super) struct Shared {
+    kernel: Kernel,
+    /// Locked only by the one who reads, which [`Window::reading`] says.
+    source: Mutex<Source>,
+    pub(super) window: Mutex<Window>,
+    /// Set once nobody waits for results any more.
+    given_up: AtomicBool,
+    changed: Condvar,
+    /// Threads that may help to compute.
+    helpers: usize,
+    /// Threads that may have a portion on a device each.
+    queues: usize,
+    /// Whether these are so many, or the memory so little, that they keep none of it.
+    crowded: bool,
+}
+
+impl Shared {
+    pub(super) fn new(kernel: Kernel, reader: Reader) -> Arc<Self> {
+        let core = &kernel.core;
+        let runtime = &core.runtime;
+        let threads = runtime.options.threads;
+        let may_queue = |position: usize| match (&core.route.device, &core.route.auto) {
+            (Some(plan), _) => plan.slot == position,
+            (None, Some(auto)) => auto.plans[position].is_some(),
+            (None, None) => false,
+        };
+        let queues = (0..runtime.devices.len()).filter(|position| may_queue(*position));
+        let queues = queues.count() * runtime.options.lists_ahead;
+        let workers = threads + queues;
+        let shaper = Shaper::new(core, workers);
+        let mut window = Window::new(threads, workers * AHEAD);
+        window.is_queueing = core.route.device.is_some();
+        let shared = Arc::new(Shared {
+            crowded: is_crowded(workers, runtime.options.memory_budget),
+            source: Mutex::new(Source::new(reader, shaper)),
+            window: Mutex::new(window),
+            given_up: AtomicBool::new(false),
+            changed: Condvar::new(),
+            helpers: threads - 1,
+            queues,
+            kernel,
+        });
+        shared.kernel.core.session.owes(&shared);
+        let calls = shared.calls(&mut shared.lock());
+        calls.begin(&shared);
+        shared
+    }
+
+    pub(super) fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// The next result, for whoever asks for it.
+    pub(super) fn next(shared: &Arc<Shared>) -> Option<Result<Output, Error>> {
+        let mut window = shared.lock();
+        loop {
+            if let Some(error) = window.verdict.take() {
+                return Some(Err(error));
+            }
+            if let Some(taken) = window.take() {
+                match Shared::result(shared, window, taken) {
+                    Ok(result) => return Some(result),
+                    Err(locked) => window = locked,
+                }
+                continue;
+            }
+            if window.is_at_end() {
+                return None;
+            }
+            // What goes to a queue is left to those who are there for that.
+            let nobody_queues = window.queueing == 0;
+            let begun = window
+                .begin_held()
+                .or_else(|| window.begin_inline())
+                .or_else(|| match nobody_queues {
+                    true => window.begin_first(),
+                    false => None,
+                });
+            if let Some(begun) = begun {
+                let asked = window.is_first(begun.number);
+                drop(window);
+                shared.make(begun, asked);
+                window = shared.lock();
+            } else if window.may_read() {
+                window.reading = true;
+                drop(window);
+                Shared::read(shared);
+                window = shared.lock();
+            } else {
+                window = shared.wait(window);
+            }
+        }
+    }
+
+    /// Makes a result of what was taken; where there is none yet, the window comes back.
+    fn result<'a>(
+        shared: &'a Arc<Shared>,
+        mut window: MutexGuard<'a, Window>,
+        taken: Taken,
+    ) -> Result<Result<Output, Error>, MutexGuard<'a, Window>> {
+        let Taken {
+            result,
+            piece,
+            again,
+        } = taken;
+        let result = match &piece {
+            None => result,
+            Some(piece) => match window.put_together(piece, result) {
+                Some(pieces) => {
+                    drop(window);
+                    let joined = pieces.and_then(|pieces| shared.kernel.core.join_pieces(pieces));
+                    // Done whole it may find room; or its error is that of its first bad row.
+                    let result = joined.or_else(|_| shared.run_whole(piece));
+                    window = shared.lock();
+                    result
+                }
+                None => return Err(window),
+            },
+        };
+        let rest = result.is_err().then(|| shared.end(&mut window));
+        let calls = shared.calls(&mut window);
+        drop(window);
+        drop((again, rest));
+        calls.begin(shared);
+        Ok(result)
+    }
+
+    /// The result of a batch, instead of its pieces'.
+    fn run_whole(&self, piece: &Piece) -> Result<Output, Error> {
+        let whole = Portion::whole(piece.whole.clone(), piece.number);
+        match self.run_asked(Task::Again(whole)) {
+            Slot::Done { mut results, .. } => results.pop_front().expect("a batch has a result"),
+            _ => unreachable!("what is asked for is made"),
+        }
+    }
+
+    /// Makes a portion, which is asked for or ahead of time.
+    fn make(&self, begun: Begun, asked: bool) {
+        let Begun { number, task } = begun;
+        let inline = match &task {
+            Task::Assigned(assignment) => assignment.inline,
+            Task::Again(_) => None,
+        };
+        let made = match asked {
+            true => self.run_asked(task),
+            false => self.run_ahead(task),
+        };
+        let now = self.now();
+        let mut window = self.lock();
+        let left = window.finish(number, inline, made, now);
+        drop(window);
+        self.changed.notify_all();
+        drop(left);
+    }
+
+    /// Makes the results that are asked for. Short of memory, it waits for those that are being made
+    /// ahead of time, and gives those up that its own stream has made: they are made again in their
+    /// turn. What other streams keep leaves half of the memory.
+    fn run_asked(&self, task: Task) -> Slot {
+        let (mut results, portion) = self.run(task);
+        let piece = portion.piece.clone();
+        if lack_memory(&results) {
+            let ahead = &self.kernel.core.runtime.ahead;
+            let _none_ahead = ahead.write().unwrap_or_else(PoisonError::into_inner);
+            let mut window = self.lock();
+            let given_up = window.give_up_results();
+            drop(window);
+            drop((results, given_up));
+            results = self.run(Task::Again(portion)).0;
+        }
+        Slot::Done {
+            results,
+            piece,
+            again: None,
+        }
+    }
+
+    /// Makes results before they are asked for. All such results together leave half of the memory
+    /// to those that are asked for, or are not kept: so a stream never waits for what was made ahead
+    /// of it, be it by another stream. The same goes for a portion that finds no memory: when it is
+    /// asked for, the caller has dropped what it will. What many threads would keep for their next
+    /// portions could be the other half: they give it back before anybody who waits for them looks.
+    pub(super) fn run_ahead(&self, task: Task) -> Slot {
+        let runtime = &self.kernel.core.runtime;
+        let Ok(_ahead) = runtime.ahead.try_read() else {
+            return Slot::Held(task.into_portion()); // somebody is short of memory
+        };
+        if runtime.pool.room_ahead() == Room::None {
+            return Slot::Held(task.into_portion());
+        }
+        let (results, portion) = self.run(task);
+        let room = runtime.pool.room_ahead();
+        let slot =
+            if lack_memory(&results) || (room == Room::None && results.iter().all(Result::is_ok)) {
+                drop(results); // while others wait for them
+                Slot::Held(portion)
+            } else {
+                Slot::Done {
+                    results,
+                    piece: portion.piece.clone(),
+                    again: (room != Room::Plenty).then_some(portion),
+                }
+            };
+        if self.crowded {
+            Pool::flush_thread();
+        }
+        slot
+    }
+
+    fn run(&self, task: Task) -> (VecDeque<Result<Output, Error>>, Portion) {
+        let core = &self.kernel.core;
+        let Assignment {
+            portion,
+            placed,
+            inline,
+        } = match task {
+            Task::Assigned(assignment) => *assignment,
+            Task::Again(portion) => core.assign(portion, Duration::ZERO),
+        };
+        let run = || core.run_portion(&portion, placed, inline.is_some(), &self.given_up);
+        let results = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|panic| VecDeque::from([Err(Error::Panicked(panic_message(panic)))]));
+        (results, portion)
+    }
+
+    /// Reads a portion and decides where it is to run. The caller has set [`Window::reading`].
+    fn read(shared: &Arc<Shared>) {
+        let core = &shared.kernel.core;
+        let read = lock(&shared.source).next(core);
+        let assigned = read.map(|read| {
+            read.map(|portion| {
+                let wait = shared.lock().cpu_wait(shared.now());
+                core.assign(portion, wait)
+            })
+        });
+        let mut window = shared.lock();
+        window.reading = false;
+        if !window.ended {
+            match assigned {
+                Some(Ok(assignment)) => window.push(assignment, shared.now()),
+                Some(Err(error)) => {
+                    window.ended = true;
+                    window.push_result(Err(error));
+                }
+                None => window.ended = true,
+            }
+        }
+        let calls = shared.calls(&mut window);
+        drop(window);
+        shared.changed.notify_all();
+        calls.begin(shared);
+    }
+
+    /// The threads that there is something to do for. To be [begun](Calls::begin) once the window is
+    /// unlocked.
+    fn calls(&self, window: &mut Window) -> Calls {
+        let reads = window.may_read();
+        let helps = window.has_inline() || (reads && !window.is_queueing);
+        let queues = window.has_queued() || (reads && window.is_queueing);
+        let calls = Calls {
+            helper: helps && window.helping < self.helpers,
+            queue: queues && window.queueing < self.queues,
+        };
+        window.helping += usize::from(calls.helper);
+        window.queueing += usize::from(calls.queue);
+        calls
+    }
+
+    /// Nobody waits for results any more: nothing is read or computed from now on.
+    pub(super) fn give_up(&self) {
+        let mut window = self.lock();
+        let rest = self.end(&mut window);
+        drop(window);
+        drop(rest);
+    }
+
+    pub(super) fn cancel(&self) {
+        Waits::end(self, Error::Cancelled);
+    }
+
+    /// Ends the stream. What was computed comes back, to be dropped once the window is unlocked.
+    #[must_use]
+    fn end(&self, window: &mut Window) -> Rest {
+        self.given_up.store(true, Ordering::Relaxed);
+        window.end()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.kernel.core.runtime.clock.now()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Window> {
+        lock(&self.window)
+    }
+
+    fn wait<'a>(&self, window: MutexGuard<'a, Window>) -> MutexGuard<'a, Window> {
+        let window = self.changed.wait(window);
+        window.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waits for Shared {
+    fn end(&self, error: Error) {
+        let mut window = self.lock();
+        // What is at its end is not cancelled, and what has failed does not fail again.
+        let has_more = !window.ended || !window.is_empty();
+        if has_more && !self.given_up.load(Ordering::Relaxed) {
+            window.verdict = Some(error);
+        }
+        let rest = Shared::end(self, &mut window);
+        drop(window);
+        drop(rest);
+        self.changed.notify_all();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let window = self.lock();
+        f.debug_struct("KernelStream")
+            .field("taken", &window.taken())
+            .field("ahead", &window.len())
+            .field("ended", &window.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Threads that are to begin.
+#[must_use]
+struct Calls {
+    helper: bool,
+    queue: bool,
+}
+
+impl Calls {
+    fn begin(self, shared: &Arc<Shared>) {
+        let runtime = &shared.kernel.core.runtime;
+        let priority = shared.kernel.core.session.priority;
+        if self.helper {
+            let part = Part::new(shared, |window| &mut window.helping);
+            runtime.workers.spawn(priority, move || part.help());
+        }
+        if self.queue {
+            let part = Part::new(shared, |window| &mut window.queueing);
+            runtime.queuers.spawn(priority, move || part.queue());
+        }
+    }
+}
+
+/// A thread's part in a stream, counted until it is dropped: also where it never begins, for want of
+/// a thread or because the runtime ends.
+struct Part {
+    shared: Arc<Shared>,
+    count: fn(&mut Window) -> &mut usize,
+    /// Whether it has been counted out.
+    left: bool,
+}
+
+impl Part {
+    fn new(shared: &Arc<Shared>, count: fn(&mut Window) -> &mut usize) -> Self {
+        Part {
+            shared: Arc::clone(shared),
+            count,
+            left: false,
+        }
+    }
+
+    /// Computes, and reads on where nothing waits for that, until there is no room or somebody else
+    /// reads.
+    fn help(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let mut window = shared.lock();
+            if let Some(begun) = window.begin_inline() {
+                drop(window);
+                shared.make(begun, false);
+            } else if window.may_read() {
+                window.reading = true;
+                drop(window);
+                Shared::read(&shared);
+            } else {
+                return self.leave(&mut window);
+            }
+        }
+    }
+
+    /// Has a device work, and reads on where nothing waits for that, until there is no room or
+    /// somebody else reads. Other streams have their turn in between.
+    fn queue(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let mut window = shared.lock();
+            if let Some(begun) = window.begin_queued() {
+                drop(window);
+                shared.make(begun, false);
+                let core = &shared.kernel.core;
+                if core.runtime.queuers.has_waiting() {
+                    let priority = core.session.priority;
+                    return core.runtime.queuers.spawn(priority, move || self.queue());
+                }
+            } else if window.may_read() {
+                window.reading = true;
+                drop(window);
+                Shared::read(&shared);
+            } else {
+                return self.leave(&mut window);
+            }
+        }
+    }
+
+    /// Under the lock under which it was seen that there is nothing to do: whoever has something
+    /// later calls another.
+    fn leave(&mut self, window: &mut Window) {
+        *(self.count)(window) -= 1;
+        self.left = true;
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.left {
+            *(self.count)(&mut self.shared.lock()) -= 1;
+            // Whoever waits for it does its work.
+            self.shared.changed.notify_all();
+        }
+    }
+}
+
+fn lack_memory(results: &VecDeque<Result<Output, Error>>) -> bool {
+    let lacks = |result: &Result<Output, Error>| matches!(result, Err(Error::Exhausted(_)));
+    results.iter().any(lacks)
+}
+
+/// Whether what all threads may keep for their next portions is more than they may withhold.
+pub(super) fn is_crowded(threads: usize, memory: u64) -> bool {
+    threads as u64 * Pool::most_kept_by_a_thread(memory) > memory / WITHHELD
+}
