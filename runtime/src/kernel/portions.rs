@@ -98,10 +98,7 @@ impl KernelCore {
         };
         let kernel = &joint.kernel;
         let call = kernel.call(portion.number, portion.batches.len() as u64, given_up);
-        let output = kernel.observe(&call, || match (&kernel.route.auto, placed) {
-            (Some(auto), Some(placed)) => kernel.run_placed(&call, auto, placed, &batch),
-            _ => kernel.run_where_told(&call, &batch),
-        });
+        let output = kernel.observe(&call, || kernel.run_routed(&call, &batch, placed));
         Some(output.map(|output| {
             let receipt = &output.receipt;
             self.forecast.selected(receipt.rows_out, receipt.rows_in);
