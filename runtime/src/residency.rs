@@ -103,15 +103,22 @@ impl<T> Residency<T> {
             });
         }
         while self.bytes() + bytes > self.budget {
-            let idle = self.entries.iter().filter(|(_, entry)| !entry.in_use());
-            let oldest = idle
-                .min_by_key(|(_, entry)| entry.last_use)
-                .map(|(id, _)| *id);
-            let oldest = oldest.expect("what is in use alone fits");
-            self.entries.remove(&oldest);
-            self.evicted += 1;
+            assert!(self.evict_one(), "what is in use alone fits");
         }
         Ok(())
+    }
+
+    /// Evicts what was unused for longest and is not in use, for something else that finds no room
+    /// on the device; false where there is nothing of that kind.
+    pub fn evict_one(&mut self) -> bool {
+        let idle = self.entries.iter().filter(|(_, entry)| !entry.in_use());
+        let oldest = idle.min_by_key(|(_, entry)| entry.last_use);
+        let Some(id) = oldest.map(|(id, _)| *id) else {
+            return false;
+        };
+        self.entries.remove(&id);
+        self.evicted += 1;
+        true
     }
 
     /// Notes what now lies in the device's memory, in place of what was noted under this name.

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use unlade_expr::{Query, Semantics};
-use unlade_hal::{AllocError, Clock, Device, DeviceKind, DeviceLost, Health, PageSize};
+use unlade_hal::{AllocError, Clock, Device, DeviceKind, DeviceLost, Health, Lease, PageSize};
 
 use crate::auto;
 use crate::block::Memory;
@@ -314,6 +314,17 @@ impl DeviceSlot {
             self.attached.store(true, Ordering::Release);
         }
         true
+    }
+
+    /// Memory of its own, for a batch that passes through; what is pinned there and not in use makes
+    /// room where there is none.
+    pub(crate) fn lease(&self, len: u64) -> Result<Lease, AllocError> {
+        loop {
+            match self.heap.lease(len) {
+                Err(AllocError::OutOfMemory { .. }) if lock(&self.residency).evict_one() => {}
+                leased => return leased,
+            }
+        }
     }
 
     /// Whether it works on the host's memory in place.

@@ -588,6 +588,28 @@ fn memory_comes_back() {
 }
 
 #[test]
+fn what_is_pinned_makes_room_for_a_batch_that_passes_through() {
+    let profile = Profile {
+        memory: 5 << 18,
+        ..Profile::gpu()
+    };
+    let runtime = on(sim(profile)).build().unwrap();
+    // Half of the memory is for what is pinned, and the batch takes more than the other.
+    let pinned: Vec<RecordBatch> = (0..8).map(|_| input(2000)).collect();
+    let resident = runtime.pin(&pinned, Some("sim")).unwrap();
+    let there = resident.batches_on_device();
+    assert!(there > 0);
+    let whole = input(130_000);
+    let kernel = compile(&runtime, &query("a", "a > 41"), &whole.schema());
+    let output = kernel.run(&whole).unwrap();
+    assert_eq!(&*output.receipt.parts[0].device, "sim");
+    assert_eq!((output.receipt.retries, output.receipt.parts.len()), (0, 1));
+    assert!(resident.batches_on_device() < there);
+    let again = kernel.run_resident(&resident).unwrap();
+    assert_eq!(again.len(), 8);
+}
+
+#[test]
 fn pinned_batches_are_sent_once() {
     let batches = [input(500), input(300)];
     let schema = batches[0].schema();
