@@ -14,6 +14,7 @@ use unlade_program::{On, Program, Split, Trap, split};
 use crate::arrays;
 use crate::bind::Binding;
 use crate::call::Call;
+use crate::driver::Point;
 use crate::error::Error;
 use crate::halving::in_halves;
 use crate::inline::{self, Evaluated, InlineFailure, Results};
@@ -91,6 +92,8 @@ pub(crate) enum DeviceFailure {
     Fault(DeviceLost),
     /// Not even one row fits into its memory.
     OutOfMemory,
+    /// Nobody waits for it any more; the device still has the list.
+    GivenUp(Point),
     /// It cannot be had anywhere else either.
     Error(Error),
 }
@@ -454,15 +457,7 @@ impl Run<'_> {
                     results
                 }
                 On::Device => {
-                    let options = &runtime.options;
-                    let offloaded = offload::run(
-                        slot,
-                        part,
-                        &arguments,
-                        memory,
-                        options.trust,
-                        options.device_timeout,
-                    );
+                    let offloaded = offload::run(slot, part, &arguments, call);
                     let Offloaded {
                         results,
                         timing,
@@ -475,6 +470,7 @@ impl Run<'_> {
                         OffloadFailure::Trap(_) => DeviceFailure::Trap(None),
                         OffloadFailure::Fault(lost) => DeviceFailure::Fault(lost),
                         OffloadFailure::OutOfMemory => DeviceFailure::OutOfMemory,
+                        OffloadFailure::GivenUp(point) => DeviceFailure::GivenUp(point),
                         OffloadFailure::Error(error) => DeviceFailure::Error(error),
                     })?;
                     tally.bytes_to_device += bytes_to_device;

@@ -35,6 +35,16 @@ pub(crate) enum Undone {
     Lost(DeviceLost),
     /// The list breaks a rule; it is the runtime's fault.
     Invalid(String),
+    /// Nobody waits for it any more. The device still has it, and is to be [waited
+    /// for](Driver::collect) before the next one has its turn.
+    GivenUp(Point),
+}
+
+/// A list's place on the device: in which of its queues, and where there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Point {
+    generation: u64,
+    seq: Seq,
 }
 
 /// A device's queue.
@@ -50,9 +60,9 @@ struct State {
     /// Queues opened so far: points of an earlier queue are never reached.
     generation: u64,
     /// Lists on the device, in order; what else a device claims to have completed is ignored.
-    outstanding: BTreeMap<(u64, Seq), Listed>,
+    outstanding: BTreeMap<Point, Listed>,
     /// Completions that their owners have not yet taken.
-    done: HashMap<(u64, Seq), Completion>,
+    done: HashMap<Point, Completion>,
     /// Whether a thread waits on the queue, and has it in its hands.
     driven: bool,
     /// Why the queue is to end, once the thread that has it in its hands returns it.
@@ -69,6 +79,8 @@ struct State {
 struct Listed {
     since: Instant,
     deadline: Instant,
+    /// Whether somebody takes its completion.
+    awaited: bool,
 }
 
 impl Driver {
@@ -95,35 +107,80 @@ impl Driver {
         self.lock().lost.clone()
     }
 
-    /// Runs a list; returns when it is back.
+    /// Runs a list; returns when it is back, or a while after `given_up` says so.
     pub(crate) fn run(
         &self,
         device: &dyn Device,
         list: CommandList,
         timeout: Duration,
+        given_up: impl Fn() -> bool,
     ) -> Result<Completion, Undone> {
-        let deadline = Instant::now() + timeout;
-        let (generation, seq) = self.submit(device, list, deadline)?;
+        let point = self.submit(device, list, Instant::now() + timeout)?;
         let mut state = self.lock();
         loop {
-            if let Some(completion) = state.done.remove(&(generation, seq)) {
+            if let Some(completion) = state.done.remove(&point) {
                 return Ok(completion);
             }
-            if state.generation != generation || (state.queue.is_none() && !state.driven) {
-                let lost = state.lost.clone();
-                return Err(Undone::Lost(lost.unwrap_or_else(|| gone(device))));
+            if given_up()
+                && let Some(listed) = state.outstanding.get_mut(&point)
+            {
+                listed.awaited = false;
+                return Err(Undone::GivenUp(point));
             }
-            if Instant::now() >= deadline {
-                let reason = format!("no completion within {timeout:?}");
-                let lost = DeviceLost {
-                    device: device.info().name.clone(),
-                    reason,
-                };
-                state = self.end(state, lost);
-                continue;
+            if let Some(lost) = self.loss(device, &state, point) {
+                return Err(Undone::Lost(lost));
             }
-            state = self.drive(state);
+            state = self.advance(device, state, point, timeout);
         }
+    }
+
+    /// Waits until a list is back that was given up.
+    ///
+    /// # Errors
+    /// Where the device is lost before.
+    pub(crate) fn collect(
+        &self,
+        device: &dyn Device,
+        point: Point,
+        timeout: Duration,
+    ) -> Result<(), DeviceLost> {
+        let mut state = self.lock();
+        loop {
+            if let Some(lost) = self.loss(device, &state, point) {
+                return Err(lost);
+            }
+            if !state.outstanding.contains_key(&point) {
+                return Ok(());
+            }
+            state = self.advance(device, state, point, timeout);
+        }
+    }
+
+    /// Why a list will not come back, if its queue has ended.
+    fn loss(&self, device: &dyn Device, state: &State, point: Point) -> Option<DeviceLost> {
+        let ended = state.queue.is_none() && !state.driven;
+        (ended || state.generation != point.generation)
+            .then(|| state.lost.clone().unwrap_or_else(|| gone(device)))
+    }
+
+    /// One step of waiting for a list on the device, whose time may be up.
+    fn advance<'a>(
+        &'a self,
+        device: &dyn Device,
+        state: MutexGuard<'a, State>,
+        point: Point,
+        timeout: Duration,
+    ) -> MutexGuard<'a, State> {
+        let listed = state.outstanding.get(&point);
+        if listed.is_none_or(|listed| Instant::now() < listed.deadline) {
+            return self.drive(state);
+        }
+        let reason = format!("no completion within {timeout:?}");
+        let lost = DeviceLost {
+            device: device.info().name.clone(),
+            reason,
+        };
+        self.end(state, lost)
     }
 
     /// Ends the queue: whatever it held is lost, and the next list opens a new one.
@@ -136,7 +193,7 @@ impl Driver {
         device: &dyn Device,
         mut list: CommandList,
         deadline: Instant,
-    ) -> Result<(u64, Seq), Undone> {
+    ) -> Result<Point, Undone> {
         let mut state = self.lock();
         loop {
             if state.driven {
@@ -160,9 +217,16 @@ impl Driver {
             let queue = state.queue.as_mut().expect("opened above");
             let rejected = match queue.submit(list) {
                 Ok(seq) => {
-                    let point = (state.generation, seq);
-                    let since = Instant::now();
-                    state.outstanding.insert(point, Listed { since, deadline });
+                    let point = Point {
+                        generation: state.generation,
+                        seq,
+                    };
+                    let listed = Listed {
+                        since: Instant::now(),
+                        deadline,
+                        awaited: true,
+                    };
+                    state.outstanding.insert(point, listed);
                     return Ok(point);
                 }
                 Err(rejected) => rejected,
@@ -199,7 +263,7 @@ impl Driver {
         let Some(mut queue) = state.queue.take() else {
             return state;
         };
-        let (&(_, seq), oldest) = state
+        let (&Point { seq, .. }, oldest) = state
             .outstanding
             .first_key_value()
             .expect("who drives has a list on the device");
@@ -247,8 +311,10 @@ impl Driver {
     fn settle(&self, state: &mut State, done: Vec<Completion>) {
         let generation = state.generation;
         for completion in done {
-            let point = (generation, completion.seq);
-            if state.outstanding.remove(&point).is_some() {
+            let seq = completion.seq;
+            let point = Point { generation, seq };
+            let listed = state.outstanding.remove(&point);
+            if listed.is_some_and(|listed| listed.awaited) {
                 state.done.insert(point, completion);
             }
         }

@@ -7,6 +7,7 @@
 mod describe;
 mod fastest;
 mod finish;
+mod given_up;
 mod on_cpu;
 mod on_device;
 mod plan;

@@ -17,10 +17,10 @@ use unlade_program::{Trap, Ty};
 
 use self::strings::PlacedStrings;
 use crate::block::Memory;
-use crate::driver::Undone;
+use crate::call::Call;
+use crate::driver::{Point, Undone};
 use crate::error::Error;
 use crate::inline::Results;
-use crate::options::Trust;
 use crate::parts::{Arguments, Brings, PlannedPart};
 use crate::pool;
 use crate::resident::ResidentBytes;
@@ -50,6 +50,8 @@ pub(crate) enum OffloadFailure {
     Fault(DeviceLost),
     /// The device has not enough memory for so many rows.
     OutOfMemory,
+    /// Nobody waits for it any more; the device still has the list.
+    GivenUp(Point),
     /// The host has none, or the batch is malformed.
     Error(Error),
 }
@@ -65,17 +67,16 @@ pub(crate) fn run(
     slot: &DeviceSlot,
     part: &PlannedPart,
     arguments: &Arguments<'_>,
-    memory: &Memory,
-    trust: Trust,
-    timeout: Duration,
+    call: &Call<'_>,
 ) -> Result<Offloaded, OffloadFailure> {
+    let memory = &call.session.memory;
     let capabilities = slot.device.capabilities();
     if arguments.rows as u64 > capabilities.max_rows {
         return Err(OffloadFailure::OutOfMemory);
     }
     let plan = Plan::new(part, arguments, capabilities, slot.is_coherent());
     let (list, places) = plan.list(slot, part, arguments, memory)?;
-    let mut ran = Ran::to_the_end(slot, list, timeout)?;
+    let mut ran = Ran::to_the_end(slot, list, call)?;
     let mut lease = ran.take(places.readback);
     let (mut timing, mut bytes_back) = (ran.timing, plan.readback);
     let kept = ran.written[0] as usize;
@@ -90,12 +91,12 @@ pub(crate) fn run(
         drop((ran, lease));
         back = plan.what_is_kept(part, kept, rows, mask, &strings);
         let (list, readback) = plan.fetch(&back, local, memory)?;
-        let mut fetched = Ran::to_the_end(slot, list, timeout)?;
+        let mut fetched = Ran::to_the_end(slot, list, call)?;
         lease = fetched.take(readback);
         timing = sum(timing, fetched.timing);
         bytes_back += back.bytes();
     }
-    let results = plan.results(lease, &back, part, memory, trust)?;
+    let results = plan.results(lease, &back, part, memory, call.runtime.options.trust)?;
     if let Some(mask) = &results.mask {
         let ones = mask.count_set_bits_offset(0, rows);
         if ones != kept {
@@ -122,13 +123,16 @@ impl Ran {
     fn to_the_end(
         slot: &DeviceSlot,
         list: CommandList,
-        timeout: Duration,
+        call: &Call<'_>,
     ) -> Result<Self, OffloadFailure> {
+        let timeout = call.runtime.options.device_timeout;
+        let given_up = || call.check().is_err();
         let completion = slot
             .driver
-            .run(&*slot.device, list, timeout)
+            .run(&*slot.device, list, timeout, given_up)
             .map_err(|undone| match undone {
                 Undone::Lost(lost) => OffloadFailure::Fault(lost),
+                Undone::GivenUp(point) => OffloadFailure::GivenUp(point),
                 Undone::Invalid(reason) => OffloadFailure::Fault(lost(
                     slot,
                     format!(
@@ -363,7 +367,6 @@ impl Plan {
             let up_base = self.base(&upload);
             self.stage(&mut upload, up_base, arguments);
             let local = slot
-                .heap
                 .lease(self.upload + self.written + self.alignment)
                 .map_err(|error| match error {
                     unlade_hal::AllocError::OutOfMemory { .. } => OffloadFailure::OutOfMemory,

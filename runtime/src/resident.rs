@@ -297,13 +297,13 @@ impl<'a> Layout<'a> {
             to: whole(to),
         });
         let timeout = runtime.options.device_timeout;
-        let completion = match slot.driver.run(&*slot.device, list, timeout) {
+        let completion = match slot.driver.run(&*slot.device, list, timeout, || false) {
             Ok(completion) => completion,
             Err(crate::driver::Undone::Lost(lost)) => {
                 slot.fault(&lost);
                 return None;
             }
-            Err(crate::driver::Undone::Invalid(_)) => return None,
+            Err(_) => return None,
         };
         if !matches!(completion.outcome, Outcome::Done { .. }) {
             return None;

@@ -71,7 +71,7 @@ use std::time::Duration;
 use unlade_hal::Timestamp;
 
 use self::device::DeviceState;
-pub use self::dispatcher::{Dispatcher, Permit, Turn};
+pub use self::dispatcher::{Dispatcher, Permit, PutBy, Turn};
 pub use self::event::{Action, End, Event};
 use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};

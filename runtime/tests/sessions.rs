@@ -131,6 +131,45 @@ fn a_cancelled_session_does_not_wait_for_its_turn() {
 }
 
 #[test]
+fn a_caller_lets_go_of_what_is_on_a_device() {
+    for by_deadline in [false, true] {
+        let gate = Gated::new();
+        let runtime = on(gate.clone()).build().unwrap();
+        let session = runtime.session("impatient");
+        let session = match by_deadline {
+            true => session.deadline(Duration::from_millis(300)),
+            false => session,
+        };
+        let session = session.open().unwrap();
+        let waits = thread::spawn({
+            let kernel = kernel(&session);
+            move || kernel.run(&input(100)).unwrap_err()
+        });
+        until("it is on the device", || in_flight(&runtime) == 1);
+        if !by_deadline {
+            session.cancel();
+        }
+        let error = waits.join().unwrap();
+        match by_deadline {
+            true => assert!(matches!(error, Error::DeadlineExceeded(_)), "{error}"),
+            false => assert!(matches!(error, Error::Cancelled), "{error}"),
+        }
+        assert_eq!(in_flight(&runtime), 1, "the device still has it");
+        assert!(runtime.memory().leased > 0);
+        gate.open();
+        until("memory comes back", || runtime.memory().leased == 0);
+        until("the list is back", || in_flight(&runtime) == 0);
+        // The device was not to blame, and has its turns again.
+        assert_eq!(runtime.devices()[1].failures, 0);
+        for _ in 0..2 * DEPTH {
+            let other = kernel(&runtime.session("other").open().unwrap());
+            let receipt = other.run(&input(10)).unwrap().receipt;
+            assert_eq!(&*receipt.parts[0].device, "sim");
+        }
+    }
+}
+
+#[test]
 fn tickets_end_at_once_and_their_memory_comes_back_with_the_device() {
     let full = Full::new();
     full.busy.cancel();

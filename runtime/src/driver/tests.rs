@@ -14,12 +14,20 @@ use super::*;
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
 
+fn never() -> bool {
+    false
+}
+
 #[test]
 fn lists_of_two_threads_are_on_the_device_together() {
     let device = Meeting::of(2);
     let driver = Driver::new(4);
     thread::scope(|scope| {
-        let run = || driver.run(&device, CommandList::new(), LONG).unwrap();
+        let run = || {
+            driver
+                .run(&device, CommandList::new(), LONG, never)
+                .unwrap()
+        };
         let first = scope.spawn(run);
         let second = scope.spawn(run);
         let seqs = [first, second].map(|thread| thread.join().unwrap().seq);
@@ -34,11 +42,11 @@ fn a_thread_whose_time_is_up_ends_the_queue_that_another_drives() {
     let device = Meeting::of(3);
     let driver = Driver::new(4);
     thread::scope(|scope| {
-        let patient = scope.spawn(|| driver.run(&device, CommandList::new(), LONG));
+        let patient = scope.spawn(|| driver.run(&device, CommandList::new(), LONG, never));
         while driver.in_flight() == 0 {
             thread::yield_now();
         }
-        let hasty = scope.spawn(|| driver.run(&device, CommandList::new(), 20 * SHORTEST));
+        let hasty = scope.spawn(|| driver.run(&device, CommandList::new(), 20 * SHORTEST, never));
         for thread in [patient, hasty] {
             let Err(Undone::Lost(lost)) = thread.join().unwrap() else {
                 panic!("a list that was never completed is lost");
@@ -58,13 +66,47 @@ fn a_queue_that_another_thread_drives_is_closed() {
         reason: "closed".to_owned(),
     };
     thread::scope(|scope| {
-        let run = scope.spawn(|| driver.run(&device, CommandList::new(), LONG));
+        let run = scope.spawn(|| driver.run(&device, CommandList::new(), LONG, never));
         while driver.in_flight() == 0 {
             thread::yield_now();
         }
         driver.close(closed.clone());
         assert!(matches!(run.join().unwrap(), Err(Undone::Lost(lost)) if lost == closed));
     });
+}
+
+#[test]
+fn a_list_that_was_given_up_is_waited_for_by_another_and_its_completion_kept_by_nobody() {
+    let device = Meeting::of(2);
+    let driver = Driver::new(4);
+    let Err(Undone::GivenUp(point)) = driver.run(&device, CommandList::new(), LONG, || true) else {
+        panic!("nobody waits for it");
+    };
+    assert_eq!(driver.in_flight(), 1);
+    thread::scope(|scope| {
+        let collects = scope.spawn(|| driver.collect(&device, point, LONG));
+        driver
+            .run(&device, CommandList::new(), LONG, never)
+            .unwrap();
+        collects.join().unwrap().unwrap();
+    });
+    assert_eq!(driver.in_flight(), 0);
+    assert!(driver.lock().done.is_empty());
+    // What is back need not be waited for.
+    driver.collect(&device, point, LONG).unwrap();
+}
+
+#[test]
+fn a_list_that_was_given_up_has_its_time_all_the_same() {
+    let device = Meeting::of(2);
+    let driver = Driver::new(4);
+    let time = 20 * SHORTEST;
+    let Err(Undone::GivenUp(point)) = driver.run(&device, CommandList::new(), time, || true) else {
+        panic!("nobody waits for it");
+    };
+    let lost = driver.collect(&device, point, time).unwrap_err();
+    assert_eq!(lost.reason, "no completion within 20ms");
+    assert_eq!((driver.in_flight(), driver.leaked_bytes()), (0, 1));
 }
 
 #[test]

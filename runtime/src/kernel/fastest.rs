@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
-use super::{KernelCore, Output};
+use super::{KernelCore, Output, given_up};
 use crate::auto::{self, AutoRoute, Placed};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, Parts, Tally};
@@ -122,6 +122,9 @@ impl KernelCore {
             Err(DeviceFailure::Fault(lost)) => {
                 slot.fault(&lost);
                 let _ended = permit.lost();
+            }
+            Err(DeviceFailure::GivenUp(point)) => {
+                let _why = given_up::leave(call, permit, point);
             }
             // A probe that fails for the data's sake says nothing of the device.
             Err(_) => {}

@@ -7,6 +7,7 @@ use unlade_expr::Payload;
 use unlade_hal::DeviceLost;
 
 use super::describe::describe;
+use super::given_up;
 use super::{KernelCore, Output};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
@@ -157,6 +158,9 @@ impl KernelCore {
                 Err(Missed::Room)
             }
             Err(DeviceFailure::Error(error)) => Err(Missed::Error(error)),
+            Err(DeviceFailure::GivenUp(point)) => {
+                Err(Missed::Error(given_up::leave(call, permit, point)))
+            }
             Err(DeviceFailure::Fault(lost)) => {
                 Err(failed_on(slot, permit, plan, batch, tally, lost))
             }

@@ -23,7 +23,7 @@ use unlade_hal::{Clock, Timestamp};
 
 use self::locked::{Locked, State};
 use self::metrics::DeviceMetrics;
-pub use self::permit::Permit;
+pub use self::permit::{Permit, PutBy};
 pub use self::turn::Turn;
 use super::{Counts, End, Event, Job, Limits, SessionKey, Settings};
 use crate::placement::DeviceIndex;

@@ -63,11 +63,46 @@ impl<'a> Permit<'a> {
         Turn::again(dispatcher, id, self.deadline, said)
     }
 
+    /// The same permit, to be [taken up](Dispatcher::take_up) again: for another thread.
+    pub fn put_by(mut self) -> PutBy {
+        self.open = false;
+        PutBy {
+            id: self.id,
+            device: self.device,
+            deadline: self.deadline,
+            since: self.since,
+        }
+    }
+
     fn give_back(&mut self, mut state: Locked<'_>, event: Event) {
         self.open = false;
         let said = state.step_of(self.id, event);
         // Whatever is said now, or was before, nobody is there any more to hear it.
         state.withdraw(self.id, said);
+    }
+}
+
+/// A [permit](Permit::put_by) that nobody holds at the moment. The device stays occupied.
+#[must_use = "the device stays occupied until the permit is taken up and given back"]
+#[derive(Debug)]
+pub struct PutBy {
+    id: JobId,
+    device: DeviceIndex,
+    deadline: Option<Timestamp>,
+    since: Timestamp,
+}
+
+impl Dispatcher {
+    /// A permit of this dispatcher that was put by.
+    pub fn take_up(&self, permit: PutBy) -> Permit<'_> {
+        Permit {
+            dispatcher: self,
+            id: permit.id,
+            device: permit.device,
+            deadline: permit.deadline,
+            since: permit.since,
+            open: true,
+        }
     }
 }
 
