@@ -20,11 +20,58 @@ use unlade_program::{CompareOp, FloatOrder};
 
 use crate::batches::array_of;
 
+/// What arrow-rs is not asked: it has no kernel for the operation in this mode, or is no model for it.
+/// docs/card/DISAGREEMENTS.md lists them with what decides instead, and a test holds the two lists
+/// together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    /// An overflow that is null.
+    NullOverflow,
+    /// ABS.
+    Abs,
+    /// TRY.
+    Try,
+    /// A date or a day in milliseconds whose product with a timestamp's units overflows.
+    DateProduct,
+    /// A day beyond the calendar of arrow-rs.
+    Calendar,
+    /// A comparison of floats in another order than the total one.
+    FloatOrder,
+    /// A cast or a division by zero by Spark's rules.
+    SparksRules,
+}
+
+impl LeftOut {
+    /// All of them.
+    pub const ALL: [LeftOut; 7] = [
+        LeftOut::NullOverflow,
+        LeftOut::Abs,
+        LeftOut::Try,
+        LeftOut::DateProduct,
+        LeftOut::Calendar,
+        LeftOut::FloatOrder,
+        LeftOut::SparksRules,
+    ];
+
+    /// As the document calls it.
+    pub fn words(self) -> &'static str {
+        match self {
+            LeftOut::NullOverflow => "overflow that is null",
+            LeftOut::Abs => "ABS",
+            LeftOut::Try => "TRY",
+            LeftOut::DateProduct => "date to a timestamp that it overflows",
+            LeftOut::Calendar => "day beyond the calendar of arrow-rs",
+            LeftOut::FloatOrder => "float comparison in another order than the total one",
+            LeftOut::SparksRules => "cast or division by zero by Spark's rules",
+        }
+    }
+}
+
 /// Why arrow-rs gives no column.
 #[derive(Debug)]
 pub enum NoColumn {
-    /// arrow-rs has no kernel for the operation in this mode, or is no model for it.
-    NoKernel,
+    /// It is not asked.
+    LeftOut(LeftOut),
     /// A kernel failed on a value, perhaps of a row on which none is needed.
     Data(ArrowError),
     /// A kernel refused its operands although the operation is one that it is asked for: a fault
@@ -79,7 +126,7 @@ pub fn evaluate(tree: &Typed, batch: &RecordBatch) -> Result<ArrayRef, NoColumn>
                 false => *zero == OnError::Trap,
             };
             if *overflow == OnError::Null {
-                return Err(NoColumn::NoKernel);
+                return Err(NoColumn::LeftOut(LeftOut::NullOverflow));
             }
             let kernel = match op {
                 ArithmeticOp::Add if checked => add,
@@ -90,31 +137,32 @@ pub fn evaluate(tree: &Typed, batch: &RecordBatch) -> Result<ArrayRef, NoColumn>
                 ArithmeticOp::Mul => mul_wrapping,
                 ArithmeticOp::Div if zero_fits => div,
                 ArithmeticOp::Rem if zero_fits => rem,
-                _ => return Err(NoColumn::NoKernel),
+                _ => return Err(NoColumn::LeftOut(LeftOut::SparksRules)),
             };
             canonical(kernel(&column(lhs)?, &column(rhs)?)?)
         }
         Node::Negate { overflow, arg } => match overflow {
             OnError::Trap => arrow_arith::numeric::neg(&column(arg)?)?,
             OnError::Wrap => arrow_arith::numeric::neg_wrapping(&column(arg)?)?,
-            OnError::Null => return Err(NoColumn::NoKernel),
+            OnError::Null => return Err(NoColumn::LeftOut(LeftOut::NullOverflow)),
         },
-        Node::Abs { .. } | Node::Try(_) => return Err(NoColumn::NoKernel),
+        Node::Abs { .. } => return Err(NoColumn::LeftOut(LeftOut::Abs)),
+        Node::Try(_) => return Err(NoColumn::LeftOut(LeftOut::Try)),
         Node::Cast {
             on_error,
             dialect,
             arg,
         } => {
             if *dialect != Dialect::Arrow {
-                return Err(NoColumn::NoKernel);
+                return Err(NoColumn::LeftOut(LeftOut::SparksRules));
             }
             let options = CastOptions {
                 safe: *on_error == OnError::Null,
                 ..CastOptions::default()
             };
             let column = column(arg)?;
-            if unlike(&column, &tree.data_type) {
-                return Err(NoColumn::NoKernel);
+            if let Some(why) = unlike(&column, &tree.data_type) {
+                return Err(NoColumn::LeftOut(why));
             }
             let column = labelled(&column, &offset_for_utc(column.data_type()));
             let target = offset_for_utc(&tree.data_type);
@@ -271,7 +319,7 @@ fn beyond_calendar(column: &ArrayRef) -> bool {
 
 /// Casts in which arrow-rs is no model: it multiplies dates unchecked; and into a zone, and from a
 /// timestamp to a date, it goes through a calendar that ends 262,143 years from here.
-fn unlike(column: &ArrayRef, to: &DataType) -> bool {
+fn unlike(column: &ArrayRef, to: &DataType) -> Option<LeftOut> {
     let finer = |unit: &TimeUnit| matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond);
     // Days and milliseconds whose product with the units of the finest timestamp is too great.
     let overflows = |values: &[i64], most: i64| {
@@ -279,28 +327,33 @@ fn unlike(column: &ArrayRef, to: &DataType) -> bool {
             .iter()
             .any(|value| value.unsigned_abs() > most as u64)
     };
-    match (column.data_type(), to) {
+    let product = |unit, values: &[i64], most| finer(unit) && overflows(values, most);
+    let (product, calendar) = match (column.data_type(), to) {
         (DataType::Date32, DataType::Timestamp(unit, zone)) => {
             let days = column.as_primitive::<Date32Type>().values();
             let days: Vec<i64> = days.iter().map(|day| i64::from(*day)).collect();
-            (finer(unit) && overflows(&days, i64::MAX / 86_400_000_000_000))
-                || (zone.is_some() && beyond_calendar(column))
+            let product = product(unit, &days, i64::MAX / 86_400_000_000_000);
+            (product, zone.is_some())
         }
         (DataType::Date64, DataType::Timestamp(unit, zone)) => {
             let values = column.as_primitive::<Date64Type>().values();
-            (finer(unit) && overflows(values, i64::MAX / 1_000_000))
-                || (zone.is_some() && beyond_calendar(column))
+            (product(unit, values, i64::MAX / 1_000_000), zone.is_some())
         }
         (DataType::Timestamp(_, None), DataType::Timestamp(_, Some(_)))
-        | (DataType::Timestamp(..), DataType::Date32) => beyond_calendar(column),
-        _ => false,
+        | (DataType::Timestamp(..), DataType::Date32) => (false, true),
+        _ => (false, false),
+    };
+    match calendar && beyond_calendar(column) {
+        _ if product => Some(LeftOut::DateProduct),
+        true => Some(LeftOut::Calendar),
+        false => None,
     }
 }
 
 /// arrow-rs compares floats in total order and in no other.
 fn in_total_order(order: FloatOrder, data_type: &DataType) -> Result<(), NoColumn> {
     match data_type.is_floating() && order != FloatOrder::Total {
-        true => Err(NoColumn::NoKernel),
+        true => Err(NoColumn::LeftOut(LeftOut::FloatOrder)),
         false => Ok(()),
     }
 }

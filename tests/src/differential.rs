@@ -1,5 +1,6 @@
 //! One case of differential testing: a query and a batch, computed by everyone and compared.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -13,7 +14,7 @@ use unlade_naive::generate::Rng;
 use unlade_naive::{Kept, Outputs, RowError, evaluate, evaluate_row, value_at};
 use unlade_program::{Imm, Trap};
 
-use crate::arrow_rs::{self, NoColumn};
+use crate::arrow_rs::{self, LeftOut, NoColumn};
 use crate::batches::{random_batch, random_rows, schema_of, take_rows};
 use crate::cells::Coverage;
 use crate::execute::{Backend, execute, output_value, raw_value};
@@ -35,6 +36,8 @@ pub struct Tally {
     pub eager_errors: usize,
     /// Trees that trap and for which arrow-rs reports an error, too.
     pub errors_of_arrow_rs: usize,
+    /// Trees for which arrow-rs was not asked, by why.
+    pub left_out: BTreeMap<LeftOut, usize>,
 }
 
 impl Tally {
@@ -46,6 +49,9 @@ impl Tally {
         self.columns_of_arrow_rs += other.columns_of_arrow_rs;
         self.eager_errors += other.eager_errors;
         self.errors_of_arrow_rs += other.errors_of_arrow_rs;
+        for (why, count) in other.left_out {
+            *self.left_out.entry(why).or_default() += count;
+        }
     }
 }
 
@@ -372,7 +378,10 @@ impl Case {
                 tally.coverage.count(tree, |hits| hits.arrow_rs += 1);
                 Ok(Some(column))
             }
-            Err(NoColumn::NoKernel) => Ok(None),
+            Err(NoColumn::LeftOut(why)) => {
+                *tally.left_out.entry(why).or_default() += 1;
+                Ok(None)
+            }
             Err(NoColumn::Refused(error)) => Err(format!("arrow-rs refuses: {error}")),
             Err(NoColumn::Data(error)) if !fails_somewhere(tree, batch) => Err(format!(
                 "arrow-rs reports `{error}`, the oracle no error of any operation on any row"
@@ -398,7 +407,10 @@ impl Case {
         let tree = trees.find(|tree| tree.find(error.ordinal).is_some());
         match arrow_rs::evaluate(tree.ok_or("no tree has the trap's ordinal")?, batch) {
             Ok(_) => Err(format!("arrow-rs reports nothing, the oracle {error:?}")),
-            Err(NoColumn::NoKernel) => Ok(()),
+            Err(NoColumn::LeftOut(why)) => {
+                *tally.left_out.entry(why).or_default() += 1;
+                Ok(())
+            }
             Err(NoColumn::Refused(refused)) => Err(format!("arrow-rs refuses: {refused}")),
             Err(NoColumn::Data(_)) => {
                 tally.errors_of_arrow_rs += 1;

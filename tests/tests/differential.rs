@@ -12,6 +12,7 @@ use std::thread;
 use arrow_schema::DataType;
 use unlade_expr::{Literal, Query, Semantics, can_cast, check, col, lit};
 use unlade_naive::generate::Rng;
+use unlade_tests::arrow_rs::LeftOut;
 use unlade_tests::batches::schema_of;
 use unlade_tests::cells::{Coverage, TreeCell};
 use unlade_tests::differential::{Tally, run_case};
@@ -69,15 +70,36 @@ fn everyone_agrees_with_the_oracle() {
         tally.columns_of_arrow_rs,
         tally.eager_errors
     );
+    println!("trees that arrow-rs is not asked for: {:?}", tally.left_out);
     if std::env::var_os("UNLADE_COVERAGE").is_some() {
         tally.coverage.lines().for_each(|line| println!("{line}"));
     }
     assert!(median >= 4096, "a median of {median} rows");
+    // Under Spark's rules arrow-rs is not asked at all; what else it is not asked there is.
+    let met: Vec<LeftOut> = tally.left_out.into_keys().collect();
+    let wanted = LeftOut::ALL.into_iter();
+    let wanted: Vec<LeftOut> = wanted.filter(|why| *why != LeftOut::SparksRules).collect();
+    assert_eq!(met, wanted, "what arrow-rs was not asked");
     let below = tally.coverage.below(LEAST_HITS);
     assert!(
         below.is_empty(),
         "run fewer than {LEAST_HITS} times: {below:#?}"
     );
+}
+
+/// What arrow-rs is not asked is listed, with why, in the document and nowhere else.
+#[test]
+fn what_arrow_rs_is_not_asked_is_written_down() {
+    let document = include_str!("../../docs/card/DISAGREEMENTS.md");
+    let heading = "## What arrow-rs is not asked\n";
+    let (_, section) = document.split_once(heading).expect("the section is there");
+    let section = section.split("\n## ").next().expect("there is one");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+    let listed: Vec<&str> = rows
+        .filter_map(|row| row.split(" | ").next())
+        .skip(1)
+        .collect();
+    assert_eq!(listed, LeftOut::ALL.map(LeftOut::words));
 }
 
 #[test]
