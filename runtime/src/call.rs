@@ -17,6 +17,8 @@ pub(crate) struct Call<'a> {
     pub(crate) number: u64,
     /// Batches that it is made of.
     pub(crate) together: u64,
+    /// Whether it was taken on before, and is done also while the runtime ends.
+    pub(crate) taken_on: bool,
     /// Set once nobody waits for the result any more.
     pub(crate) given_up: Option<&'a AtomicBool>,
 }
@@ -25,8 +27,9 @@ impl Call<'_> {
     /// Whether to go on.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] or [`Error::DeadlineExceeded`] where not.
+    /// [`Error::Cancelled`], [`Error::DeadlineExceeded`] or [`Error::Shutdown`] where not.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        self.runtime.door.may_go_on()?;
         let given_up = self
             .given_up
             .is_some_and(|flag| flag.load(Ordering::Relaxed));

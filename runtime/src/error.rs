@@ -44,7 +44,7 @@ pub enum Error {
     /// A session cannot have the devices that it asks for.
     #[error(transparent)]
     Refused(#[from] Box<Refused>),
-    /// The runtime was dropped while work was outstanding.
+    /// The runtime has [ended](crate::Runtime::shutdown), or was dropped while work was outstanding.
     #[error("the runtime is shut down")]
     Shutdown,
     /// The runtime was made by this process's parent. Devices and pinned memory do not survive a fork.

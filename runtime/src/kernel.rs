@@ -92,7 +92,7 @@ impl Kernel {
     /// nothing else may take its work; [`Error::Cancelled`] and [`Error::DeadlineExceeded`] where
     /// its session has ended.
     pub fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
-        self.core.run(batch, None)
+        self.core.run(batch)
     }
 
     /// Runs the query on every batch that was pinned, in order, where they lie.
@@ -121,11 +121,12 @@ impl Kernel {
         unlade_hal::fork::check()?;
         check_schema(&self.core.checked.input, &batch)?;
         let place = TicketPlace::take(&self.core.runtime)?;
+        self.core.runtime.door.may_begin()?;
         let (ticket, completer) = ticket(&self.core.session);
         let core = Arc::clone(&self.core);
         let priority = core.session.priority;
         self.core.runtime.workers.spawn(priority, move || {
-            let run = || core.run(&batch, Some(completer.given_up()));
+            let run = || core.run_ticket(&batch, completer.given_up());
             let outcome = catch_unwind(AssertUnwindSafe(run))
                 .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))));
             drop((batch, place, core));
@@ -193,13 +194,19 @@ impl std::ops::Deref for KernelCore {
 }
 
 impl KernelCore {
-    /// Runs a batch, unless it is `given_up` before its result is there.
-    pub(crate) fn run(
-        &self,
-        batch: &RecordBatch,
-        given_up: Option<&AtomicBool>,
-    ) -> Result<Output, Error> {
-        self.run_numbered(batch, self.next_batches(1), None, given_up)
+    /// Runs a batch.
+    pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
+        let call = self.call(self.next_batches(1), 1, None);
+        self.run_called(&call, batch, None)
+    }
+
+    /// Runs the batch of a ticket, unless it is `given_up` before its result is there.
+    fn run_ticket(&self, batch: &RecordBatch, given_up: &AtomicBool) -> Result<Output, Error> {
+        let call = Call {
+            taken_on: true,
+            ..self.call(self.next_batches(1), 1, Some(given_up))
+        };
+        self.run_called(&call, batch, None)
     }
 
     /// Numbers for so many batches that no other of the kernel has; returns the first.
@@ -207,18 +214,16 @@ impl KernelCore {
         self.batches.fetch_add(count, Ordering::Relaxed)
     }
 
-    /// Runs a batch that has its number, where placement has chosen, if it has.
-    fn run_numbered(
+    /// Runs a batch where placement has chosen, if it has.
+    fn run_called(
         &self,
+        call: &Call<'_>,
         batch: &RecordBatch,
-        number: u64,
         placed: Option<Placed>,
-        given_up: Option<&AtomicBool>,
     ) -> Result<Output, Error> {
         unlade_hal::fork::check()?;
         check_schema(&self.checked.input, batch)?;
-        let call = self.call(number, 1, given_up);
-        self.observe(&call, || self.run_routed(&call, batch, placed))
+        self.observe(call, || self.run_routed(call, batch, placed))
     }
 
     /// Runs a batch of the right schema where placement has chosen, if it has.
@@ -249,6 +254,7 @@ impl KernelCore {
             session: &self.session,
             number,
             together,
+            taken_on: false,
             given_up,
         }
     }
@@ -261,6 +267,11 @@ impl KernelCore {
         run: impl FnOnce() -> Result<Output, Error>,
     ) -> Result<Output, Error> {
         self.session.count_batches(call.together);
+        // A ticket's is in hand since it was submitted.
+        let _in_hand = (!call.taken_on).then(|| self.session.take_in_hand(call.together));
+        if !call.taken_on {
+            self.runtime.door.may_begin()?;
+        }
         call.check()?;
         let _span =
             tracing::trace_span!("batch", kernel = self.number, batch = call.number).entered();

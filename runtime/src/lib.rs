@@ -77,6 +77,7 @@ mod runtime;
 pub mod scheduler;
 mod session;
 mod shape;
+mod shutdown;
 #[cfg(all(test, shuttle))]
 mod simulation;
 mod stream;
@@ -100,6 +101,7 @@ pub use resources::DeviceRequest;
 pub use runtime::{DeviceStatus, Runtime, RuntimeBuilder};
 pub use scheduler::Priority;
 pub use session::{Session, SessionBuilder, SessionStatus};
+pub use shutdown::Ended;
 pub use stream::{Canceller, KernelStream};
 pub use ticket::Ticket;
 pub use trace::TraceEvent;

@@ -27,6 +27,7 @@ use crate::resident::{OnDevice, Resident};
 use crate::resources::{Facts, Resources};
 use crate::scheduler::{Dispatcher, End, Job, Limits, Permit, SessionKey, Settings};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
+use crate::shutdown::Door;
 use crate::sync::{Mutex, RwLock, lock};
 use crate::trace::{Trace, TraceEvent};
 use crate::workers::Workers;
@@ -73,6 +74,7 @@ pub(crate) struct Core {
     pub(crate) kernels: AtomicU64,
     /// Tickets not yet done.
     pub(crate) tickets: AtomicU64,
+    pub(crate) door: Door,
 }
 
 /// A device and what the runtime knows about it.
@@ -539,6 +541,7 @@ impl RuntimeBuilder {
                 queuers: Workers::new("unlade-queue", devices.len() * options.lists_ahead),
                 kernels: AtomicU64::new(0),
                 tickets: AtomicU64::new(0),
+                door: Door::default(),
                 devices,
                 options,
             }),

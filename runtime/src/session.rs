@@ -215,6 +215,7 @@ impl SessionBuilder {
     pub fn open(self) -> Result<Session, Error> {
         unlade_hal::fork::check()?;
         let runtime = self.runtime;
+        runtime.door.may_begin()?;
         if self.weight == 0 {
             return Err(Error::Config(format!(
                 "session `{}` has a weight of 0, which is no share; the least is 1",
@@ -248,6 +249,7 @@ impl SessionBuilder {
             },
             grant,
             batches: AtomicU64::new(0),
+            in_hand: AtomicU64::new(0),
             device_nanos: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             owed: Mutex::default(),
@@ -277,6 +279,8 @@ pub(crate) struct SessionCore {
     pub(crate) allowed: Allowed,
     grant: Option<Grant>,
     batches: AtomicU64,
+    /// Those that are under way, but for tickets'.
+    in_hand: AtomicU64,
     device_nanos: AtomicU64,
     cancelled: AtomicBool,
     /// Those who wait for results.
@@ -305,6 +309,7 @@ impl SessionCore {
             },
             grant: None,
             batches: AtomicU64::new(0),
+            in_hand: AtomicU64::new(0),
             device_nanos: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             owed: Mutex::default(),
@@ -335,6 +340,16 @@ impl SessionCore {
         self.batches.fetch_add(batches, Ordering::Relaxed);
     }
 
+    /// Notes that so many batches are under way, until this is dropped.
+    pub(crate) fn take_in_hand(&self, batches: u64) -> InHand<'_> {
+        // Before it is looked whether the runtime has ended, which looks at this afterwards.
+        self.in_hand.fetch_add(batches, Ordering::SeqCst);
+        InHand {
+            session: self,
+            batches,
+        }
+    }
+
     /// Notes for how long a device has worked for it.
     pub(crate) fn count_device_time(&self, used: Duration) {
         let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
@@ -343,12 +358,17 @@ impl SessionCore {
 
     fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+        self.end(&Error::Cancelled);
+    }
+
+    /// Has all who wait for something know that it does not come.
+    fn end(&self, why: &Error) {
         self.dispatcher.cancel_session(self.key);
         self.memory.give_up();
         // Not under the lock: whoever is told may ask for more.
         let owed = std::mem::take(&mut *self.owed.lock().unwrap_or_else(PoisonError::into_inner));
         for waits in owed.iter().filter_map(Weak::upgrade) {
-            waits.end(Error::Cancelled);
+            waits.end(why.clone());
         }
     }
 
@@ -386,6 +406,20 @@ impl fmt::Debug for SessionCore {
     }
 }
 
+/// Batches of a session that are under way.
+pub(crate) struct InHand<'a> {
+    session: &'a SessionCore,
+    batches: u64,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.session
+            .in_hand
+            .fetch_sub(self.batches, Ordering::SeqCst);
+    }
+}
+
 /// The sessions of a runtime that have not ended.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
@@ -408,10 +442,23 @@ impl Sessions {
     }
 
     pub(crate) fn status(&self) -> Vec<SessionStatus> {
-        let open: Vec<Arc<SessionCore>> = {
-            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.iter().filter_map(Weak::upgrade).collect()
-        };
+        let open = self.open();
         open.iter().map(|session| session.status()).collect()
+    }
+
+    /// Batches that are under way.
+    pub(crate) fn in_hand(&self) -> u64 {
+        let in_hand = |session: &Arc<SessionCore>| session.in_hand.load(Ordering::SeqCst);
+        self.open().iter().map(in_hand).sum()
+    }
+
+    /// Has all who wait for something know that it does not come.
+    pub(crate) fn end(&self, why: &Error) {
+        self.open().iter().for_each(|session| session.end(why));
+    }
+
+    fn open(&self) -> Vec<Arc<SessionCore>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().filter_map(Weak::upgrade).collect()
     }
 }

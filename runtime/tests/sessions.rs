@@ -499,3 +499,56 @@ fn who_is_told_of_a_cancellation_may_ask_for_more() {
     until("all are told", || told.load(Ordering::SeqCst) == 3);
     full.end();
 }
+
+#[test]
+fn a_runtime_ends_once_what_is_under_way_is_done() {
+    let gate = Gated::new();
+    let runtime = on(gate.clone()).build().unwrap();
+    let kernel = kernel(&runtime.session("busy").open().unwrap());
+    let tickets: Vec<_> = (0..3).map(|_| kernel.submit(input(100)).unwrap()).collect();
+    until("they are on the device", || in_flight(&runtime) >= 1);
+    let batches: Vec<_> = (0..50).map(|_| Ok(input(100))).collect();
+    let mut stream = kernel.stream(RecordBatchIterator::new(batches, input(1).schema()));
+    let ends = thread::spawn({
+        let runtime = runtime.clone();
+        move || runtime.shutdown(LONG)
+    });
+    until("nothing begins any more", || {
+        matches!(runtime.session("late").open(), Err(Error::Shutdown))
+    });
+    assert!(matches!(kernel.run(&input(1)), Err(Error::Shutdown)));
+    assert!(matches!(kernel.submit(input(1)), Err(Error::Shutdown)));
+    assert!(!ends.is_finished(), "some are under way");
+    gate.open();
+    let ended = ends.join().unwrap();
+    assert_eq!((ended.cut_off, ended.left), (0, 0));
+    for ticket in tickets {
+        assert_eq!(ticket.wait().unwrap().batch.num_rows(), 50);
+    }
+    // What was on the device is done; the next batch is not.
+    let last = stream.find_map(Result::err);
+    assert!(matches!(last, Some(Error::Shutdown)), "{last:?}");
+    assert!(stream.next().is_none());
+}
+
+#[test]
+fn what_is_not_done_in_time_is_cut_off() {
+    let gate = Gated::new();
+    let runtime = on(gate).build().unwrap();
+    let kernel = kernel(&runtime.session("busy").open().unwrap());
+    let ticket = kernel.submit(input(100)).unwrap();
+    let waits = thread::spawn({
+        let kernel = kernel.clone();
+        move || kernel.run(&input(100)).unwrap_err()
+    });
+    until("both are under way", || in_flight(&runtime) == 2);
+    let start = Instant::now();
+    let ended = runtime.shutdown(Duration::from_millis(50));
+    assert_eq!((ended.cut_off, ended.left), (2, 0));
+    assert!(start.elapsed() < LONG / 4, "{:?}", start.elapsed());
+    assert!(matches!(ticket.wait(), Err(Error::Shutdown)));
+    assert!(matches!(waits.join().unwrap(), Error::Shutdown));
+    assert!(matches!(kernel.run(&input(1)), Err(Error::Shutdown)));
+    // Once more is not less.
+    assert_eq!(runtime.shutdown(Duration::ZERO).left, 0);
+}

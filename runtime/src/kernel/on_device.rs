@@ -30,15 +30,15 @@ impl KernelCore {
     ) -> Result<Output, Error> {
         let batch = &resident.batches[position];
         let Some(slot) = resident.slot else {
-            return self.run(batch, None);
+            return self.run(batch);
         };
         unlade_hal::fork::check()?;
         if !self.session.allowed.permits(&self.runtime, slot) {
-            return self.run(batch, None);
+            return self.run(batch);
         }
         let plans = self.plan.for_resident(&self.runtime, slot)?;
         if plans.staged.refuses(&self.runtime.devices[slot]).is_some() {
-            return self.run(batch, None);
+            return self.run(batch);
         }
         let call = self.call(self.next_batches(1), 1, None);
         self.observe(&call, || {
@@ -86,6 +86,7 @@ impl KernelCore {
                 }
                 Err(Missed::Elsewhere { reason, lost }) => (reason, lost),
             };
+            call.check()?;
             if runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
                 return Err(Error::DeviceFault(lost));
             }

@@ -61,7 +61,7 @@ impl KernelCore {
     ) -> VecDeque<Result<Output, Error>> {
         let given_up = Some(given_up);
         if let [batch] = &portion.batches[..] {
-            let result = self.run_numbered(batch, portion.number, placed, given_up);
+            let result = self.run_called(&self.call(portion.number, 1, given_up), batch, placed);
             // Placement learns it, where it has a choice.
             if let (Ok(Output { receipt, .. }), None) = (&result, &self.route.auto) {
                 self.forecast.selected(receipt.rows_out, receipt.rows_in);
@@ -74,7 +74,7 @@ impl KernelCore {
         // Whatever went wrong with them together, each has its own result, or its own error.
         let mut results = VecDeque::with_capacity(portion.batches.len());
         for (batch, number) in portion.batches.iter().zip(portion.number..) {
-            let result = self.run_numbered(batch, number, None, given_up);
+            let result = self.run_called(&self.call(number, 1, given_up), batch, None);
             let failed = result.is_err();
             results.push_back(result);
             if failed {

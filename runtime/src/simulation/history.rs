@@ -72,6 +72,8 @@ pub(super) enum Act {
     },
     /// Cancels the session of a client.
     Cancel { client: usize },
+    /// Ends the runtime, and cuts off what is not done within so many microseconds.
+    Shutdown { within: u64 },
 }
 
 impl History {
@@ -80,7 +82,7 @@ impl History {
         let random = &mut random;
         let devices = random.random_range(1..=3);
         let clients = random.random_range(1..=4);
-        History {
+        let mut history = History {
             seed,
             memory: [192 << 10, 1 << 20, 8 << 20][random.random_range(0..3)],
             threads: random.random_range(1..=4),
@@ -90,7 +92,16 @@ impl History {
             clients: (0..clients)
                 .map(|_| Client::of(random, devices, clients))
                 .collect(),
+        };
+        if random.random_bool(0.1) {
+            let within = [0, 50, 5000][random.random_range(0..3)];
+            let acts = &mut history.clients[random.random_range(0..clients)].acts;
+            acts.insert(
+                random.random_range(0..=acts.len()),
+                Act::Shutdown { within },
+            );
         }
+        history
     }
 
     /// Histories that lack one thing that this has, the largest first.

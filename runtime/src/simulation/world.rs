@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow_array::cast::AsArray;
@@ -47,6 +47,8 @@ pub(super) struct Seen {
     exhausted: u64,
     limited: u64,
     refused: u64,
+    shut: u64,
+    cut_off: u64,
     losses: u64,
     leaked: u64,
     /// Simulated nanoseconds.
@@ -65,7 +67,7 @@ impl Seen {
         self.clone().fields().into_iter().all(|count| *count > 20)
     }
 
-    fn fields(&mut self) -> [&mut u64; 12] {
+    fn fields(&mut self) -> [&mut u64; 14] {
         [
             &mut self.done,
             &mut self.on_devices,
@@ -76,6 +78,8 @@ impl Seen {
             &mut self.exhausted,
             &mut self.limited,
             &mut self.refused,
+            &mut self.shut,
+            &mut self.cut_off,
             &mut self.losses,
             &mut self.leaked,
             &mut self.time,
@@ -114,6 +118,8 @@ struct World {
     sessions: Mutex<Vec<Option<Session>>>,
     seen: Mutex<Seen>,
     batches: AtomicU64,
+    /// Whether somebody has ended the runtime.
+    shut: AtomicBool,
 }
 
 /// Where a client is.
@@ -149,6 +155,7 @@ impl World {
             sessions: Mutex::new(history.clients.iter().map(|_| None).collect()),
             seen: Mutex::default(),
             batches: AtomicU64::new(0),
+            shut: AtomicBool::new(false),
             history: history.clone(),
             clock: clock.clone(),
         }
@@ -210,6 +217,7 @@ impl World {
         match builder.open() {
             Ok(session) => Some(session),
             Err(Error::Refused(_)) if client.asks.is_some() => None,
+            Err(Error::Shutdown) if self.shut.load(Ordering::Relaxed) => None,
             Err(error) => panic!("client {number}: {error}"),
         }
     }
@@ -321,6 +329,13 @@ impl At<'_> {
                 take,
                 cancel,
             } => self.stream(batches, rows, take, cancel),
+            Act::Shutdown { within } => {
+                self.world.shut.store(true, Ordering::Relaxed);
+                let ended = self.world.runtime.shutdown(Duration::from_micros(within));
+                assert_eq!(ended.left, 0, "{ended:?}");
+                assert!(matches!(self.even.run(&batch(0, 1)), Err(Error::Shutdown)));
+                self.world.see(|seen| seen.shut += 1);
+            }
             Act::Cancel { client } => {
                 let session = self.world.sessions.lock().unwrap()[client].clone();
                 if let Some(session) = session {
@@ -386,6 +401,13 @@ impl At<'_> {
                     seen.on_devices += u64::from(parts.clone().any(|part| &*part.device != "cpu"));
                 });
                 self.kept.push_back(output);
+            }
+            Err(Error::Shutdown) => {
+                assert!(
+                    world.shut.load(Ordering::Relaxed),
+                    "nobody ended the runtime"
+                );
+                world.see(|seen| seen.cut_off += 1);
             }
             Err(Error::Cancelled) => {
                 assert!(

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use unlade_hal::{
     AllocError, Capabilities, CommandList, CompileError, Completion, Device, DeviceError,
-    DeviceInfo, DeviceLost, Executable, Health, MemoryKind, Queue, Quiesced, Rejected, Seq, Slab,
-    Wait,
+    DeviceInfo, DeviceLost, Executable, Health, MemoryKind, Outcome, Queue, Quiesced, Rejected,
+    Seq, Slab, Wait,
 };
 use unlade_program::Program;
 use unlade_sim_device::{Profile, SimDevice};
@@ -89,6 +89,16 @@ impl Queue for GatedQueue {
         None
     }
     fn quiesce(self: Box<Self>, timeout: Duration) -> Quiesced {
-        self.queue.quiesce(timeout)
+        let mut quiesced = self.queue.quiesce(timeout);
+        if !self.open.load(Ordering::SeqCst) {
+            let lost = DeviceLost {
+                device: "gated".to_owned(),
+                reason: "the gate is shut".to_owned(),
+            };
+            for completion in &mut quiesced.completions {
+                completion.outcome = Outcome::Aborted(lost.clone());
+            }
+        }
+        quiesced
     }
 }
