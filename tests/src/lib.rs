@@ -9,6 +9,7 @@
 //! - [`evaluator`]: the evaluator, called as the interpreter of programs is.
 //! - [`arrow_rs`]: typed trees by arrow-rs's kernels.
 //! - [`conformance`]: what a device must pass, and [`device_runner`], which runs a program on one.
+//! - [`figures`]: figures of benchmarks for `cargo xtask bench`.
 //! - [`fuzz`]: random programs on a device, several under way at once.
 //! - [`cards`]: lists for a card, and what the driver must make of one that fails.
 //! - [`devices`]: devices by name, so that a test or a check runs on the one that is asked for.
@@ -24,6 +25,7 @@
 //! - `imports`: the borders between crates;
 //! - `payload`: every Arrow type through a filter and asked for nulls, against arrow-rs;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell;
+//! - `qemu`: says what is left out of `cargo test`;
 //! - `spark`: Spark's own answers, recorded.
 //!
 //! A simulated card is among the devices of `device_differential`, `end_to_end`, `payload` and `spark`.
@@ -46,6 +48,7 @@ pub mod devices;
 pub mod differential;
 pub mod evaluator;
 pub mod execute;
+pub mod figures;
 pub mod fuzz;
 mod lists;
 pub mod special_values;

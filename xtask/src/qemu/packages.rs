@@ -30,18 +30,19 @@ const KEYS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 ];
 
-/// Whether this machine can fetch and run them; why not.
+/// Whether this machine can run them; why not.
 pub(super) fn possible() -> Result<(), String> {
-    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
-        return Err("the virtual machine's packages are for Linux on x86-64".to_owned());
+    match cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        true => Ok(()),
+        false => Err("the virtual machine's packages are for Linux on x86-64".to_owned()),
     }
+}
+
+/// Whether there is what fetches and unpacks them.
+fn tools() -> Result<(), String> {
     for tool in ["apt-get", "dpkg-deb"] {
-        quietly(command(tool, &["--version"])).map_err(|why| {
-            format!(
-                "{why}; it fetches Debian's packages {}, {KERNEL}: run this on Debian or its kin",
-                PROGRAMS.join(", ")
-            )
-        })?;
+        quietly(command(tool, &["--version"]))
+            .map_err(|why| format!("{why}; run this on Debian or its kin"))?;
     }
     Ok(())
 }
@@ -63,7 +64,8 @@ impl Packages {
         }
         let wanted = format!("{}, {KERNEL}", PROGRAMS.join(", "));
         println!("    fetching {wanted} of Debian {RELEASE} and {BACKPORTS}, 75 MB");
-        let fetched = Apt::new(&folder.join("apt")).and_then(|apt| {
+        let fetched = tools().and_then(|()| Apt::new(&folder.join("apt")));
+        let fetched = fetched.and_then(|apt| {
             apt.update()?;
             apt.download()?;
             apt.unpack(&packages.root)
