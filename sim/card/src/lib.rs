@@ -28,7 +28,7 @@
 //!
 //! # Time
 //! The clock is simulated: TIME stands still while the card has nothing to do, and a job moves it on
-//! by what the [`Timing`] of the profile says of its bytes and words. Two runs of the same jobs
+//! by what the [`Timing`] of the profile says of its bytes and words, and of the host before it. Two runs of the same jobs
 //! take the same time, on any machine. The host's clock is used for [`LATE`] alone.
 //!
 //! # What is inside

@@ -13,6 +13,11 @@ pub struct Nanos(pub u64);
 /// A job is fetched and checked, which takes every job as long, and then takes the engine as long as
 /// the slower of bus and engine needs: reads, words and writes overlap. While the engine works on
 /// one job, the next ones are fetched, so a host that sends jobs ahead keeps the engine busy.
+///
+/// What a host takes between a completion and the doorbell that follows from it passes on the clock,
+/// too: a job is fetched no earlier than that after the last completion that was posted before its
+/// doorbell. So the engine is idle where a host waits for each job before it sends the next, and as
+/// much longer as the jobs are short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Bytes that the bus moves in a second, both directions together.
@@ -21,9 +26,20 @@ pub struct Timing {
     pub job_nanos: u64,
     /// Picoseconds that the engine takes for one word on one row.
     pub word_picos: u64,
+    /// Nanoseconds from a completion's interrupt to the thread that waits for it.
+    pub interrupt_nanos: u64,
+    /// Nanoseconds that a host takes from there to the next doorbell.
+    pub host_nanos: u64,
+    /// Nanoseconds that a doorbell takes to the card.
+    pub doorbell_nanos: u64,
 }
 
 impl Timing {
+    /// From a completion to the arrival of a doorbell that follows from it.
+    pub(crate) fn turnaround(self) -> Nanos {
+        Nanos(self.interrupt_nanos + self.host_nanos + self.doorbell_nanos)
+    }
+
     /// The engine's time for a job that moved so many bytes and ran so many words, all rows together.
     pub(crate) fn duration(self, bytes: u64, words: u128) -> Nanos {
         let bus = u128::from(bytes) * 1_000_000_000 / u128::from(self.bus_bytes_per_second.max(1));
@@ -178,6 +194,9 @@ impl Profile {
                 bus_bytes_per_second: 12_000_000_000,
                 job_nanos: 2_000,
                 word_picos: 20,
+                interrupt_nanos: 5_000,
+                host_nanos: 5_000,
+                doorbell_nanos: 500,
             },
             capabilities: Capabilities::all(),
         }
@@ -234,6 +253,9 @@ impl Profile {
                 bus_bytes_per_second: 1_000_000_000,
                 job_nanos: 10_000,
                 word_picos: 1_000,
+                interrupt_nanos: 5_000,
+                host_nanos: 5_000,
+                doorbell_nanos: 500,
             },
             capabilities: Capabilities::all().without(lacks),
         }

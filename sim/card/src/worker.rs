@@ -122,11 +122,13 @@ impl State {
                 self.job += 1;
                 let fault = self.faults.fault_of(self.job);
                 self.stuck |= fault == Some(Fault::StuckDoorbell);
+                // The clock is that of the last completion.
+                let turnaround = self.profile.timing.turnaround();
                 return self.pending.push_back(FetchedJob {
                     number: self.job,
                     queue,
                     entry,
-                    fetched: self.clock,
+                    fetched: Nanos(self.clock.0 + turnaround.0),
                     programs: Arc::clone(&self.programs),
                     fault,
                 });
