@@ -26,6 +26,7 @@ use criterion::{Criterion, Throughput};
 use unlade_hal::WallClock;
 use unlade_runtime::placement::DeviceIndex;
 use unlade_runtime::scheduler::{Dispatcher, Job, Limits, SessionKey, Settings};
+use unlade_tests::figures::note;
 
 const DEVICES: usize = 8;
 const SESSIONS: u64 = 64;
@@ -42,8 +43,9 @@ fn main() {
     throughput(&mut criterion);
     sessions(&mut criterion);
     criterion.final_summary();
-    // Not where one benchmark is asked for, or figures are collected.
-    if std::env::args().skip(1).all(|word| word == "--bench") {
+    // Not where one benchmark is asked for.
+    let all = |word: String| ["--bench", "--noplot"].contains(&word.as_str());
+    if std::env::args().skip(1).all(all) {
         beside_spawn_blocking();
         beside_eight_sessions();
         memory();
@@ -109,8 +111,10 @@ fn beside_spawn_blocking() {
         let (rates, ratios): (Vec<f64>, Vec<f64>) = rounds.unzip();
         let [median, least, most] = spread(rates).map(|rate| rate / 1e6);
         println!("{name}: {median:.2} M batches a second ({least:.2} to {most:.2})");
+        note(&format!("scheduler/M batches a second/{name}"), median);
         let [median, least, most] = spread(ratios);
         println!("{name}: {median:.1} times spawn-blocking ({least:.1} to {most:.1})");
+        note(&format!("scheduler/times spawn-blocking/{name}"), median);
     }
 }
 
@@ -124,6 +128,10 @@ fn beside_eight_sessions() {
         let [median, least, most] = spread(ratios);
         println!(
             "{sessions} sessions: {median:.2} times the cost with 8 ({least:.2} to {most:.2})"
+        );
+        note(
+            &format!("scheduler/times the cost with 8 sessions/{sessions}"),
+            median,
         );
     }
 }
@@ -143,6 +151,10 @@ fn memory() {
     turns(&dispatcher, 1, (SESSIONS, 1), BATCHES);
     let after = resident();
     println!("memory: {before} KiB resident, {after} KiB after {BATCHES} batches");
+    note(
+        "scheduler/KiB more after 10 M batches",
+        after as f64 - before as f64,
+    );
     let session = |number| Job {
         session: SessionKey(number),
         ..job(number, number)

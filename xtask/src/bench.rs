@@ -49,8 +49,12 @@ pub(crate) fn run(options: &Options) -> bool {
 }
 
 fn measure(options: &Options) -> Result<Rounds, String> {
-    let portable = build("portable", None)?;
-    let native = build("native", Some("-C target-cpu=native"))?;
+    let portable = build(
+        "portable",
+        None,
+        &["unlade-benches", "unlade-runtime", "unlade-dpu"],
+    )?;
+    let native = build("native", Some("-C target-cpu=native"), &["unlade-benches"])?;
     let python = match options.no_python {
         true => None,
         false => Python::set_up(),
@@ -61,12 +65,13 @@ fn measure(options: &Options) -> Result<Rounds, String> {
         println!("round {} of {}", round + 1, options.rounds);
         let home = crate::root().join(format!("target/bench/round-{round}"));
         let _ = std::fs::remove_dir_all(&home);
+        let _ = std::fs::remove_file(home.with_extension("figures"));
         for binary in &portable {
-            criterion(binary, "portable", &home, options.filter.as_deref())?;
+            bench(binary, "portable", &home, options.filter.as_deref())?;
         }
         // Of the native build only the peer is of interest: ours picks its instructions itself.
         for binary in native.iter().filter(|binary| is_bench(binary, "filter")) {
-            criterion(binary, "native", &home, Some("arrow-native"))?;
+            bench(binary, "native", &home, Some("arrow-native"))?;
         }
         let mut figures = figures::read(&home)?;
         if let (Some(python), Some(unlade)) = (&python, &unlade) {
@@ -96,23 +101,15 @@ fn report(rounds: &Rounds, options: &Options) -> bool {
     met || !options.check
 }
 
-/// Builds the benchmarks and says where they are.
-fn build(name: &str, flags: Option<&str>) -> Result<Vec<PathBuf>, String> {
+/// Builds the benchmarks of these packages and says where they are.
+fn build(name: &str, flags: Option<&str>, packages: &[&str]) -> Result<Vec<PathBuf>, String> {
     println!("building the {name} benchmarks");
     let target = crate::root().join("target").join(format!("bench-{name}"));
-    let mut cargo = command(
-        "cargo",
-        &[
-            "bench",
-            "-p",
-            "unlade-benches",
-            "-p",
-            "unlade-runtime",
-            "--no-run",
-            "--quiet",
-            "--message-format=json-render-diagnostics",
-        ],
-    );
+    let mut cargo = command("cargo", &["bench", "--no-run", "--quiet"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    for package in packages {
+        cargo.args(["-p", package]);
+    }
     cargo.env("CARGO_TARGET_DIR", &target);
     if let Some(flags) = flags {
         cargo.env("RUSTFLAGS", flags);
@@ -164,14 +161,15 @@ fn is_bench(binary: &Path, name: &str) -> bool {
         .is_some_and(|file| file.starts_with(&format!("{name}-")))
 }
 
-/// Runs one criterion binary; its figures go below `home`.
-fn criterion(binary: &Path, build: &str, home: &Path, filter: Option<&str>) -> Result<(), String> {
+/// Runs one binary; its figures go below `home`, criterion's by criterion and others to a file there.
+fn bench(binary: &Path, build: &str, home: &Path, filter: Option<&str>) -> Result<(), String> {
     let mut bench = Command::new(binary);
     bench
         .arg("--bench")
         .arg("--noplot")
         .current_dir(crate::root());
     bench.env("CRITERION_HOME", home).env("BENCH_BUILD", build);
+    bench.env("BENCH_FIGURES", home.with_extension("figures"));
     if let Some(filter) = filter {
         bench.arg(filter);
     }

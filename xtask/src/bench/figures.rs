@@ -114,9 +114,10 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Criterion's medians below its home: nanoseconds by the benchmark's path, `workload/who`.
+/// Criterion's medians below its home, nanoseconds by the benchmark's path, `workload/who`, and what
+/// benchmarks have noted beside it: lines of a figure and its name.
 pub(crate) fn read(home: &Path) -> Result<Vec<(String, f64)>, String> {
-    let mut figures = Vec::new();
+    let mut figures = noted(&home.with_extension("figures"))?;
     let mut folders = vec![home.to_owned()];
     while let Some(folder) = folders.pop() {
         let fault =
@@ -137,4 +138,38 @@ pub(crate) fn read(home: &Path) -> Result<Vec<(String, f64)>, String> {
         folders.extend(below.filter(|path| path.is_dir()));
     }
     Ok(figures)
+}
+
+fn noted(path: &Path) -> Result<Vec<(String, f64)>, String> {
+    // Where none of those benchmarks ran there is none.
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return Ok(Vec::new());
+    };
+    let figure = |line: &str| {
+        let (value, name) = line.split_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    let figures = text.lines().map(|line| {
+        let figure = figure(line);
+        figure.ok_or_else(|| format!("{}: no figure: {line}", path.display()))
+    });
+    figures.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noted_figures_are_read_with_names_that_have_spaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("round-0.figures");
+        assert_eq!(noted(&path), Ok(Vec::new()));
+        std::fs::write(&path, "0.5 a name/of two\n12 b\n").unwrap();
+        let wanted = [("a name/of two", 0.5), ("b", 12.0)];
+        let wanted = wanted.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(noted(&path), Ok(wanted.to_vec()));
+        std::fs::write(&path, "fast b\n").unwrap();
+        assert!(noted(&path).unwrap_err().contains("fast b"));
+    }
 }

@@ -19,6 +19,7 @@ pub(crate) struct Verdict {
 pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
+    Exactly(f64),
     /// Nothing is asked: the figure stands for comparison.
     Shown,
 }
@@ -72,7 +73,104 @@ pub(crate) fn judge(rounds: &Rounds) -> Vec<Verdict> {
     }
     verdicts.extend(others(rounds));
     verdicts.extend(fixed(rounds));
+    verdicts.extend(noted(rounds));
     verdicts
+}
+
+/// What is to be reached of figures that benchmarks note themselves, by their names: of the card's
+/// driver, and of turns on devices.
+const NOTED: [(&str, Target, &str); 16] = [
+    (
+        "card/doorbell to completion/on one core",
+        Target::AtMost(3.0),
+        "x",
+    ),
+    (
+        "card/doorbell to completion/across cores",
+        Target::AtMost(3.0),
+        "x",
+    ),
+    (
+        "card/driver's own work per job",
+        Target::AtMost(1000.0),
+        " ns",
+    ),
+    (
+        "card/bytes read, of those on paper",
+        Target::Exactly(1.0),
+        "x",
+    ),
+    (
+        "card/bytes written, of those on paper",
+        Target::Exactly(1.0),
+        "x",
+    ),
+    (
+        "card/percent at work, lists under way/1",
+        Target::Shown,
+        "%",
+    ),
+    (
+        "card/percent at work, lists under way/4",
+        Target::Shown,
+        "%",
+    ),
+    (
+        "card/percent at work, lists under way/64",
+        Target::AtLeast(95.0),
+        "%",
+    ),
+    (
+        "scheduler/M batches a second/turns-1",
+        Target::AtLeast(1.0),
+        " M",
+    ),
+    (
+        "scheduler/times spawn-blocking/turns-1",
+        Target::AtLeast(10.0),
+        "x",
+    ),
+    (
+        "scheduler/M batches a second/turns-2",
+        Target::AtLeast(1.0),
+        " M",
+    ),
+    (
+        "scheduler/times spawn-blocking/turns-2",
+        Target::AtLeast(10.0),
+        "x",
+    ),
+    (
+        "scheduler/M batches a second/threads-64",
+        Target::AtLeast(1.0),
+        " M",
+    ),
+    (
+        "scheduler/times spawn-blocking/threads-64",
+        Target::AtLeast(10.0),
+        "x",
+    ),
+    (
+        "scheduler/times the cost with 8 sessions/512",
+        Target::AtMost(1.2),
+        "x",
+    ),
+    // A page may be touched for the first time; ten million batches that are kept would be gigabytes.
+    (
+        "scheduler/KiB more after 10 M batches",
+        Target::AtMost(256.0),
+        " KiB",
+    ),
+];
+
+fn noted(rounds: &Rounds) -> Vec<Verdict> {
+    let verdict = |(name, target, unit): (&str, Target, &'static str)| Verdict {
+        what: name.to_owned(),
+        target,
+        seen: rounds.figure(name),
+        unit,
+    };
+    NOTED.into_iter().map(verdict).collect()
 }
 
 /// The remaining filters: never slower than arrow-rs.
@@ -212,6 +310,7 @@ impl Verdict {
         match self.target {
             Target::AtLeast(bound) => Some(seen >= bound),
             Target::AtMost(bound) => Some(seen <= bound),
+            Target::Exactly(wanted) => Some(seen == wanted),
             Target::Shown => None,
         }
     }
@@ -222,7 +321,28 @@ impl fmt::Display for Target {
         match self {
             Target::AtLeast(bound) => write!(f, ">= {bound:.2}"),
             Target::AtMost(bound) => write!(f, "<= {bound:.2}"),
+            Target::Exactly(wanted) => write!(f, "= {wanted:.2}"),
             Target::Shown => f.write_str("-"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_that_a_benchmark_notes_is_held_against_its_target() {
+        let busy = "card/percent at work, lists under way/64";
+        let met = |percent: f64| {
+            let mut rounds = Rounds::default();
+            rounds.push(vec![(busy.to_owned(), percent)]);
+            let verdicts = judge(&rounds);
+            let mut of = verdicts.iter().filter(|verdict| verdict.what == busy);
+            of.next().expect("it has a target").is_met()
+        };
+        assert_eq!((met(99.9), met(87.8)), (Some(true), Some(false)));
+        let none = judge(&Rounds::default());
+        assert!(none.iter().all(|verdict| verdict.is_met().is_none()));
     }
 }
