@@ -37,10 +37,8 @@ const MAX_QUEUES: u16 = 8;
 /// # Errors
 /// See [`CannotOpen`].
 pub fn connect(path: &Path, options: &Options) -> Result<Arc<DpuDevice>, CannotOpen> {
-    let transport = VfioUser::connect(path).map_err(|error| CannotOpen::Transport {
-        address: format!("unix:{}", path.display()),
-        error,
-    })?;
+    let transport = VfioUser::connect(path)
+        .map_err(|error| CannotOpen::reaching(format!("unix:{}", path.display()), error))?;
     DpuDevice::open(Arc::new(transport), options)
 }
 
@@ -49,10 +47,8 @@ pub fn connect(path: &Path, options: &Options) -> Result<Arc<DpuDevice>, CannotO
 /// # Errors
 /// See [`CannotOpen`].
 pub fn open_pci(address: &str, options: &Options) -> Result<Arc<DpuDevice>, CannotOpen> {
-    let transport = VfioPci::open(address).map_err(|error| CannotOpen::Transport {
-        address: address.to_owned(),
-        error,
-    })?;
+    let transport =
+        VfioPci::open(address).map_err(|error| CannotOpen::reaching(address.to_owned(), error))?;
     DpuDevice::open(Arc::new(transport), options)
 }
 
@@ -62,10 +58,8 @@ pub fn open_pci(address: &str, options: &Options) -> Result<Arc<DpuDevice>, Cann
 /// See [`CannotOpen`].
 #[cfg(feature = "iommufd")]
 pub fn open_iommufd(address: &str, options: &Options) -> Result<Arc<DpuDevice>, CannotOpen> {
-    let transport = VfioPci::open_iommufd(address).map_err(|error| CannotOpen::Transport {
-        address: format!("iommufd:{address}"),
-        error,
-    })?;
+    let transport = VfioPci::open_iommufd(address)
+        .map_err(|error| CannotOpen::reaching(format!("iommufd:{address}"), error))?;
     DpuDevice::open(Arc::new(transport), options)
 }
 

@@ -41,7 +41,7 @@ pub enum CannotOpen {
     InUse {
         /// Where it is.
         address: String,
-        /// Who, as the holder has written it on the card.
+        /// Who, as the holder has written it on the card, or as the system or the card's server tells.
         holder: String,
     },
     /// It does not do what every card does.
@@ -52,6 +52,16 @@ pub enum CannotOpen {
         /// What it does instead.
         reason: String,
     },
+}
+
+impl CannotOpen {
+    /// What an error of the way to a card means.
+    pub(crate) fn reaching(address: String, error: TransportError) -> Self {
+        match error {
+            TransportError::InUse { holder } => CannotOpen::InUse { address, holder },
+            error => CannotOpen::Transport { address, error },
+        }
+    }
 }
 
 fn not_a_card(address: &str, magic: u32) -> String {
@@ -76,10 +86,7 @@ fn advice(error: &TransportError) -> &'static str {
         TransportError::Os {
             call: "opening a function through VFIO",
             ..
-        } => {
-            "bind it to the driver vfio-pci, let this user open its group in /dev/vfio, and see \
-             that nobody else has it open"
-        }
+        } => "bind it to the driver vfio-pci, and let this user open its group in /dev/vfio",
         TransportError::Os {
             call: "looking for a PCI function",
             ..

@@ -1,5 +1,6 @@
 //! How the driver reaches a card: registers, configuration space, memory, interrupts.
 
+mod holders;
 mod message;
 mod user;
 mod vfio;
@@ -146,6 +147,12 @@ pub enum TransportError {
     /// The kernel does not map memory for the card, which is as good as before.
     #[error("the kernel does not map memory for the card: {0}")]
     CannotMap(String),
+    /// Somebody else has the function.
+    #[error("it is in use by {holder}")]
+    InUse {
+        /// Who, as far as can be told.
+        holder: String,
+    },
     /// The other side refuses.
     #[error("the card's side refuses {what} with error {number}")]
     Refused {

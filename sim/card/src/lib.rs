@@ -41,7 +41,8 @@
 //! Where to find what docs/CARD.md says: section 2 in `config_space` and `interrupts`, 3 and 4 in
 //! `registers`, 5 in `queues` and `operand`, 6 in `admin` and `logs`, 7 in `jobs`, 9 in `bytecode`,
 //! 10 in `firmware`, 11 in `capability` and `profile`. `state` is what all of them share, `worker`
-//! the thread that does the card's work, `wire` and `session` the protocol of the socket.
+//! the thread that does the card's work, `wire` and `session` the protocol of the socket, `peer` who is
+//! at its other end.
 //!
 //! # What it leaves out
 //! Virtual functions, power management, and the coalescing of interrupts, all of which are optional.
@@ -64,6 +65,7 @@ mod interrupts;
 mod jobs;
 mod logs;
 mod operand;
+mod peer;
 mod profile;
 mod queues;
 mod registers;

@@ -1,8 +1,8 @@
 //! A card on a Unix socket, by the vfio-user protocol.
 //!
-//! Connections are served in turn: one host at a time has the function, and the end of a connection
-//! is a function level reset. The protocol is that of libvfio-user's `docs/vfio-user.rst`, as far
-//! as a card needs it.
+//! One host at a time has the function, and the end of its connection is a function level reset. A
+//! second one that comes meanwhile waits a little, in case the first is about to go, and is then told
+//! who that is. The protocol is that of libvfio-user's `docs/vfio-user.rst`, as far as a card needs it.
 
 use std::fs;
 use std::io;
@@ -10,14 +10,24 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use crate::card::{Card, Config, Counters};
+use crate::peer;
 use crate::session::Session;
 use crate::wire::Inbox;
+
+/// How long a host waits for the one before it to be gone. A connection that was just closed takes a
+/// reset to end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long what a host begins with may take to arrive, once it has waited.
+const FIRST_MESSAGE: Duration = Duration::from_millis(100);
 
 /// A card that waits for hosts on a socket.
 ///
@@ -41,6 +51,7 @@ impl Server {
             listener: Arc::downgrade(&listener),
             stopped: AtomicBool::new(false),
             connection: Mutex::new(None),
+            ended: Condvar::new(),
         }));
         Ok(Server {
             listener,
@@ -60,33 +71,46 @@ impl Server {
     }
 
     /// Serves one connection after the other, until it is stopped. A host that breaks the protocol
-    /// loses its connection, and the next one is served.
+    /// loses its connection, and the next one is served; one that comes while another has the card is
+    /// refused with EBUSY and the name of that.
     pub fn run(&self) -> io::Result<()> {
         let control = &self.stopper.0;
-        while !control.is_stopped() {
-            let stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(_) if control.is_stopped() => break,
-                Err(error) => return Err(error),
-            };
-            if control.begin(&stream)? {
-                // Why a connection ended is of no matter to the next one.
-                let _ = serve_connection(&self.card, stream);
-                self.card.disconnect();
-                control.end();
+        thread::scope(|scope| {
+            while !control.is_stopped() {
+                let stream = match self.listener.accept() {
+                    Ok((stream, _)) => stream,
+                    Err(_) if control.is_stopped() => break,
+                    // Whoever has the card keeps it; there may be descriptors again later.
+                    Err(_) if control.is_held() => {
+                        thread::sleep(FIRST_MESSAGE);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                match control.await_turn() {
+                    Turn::Stopped => break,
+                    // What becomes of it is of no matter to the one that has the card.
+                    Turn::HeldBy(holder) => drop(refuse(stream, &holder)),
+                    Turn::Free => {
+                        control.begin(&stream)?;
+                        let serve = || {
+                            // Why a connection ended is of no matter to the next one.
+                            let _ = serve_connection(&self.card, stream);
+                            self.card.disconnect();
+                            control.end();
+                        };
+                        thread::Builder::new().spawn_scoped(scope, serve)?;
+                    }
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let Control { path, socket, .. } = &*self.stopper.0;
-        // Somebody may have removed it, and put another there.
-        if inode(path).is_ok_and(|found| found == *socket) {
-            let _ = fs::remove_file(path);
-        }
+        self.stopper.remove_socket();
     }
 }
 
@@ -95,13 +119,24 @@ impl Drop for Server {
 pub struct Stopper(Arc<Control>);
 
 impl Stopper {
+    /// Removes the socket, as the end of the server does: for a process that is about to end without
+    /// it.
+    pub fn remove_socket(&self) {
+        let Control { path, socket, .. } = &*self.0;
+        // Somebody may have removed it, and put another there.
+        if inode(path).is_ok_and(|found| found == *socket) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
     /// Closes the connection that is served, if there is one, and lets [`Server::run`] return.
     pub fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
         if let Some(connection) = self.0.connection().as_ref() {
             // It may have ended by itself.
-            let _ = connection.shutdown(std::net::Shutdown::Both);
+            let _ = connection.stream.shutdown(std::net::Shutdown::Both);
         }
+        self.0.ended.notify_all();
         if let Some(listener) = self.0.listener.upgrade() {
             // Wakes a server that waits for a connection, whatever has become of its path.
             let _ = shutdown(&listener, Shutdown::Both);
@@ -117,8 +152,28 @@ struct Control {
     /// Gone with the server, so that a stopper that is left does not keep the socket open.
     listener: Weak<UnixListener>,
     stopped: AtomicBool,
-    /// The connection that is served.
-    connection: Mutex<Option<UnixStream>>,
+    connection: Mutex<Option<Connection>>,
+    /// Signalled when the connection has ended, or the server is stopped.
+    ended: Condvar,
+}
+
+/// The connection that is served.
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    /// Who is at its other end.
+    host: String,
+}
+
+/// What a host finds that has connected.
+#[derive(Debug)]
+enum Turn {
+    /// Nobody has the card.
+    Free,
+    /// Somebody else has it.
+    HeldBy(String),
+    /// Nobody is served any more.
+    Stopped,
 }
 
 impl Control {
@@ -126,21 +181,54 @@ impl Control {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Whether the connection is to be served.
-    fn begin(&self, stream: &UnixStream) -> io::Result<bool> {
-        *self.connection() = Some(stream.try_clone()?);
+    fn is_held(&self) -> bool {
+        self.connection().is_some()
+    }
+
+    fn await_turn(&self) -> Turn {
+        let is_held = |connection: &mut Option<_>| connection.is_some() && !self.is_stopped();
+        let waited = self
+            .ended
+            .wait_timeout_while(self.connection(), GRACE, is_held);
+        let (connection, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match &*connection {
+            _ if self.is_stopped() => Turn::Stopped,
+            Some(connection) => Turn::HeldBy(connection.host.clone()),
+            None => Turn::Free,
+        }
+    }
+
+    fn begin(&self, stream: &UnixStream) -> io::Result<()> {
+        *self.connection() = Some(Connection {
+            stream: stream.try_clone()?,
+            host: peer::name(stream),
+        });
         // After it is stored: whoever stops now either sees it or is seen here.
-        Ok(!self.is_stopped())
+        if self.is_stopped() {
+            stream.shutdown(std::net::Shutdown::Both)?;
+        }
+        Ok(())
     }
 
     fn end(&self) {
         *self.connection() = None;
+        self.ended.notify_all();
     }
 
-    fn connection(&self) -> std::sync::MutexGuard<'_, Option<UnixStream>> {
+    fn connection(&self) -> MutexGuard<'_, Option<Connection>> {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers the first message of a host, which has arrived by now, by saying who has the card.
+fn refuse(mut stream: UnixStream, holder: &str) -> io::Result<()> {
+    stream.set_read_timeout(Some(FIRST_MESSAGE))?;
+    stream.set_write_timeout(Some(FIRST_MESSAGE))?;
+    match Inbox::new().receive_at_once(&stream)? {
+        Some(message) => message.refuse(&mut stream, Errno::BUSY, holder),
+        None => Ok(()),
     }
 }
 
@@ -176,7 +264,9 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
         fs::hard_link(&made, path)?;
         Ok(listener)
     });
-    let removed = fs::remove_dir_all(&private);
+    // Neither needs a descriptor, of which there may be none left.
+    let _none_where_it_failed = fs::remove_file(&made);
+    let removed = fs::remove_dir(&private);
     let listener = bound?;
     removed?;
     Ok(listener)
@@ -232,10 +322,10 @@ impl Served {
         let path = directory.join("card.sock");
         let server = Server::bind(&path, config).inspect_err(|_| {
             // The first error is the one to tell of.
-            let _ = fs::remove_dir_all(&directory);
+            let _ = fs::remove_dir(&directory);
         })?;
         let (card, stopper) = (Arc::clone(&server.card), server.stopper());
-        let thread = Some(std::thread::spawn(move || server.run()));
+        let thread = Some(thread::spawn(move || server.run()));
         Ok(Served {
             directory,
             path,
@@ -254,7 +344,8 @@ impl Served {
     /// for a card that is used by its own process, and ends with it.
     pub fn hide(&self) {
         // What cannot be removed stays until this is dropped.
-        let _ = fs::remove_dir_all(&self.directory);
+        self.stopper.remove_socket();
+        let _ = fs::remove_dir(&self.directory);
     }
 
     /// The card, to look at it or to remove it.
@@ -275,6 +366,6 @@ impl Drop for Served {
             // What it ended with is of no matter any more.
             let _ = thread.join();
         }
-        let _ = fs::remove_dir_all(&self.directory);
+        let _ = fs::remove_dir(&self.directory);
     }
 }

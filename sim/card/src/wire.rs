@@ -52,14 +52,32 @@ impl Message {
         if self.flags & NO_REPLY != 0 {
             return Ok(());
         }
-        let (payload, flags, error) = match answer {
-            Ok(payload) => (payload, REPLY, 0),
-            Err(errno) => (
-                Vec::new(),
-                REPLY | ERROR,
-                errno.raw_os_error().cast_unsigned(),
-            ),
-        };
+        match answer {
+            Ok(payload) => self.reply(stream, REPLY, 0, &payload),
+            Err(errno) => self.reply(stream, REPLY | ERROR, number(errno), &[]),
+        }
+    }
+
+    /// Answers by an errno and why, in as many bytes as the command had: a host that knows errors
+    /// without a payload has room for that.
+    pub(crate) fn refuse(
+        &self,
+        stream: &mut impl Write,
+        errno: rustix::io::Errno,
+        why: &str,
+    ) -> io::Result<()> {
+        let room = why.floor_char_boundary(self.payload.len());
+        let why = &why.as_bytes()[..room];
+        self.reply(stream, REPLY | ERROR, number(errno), why)
+    }
+
+    fn reply(
+        &self,
+        stream: &mut impl Write,
+        flags: u32,
+        error: u32,
+        payload: &[u8],
+    ) -> io::Result<()> {
         let size = u32::try_from(HEADER + payload.len()).map_err(io::Error::other)?;
         let mut message = Vec::with_capacity(HEADER + payload.len());
         message.extend(self.id.to_le_bytes());
@@ -70,6 +88,10 @@ impl Message {
         message.extend(payload);
         stream.write_all(&message)
     }
+}
+
+fn number(errno: rustix::io::Errno) -> u32 {
+    errno.raw_os_error().cast_unsigned()
 }
 
 /// Bytes that are received at once: many small messages, or the beginning of a large one.
@@ -113,6 +135,15 @@ impl Inbox {
                     false => Err(io::ErrorKind::UnexpectedEof.into()),
                 };
             }
+        }
+    }
+
+    /// The next command, if it comes as a whole: who sends it in pieces is not waited for.
+    pub(crate) fn receive_at_once(&mut self, stream: &UnixStream) -> io::Result<Option<Message>> {
+        self.fill(stream, HEADER)?;
+        match self.size()? {
+            Some(size) if self.waiting.len() >= size => self.take(size).map(Some),
+            _ => Ok(None),
         }
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
     send, sendmsg,
@@ -19,11 +20,15 @@ use unlade_hal::HostPages;
 
 use super::message::{self, BadReply, Command, DeviceInfo, HEADER, RegionInfo};
 use super::{CardAccess, Transport, TransportError};
+use crate::fields::printable;
 use crate::iova::Iova;
 use crate::registers::BarOffset;
 
 /// How long a card at a socket may take to reply.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// EBUSY of Linux.
+const BUSY: u32 = Errno::BUSY.raw_os_error().cast_unsigned();
 
 /// Regions and interrupts of PCI devices, as VFIO numbers them.
 const BAR0: u32 = 0;
@@ -359,6 +364,16 @@ impl Connection {
         }
         debug_assert_eq!(filled, reply.len);
         match reply.refused {
+            // Who serves one at a time says so to the first command, and may say who that is.
+            Some(number) if command == Command::Version && number == BUSY => {
+                let holder = printable(&received[HEADER..]);
+                Err(TransportError::InUse {
+                    holder: match holder.is_empty() {
+                        true => "somebody else".to_owned(),
+                        false => holder,
+                    },
+                })
+            }
             Some(number) => Err(TransportError::Refused { what, number }),
             None => Ok(received.split_off(HEADER)),
         }
@@ -386,7 +401,7 @@ impl Connection {
             };
             match count {
                 Ok(count) => sent += count,
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(self.failed("send", what, error)),
             }
         }
@@ -411,7 +426,7 @@ impl Connection {
             match recvmsg(stream, &mut part, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Ok(received) if received.bytes == 0 => return Err(TransportError::Closed),
                 Ok(received) => filled += received.bytes,
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(self.failed("recvmsg", what, error)),
             }
             if filled < least && Instant::now() >= deadline {
@@ -422,13 +437,7 @@ impl Connection {
         Ok(filled)
     }
 
-    fn failed(
-        &self,
-        call: &'static str,
-        what: &'static str,
-        error: rustix::io::Errno,
-    ) -> TransportError {
-        use rustix::io::Errno;
+    fn failed(&self, call: &'static str, what: &'static str, error: Errno) -> TransportError {
         match error {
             Errno::AGAIN => TransportError::TimedOut {
                 what,

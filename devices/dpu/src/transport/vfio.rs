@@ -24,6 +24,7 @@ use vfio_ioctls::VfioIommufd;
 use vfio_ioctls::{VfioContainer, VfioDevice, VfioError, VfioOps};
 use vmm_sys_util::eventfd::EventFd;
 
+use super::holders::Holders;
 use super::{CardAccess, Transport, TransportError};
 use crate::config_space;
 use crate::iova::Iova;
@@ -57,8 +58,8 @@ impl VfioPci {
     /// with its group's file in `/dev/vfio` open to this user.
     ///
     /// # Errors
-    /// [`TransportError::Os`] where the kernel does not hand it over,
-    /// [`TransportError::Lacks`] where it is no function that this driver can use.
+    /// [`TransportError::InUse`] where somebody else has it, [`TransportError::Os`] where the kernel
+    /// does not hand it over for another reason, [`TransportError::Lacks`] where it is no function that this driver can use.
     pub fn open(address: &str) -> Result<Self, TransportError> {
         let path = function(address)?;
         let container = VfioContainer::new(None).map_err(|error| os(OPENING, &error))?;
@@ -92,7 +93,7 @@ impl VfioPci {
     /// Opens a function whose memory is mapped in `container`.
     fn open_in(path: PathBuf, container: Arc<dyn VfioOps>) -> Result<Self, TransportError> {
         let device = VfioDevice::new(&path, Arc::clone(&container), true);
-        let device = device.map_err(|error| os(OPENING, &error))?;
+        let device = device.map_err(|error| not_opened(&path, &error))?;
         let bar_len = device.get_region_size(BAR0);
         let vectors = device.get_irq_info(MSIX).map_or(0, |irq| irq.count);
         if bar_len < LEAST_BAR {
@@ -329,6 +330,43 @@ fn is_address(text: &str) -> bool {
     matches!(&parts[..], [domain, bus, device]
         if is_hex(domain, &[4, 5, 6, 7, 8]) && is_hex(bus, &[2]) && is_hex(device, &[2]))
         && is_hex(function, &[1])
+}
+
+/// Why a function was not opened. The kernel says that one is busy, but not whose it is.
+fn not_opened(function: &Path, error: &VfioError) -> TransportError {
+    match is_busy(error) {
+        true => TransportError::InUse {
+            holder: Holders::of(&files(function), Path::new("/proc")).to_string(),
+        },
+        false => os(OPENING, error),
+    }
+}
+
+fn is_busy(error: &VfioError) -> bool {
+    let busy = Errno::BUSY.raw_os_error();
+    match error {
+        VfioError::OpenGroup(error, _) => error.raw_os_error() == Some(busy),
+        // The function was opened by its own file.
+        VfioError::GroupGetDeviceFD(number) => number.errno() == busy,
+        // It can be opened by several, and bound by one.
+        #[cfg(feature = "iommufd")]
+        VfioError::VfioDeviceBindIommufd(number) => {
+            [busy, Errno::INVAL.raw_os_error()].contains(&number.errno())
+        }
+        _ => false,
+    }
+}
+
+/// The files by which a function is opened: its group's, and its own.
+fn files(function: &Path) -> Vec<PathBuf> {
+    let group = fs::read_link(function.join("iommu_group")).ok();
+    let group = group.and_then(|group| Some(Path::new("/dev/vfio").join(group.file_name()?)));
+    let own = fs::read_dir(function.join("vfio-dev"))
+        .into_iter()
+        .flatten();
+    let own = own.flatten();
+    let own = own.map(|entry| Path::new("/dev/vfio/devices").join(entry.file_name()));
+    group.into_iter().chain(own).collect()
 }
 
 /// Limits of the kernel are what is met here, so what they are is said.

@@ -27,6 +27,11 @@ struct Arguments {
 enum Task {
     /// Check the cards of this machine that are bound to vfio-pci
     Check(checks::Options),
+    /// Open a card, and say what comes of it
+    Open {
+        /// The card's PCI address
+        address: String,
+    },
     /// Serve a simulated card until the standard input ends, and say what it has seen
     Serve(serve::Options),
 }
@@ -34,6 +39,7 @@ enum Task {
 fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Check(options) => checks::run(&options),
+        Task::Open { address } => checks::open_once(&address),
         Task::Serve(options) => serve::run(&options),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use unlade_dpu::{BarOffset, CannotOpen, Transport};
@@ -71,15 +72,27 @@ fn listed(address: &str) -> Result<String, String> {
     }
 }
 
-/// The kernel gives a function to one opener.
+/// The kernel gives a function to one opener. A second one, of this process or of another, is told
+/// who that is.
 fn one_opener(address: &str) -> Result<String, String> {
     let first = open(address)?;
-    let second = open_card(address, &unlade_dpu::Options::default());
-    let Err(error @ CannotOpen::Transport { .. }) = second else {
-        return Err(format!("a second opener gets {second:?}"));
+    let holder = format!("pid {} ", std::process::id());
+    let second = match open_card(address, &unlade_dpu::Options::default()) {
+        Err(CannotOpen::InUse { holder, .. }) => holder,
+        other => return Err(format!("a second opener gets {other:?}")),
     };
+    if !second.contains(&holder) || !second.ends_with("(this process)") {
+        return Err(format!("a second opener is told: {second}"));
+    }
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let other = Command::new(program).args(["open", address]).output();
+    let other = other.map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&other.stdout).trim().to_owned();
+    if !said.contains(&format!("is in use by {holder}")) || said.contains("this process") {
+        return Err(format!("another process is told: {said}"));
+    }
     works(&first);
-    Ok(error.to_string())
+    Ok(said)
 }
 
 /// The kernel's reset clears the owner register, which a controller reset does not.
