@@ -211,14 +211,18 @@ pub(crate) struct DevicesArgs {
 pub(crate) struct CardArgs {
     /// Where to make the socket, for this user alone; there must be nothing yet but what a card that
     /// was killed left
-    #[arg(long, value_name = "PATH")]
-    pub(crate) socket: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "for_parent")]
+    pub(crate) socket: Option<PathBuf>,
     /// Kind of card: full has every operation, small few and little room
     #[arg(long, value_name = "NAME", default_value = "full")]
     pub(crate) profile: String,
     /// Let jobs go wrong in all ways a card can, by chance from this seed
     #[arg(long, value_name = "SEED")]
     pub(crate) faults: Option<u64>,
+    /// Make the socket in a new folder, write its path and a zero byte to standard output, and end
+    /// when the standard input does: for the command that has its other end
+    #[arg(long, hide = true, conflicts_with = "socket")]
+    pub(crate) for_parent: bool,
 }
 
 #[derive(Clone, Debug, Args)]

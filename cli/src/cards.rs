@@ -1,5 +1,8 @@
 //! Cards, which are opened where one is asked for by name, and those on the PCI bus.
 
+#[cfg(feature = "dpu")]
+mod process;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +23,12 @@ pub(crate) fn open(name: &str) -> Result<Option<Arc<dyn Device>>, Failure> {
         }
         _ => Ok(None),
     }
+}
+
+/// Ends the processes of simulated cards, as this one is about to.
+pub(crate) fn end() {
+    #[cfg(feature = "dpu")]
+    process::end();
 }
 
 /// A card on the PCI bus.
@@ -60,26 +69,10 @@ pub(crate) fn simulated_if_built() -> Result<Option<Arc<dyn Device>>, Failure> {
     cfg!(feature = "dpu").then(simulated).transpose()
 }
 
-/// A simulated card that threads of this process serve until it ends. Its socket is gone once the
-/// driver is connected, so that nothing is left of it however the process ends.
+/// A simulated card in a process of its own.
 #[cfg(feature = "dpu")]
 fn simulated() -> Result<Arc<dyn Device>, Failure> {
-    use unlade_sim_card::{Config, Served};
-
-    let failed = |what: String| Failure::resource(format!("{SIMULATED}: {what}"));
-    let served = Served::start(Config::default()).map_err(|error| {
-        let folder = std::env::temp_dir();
-        failed(format!(
-            "no socket can be made in {} (TMPDIR): {error}",
-            folder.display()
-        ))
-    })?;
-    let address = format!("dpu:unix:{}", served.path().display());
-    let card = unlade::open_card_as(&address, SIMULATED).map_err(failed)?;
-    served.hide();
-    // Dropped, it would end the card.
-    std::mem::forget(served);
-    Ok(card)
+    process::start(SIMULATED).map_err(|why| Failure::resource(format!("{SIMULATED}: {why}")))
 }
 
 #[cfg(not(feature = "dpu"))]

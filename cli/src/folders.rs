@@ -1,7 +1,9 @@
 //! Folders that a command makes: what of them nobody asked for is gone when it ends, also when it is
 //! ended by a signal.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,12 +19,18 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// A new one, removed with all that is in it.
+    /// A new one that only this user can enter, removed with all that is in it.
     pub(crate) fn temporary() -> io::Result<Self> {
         let mut made = made();
-        let folder = tempfile::Builder::new().prefix("unlade-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("unlade-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()?;
         let path = folder.keep();
-        made.push((path.clone(), |path| std::fs::remove_dir_all(path)));
+        made.push((path.clone(), |path| {
+            // Where it is empty that needs no descriptor, of which there may be none left.
+            std::fs::remove_dir(path).or_else(|_| std::fs::remove_dir_all(path))
+        }));
         Ok(Folder { path })
     }
 

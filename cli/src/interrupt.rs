@@ -3,20 +3,23 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::error::Failure;
-use crate::{folders, report};
+use crate::{cards, folders, report};
 
 /// The first that came; 0 until then.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// The file that is whole already, once there is one.
 static WRITTEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// What is to be done yet before the process ends without unwinding.
+static LAST: Mutex<Vec<Box<dyn FnOnce() + Send>>> = Mutex::new(Vec::new());
 
 /// How long a command has to stop by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -59,6 +62,12 @@ pub(crate) fn check() -> Result<(), Failure> {
     }
 }
 
+/// Has something done if the process is ended here, where nothing is dropped.
+#[cfg(feature = "dpu")]
+pub(crate) fn at_end(last: impl FnOnce() + Send + 'static) {
+    lock(&LAST).push(Box::new(last));
+}
+
 /// From here on a file is whole and stays, so that an interrupt does not say otherwise.
 pub(crate) fn note_written(path: &Path) {
     WRITTEN.get_or_init(|| path.to_owned());
@@ -72,12 +81,20 @@ pub(crate) fn written() -> Option<&'static Path> {
 /// Ends the process without half-written files, and without folders that were made for them.
 fn end() -> ! {
     unlade_ingest::abandon_unfinished();
+    cards::end();
+    for last in lock(&LAST).drain(..) {
+        last();
+    }
     folders::remove();
     let failure = Failure::Interrupted {
         signal: SIGNAL.load(Ordering::Relaxed),
     };
     report::say(format_args!("error: {failure}"));
     std::process::exit(i32::from(failure.exit_code()));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unwatched(error: std::io::Error) -> Failure {

@@ -38,10 +38,12 @@ fn main() -> ExitCode {
     };
     report::style::choose(arguments.color);
     quiet_decoders();
-    match run(arguments, &matches) {
+    let code = match run(arguments, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
-    }
+    };
+    cards::end();
+    code
 }
 
 fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {

@@ -189,15 +189,22 @@ pub fn simulate_gpu() -> Result<(), String> {
 /// # Errors
 /// In words that say what to do: nobody is there, it is no card, or somebody else has it.
 pub fn open_card(name: &str) -> Result<Arc<dyn Device>, String> {
-    open_card_as(name, name)
+    open_card_as(name, name, None)
 }
 
-/// [`open_card`], under another name: receipts, reports and placement call the device so.
+/// [`open_card`], under another name: receipts, reports and placement call the device so. Where the
+/// way to it is of no use to anybody else, `place` says where it is instead.
 ///
 /// # Errors
 /// As [`open_card`].
-pub fn open_card_as(name: &str, called: &str) -> Result<Arc<dyn Device>, String> {
+pub fn open_card_as(
+    name: &str,
+    called: &str,
+    place: Option<&str>,
+) -> Result<Arc<dyn Device>, String> {
     let address = name.strip_prefix("dpu:").unwrap_or(name);
+    #[cfg(not(feature = "dpu"))]
+    let _nothing_is_opened = place;
     if let (Some(address), false) = (address.strip_prefix(IOMMUFD), cfg!(feature = "iommufd")) {
         return Err(format!(
             "{called}: this build of Unlade is without feature `iommufd`: build it with that, or open \
@@ -205,7 +212,7 @@ pub fn open_card_as(name: &str, called: &str) -> Result<Arc<dyn Device>, String>
         ));
     }
     #[cfg(feature = "dpu")]
-    return open_dpu(address, called).map_err(|error| error.to_string());
+    return open_dpu(address, called, place).map_err(|error| error.to_string());
     #[cfg(not(feature = "dpu"))]
     Err(format!(
         "{called}: this build of Unlade is without feature `dpu`: {name} cannot be opened"
@@ -216,9 +223,14 @@ pub fn open_card_as(name: &str, called: &str) -> Result<Arc<dyn Device>, String>
 const IOMMUFD: &str = "iommufd:";
 
 #[cfg(feature = "dpu")]
-fn open_dpu(address: &str, called: &str) -> Result<Arc<dyn Device>, unlade_dpu::CannotOpen> {
+fn open_dpu(
+    address: &str,
+    called: &str,
+    place: Option<&str>,
+) -> Result<Arc<dyn Device>, unlade_dpu::CannotOpen> {
     let mut options = unlade_dpu::Options::default();
     options.name = Some(called.to_owned());
+    options.place = place.map(str::to_owned);
     if let Some(path) = address.strip_prefix("unix:") {
         return Ok(unlade_dpu::connect(path.as_ref(), &options)?);
     }

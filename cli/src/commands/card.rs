@@ -1,18 +1,26 @@
 //! `unlade card`: serves a simulated card at a socket, until it is interrupted.
 
+#[cfg(feature = "dpu")]
+use std::thread;
+#[cfg(feature = "dpu")]
+use std::time::Duration;
+
+#[cfg(feature = "dpu")]
+use unlade_sim_card::Server;
+
 use crate::args::CardArgs;
 use crate::error::Failure;
+#[cfg(feature = "dpu")]
+use crate::{interrupt, report};
 
 #[cfg(feature = "dpu")]
 pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
-    use std::time::Duration;
+    use std::io::ErrorKind;
+    use std::os::unix::ffi::OsStrExt;
 
-    use unlade_sim_card::{Config, FaultPlan, Profile, Server};
+    use unlade_sim_card::{Config, FaultPlan, Profile};
 
-    use crate::{interrupt, report};
-
-    /// Between two looks at whether a signal came.
-    const LOOK: Duration = Duration::from_millis(50);
+    use crate::folders::Folder;
 
     let known = || Profile::NAMES.join(", ");
     let profile = Profile::by_name(&args.profile).ok_or_else(|| {
@@ -27,30 +35,94 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
         seed: args.faults.unwrap_or_default(),
         faults: args.faults.map_or_else(FaultPlan::none, FaultPlan::seeded),
     };
-    let socket = args.socket.display();
-    let failed = |error: std::io::Error| Failure::resource(format!("{socket}: {error}"));
-    // What is too long for the system would be found out by those who connect.
-    if let Err(error) = std::os::unix::net::SocketAddr::from_pathname(&args.socket) {
-        return Err(Failure::usage(format!("--socket: {socket}: {error}")));
-    }
     interrupt::watch()?;
-    remove_left_behind(&args.socket)?;
-    let server = Server::bind(&args.socket, config).map_err(failed)?;
-    report::say(format_args!(
-        "a simulated card is served: unlade run INPUT --device dpu:unix:{socket} (Ctrl-C ends it)"
-    ));
-    let stopper = server.stopper();
-    std::thread::scope(|scope| {
-        let served = scope.spawn(|| server.run());
-        while !served.is_finished() && interrupt::check().is_ok() {
-            std::thread::sleep(LOOK);
+    // Without a path the socket is in a folder that goes with it.
+    let folder = match &args.socket {
+        Some(_) => None,
+        None => Some(Folder::temporary().map_err(|error| {
+            let folder = std::env::temp_dir();
+            let folder = folder.display();
+            Failure::resource(format!(
+                "no folder can be made in {folder} (TMPDIR): {error}"
+            ))
+        })?),
+    };
+    let socket = match (&args.socket, &folder) {
+        (None, Some(folder)) => &folder.path().join("card.sock"),
+        (path, _) => path.as_ref().expect("a path or a folder"),
+    };
+    let shown = socket.display();
+    let failed = |error: std::io::Error| {
+        Failure::resource(match error.kind() {
+            ErrorKind::AlreadyExists => error.to_string(), // which names it
+            _ => format!("{shown}: {error}"),
+        })
+    };
+    // What is too long for the system would be found out by those who connect.
+    if let Err(error) = std::os::unix::net::SocketAddr::from_pathname(socket) {
+        return Err(match folder {
+            None => Failure::usage(format!("--socket: {shown}: {error}")),
+            Some(_) => Failure::resource(format!("{shown} (TMPDIR): {error}")),
+        });
+    }
+    remove_left_behind(socket)?;
+    let server = Server::bind(socket, config).map_err(failed)?;
+    match folder {
+        None => report::say(format_args!(
+            "a simulated card is served: unlade run INPUT --device dpu:unix:{shown} (Ctrl-C ends \
+             it)"
+        )),
+        Some(_) => {
+            stop_with_stdin(&server).map_err(failed)?;
+            report::print(&[socket.as_os_str().as_bytes(), b"\0"].concat())?;
         }
+    }
+    serve(server).map_err(failed)
+}
+
+/// Serves until there is a signal, or the server is stopped.
+#[cfg(feature = "dpu")]
+fn serve(server: Server) -> std::io::Result<()> {
+    use std::sync::mpsc::{self, RecvTimeoutError};
+
+    /// Between two looks at whether a signal came.
+    const LOOK: Duration = Duration::from_millis(50);
+
+    let stopper = server.stopper();
+    interrupt::at_end({
+        let stopper = stopper.clone();
+        move || stopper.remove_socket()
+    });
+    thread::scope(|scope| {
+        let (ended, has_ended) = mpsc::channel();
+        let served = scope.spawn(move || {
+            let served = server.run_and_tell(&|error| {
+                report::say(format_args!("a connection was ended: {error}"));
+            });
+            // Nobody waits for it any more where a signal has come.
+            let _ = ended.send(());
+            served
+        });
+        while has_ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
+            && interrupt::check().is_ok()
+        {}
         stopper.stop();
         served
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            .map_err(failed)
     })
+}
+
+/// Has a server stop when the standard input ends.
+#[cfg(feature = "dpu")]
+fn stop_with_stdin(server: &Server) -> std::io::Result<()> {
+    let stopper = server.stopper();
+    let watch = move || {
+        // What comes is of no interest, and neither is how it ends.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        stopper.stop();
+    };
+    thread::Builder::new().spawn(watch).map(drop)
 }
 
 /// Removes a socket that a process left which was killed: nobody listens at it any more. Of several

@@ -1,10 +1,12 @@
 //! The command, run as a user runs it.
 
 mod bus;
+mod card_process;
 mod queries;
 mod receipts;
 mod reports;
 mod run;
+mod second_opener;
 mod settings;
 mod sim_dpu;
 mod sim_gpu;

@@ -70,6 +70,8 @@ pub struct Options {
     /// The device's name; unless given `dpu:` and the address, or `sim-dpu` where the card is a
     /// model.
     pub name: Option<String>,
+    /// Where the device says that it is; unless given the address that it was opened by.
+    pub place: Option<String>,
     /// Who uses the card, for others that want to: the first 32 bytes are written on it. The
     /// program and its process id unless given.
     pub owner: String,
@@ -87,6 +89,7 @@ impl Default for Options {
         // The number is what finds the process, so it comes first.
         Options {
             name: None,
+            place: None,
             owner: format!("pid {} {program}", std::process::id()),
             checksums: false,
         }
@@ -279,7 +282,7 @@ fn info(identity: &Identity, address: &str, options: &Options) -> DeviceInfo {
         name: options.name.clone().unwrap_or(name),
         kind,
         description: format!("{model}, serial number {serial}"),
-        address: Some(address.to_owned()),
+        address: Some(options.place.as_deref().unwrap_or(address).to_owned()),
         architecture: format!("card {version}, {model}, firmware {firmware}"),
         memory: 0,
         domain: DomainId::unique(),

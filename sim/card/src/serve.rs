@@ -74,6 +74,11 @@ impl Server {
     /// loses its connection, and the next one is served; one that comes while another has the card is
     /// refused with EBUSY and the name of that.
     pub fn run(&self) -> io::Result<()> {
+        self.run_and_tell(&|_| {})
+    }
+
+    /// [`run`](Self::run), which tells why a connection was ended here.
+    pub fn run_and_tell(&self, tell: &(dyn Fn(io::Error) + Sync)) -> io::Result<()> {
         let control = &self.stopper.0;
         thread::scope(|scope| {
             while !control.is_stopped() {
@@ -94,8 +99,10 @@ impl Server {
                     Turn::Free => {
                         control.begin(&stream)?;
                         let serve = || {
-                            // Why a connection ended is of no matter to the next one.
-                            let _ = serve_connection(&self.card, stream);
+                            // The next one is served all the same.
+                            if let Err(error) = serve_connection(&self.card, stream) {
+                                tell(error);
+                            }
                             self.card.disconnect();
                             control.end();
                         };

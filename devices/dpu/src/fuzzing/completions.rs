@@ -38,6 +38,7 @@ pub fn completions(bytes: &[u8]) {
     let transport: Arc<dyn Transport> = card.clone();
     let options = Options {
         name: None,
+        place: None,
         owner: "fuzzing".to_owned(),
         checksums,
     };

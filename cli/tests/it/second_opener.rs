@@ -1,0 +1,65 @@
+//! A card at a socket that another process has.
+
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::sim_dpu::Served;
+use crate::support::Place;
+
+/// Far longer than a process takes to connect.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_process_is_told_which_other_has_the_card() {
+    let place = Place::new();
+    let _served = Served::start(&place, &[]);
+    // Whoever is connected has the card, be it that it says nothing.
+    let holder = UnixStream::connect(place.path("card.sock")).unwrap();
+    let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let pid = std::process::id();
+    let named = format!("unix:card.sock is in use by pid {pid} {};", own.trim_end());
+    let list = ["devices", "--device", "dpu:unix:card.sock"];
+    place.run(&list).failure(4, &[&named]);
+    drop(holder);
+    place.run(&list).success();
+}
+
+/// Of two commands at once the second names the first.
+#[test]
+fn a_command_is_told_which_other_command_has_the_card() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 5000);
+    let _served = Served::start(&place, &[]);
+    let query = ["run", "-", "--device", "dpu:unix:card.sock", "-o", "-"];
+    let mut first = Ended(
+        place
+            .command(&query)
+            .stdin(Stdio::piped()) // which it waits for
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let started = Instant::now();
+    let named = format!("is in use by pid {} unlade", first.0.id());
+    loop {
+        let listed = place.run(&["devices", "--device", "dpu:unix:card.sock"]);
+        if listed.err.contains(&named) {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{}{}", listed.out, listed.err);
+        thread::sleep(Duration::from_millis(20));
+    }
+    first.0.kill().unwrap();
+}
+
+/// A process that has ended when this is dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
