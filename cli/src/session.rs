@@ -296,6 +296,9 @@ fn builder(
     }))
 }
 
+/// What the name of a card begins with.
+const CARD: &str = "dpu:";
+
 fn unknown_device(setting: &str, name: &str, devices: &[Arc<dyn Device>]) -> Failure {
     let known: Vec<&str> = devices
         .iter()
@@ -306,11 +309,29 @@ fn unknown_device(setting: &str, name: &str, devices: &[Arc<dyn Device>]) -> Fai
         Some(why) if name.starts_with("cuda") => format!("; {why}"),
         _ => String::new(),
     };
+    let meant = meant(name, &known).map_or_else(String::new, |it| format!("; is it `{it}`?"));
     Failure::usage(format!(
-        "{setting}: no device `{name}`{why}; there are: auto, {}, and by name sim-gpu and sim-dpu \
+        "{setting}: no device `{name}`{why}{meant}; there are: auto, {}, and by name sim-gpu and sim-dpu \
          (`unlade doctor` says what is missing)",
         known.join(", ")
     ))
+}
+
+/// The device whose name is this one but for case, and `-`, `_` or a space.
+fn meant(name: &str, known: &[&str]) -> Option<String> {
+    let plain = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
+    match name.split_at_checked(CARD.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(CARD) => {
+            return Some(format!("{CARD}{rest}"));
+        }
+        _ => {}
+    }
+    let others = ["auto", "sim-gpu", "sim-dpu"];
+    let found = known
+        .iter()
+        .chain(&others)
+        .find(|it| plain(it) == plain(name))?;
+    Some((*found).to_owned())
 }
 
 /// Memory of the machine in bytes, or that the control group or `ulimit -v` leaves where that is less.

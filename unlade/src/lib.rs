@@ -131,7 +131,8 @@ pub use unlade_expr::{
     type_spellings, when,
 };
 pub use unlade_hal::{
-    Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, Quantity, Reading, WallClock,
+    Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, MemoryKind, PageSize, Quantity,
+    Reading, WallClock,
 };
 pub use unlade_program::{FloatOrder, ShapeHash};
 pub use unlade_runtime::*;

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     use crate::folders::Folder;
 
     let known = || Profile::NAMES.join(", ");
-    let profile = Profile::by_name(&args.profile).ok_or_else(|| {
+    let profile = Profile::by_name(&args.profile.to_lowercase()).ok_or_else(|| {
         let name = &args.profile;
         Failure::usage(format!(
             "--profile: no card `{name}`; there are: {}",

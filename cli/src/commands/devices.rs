@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use unlade::{ClockKind, Device, Health, Reading};
+use unlade::{ClockKind, Device, DeviceInfo, DeviceKind, Health, MemoryKind, PageSize, Reading};
 
 use crate::args::DevicesArgs;
 use crate::cards::OnBus;
+use crate::commands::doctor;
 use crate::error::Failure;
 use crate::report;
 use crate::report::readings;
@@ -51,6 +52,10 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                     "compaction": capabilities.compaction,
                     "coherent": capabilities.coherent,
                     "health": health(&device.health()),
+                    "pages": pages(&**device).map(|pages| match pages {
+                        PageSize::Huge => "huge",
+                        PageSize::Base => "ordinary",
+                    }),
                     "readings": device.readings().iter().map(reading).collect::<Vec<_>>(),
                 })
             })
@@ -86,15 +91,26 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
             ("clock", Align::Left),
             ("health", Align::Left),
         ];
-        let sensors = devices.iter().filter_map(|device| {
+        let details = devices.iter().filter_map(|device| {
             let readings = readings::text(&device.readings())?;
-            Some(format!("{}: {readings}\n", device.info().name))
+            let DeviceInfo {
+                name, architecture, ..
+            } = device.info();
+            let buffers = match pages(&**device) {
+                None => "",
+                Some(PageSize::Huge) => "; buffers in huge pages",
+                Some(PageSize::Base) if doctor::free_huge_pages() > 0 => {
+                    "; buffers in ordinary pages: it takes no huge ones"
+                }
+                Some(PageSize::Base) => "; buffers in ordinary pages",
+            };
+            Some(format!("{name}: {architecture}; {readings}{buffers}\n"))
         });
         let unusable = unusable
             .iter()
             .map(|(name, why)| format!("{name}: {why}\n"));
         let others = args.device.is_none().then(|| BY_NAME.to_owned());
-        let below = sensors.chain(unusable).chain(others).collect::<String>();
+        let below = details.chain(unusable).chain(others).collect::<String>();
         format!("{}\n{below}", table(&header, &rows))
     };
     report::print(text.as_bytes())
@@ -106,6 +122,21 @@ fn open(name: &str, card: &OnBus, root: &Path) -> Result<Arc<dyn Device>, String
         None if root != Path::new("/") => Err(format!("of {}: not opened", root.display())),
         None => unlade::open_card(name),
     }
+}
+
+/// Which pages buffers lie in that the device reaches by itself, if it is one that does.
+fn pages(device: &dyn Device) -> Option<PageSize> {
+    /// As many bytes as a huge page has.
+    const BUFFER: u64 = 2 << 20;
+
+    let info = device.info();
+    if info.kind == DeviceKind::Cpu || info.memory > 0 {
+        return None;
+    }
+    device
+        .allocate(MemoryKind::Readback, BUFFER)
+        .ok()?
+        .page_size()
 }
 
 /// What a sensor says; `value` is null where it says nothing, and `unknown` tells why.

@@ -75,6 +75,14 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     report::print(text.as_bytes())
 }
 
+/// Huge pages of this machine that nobody has taken or been promised.
+pub(crate) fn free_huge_pages() -> u64 {
+    let system = System {
+        root: PathBuf::from("/"),
+    };
+    system.free_huge_pages()
+}
+
 impl Check {
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
         Check {
@@ -218,16 +226,21 @@ impl System {
 
     fn huge_pages(&self) -> Check {
         const NAME: &str = "huge pages";
-        let free = self.meminfo("HugePages_Free:").unwrap_or(0);
+        let free = self.free_huge_pages();
         let size = self.meminfo("Hugepagesize:").unwrap_or(0) * 1024;
         if free > 0 {
             return Check::ok(NAME, format!("{free} free pages of {}", bytes(size)));
         }
         Check::missing(
             NAME,
-            "none reserved: buffers lie in ordinary pages, which works",
+            "none free: buffers lie in ordinary pages, which works",
             "sysctl vm.nr_hugepages=512 reserves 1 GiB and makes mapping for a card fast",
         )
+    }
+
+    fn free_huge_pages(&self) -> u64 {
+        let count = |name| self.meminfo(name).unwrap_or(0);
+        count("HugePages_Free:").saturating_sub(count("HugePages_Rsvd:"))
     }
 
     fn locked_memory(&self) -> Check {
@@ -444,6 +457,9 @@ mod tests {
             Machine::new().with("proc/meminfo", "HugePages_Free: 4\nHugepagesize: 2048 kB\n");
         assert_eq!(machine.system().memory().state, State::Problem);
         assert_eq!(machine.system().huge_pages().state, State::Ok);
+        // Promised to somebody, none is free.
+        let machine = Machine::new().with("proc/meminfo", "HugePages_Free: 4\nHugePages_Rsvd: 4\n");
+        assert_eq!(machine.system().huge_pages().state, State::Missing);
     }
 
     #[test]

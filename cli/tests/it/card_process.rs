@@ -327,3 +327,32 @@ fn what_the_process_says_as_it_ends_is_the_error() {
     ran.failure(4, &[ended, "TMPDIR", "shorter than SUN_LEN"]);
     assert!(is_empty(&temporary));
 }
+
+/// The second ends `unlade card` at once, in the middle of what the first has begun.
+#[test]
+fn of_two_signals_neither_leaves_the_socket() {
+    let place = Place::new();
+    for milliseconds in [0, 2, 5, 10, 20] {
+        let mut card = place
+            .command(&["card", "--socket", "card.sock"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the card serves", || {
+            place.path("card.sock").exists().then_some(())
+        });
+        // Its thread for signals is there before; that its socket is to be removed it notes behind.
+        thread::sleep(Duration::from_millis(20));
+        let pid = card.id().to_string();
+        for _ in 0..2 {
+            // By the second it may have ended.
+            let _ = Command::new("kill")
+                .args(["-TERM", &pid])
+                .stderr(Stdio::null())
+                .status();
+            thread::sleep(Duration::from_millis(milliseconds));
+        }
+        card.wait().unwrap();
+        assert!(!place.path("card.sock").exists(), "{milliseconds} ms");
+    }
+}

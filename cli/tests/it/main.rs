@@ -1,6 +1,7 @@
 //! The command, run as a user runs it.
 
 mod bus;
+mod card_details;
 mod card_process;
 mod queries;
 mod receipts;
