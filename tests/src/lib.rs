@@ -22,6 +22,7 @@
 //! - `differential`: random queries on random batches, against the oracle and arrow-rs;
 //! - `end_to_end`: random queries through the runtime, against the oracle;
 //! - `fault_sweep`: every fault at every operation of a device;
+//! - `features`: that a crate built alone finds what the workspace has built;
 //! - `imports`: the borders between crates;
 //! - `payload`: every Arrow type through a filter and asked for nulls, against arrow-rs;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell;

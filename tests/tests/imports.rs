@@ -35,7 +35,7 @@ impl Layer {
             ["sim", "card"] => Layer::SimulatedCard,
             ["sim", _] => Layer::Simulator,
             ["runtime"] => Layer::Runtime,
-            ["plugins", _] => Layer::Wiring,
+            ["plugins", _] | ["tests", "features"] => Layer::Wiring,
             ["unlade" | "ingest" | "cli" | "benches" | "tests" | "xtask"] => Layer::Wiring,
             _ => panic!("{directory} has no place in the architecture; give it one here"),
         }
