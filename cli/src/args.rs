@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// Filter and project files
     Run(RunArgs),
     /// Show what run would do, and why, without doing it
-    Explain(QueryArgs),
+    Explain(ExplainArgs),
     /// List the devices
     Devices(DevicesArgs),
     /// List the functions of the expression language
@@ -71,6 +71,16 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Print a shell's completion script
     Completions(CompletionsArgs),
+}
+
+/// What to say of a query.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    /// Add a table of what each device is predicted to take, term by term
+    #[arg(long, help_heading = "Reports")]
+    pub(crate) why: bool,
 }
 
 /// A query over files.
@@ -161,6 +171,10 @@ pub(crate) struct ResourceArgs {
         require_equals = true, default_missing_value = "true",
         value_parser = BoolishValueParser::new())]
     pub(crate) untrusted: Option<bool>,
+    /// Keep what was measured on devices in this file, for auto to know them from the start; `none`
+    /// keeps nothing [default: unlade/calibration.json in ~/.cache, where there is a choice]
+    #[arg(long, value_name = "FILE", env = "UNLADE_CALIBRATION")]
+    pub(crate) calibration: Option<PathBuf>,
     /// What errors call these.
     #[arg(skip)]
     pub(crate) names: Names,
@@ -436,6 +450,10 @@ impl QueryArgs {
         resources.mmap = resources.mmap.or(settings.mmap);
         resources.no_fallback = resources.no_fallback.or(settings.no_fallback);
         resources.untrusted = resources.untrusted.or(settings.untrusted);
+        resources.calibration = resources
+            .calibration
+            .take()
+            .or_else(|| settings.calibration.clone());
         Ok(self)
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) mmap: Option<bool>,
     pub(crate) no_fallback: Option<bool>,
     pub(crate) untrusted: Option<bool>,
+    pub(crate) calibration: Option<PathBuf>,
     /// Where it was read from.
     #[serde(skip)]
     source: Option<PathBuf>,
@@ -116,16 +117,25 @@ fn read(path: &Path) -> std::io::Result<String> {
 
 fn usual_places() -> Vec<PathBuf> {
     let mut places = vec![PathBuf::from("unlade.toml")];
-    // As the XDG specification has it, what is empty or no absolute path counts as not set.
-    let folder = |variable| {
+    places.extend(folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("unlade.toml")));
+    places
+}
+
+/// Where the command keeps what it measured, unless told otherwise; nowhere where no folder is set.
+pub(crate) fn usual_calibration() -> Option<PathBuf> {
+    folder("XDG_CACHE_HOME", ".cache").map(|folder| folder.join("calibration.json"))
+}
+
+/// The command's own folder for files of a kind: in the one that a variable names, or in that of the
+/// user. As the XDG specification has it, what is empty or no absolute path counts as not set.
+fn folder(variable: &str, of_user: &str) -> Option<PathBuf> {
+    let set = |variable| {
         std::env::var_os(variable)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    let home =
-        folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
-    places.extend(home.map(|home| home.join("unlade/unlade.toml")));
-    places
+    let parent = set(variable).or_else(|| set("HOME").map(|home| home.join(of_user)));
+    parent.map(|parent| parent.join("unlade"))
 }
 
 /// What errors call a setting: the flag, the variable, or the file and its key, whichever it came
@@ -162,7 +172,7 @@ impl Names {
 }
 
 /// The keys of the file, which are also flags and variables.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "device",
     "semantics",
     "overflow",
@@ -173,6 +183,7 @@ const KEYS: [&str; 10] = [
     "mmap",
     "no-fallback",
     "untrusted",
+    "calibration",
 ];
 
 /// The variable of a flag.

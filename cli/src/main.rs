@@ -54,7 +54,10 @@ fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
     let verbosity = report::Verbosity::new(arguments.quiet, arguments.verbose);
     match arguments.command {
         Command::Run(run) => commands::run::run(run.merged(&settings, matches)?, verbosity),
-        Command::Explain(explain) => commands::explain::run(explain.merged(&settings, matches)?),
+        Command::Explain(mut explain) => {
+            explain.query = explain.query.merged(&settings, matches)?;
+            commands::explain::run(explain)
+        }
         Command::Devices(devices) => commands::devices::run(&devices),
         Command::Functions(functions) => commands::functions::run(&functions),
         Command::Doctor(doctor) => commands::doctor::run(&doctor),

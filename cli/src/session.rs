@@ -25,8 +25,10 @@ const DEFAULT_MEMORY: u64 = 4 << 30;
 const MIN_BATCH_BYTES: u64 = 64 << 10;
 /// Larger batches gain nothing.
 const MAX_BATCH_BYTES: u64 = 256 << 20;
-/// Batches that a stream of the runtime computes on ahead of the one taken, per thread.
+/// Batches that a stream of the runtime computes on ahead of the one taken, per thread; two of its
+/// threads are there for a device.
 const COMPUTED_AHEAD: usize = 2;
+const QUEUERS: usize = 2;
 /// Pinned memory reserved at the start, and the least that is worth it.
 const RESERVE: u64 = 256 << 20;
 const MIN_RESERVE: u64 = 1 << 20;
@@ -166,7 +168,7 @@ fn budget(resources: &ResourceArgs) -> Result<u64, Failure> {
 /// Bytes of a batch, so that all that are held at once fit: those that the scan holds, and those
 /// that the stream computes on. A decoder's buffers may be twice what they hold.
 fn batch_bytes(memory: u64, threads: usize) -> u64 {
-    let held = ScanOptions::batches_held(threads) + threads * COMPUTED_AHEAD;
+    let held = ScanOptions::batches_held(threads) + (threads + QUEUERS) * COMPUTED_AHEAD;
     (memory / 2 / held as u64).clamp(MIN_BATCH_BYTES, MAX_BATCH_BYTES)
 }
 
@@ -281,8 +283,13 @@ fn builder(
     if resources.untrusted.unwrap_or(false) {
         builder = builder.trust(Trust::Untrusted);
     }
+    let calibration = resources.calibration.clone();
+    let calibration = calibration.or_else(config::usual_calibration);
     match wanted(resources) {
-        None => {}
+        None => {
+            let file = calibration.filter(|file| file.as_os_str() != "none");
+            builder = file.into_iter().fold(builder, RuntimeBuilder::calibration);
+        }
         Some(name) => {
             if !devices.iter().any(|device| device.info().name == name) {
                 let setting = resources.names.name("device");

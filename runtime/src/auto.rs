@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use unlade_hal::DeviceKind;
+use unlade_hal::{DeviceInfo, DeviceKind};
 
+use crate::calibration;
 use crate::device_plan::DevicePlan;
 use crate::explain::CostTerm;
+use crate::options::Options;
 use crate::placement::{
-    Because, Candidates, Choice, DeviceIndex, Ineligible, Load, Modelled, Placer, Policy, Profile,
-    Work,
+    Because, Candidates, Choice, DeviceIndex, Ineligible, Load, Modelled, Objective, Placer,
+    Policy, Profile, Work,
 };
 use crate::receipt::Reason;
 use crate::runtime::{Core, DeviceSlot};
@@ -25,19 +27,41 @@ pub(crate) struct AutoRoute {
 }
 
 /// A model of every device of a runtime.
-pub(crate) fn placer(devices: &[DeviceSlot]) -> Mutex<Placer> {
+pub(crate) fn placer(options: &Options, devices: &[DeviceSlot]) -> Mutex<Placer> {
     let modelled = devices.iter().map(|slot| {
         let profile = match slot.kind {
             DeviceKind::Cpu => Profile::cpu(),
             _ => Profile::gpu(),
         };
-        let model = Modelled::new(&slot.name, slot.device.info().clock, profile);
+        let info = slot.device.info();
+        let model = Modelled::new(&slot.name, info.clock, profile).hardware(hardware(info));
         match slot.kind {
             DeviceKind::Simulator => model.simulated(),
             _ => model,
         }
     });
-    Mutex::new(Placer::new(modelled.collect(), Policy::default()))
+    let policy = Policy {
+        objective: options.objective,
+        ..Policy::default()
+    };
+    let mut placer = Placer::new(modelled.collect(), policy);
+    if let Some(file) = &options.calibration {
+        calibration::recall(file, &mut placer);
+    }
+    Mutex::new(placer)
+}
+
+/// What a device is, down to its place in the machine.
+fn hardware(info: &DeviceInfo) -> String {
+    let address = info.address.as_deref().unwrap_or("no address");
+    let DeviceInfo {
+        name,
+        description,
+        architecture,
+        memory,
+        ..
+    } = info;
+    format!("{name}, {description}, {architecture}, {memory} bytes, {address}")
 }
 
 impl AutoRoute {
@@ -139,7 +163,7 @@ impl Drop for Busy {
 }
 
 /// A choice's reason, as receipts and `explain` tell it.
-pub(crate) fn reason(choice: &Choice) -> Reason {
+pub(crate) fn reason(choice: &Choice, objective: Objective) -> Reason {
     let mut others = choice
         .candidates
         .iter()
@@ -148,6 +172,7 @@ pub(crate) fn reason(choice: &Choice) -> Reason {
         .map(|(_, each)| each);
     match choice.because {
         Because::Only => Reason::OnlyCandidate,
+        _ if objective == Objective::HostCpu => Reason::SparesHost,
         Because::Cheapest | Because::Kept => {
             let next = others.by_ref().min_by_key(|each| each.terms.latency());
             Reason::Cheapest {
@@ -165,7 +190,9 @@ pub(crate) fn cost_terms(candidates: &Candidates, device: usize) -> Vec<CostTerm
     };
     let terms = &candidate.terms;
     let named = [
-        ("queue", terms.queue_wait + terms.link_wait),
+        ("queue", terms.queue_wait),
+        ("link", terms.link_wait),
+        ("compile", terms.compile),
         ("launch", terms.launch),
         ("stage", terms.stage),
         ("in", terms.copy_in),

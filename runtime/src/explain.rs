@@ -10,7 +10,7 @@ use unlade_program::{On, Part};
 use crate::auto;
 use crate::device_plan::DevicePlan;
 use crate::kernel::KernelCore;
-use crate::receipt::Reason;
+use crate::receipt::{Reason, clock_text};
 
 /// Version of the explanation's JSON form; raised whenever a field changes its meaning or goes.
 pub const EXPLAIN_VERSION: u32 = 1;
@@ -66,16 +66,18 @@ pub struct Candidate {
     pub device: Arc<str>,
     /// Why it does not run the query, if it does not.
     pub against: Option<String>,
-    /// What a batch of [`TYPICAL_ROWS`] is expected to take there, term by term, where placement
-    /// has a choice; empty where it has none.
+    /// What a batch of [`TYPICAL_ROWS`] in ordinary memory is expected to take there, term by term,
+    /// whether or not placement may choose it.
     pub cost: Vec<CostTerm>,
+    /// Which clock that is by: `wall` or `virtual`. Times of different clocks are not compared.
+    pub clock: &'static str,
 }
 
 /// One term of a prediction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CostTerm {
-    /// Its name in the formula: `queue`, `launch`, `stage`, `in`, `compute`, `out`, `gather`, and
-    /// their sum as `total`.
+    /// Its name in the formula: `queue`, `link`, `compile`, `launch`, `stage`, `in`, `compute`,
+    /// `out`, `gather`, and their sum as `total`.
     pub term: &'static str,
     /// Nanoseconds.
     pub nanos: u64,
@@ -100,17 +102,11 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
         }],
         (None, None) => Vec::new(),
     };
-    let predicted = core
-        .route
-        .auto
-        .as_ref()
-        .zip(core.host.as_ref())
-        .map(|(auto, host)| {
-            auto.predict(
-                runtime,
-                &core.forecast.typical_work(&host.binding, TYPICAL_ROWS),
-            )
-        });
+    let work = core.forecast.typical_work(core.binding(), TYPICAL_ROWS);
+    let predicted = match &core.route.auto {
+        Some(auto) => auto.predict(runtime, &work),
+        None => core.forecast.on_idle_devices(runtime, &work),
+    };
     let slots = runtime.devices.iter().enumerate();
     let candidates = slots.map(|(position, slot)| {
         // What takes over a part that another device lacks is not passed over.
@@ -123,10 +119,8 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
         Candidate {
             device: Arc::clone(&slot.name),
             against: against.map(|(_, why)| why.clone()),
-            cost: match &predicted {
-                Some(predicted) => auto::cost_terms(predicted, position),
-                None => Vec::new(),
-            },
+            cost: auto::cost_terms(&predicted, position),
+            clock: clock_text(slot.device.info().clock),
         }
     });
     let candidates = candidates.collect();
@@ -239,12 +233,12 @@ impl fmt::Display for Explain {
             write!(f, "{}:", candidate.device)?;
             match &candidate.against {
                 Some(against) => write!(f, " not considered: {against}")?,
-                None if candidate.cost.is_empty() && is_split => write!(f, " runs a part of it")?,
-                None if candidate.cost.is_empty() => write!(f, " runs it")?,
-                None => write!(f, " for {TYPICAL_ROWS} rows")?,
-            }
-            for CostTerm { term, nanos } in &candidate.cost {
-                write!(f, ", {term} {:.1} us", *nanos as f64 / 1e3)?;
+                None if is_split => write!(f, " runs a part of it")?,
+                None if self.has_choice() => {
+                    let total = candidate.cost.last().map_or(0, |term| term.nanos);
+                    write!(f, " {} for {TYPICAL_ROWS} rows", micros(total))?;
+                }
+                None => write!(f, " runs it")?,
             }
             writeln!(f)?;
         }
@@ -253,6 +247,52 @@ impl fmt::Display for Explain {
         }
         write!(f, "shape {}", self.shape)
     }
+}
+
+impl Explain {
+    /// The devices with what a batch of [`TYPICAL_ROWS`] is predicted to take on each, as a table: a
+    /// line for each device, with a column for each term, and what speaks against it.
+    pub fn why(&self) -> impl fmt::Display {
+        Why(&self.candidates)
+    }
+
+    fn has_choice(&self) -> bool {
+        let considered = self.candidates.iter();
+        considered.filter(|each| each.against.is_none()).count() > 1
+    }
+}
+
+struct Why<'a>(&'a [Candidate]);
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |candidate: &Candidate| candidate.device.chars().count();
+        let width = self.0.iter().map(name).max().unwrap_or(0).max(6);
+        write!(f, "{:<width$} {:>8}", "device", "clock")?;
+        for CostTerm { term, .. } in self.0.first().map_or(&[][..], |first| &first.cost) {
+            write!(f, " {term:>10}")?;
+        }
+        for Candidate {
+            device,
+            against,
+            cost,
+            clock,
+        } in self.0
+        {
+            write!(f, "\n{device:<width$} {clock:>8}")?;
+            for term in cost {
+                write!(f, " {:>10}", micros(term.nanos))?;
+            }
+            if let Some(against) = against {
+                write!(f, "  not considered: {against}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn micros(nanos: u64) -> String {
+    format!("{:.1} us", nanos as f64 / 1e3)
 }
 
 fn list(names: &[String]) -> String {

@@ -9,7 +9,7 @@ use unlade_program::{Cost, Op, Program, Ty};
 use crate::arrays;
 use crate::bind::Binding;
 use crate::placement::{
-    DeviceIndex, Load, Measured, Operation, Selectivity, TypeClass, Work, WorkKey,
+    Candidates, DeviceIndex, Load, Measured, Operation, Selectivity, TypeClass, Work, WorkKey,
 };
 use crate::receipt::{PartReceipt, Path};
 use crate::runtime::Core;
@@ -98,8 +98,7 @@ impl Forecast {
     /// What a batch is predicted to take on one device, without others to compare it with: by the
     /// device's clock, so that where it is not the runtime's the host's part is left out.
     pub(crate) fn of(&self, runtime: &Core, device: DeviceIndex, work: &Work) -> Duration {
-        let loads = vec![Load::default(); runtime.devices.len()];
-        let candidates = lock(&runtime.placer).predict(work, &loads);
+        let candidates = self.on_idle_devices(runtime, work);
         let candidate = candidates.iter().nth(device.0);
         let candidate = candidate.expect("one for every device");
         if candidate.clock == runtime.clock.kind() {
@@ -107,6 +106,12 @@ impl Forecast {
         } else {
             candidate.terms.on_device()
         }
+    }
+
+    /// What a batch is predicted to take on every device that has nothing else to do.
+    pub(crate) fn on_idle_devices(&self, runtime: &Core, work: &Work) -> Candidates {
+        let loads = vec![Load::default(); runtime.devices.len()];
+        lock(&runtime.placer).predict(work, &loads)
     }
 
     /// Learns from a batch that ran on the CPU.

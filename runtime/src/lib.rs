@@ -47,6 +47,7 @@ mod arrays;
 mod auto;
 mod bind;
 mod block;
+mod calibration;
 mod call;
 mod device_plan;
 mod dictionary;

@@ -1,9 +1,12 @@
 //! What a runtime can be told.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use unlade_hal::{Clock, Device, WallClock};
+
+use crate::placement::Objective;
 
 /// Which device runs a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -54,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) lists_ahead: usize,
     pub(crate) max_tickets: usize,
     pub(crate) placement: Placement,
+    pub(crate) objective: Objective,
+    pub(crate) calibration: Option<PathBuf>,
     pub(crate) fallback: Fallback,
     pub(crate) trust: Trust,
     pub(crate) trace: bool,
@@ -76,6 +81,8 @@ impl Default for Options {
             lists_ahead: 2,
             max_tickets: 1024,
             placement: Placement::Auto,
+            objective: Objective::default(),
+            calibration: None,
             fallback: Fallback::Allow,
             trust: Trust::Trusted,
             trace: false,

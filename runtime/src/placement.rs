@@ -31,6 +31,7 @@
 //! ```
 
 mod backlog;
+mod calibration;
 mod candidates;
 mod estimate;
 mod model;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use unlade_hal::{ClockKind, Timestamp};
 
 pub use self::backlog::Backlog;
+pub use self::calibration::{CALIBRATION_VERSION, Calibration};
 pub use self::candidates::{Candidate, Candidates, Terms};
 pub use self::model::{LinkId, Modelled, Profile};
 use self::probe::ProbeBudget;
@@ -274,6 +276,22 @@ impl Placer {
     pub(crate) fn seconds(&self, device: DeviceIndex, work: &Work) -> f64 {
         let terms = self.devices[device.0].predict(work, &Load::default());
         terms.per_batch().as_secs_f64()
+    }
+
+    /// What was measured so far.
+    pub fn calibration(&self) -> Calibration {
+        Calibration::of(&self.devices)
+    }
+
+    /// Begins with what was measured on the same hardware in another run; returns on how many of the
+    /// devices. What is measured from now on counts for more.
+    pub fn recall(&mut self, calibration: &Calibration) -> usize {
+        calibration.recall(&mut self.devices)
+    }
+
+    /// Whether there was ever something to place.
+    pub fn has_placed(&self) -> bool {
+        self.placed > 0
     }
 
     /// Learns from a batch, a part of one, or a probe.

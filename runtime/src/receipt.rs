@@ -248,6 +248,8 @@ pub enum Reason {
         #[serde(rename = "next_ns", serialize_with = "optional_nanos")]
         next_predicted: Option<Duration>,
     },
+    /// It was predicted to take the least of the host's processor, which is what placement aims at.
+    SparesHost,
     /// It was not the cheapest, but its rates had not been measured for long.
     Probe,
     /// The caller named it.
@@ -305,6 +307,7 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::Cheapest { .. } => f.write_str("the fastest"),
+            Reason::SparesHost => f.write_str("it takes the least of the host's processor"),
             Reason::Probe => f.write_str("to measure it again"),
             Reason::Forced => f.write_str("asked for by name"),
             Reason::Resident => f.write_str("the data is there"),

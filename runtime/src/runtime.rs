@@ -1,5 +1,6 @@
 //! The runtime: devices, memory and threads, and the way to kernels.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::executables::{CacheStatus, Executables};
 use crate::heap::DeviceHeap;
 use crate::kernel::Kernel;
 use crate::options::{Fallback, Options, Placement, Trust};
-use crate::placement::{DeviceIndex, Ineligible, Placer};
+use crate::placement::{DeviceIndex, Ineligible, Objective, Placer};
 use crate::plans::Plans;
 use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
 use crate::residency::Residency;
@@ -440,6 +441,21 @@ impl RuntimeBuilder {
         self
     }
 
+    /// What placement aims at, where it has a choice: the time to the result, unless told otherwise.
+    pub fn objective(mut self, objective: Objective) -> Self {
+        self.options.objective = objective;
+        self
+    }
+
+    /// A file that keeps what was measured on devices from one run to the next, so that placement
+    /// knows them from the start. It is read now and written, whole or not at all, when the runtime
+    /// ends, if there was something to place. It is passed over where it is of another version, and
+    /// what it says of a device where that is not the same hardware. None unless told otherwise.
+    pub fn calibration(mut self, file: impl Into<PathBuf>) -> Self {
+        self.options.calibration = Some(file.into());
+        self
+    }
+
     /// Whether another device may stand in.
     pub fn fallback(mut self, fallback: Fallback) -> Self {
         self.options.fallback = fallback;
@@ -531,7 +547,7 @@ impl RuntimeBuilder {
                 ahead: RwLock::default(),
                 executables: Executables::default(),
                 plans: Plans::default(),
-                placer: auto::placer(&devices),
+                placer: auto::placer(&options, &devices),
                 dispatcher,
                 resources: Arc::new(Resources::new(
                     devices.iter().map(DeviceSlot::facts).collect(),

@@ -40,6 +40,8 @@ pub(crate) enum Shape {
 pub(crate) struct Shaper {
     /// Threads that have portions done.
     workers: usize,
+    /// Most bytes that are read of several batches together.
+    most_together: u64,
     /// Whether batches may wait for each other: there is a queue for which that pays, and time.
     gathers: bool,
     known: Option<Known>,
@@ -54,10 +56,14 @@ struct Known {
 }
 
 impl Shaper {
-    pub(crate) fn new(kernel: &KernelCore, workers: usize) -> Self {
+    /// For a stream that has so many portions at once, done by so many threads.
+    pub(crate) fn new(kernel: &KernelCore, workers: usize, portions: usize) -> Self {
         let queues = kernel.route.device.is_some() || kernel.route.auto.is_some();
+        // What is read ahead takes no more than half of what results may.
+        let share = kernel.runtime.options.memory_budget / 2 / portions as u64;
         Shaper {
             workers,
+            most_together: MOST_TOGETHER.min(share),
             gathers: queues && !kernel.runtime.options.gather_within.is_zero(),
             known: None,
         }
@@ -83,7 +89,7 @@ impl Shaper {
         if !self.gathers || rows == 0 {
             return Shape::Alone;
         }
-        let most = (rows as f64 * MOST_TOGETHER as f64 / bytes.max(1) as f64) as u64;
+        let most = (rows as f64 * self.most_together as f64 / bytes.max(1) as f64) as u64;
         let good = self.good_rows(kernel, batch).min(most);
         match good >= 2 * rows {
             true => Shape::Together { rows: good },

@@ -746,9 +746,19 @@ fn placement_chooses_among_real_devices_and_says_why() {
         explained
             .candidates
             .iter()
-            .all(|candidate| candidate.cost.len() == 8),
+            .all(|candidate| candidate.cost.len() == 10),
         "{explained}"
     );
+    let why = explained.why().to_string();
+    let lines: Vec<&str> = why.lines().collect();
+    assert_eq!(lines.len(), 1 + explained.candidates.len(), "{why}");
+    for (line, candidate) in lines[1..].iter().zip(&explained.candidates) {
+        assert!(line.starts_with(&*candidate.device), "{why}");
+        let sum = |terms: &[unlade_runtime::CostTerm]| terms.iter().map(|term| term.nanos).sum();
+        let (total, terms) = candidate.cost.split_last().unwrap();
+        let sum: u64 = sum(terms);
+        assert!(sum.abs_diff(total.nanos) <= 10, "{sum} of {total:?}");
+    }
 }
 
 /// A device that placement chose fails: the next best of the devices takes the batch, not the CPU,

@@ -1,16 +1,19 @@
 //! `unlade explain`: what run would do, and why.
 
-use crate::args::QueryArgs;
+use crate::args::ExplainArgs;
 use crate::commands::plan::Plan;
 use crate::error::Failure;
 use crate::report;
 use crate::report::style::printable;
 use crate::session;
 
-pub(crate) fn run(args: QueryArgs) -> Result<(), Failure> {
-    let runtime = session::runtime(&args.resources, session::Recording::default())?;
-    let plan = Plan::make(&args, &runtime)?;
+pub(crate) fn run(args: ExplainArgs) -> Result<(), Failure> {
+    let runtime = session::runtime(&args.query.resources, session::Recording::default())?;
+    let plan = Plan::make(&args.query, &runtime)?;
     // Names of columns come from files, which nobody has looked through for escapes.
-    let explained = format!("{}\n", plan.explain());
+    let explained = match args.why {
+        true => format!("{}\n\n{}\n", plan.explain(), plan.kernel.explain().why()),
+        false => format!("{}\n", plan.explain()),
+    };
     report::print(printable(&explained).as_bytes())
 }

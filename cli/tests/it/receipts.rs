@@ -79,6 +79,7 @@ fn every_reason_is_described_with_its_fields() {
             next: Some(device()),
             next_predicted: Some(Duration::from_nanos(1)),
         },
+        Reason::SparesHost,
         Reason::Probe,
         Reason::Forced,
         Reason::Resident,

@@ -162,6 +162,31 @@ fn a_trace_is_whole_and_agrees_with_the_receipts() {
 }
 
 #[test]
+fn why_a_device_is_a_table_of_what_each_would_take() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    let query = ["explain", "in.parquet", "--where", "n > 1"];
+    let plain = place.run(&query).success();
+    assert!(!plain.contains("gather"), "{plain}");
+    let table = place.run(&[&query[..], &["--why"]].concat()).success();
+    let table = table
+        .strip_prefix(plain.trim_end())
+        .expect("the plan comes first");
+    let lines: Vec<&str> = table.trim_start().lines().collect();
+    for head in [
+        "device", "queue", "link", "compile", "compute", "gather", "total",
+    ] {
+        assert!(lines[0].contains(head), "{table}");
+    }
+    let sim = lines.iter().find(|line| line.starts_with("sim ")).unwrap();
+    assert!(sim.contains("virtual") && sim.contains("us"), "{table}");
+    assert!(
+        sim.ends_with("not considered: simulators are never picked by auto"),
+        "{table}"
+    );
+}
+
+#[test]
 fn a_plan_tells_what_where_and_why_without_running() {
     let place = Place::new();
     place.table("in.parquet", 0, 10);

@@ -38,7 +38,7 @@ impl KernelCore {
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
         let Placed { choice, work, busy } = placed;
-        let reason = auto::reason(&choice);
+        let reason = auto::reason(&choice, runtime.options.objective);
         let chosen = choice.chosen();
         let mut output = match &auto.plans[choice.device.0] {
             Some(plan) => {

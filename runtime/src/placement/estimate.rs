@@ -43,6 +43,34 @@ struct Sample {
 }
 
 impl Estimate {
+    /// As measured earlier: pairs of seconds by the profile and seconds measured, the oldest first.
+    /// What cannot have been measured is left out.
+    pub(super) fn of(samples: &[(f64, f64)]) -> Self {
+        let possible = |seconds: f64| seconds.is_finite() && seconds > 0.0;
+        let samples = samples.iter();
+        let samples =
+            samples.filter(|(profile, measured)| possible(*profile) && possible(*measured));
+        let newest = samples
+            .rev()
+            .take(WINDOW)
+            .map(|(profile, measured)| Sample {
+                profile: *profile,
+                measured: *measured,
+                batch: 0,
+            });
+        let mut window: VecDeque<Sample> = newest.collect();
+        window.make_contiguous().reverse();
+        Estimate { window }
+    }
+
+    /// What [`of`](Self::of) makes the same estimate of.
+    pub(super) fn samples(&self) -> Vec<(f64, f64)> {
+        let samples = self.window.iter();
+        samples
+            .map(|sample| (sample.profile, sample.measured))
+            .collect()
+    }
+
     /// Seconds expected where the profile says `profile` seconds.
     pub(super) fn predict(&self, profile: f64) -> f64 {
         if profile <= 0.0 || self.window.is_empty() {

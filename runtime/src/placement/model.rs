@@ -75,13 +75,15 @@ pub struct Modelled {
     pub(super) name: Arc<str>,
     pub(super) clock: ClockKind,
     pub(super) simulated: bool,
+    /// What it is, for who recognises it in another run.
+    pub(super) hardware: Arc<str>,
     profile: Profile,
     /// Measured terms; compute separately by kind of work.
-    stage: Estimate,
-    copy_in: Estimate,
-    copy_out: Estimate,
-    gather: Estimate,
-    compute: HashMap<WorkKey, Estimate>,
+    pub(super) stage: Estimate,
+    pub(super) copy_in: Estimate,
+    pub(super) copy_out: Estimate,
+    pub(super) gather: Estimate,
+    pub(super) compute: HashMap<WorkKey, Estimate>,
 }
 
 impl Modelled {
@@ -91,6 +93,7 @@ impl Modelled {
             name: name.into(),
             clock,
             simulated: false,
+            hardware: name.into(),
             profile,
             stage: Estimate::default(),
             copy_in: Estimate::default(),
@@ -104,6 +107,14 @@ impl Modelled {
     #[must_use]
     pub fn simulated(mut self) -> Self {
         self.simulated = true;
+        self
+    }
+
+    /// The same device, of this hardware: what is measured on it holds for the same one alone. Its
+    /// name unless told otherwise.
+    #[must_use]
+    pub fn hardware(mut self, hardware: impl Into<Arc<str>>) -> Self {
+        self.hardware = hardware.into();
         self
     }
 

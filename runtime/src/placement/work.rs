@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// One batch, as far as its cost is concerned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
@@ -74,7 +76,9 @@ impl Work {
 }
 
 /// A kind of work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct WorkKey {
     /// What is done.
     pub operation: Operation,
@@ -83,7 +87,9 @@ pub struct WorkKey {
 }
 
 /// What is done with a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Operation {
     /// Finding the rows that a predicate keeps.
     #[default]
@@ -95,7 +101,9 @@ pub enum Operation {
 }
 
 /// What the columns are made of, in the main.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum TypeClass {
     /// Booleans and integers of up to 32 bits.
     #[default]

@@ -56,8 +56,9 @@ impl Shared {
         let queues = (0..runtime.devices.len()).filter(|position| may_queue(*position));
         let queues = queues.count() * runtime.options.lists_ahead;
         let workers = threads + queues;
-        let shaper = Shaper::new(core, workers);
-        let mut window = Window::new(threads, workers * AHEAD);
+        let portions = workers * AHEAD;
+        let shaper = Shaper::new(core, workers, portions);
+        let mut window = Window::new(threads, portions);
         window.is_queueing = core.route.device.is_some();
         let shared = Arc::new(Shared {
             crowded: is_crowded(workers, runtime.options.memory_budget),

@@ -83,6 +83,7 @@ mod tests {
             device: device.into(),
             against: against.map(str::to_owned),
             cost: terms.into_iter().collect(),
+            clock: "wall",
         }
     }
 

@@ -1,0 +1,110 @@
+//! What was measured on devices is kept between runs.
+
+mod common;
+mod disguised;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator};
+use common::{batch, builder, compile, query};
+use disguised::Disguised;
+use unlade_runtime::placement::Objective;
+use unlade_runtime::{Kernel, Reason, Runtime};
+use unlade_sim_device::{Profile, SimDevice};
+
+fn input() -> RecordBatch {
+    let numbers = Int64Array::from_iter_values(0..200_000);
+    batch(vec![("n", Arc::new(numbers) as ArrayRef)])
+}
+
+/// A runtime with a device that is far slower than a GPU is held to be.
+fn runtime(gpu: &str, file: &Path) -> Runtime {
+    let sim = SimDevice::builder(Profile::gpu()).name(gpu).build();
+    let gpu = Disguised::new(sim, Duration::from_millis(30));
+    let builder = builder().device(Arc::new(gpu)).calibration(file);
+    builder.build().unwrap()
+}
+
+fn kernel(runtime: &Runtime) -> Kernel {
+    let heavy = "n % 7 * 3 + n % 11 * 5 + n % 13 > 80";
+    compile(runtime, &query("n", heavy), &input().schema())
+}
+
+#[test]
+fn placement_spares_the_hosts_processor_where_it_is_told_to() {
+    let sim = SimDevice::builder(Profile::gpu()).name("gpu:a").build();
+    let gpu = Disguised::new(sim, Duration::from_millis(30));
+    let builder = builder().device(Arc::new(gpu));
+    let runtime = builder.objective(Objective::HostCpu).build().unwrap();
+    // Far more on the processor than what is staged for a device, which takes longer.
+    let mut last = None;
+    for _ in 0..10 {
+        last = Some(kernel(&runtime).run(&input()).unwrap().receipt);
+    }
+    let part = last.unwrap().parts.swap_remove(0);
+    assert_eq!(&*part.device, "gpu:a");
+    assert_eq!(part.reason, Reason::SparesHost);
+}
+
+/// What each device is predicted to take, in nanoseconds.
+fn predicted(runtime: &Runtime) -> Vec<u64> {
+    let candidates = kernel(runtime).explain().candidates;
+    let total = |candidate: &unlade_runtime::Candidate| {
+        let total = candidate.cost.iter().find(|term| term.term == "total");
+        total.expect("there is a choice").nanos
+    };
+    candidates.iter().map(total).collect()
+}
+
+#[test]
+fn what_was_measured_is_known_in_the_next_run_on_the_same_hardware() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("made/on the way/calibration.json");
+    let first = runtime("gpu:a", &file);
+    let guessed = predicted(&first);
+    assert!(!file.exists());
+    let batches: Vec<_> = (0..12).map(|_| Ok(input())).collect();
+    let reader = RecordBatchIterator::new(batches, input().schema());
+    assert!(kernel(&first).stream(reader).all(|output| output.is_ok()));
+    let learnt = predicted(&first);
+    assert!(learnt[1] > 2 * guessed[1], "{guessed:?}, {learnt:?}");
+    drop(first);
+
+    let second = runtime("gpu:a", &file);
+    for (known, learnt) in predicted(&second).into_iter().zip(learnt) {
+        let ratio = known as f64 / learnt as f64;
+        assert!((0.5..2.0).contains(&ratio), "{known} ns, had been {learnt}");
+    }
+    let other = predicted(&runtime("gpu:b", &file));
+    assert_eq!(other[1], guessed[1], "another device is not known");
+    assert_ne!(other[0], guessed[0], "but the processor is");
+}
+
+#[test]
+fn a_file_that_is_of_no_use_is_passed_over_and_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calibration.json");
+    let guessed = predicted(&runtime("gpu:a", &folder.path().join("none")));
+    let impossible = r#"{"version":1,"devices":[{"hardware":"x","stage":[[0.0,-1.0]]"#;
+    for text in ["", "not json", r#"{"version":99,"devices":[]}"#, impossible] {
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(predicted(&runtime("gpu:a", &file)), guessed, "{text}");
+        // Nothing was placed: the file is left as it is.
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
+    let used = runtime("gpu:a", &file);
+    kernel(&used).run(&input()).unwrap();
+    drop(used);
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(kept["version"], 1);
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "nothing else is left there");
+    // A place that cannot be written is no reason to fail.
+    drop(
+        kernel(&runtime("gpu:a", folder.path()))
+            .run(&input())
+            .unwrap(),
+    );
+}
