@@ -44,11 +44,19 @@ impl Running {
         self.place.path("tmp")
     }
 
-    /// The process of the card, once the command is connected to it: its socket is gone then.
+    /// The process of the card, once the command is connected to it and its socket is gone.
     fn card(&self) -> u32 {
         until("a card runs, and its socket is gone", || {
             let cards = cards(&self.temporary());
-            (cards.len() == 1 && is_empty(&self.temporary())).then(|| cards[0])
+            let card = *cards.first()?;
+            // It has memory of the command's by then.
+            let connected = fs::read_dir(format!("/proc/{card}/fd"))
+                .ok()?
+                .flatten()
+                .filter_map(|file| fs::read_link(file.path()).ok())
+                .any(|file| file.to_string_lossy().starts_with("/memfd:unlade"));
+            assert_eq!(cards.len(), 1);
+            (connected && is_empty(&self.temporary())).then_some(card)
         })
     }
 
