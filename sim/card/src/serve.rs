@@ -99,12 +99,12 @@ impl Server {
                     Turn::Free => {
                         control.begin(&stream)?;
                         let serve = || {
+                            let _turn = OnesTurn(&self.stopper);
                             // The next one is served all the same.
                             if let Err(error) = serve_connection(&self.card, stream) {
                                 tell(error);
                             }
                             self.card.disconnect();
-                            control.end();
                         };
                         thread::Builder::new().spawn_scoped(scope, serve)?;
                     }
@@ -170,6 +170,20 @@ struct Connection {
     stream: UnixStream,
     /// Who is at its other end.
     host: String,
+}
+
+/// Ends the turn of the connection that is served, when this is dropped; and the server, where that
+/// is because of a panic: whoever runs it is to see that.
+#[derive(Debug)]
+struct OnesTurn<'a>(&'a Stopper);
+
+impl Drop for OnesTurn<'_> {
+    fn drop(&mut self) {
+        self.0.0.end();
+        if thread::panicking() {
+            self.0.stop();
+        }
+    }
 }
 
 /// What a host finds that has connected.
@@ -374,5 +388,29 @@ impl Drop for Served {
             let _ = thread.join();
         }
         let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A card that panics is not one that others wait for in vain.
+    #[test]
+    fn a_panic_ends_the_server_and_is_seen() {
+        let directory = private_directory(&std::env::temp_dir()).unwrap();
+        let path = directory.join("card.sock");
+        let server = Server::bind(&path, Config::default()).unwrap();
+        let served = thread::spawn(move || {
+            // What tells of an error runs where one is served.
+            server.run_and_tell(&|error| panic!("{error}"))
+        });
+        let mut host = UnixStream::connect(&path).unwrap();
+        host.write_all(&[0; 16]).unwrap(); // a message of no bytes
+        assert!(served.join().is_err());
+        assert!(!path.exists());
+        fs::remove_dir(directory).unwrap();
     }
 }

@@ -18,6 +18,10 @@ struct Identity {
     mode: u32,
 }
 
+/// Most ranges of huge pages that are mapped: Linux lets a process have some 65,000 mappings, without
+/// which it has no memory for itself either.
+const MOST_HUGE: usize = 1 << 14;
+
 /// The files that some mapping uses.
 #[derive(Debug, Default)]
 pub(super) struct Files {
@@ -57,6 +61,10 @@ impl Files {
         let Some(page) = huge::page_size(&file) else {
             return Ok(Source::File(self.share(file), offset));
         };
+        // Each has a clone.
+        if self.memory.strong_count() >= MOST_HUGE {
+            return Err(MapError::TooMany(MOST_HUGE));
+        }
         let memory = self.memory().map_err(|error| MapError::HugePages {
             length,
             why: format!("{}: {error}", huge::MEMORY),
@@ -69,6 +77,7 @@ impl Files {
         HugePages::map(&file, &part, permissions, memory).map(Source::HugePages)
     }
 
+    /// This process's memory.
     fn memory(&mut self) -> std::io::Result<Arc<File>> {
         if let Some(memory) = self.memory.upgrade() {
             return Ok(memory);
