@@ -55,6 +55,7 @@ mod driver;
 mod error;
 mod executables;
 mod explain;
+mod fallbacks;
 mod forecast;
 mod gather;
 mod halving;
@@ -93,6 +94,7 @@ pub use executables::CacheStatus;
 pub use explain::{
     Candidate, CostTerm, EXPLAIN_VERSION, Explain, ExplainPart, ExplainPinned, TYPICAL_ROWS,
 };
+pub use fallbacks::FallbackStatus;
 pub use kernel::{Kernel, Output};
 pub use options::{Fallback, Placement, Trust};
 pub use pool::PoolStatus as MemoryStatus;

@@ -9,6 +9,7 @@
 //! | `unlade_retries_total` | counter | `device` | work repeated after a fault or for want of memory |
 //! | `unlade_errors_total` | counter | `device` | batches that have an error |
 //! | `unlade_batch_seconds` | histogram | `device` | from hand-over to result, on the wall clock; batches done together count once |
+//! | `unlade_fallbacks_total` | counter | `device`, `reason` | parts of batches that went elsewhere than to that device |
 //! | `unlade_device_jobs_total` | counter | `device` | turns on a device that ended well |
 //! | `unlade_device_losses_total` | counter | `device` | times that it was lost |
 //! | `unlade_device_in_flight`, `unlade_device_waiting` | gauge | `device` | turns taken, turns waited for |

@@ -17,6 +17,7 @@ use crate::call::Call;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::executables::{CacheStatus, Executables};
+use crate::fallbacks::{FallbackStatus, Fallbacks};
 use crate::heap::DeviceHeap;
 use crate::kernel::Kernel;
 use crate::options::{Fallback, Options, Placement, Trust};
@@ -68,6 +69,7 @@ pub(crate) struct Core {
     /// Who may count on which of the devices.
     pub(crate) resources: Arc<Resources>,
     pub(crate) trace: Trace,
+    pub(crate) fallbacks: Fallbacks,
     /// Threads that compute.
     pub(crate) workers: Workers,
     /// Threads that have devices work, and wait for them.
@@ -197,6 +199,11 @@ impl Runtime {
     /// How the cache of compiled programs fares.
     pub fn cache(&self) -> CacheStatus {
         self.core.executables.status()
+    }
+
+    /// Why work went elsewhere than it was meant to, and how often. The log says each reason once.
+    pub fn fallbacks(&self) -> Vec<FallbackStatus> {
+        self.core.fallbacks.status()
     }
 
     /// Takes out the events recorded so far, oldest first; none unless
@@ -553,6 +560,7 @@ impl RuntimeBuilder {
                     devices.iter().map(DeviceSlot::facts).collect(),
                 )),
                 trace: Trace::new(options.trace),
+                fallbacks: Fallbacks::default(),
                 workers: Workers::new("unlade", options.threads.saturating_sub(1)),
                 queuers: Workers::new("unlade-queue", devices.len() * options.lists_ahead),
                 kernels: AtomicU64::new(0),

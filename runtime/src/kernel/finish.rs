@@ -49,6 +49,9 @@ impl KernelCore {
             verified,
         };
         metrics.batch(&receipt);
+        for part in &receipt.parts {
+            self.runtime.fallbacks.note(part);
+        }
         Ok(Output {
             batch: self.output_batch(evaluated.columns, evaluated.rows_out)?,
             mask: evaluated.mask,
