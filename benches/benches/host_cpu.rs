@@ -138,7 +138,7 @@ impl CardProcess {
         let name = format!("dpu:unix:{}", socket(&self.directory).display());
         let start = Instant::now();
         loop {
-            match open_card_as(&name, "card") {
+            match open_card_as(&name, "card", None) {
                 Ok(card) => return card,
                 Err(error) if start.elapsed() > PATIENCE => panic!("{error}"),
                 Err(_) => thread::sleep(Duration::from_millis(10)),
