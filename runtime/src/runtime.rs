@@ -428,7 +428,8 @@ impl RuntimeBuilder {
     }
 
     /// On how many threads a stream computes, the one that asks for results included: 1 unless
-    /// told otherwise, which is that one alone.
+    /// told otherwise, which is that one alone. Threads that have devices work, and wait for them, come
+    /// beside these: two for each device, started when first needed.
     pub fn threads(mut self, threads: usize) -> Self {
         self.options.threads = threads;
         self
