@@ -80,6 +80,27 @@ impl Portion {
     }
 }
 
+/// Whether columns of a type can be joined and taken apart again so that each part has no more than it
+/// needs. Views refer to memory beside them, of which every part of what is joined would have all.
+pub(crate) fn come_apart(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8View | DataType::BinaryView => false,
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::Map(field, _) => come_apart(field.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| come_apart(field.data_type())),
+        DataType::Union(fields, _) => fields
+            .iter()
+            .all(|(_, field)| come_apart(field.data_type())),
+        DataType::RunEndEncoded(_, values) => come_apart(values.data_type()),
+        DataType::Dictionary(_, values) => come_apart(values),
+        _ => true,
+    }
+}
+
 /// Whether no dictionary of one is another's.
 fn refers_to_the_same(one: &ArrayData, other: &ArrayData) -> bool {
     let children = || one.child_data().iter().zip(other.child_data());

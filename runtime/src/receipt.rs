@@ -28,7 +28,8 @@ pub struct Receipt {
     pub batch: u64,
     /// Batches that were done at once, this one included: of small batches of a
     /// [stream](crate::Kernel::stream), on a device behind a queue. All times and bytes are this
-    /// batch's share of theirs, by rows.
+    /// batch's share of theirs, by rows: what is given back by rows given back, all else by rows
+    /// handed over.
     pub together: u64,
     /// Rows handed over.
     pub rows_in: u64,
@@ -75,11 +76,16 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The receipt of one of the batches that were done together: the one with these rows of them.
-    pub(crate) fn share(&self, batch: u64, rows: Range<u64>, rows_out: u64) -> Receipt {
+    /// The receipt of one of the batches that were done together: the one with these rows of all that
+    /// were handed over, and with these of all that were kept.
+    pub(crate) fn share(&self, batch: u64, rows: Range<u64>, kept: Range<u64>) -> Receipt {
         let share = Share {
             part: rows.clone(),
             of: self.rows_in,
+        };
+        let share_out = Share {
+            part: kept.clone(),
+            of: self.rows_out,
         };
         let parts = self.parts.iter().map(|part| PartReceipt {
             rows: share.of(part.rows),
@@ -87,18 +93,18 @@ impl Receipt {
             copy_in: share.of_time(part.copy_in),
             compute: share.of_time(part.compute),
             copy_out: share.of_time(part.copy_out),
-            bytes_compacted: share.of(part.bytes_compacted),
+            bytes_compacted: share_out.of(part.bytes_compacted),
             ..part.clone()
         });
         Receipt {
             batch,
             together: self.together,
             rows_in: rows.end - rows.start,
-            rows_out,
+            rows_out: kept.end - kept.start,
             parts: parts.collect(),
             bytes_in: share.of(self.bytes_in),
-            bytes_out: share.of(self.bytes_out),
-            bytes_copied: share.of(self.bytes_copied),
+            bytes_out: share_out.of(self.bytes_out),
+            bytes_copied: share_out.of(self.bytes_copied),
             bytes_to_device: share.of(self.bytes_to_device),
             bytes_from_device: share.of(self.bytes_from_device),
             predicted: self.predicted.map(|time| share.of_time(time)),
@@ -411,11 +417,13 @@ mod tests {
         let rows = [0, 0, 1, 4, 4, 9, 10];
         let shares = rows
             .windows(2)
-            .map(|rows| whole.share(0, rows[0]..rows[1], 0));
+            .map(|rows| whole.share(0, rows[0]..rows[1], rows[0] * 4 / 10..rows[1] * 4 / 10));
         let none = Receipt {
             rows_in: 0,
+            rows_out: 0,
             taken: Duration::ZERO,
             bytes_in: 0,
+            bytes_out: 0,
             retries: 0,
             parts: Vec::new(),
             ..whole.clone()
@@ -428,6 +436,7 @@ mod tests {
             (sum.rows_in, sum.bytes_in, sum.taken),
             (10, 40, whole.taken)
         );
+        assert_eq!((sum.rows_out, sum.bytes_out), (4, 16));
         let computed: Duration = sum.parts.iter().map(|part| part.compute).sum();
         assert_eq!(computed, whole.parts[0].compute);
         assert_eq!(sum.parts.iter().map(|part| part.rows).sum::<u64>(), 10);

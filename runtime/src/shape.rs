@@ -58,13 +58,12 @@ struct Known {
 impl Shaper {
     /// For a stream that has so many portions at once, done by so many threads.
     pub(crate) fn new(kernel: &KernelCore, workers: usize, portions: usize) -> Self {
-        let queues = kernel.route.device.is_some() || kernel.route.auto.is_some();
         // What is read ahead takes no more than half of what results may.
         let share = kernel.runtime.options.memory_budget / 2 / portions as u64;
         Shaper {
             workers,
             most_together: MOST_TOGETHER.min(share),
-            gathers: queues && !kernel.runtime.options.gather_within.is_zero(),
+            gathers: kernel.may_join() && !kernel.runtime.options.gather_within.is_zero(),
             known: None,
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{
     ArrayRef, BooleanArray, DictionaryArray, Int64Array, RecordBatch, RecordBatchIterator,
-    StringArray, types::Int32Type,
+    StringArray, StringViewArray, types::Int32Type,
 };
 use common::{batch, builder, compile, query};
 use disguised::Disguised;
@@ -168,6 +168,31 @@ fn batches_with_other_dictionaries_are_done_one_by_one() {
         assert_eq!(output.receipt.together, 1);
         assert_eq!(output.batch, kernel.run(batch).unwrap().batch);
     }
+}
+
+/// Each result would have the memory of all, which a file of results would hold each time.
+#[test]
+fn batches_with_views_are_done_one_by_one() {
+    let batches: Vec<RecordBatch> = (0..3)
+        .map(|number: i64| {
+            let texts = [format!(
+                "a text that is too long for a view, of batch {number}"
+            )];
+            let texts = Arc::new(StringViewArray::from_iter_values(texts)) as ArrayRef;
+            let numbers = Arc::new(Int64Array::from(vec![number])) as ArrayRef;
+            batch(vec![("n", numbers), ("text", texts)])
+        })
+        .collect();
+    let runtime = on(sim()).build().unwrap();
+    let together = |select: &str| {
+        let kernel = compile(&runtime, &query(select, "n >= 0"), &batches[0].schema());
+        let outputs = stream(&kernel, &batches).into_iter().map(Result::unwrap);
+        outputs
+            .map(|output| output.receipt.together)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(together("n, text"), [1; 3]);
+    assert_eq!(together("n"), [3; 3], "what is not read does not matter");
 }
 
 /// Of 40 MB.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::halving;
 use crate::inline::Evaluated;
 use crate::kernel::Kernel;
-use crate::portion::Portion;
+use crate::portion::{Portion, come_apart};
 use crate::sync::lock;
 
 /// A portion, and where it is to run.
@@ -84,6 +84,13 @@ impl KernelCore {
         results
     }
 
+    /// Whether several batches can be one, as far as the schema tells.
+    pub(crate) fn may_join(&self) -> bool {
+        let queues = self.route.device.is_some() || self.route.auto.is_some();
+        let mut columns = self.binding().input_columns().into_iter();
+        queues && columns.all(|column| come_apart(self.checked.input.field(column).data_type()))
+    }
+
     /// Runs several batches as one on a device; `None` where they cannot be one.
     fn run_joined(
         &self,
@@ -144,7 +151,7 @@ impl KernelCore {
             let receipt = output.receipt.share(
                 number,
                 of_batch.start as u64..of_batch.end as u64,
-                rows_out as u64,
+                kept as u64..(kept + rows_out) as u64,
             );
             let batch = output.batch.slice(kept, rows_out);
             rows = of_batch.end;
