@@ -28,10 +28,11 @@ pub(crate) fn recall(path: &Path, placer: &mut Placer) {
 }
 
 fn read(path: &Path) -> io::Result<Calibration> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
+    // Before it is opened: a pipe would wait for who writes it.
+    if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no file"));
     }
+    let file = File::open(path)?;
     Ok(serde_json::from_reader(BufReader::new(
         file.take(MOST_BYTES),
     ))?)

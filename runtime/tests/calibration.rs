@@ -101,6 +101,11 @@ fn a_file_that_is_of_no_use_is_passed_over_and_replaced() {
     assert_eq!(kept["version"], 1);
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(names.len(), 1, "nothing else is left there");
+    // Nobody writes a pipe of this name, and nobody waits for that.
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    assert_eq!(predicted(&runtime("gpu:a", &pipe)), guessed);
     // A place that cannot be written is no reason to fail.
     drop(
         kernel(&runtime("gpu:a", folder.path()))

@@ -170,6 +170,29 @@ fn batches_with_other_dictionaries_are_done_one_by_one() {
     }
 }
 
+#[test]
+fn a_large_batch_does_not_wait_with_small_ones() {
+    let numbers = |rows: i64| -> RecordBatch {
+        let numbers = Int64Array::from_iter_values(0..rows);
+        batch(vec![("n", Arc::new(numbers))])
+    };
+    let rows = [10, 20, 3_000_000, 30, 40];
+    let batches = rows.map(numbers);
+    let runtime = on(sim()).build().unwrap();
+    let kernel = compile(&runtime, &query("n", "n < 3"), &batches[0].schema());
+    let outputs = stream(&kernel, &batches).into_iter().map(Result::unwrap);
+    let receipts: Vec<_> = outputs.map(|output| output.receipt).collect();
+    let together: Vec<u64> = receipts.iter().map(|receipt| receipt.together).collect();
+    assert_eq!(together, [2, 2, 1, 2, 2]);
+    for (number, (receipt, rows)) in receipts.iter().zip(rows).enumerate() {
+        assert_eq!(
+            (receipt.batch, receipt.rows_in),
+            (number as u64, rows as u64)
+        );
+        assert_eq!(receipt.rows_out, 3);
+    }
+}
+
 /// Each result would have the memory of all, which a file of results would hold each time.
 #[test]
 fn batches_with_views_are_done_one_by_one() {

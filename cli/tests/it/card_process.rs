@@ -242,8 +242,9 @@ fn where_nothing_else_may_do_it_the_loss_of_the_card_is_an_error() {
     ran.failure(4, &["sim-dpu", "its process has ended", "signal: 9"]);
 }
 
-/// Rows before the card is killed, and as many behind that.
-const ROWS: usize = 40_000;
+/// Rows before the card is killed, and as many behind that: more than are read ahead of a result, so
+/// that the card has done some of them by then.
+const ROWS: usize = 400_000;
 
 /// A command whose card is killed in the middle of its input; and its receipts, if it writes some.
 fn killed_in_the_middle(arguments: &[&str]) -> (Ran, Option<String>) {

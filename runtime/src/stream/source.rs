@@ -27,6 +27,8 @@ pub(super) struct Source {
     shaper: Shaper,
     /// The rest of a batch in pieces.
     pieces: VecDeque<Portion>,
+    /// A batch that was read and does not go with those before it.
+    next: Option<RecordBatch>,
     /// What comes when no more is read: nothing, or an error first.
     end: Option<Option<Error>>,
 }
@@ -37,6 +39,7 @@ impl Source {
             reader,
             shaper,
             pieces: VecDeque::new(),
+            next: None,
             end: None,
         }
     }
@@ -46,7 +49,7 @@ impl Source {
         if let Some(piece) = self.pieces.pop_front() {
             return Some(Ok(piece));
         }
-        let Some(batch) = self.read(kernel) else {
+        let Some(batch) = self.next.take().or_else(|| self.read(kernel)) else {
             return self.end.as_mut()?.take().map(Err);
         };
         Some(Ok(match self.shaper.shape(kernel, &batch) {
@@ -72,6 +75,11 @@ impl Source {
             && Instant::now() < deadline
             && let Some(batch) = self.read(kernel)
         {
+            // What is large enough by itself neither waits nor is waited for.
+            if batch.num_rows() as u64 >= rows {
+                self.next = Some(batch);
+                break;
+            }
             gathered += batch.num_rows() as u64;
             batches.push(batch);
         }
