@@ -267,14 +267,13 @@ fn serve_connection(card: &Card, mut stream: UnixStream) -> io::Result<()> {
 /// A socket that nobody else can open: it is made in a directory of its own and moved out when its
 /// permissions are right.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let exists = || {
+        let advice = "remove it, or name another socket";
+        let text = format!("{} exists; {advice}", path.display());
+        io::Error::new(io::ErrorKind::AlreadyExists, text)
+    };
     if path.symlink_metadata().is_ok() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            format!(
-                "{} exists; remove it, or name another socket",
-                path.display()
-            ),
-        ));
+        return Err(exists());
     }
     let beside = path.parent().unwrap_or(Path::new("")).to_owned();
     let private = private_directory(&beside)?;
@@ -282,7 +281,10 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let bound = UnixListener::bind(&made).and_then(|listener| {
         fs::set_permissions(&made, fs::Permissions::from_mode(0o600))?;
         // Not renamed, which would replace what another has put there meanwhile.
-        fs::hard_link(&made, path)?;
+        fs::hard_link(&made, path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => exists(),
+            _ => error,
+        })?;
         Ok(listener)
     });
     // Neither needs a descriptor, of which there may be none left.
