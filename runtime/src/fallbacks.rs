@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::receipt::{PartReceipt, Reason};
 use crate::sync::{Mutex, lock};
 
-/// Reasons that are told apart; of further ones the first is told, and the rest counted together.
+/// Reasons that are told apart; further ones are not told, and counted together.
 const MOST: usize = 256;
 
 /// Why work went elsewhere, and how often it did for that reason.
@@ -33,7 +33,7 @@ impl Fallbacks {
         let Some((device, kind)) = meant_for(&part.reason) else {
             return;
         };
-        let (device, kind) = (device.to_string(), kind);
+        let device = device.to_string();
         counter!("unlade_fallbacks_total", "device" => device, "reason" => kind).increment(1);
         let reason: Arc<str> = part.reason.to_string().into();
         let mut seen = lock(&self.seen);
