@@ -3,7 +3,7 @@
 //! The driver's own tests use them on a model behind a socket, `unlade-check-card` on one behind a
 //! kernel's VFIO.
 
-mod ends;
+pub mod ends;
 mod faults;
 mod lists;
 

@@ -4,16 +4,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow_array::RecordBatch;
 use unlade_cpu::CpuDevice;
 use unlade_dpu::{Options, connect};
-use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
 use unlade_hal::Device;
 use unlade_runtime::{Kernel, Output, Placement, Runtime, Trust, Verified};
 use unlade_sim_card::{Config, Fault, FaultPlan, LATE, Served};
-
-const ROWS: i32 = 5_000;
+use unlade_tests::cards::ends::{self, compile, on_cpu};
 
 /// The memory that the card reaches begins here: the lowest address of the driver's at which a large
 /// page may be mapped.
@@ -23,27 +20,7 @@ const POOL: u64 = 2 << 20;
 const JOBS: u64 = 24;
 
 fn batch() -> RecordBatch {
-    let keys = Int32Array::from_iter((0..ROWS).map(|row| (row % 5 != 4).then_some(0)));
-    let values: ArrayRef = Arc::new(StringArray::from(vec!["the only one"]));
-    let keyed = DictionaryArray::<Int32Type>::try_new(keys, values).expect("the key is inside");
-    let numbers = Int32Array::from_iter((0..ROWS).map(|row| (row % 7 != 3).then_some(row)));
-    let columns: [(&str, ArrayRef); 2] = [("d", Arc::new(keyed)), ("a", Arc::new(numbers))];
-    RecordBatch::try_from_iter(columns).expect("the columns are as long")
-}
-
-fn compile(runtime: &Runtime, batch: &RecordBatch) -> Kernel {
-    let filter = parse_expr("a % 3 = 0").expect("it is an expression");
-    let select = parse_select_list("d, a * 2 as b, a").expect("it is a list");
-    let query = Query::filter(filter).select(select);
-    let compiled = runtime.compile(&query, &batch.schema(), &Semantics::arrow());
-    compiled.expect("the query is right")
-}
-
-fn on_cpu(batch: &RecordBatch) -> RecordBatch {
-    let runtime = Runtime::builder().device(Arc::new(CpuDevice::new()));
-    let runtime = runtime.build().expect("a runtime on the CPU");
-    let output = compile(&runtime, batch).run(batch);
-    output.expect("the query has a result").batch
+    ends::batch(0)
 }
 
 /// A card on which these faults strike these jobs, and a kernel that is to run on it.

@@ -209,7 +209,7 @@ impl fmt::Display for Case {
 }
 
 /// One of other data than the next: what a card leaves behind of one is wrong in another.
-fn batch(number: i32) -> RecordBatch {
+pub fn batch(number: i32) -> RecordBatch {
     let rows = || (0..5_000).map(move |row| row + number);
     let keys = Int32Array::from_iter(rows().map(|row| (row % 5 != 4).then_some(0)));
     let values: ArrayRef = Arc::new(StringArray::from(vec!["the only one"]));
@@ -219,7 +219,8 @@ fn batch(number: i32) -> RecordBatch {
     RecordBatch::try_from_iter(columns).expect("the columns are as long")
 }
 
-fn compile(runtime: &Runtime, batch: &RecordBatch) -> Kernel {
+/// A query with a filter, keys of a dictionary, a computed column and one passed through.
+pub fn compile(runtime: &Runtime, batch: &RecordBatch) -> Kernel {
     let filter = parse_expr("a % 3 = 0").expect("it is an expression");
     let select = parse_select_list("d, a * 2 as b, a").expect("it is a list");
     let query = Query::filter(filter).select(select);
@@ -227,7 +228,8 @@ fn compile(runtime: &Runtime, batch: &RecordBatch) -> Kernel {
     compiled.expect("the query is right")
 }
 
-fn on_cpu(batch: &RecordBatch) -> RecordBatch {
+/// Its result.
+pub fn on_cpu(batch: &RecordBatch) -> RecordBatch {
     let runtime = Runtime::builder().device(Arc::new(CpuDevice::new()));
     let runtime = runtime.build().expect("a runtime on the CPU");
     let output = compile(&runtime, batch).run(batch);
