@@ -36,6 +36,8 @@ pub(crate) fn end() {
 pub(crate) struct OnBus {
     /// Its PCI address.
     pub(crate) address: String,
+    /// Whether it is one for certain; root sees that of every function.
+    pub(crate) certain: bool,
     /// The node of memory that it is nearest to.
     pub(crate) numa_node: Option<u32>,
     /// What keeps it from being opened, each with what to do about it.
@@ -48,6 +50,7 @@ pub(crate) fn on_bus(root: &Path) -> Vec<OnBus> {
     let cards = unlade::find_cards(root).into_iter();
     let known = cards.map(|card| OnBus {
         address: card.address,
+        certain: card.certain,
         numa_node: card.numa_node,
         obstacles: card
             .obstacles

@@ -117,6 +117,10 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
 }
 
 fn open(name: &str, card: &OnBus, root: &Path) -> Result<Arc<dyn Device>, String> {
+    if !card.certain {
+        let why = "it may be a card, and only root can tell: `sudo unlade devices`";
+        return Err(why.to_owned());
+    }
     match card.obstacles.first() {
         Some((obstacle, _)) => Err(format!("{obstacle}; `unlade doctor` says what to do")),
         None if root != Path::new("/") => Err(format!("of {}: not opened", root.display())),

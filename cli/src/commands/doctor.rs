@@ -355,6 +355,10 @@ impl System {
                 "nothing is wrong; `--device sim-dpu` is one in software",
             );
         }
+        let (cards, uncertain): (Vec<_>, Vec<_>) = cards.into_iter().partition(|card| card.certain);
+        let perhaps = uncertain
+            .iter()
+            .map(|card| format!("{}: it may be one, and only root can tell", card.address));
         let found = cards.iter().map(|card| {
             let node = card.numa_node.map(|node| format!(", NUMA node {node}"));
             let obstacles = card.obstacles.iter().map(|(obstacle, _)| obstacle.clone());
@@ -364,7 +368,8 @@ impl System {
             };
             format!("{}{}: {state}", card.address, node.unwrap_or_default())
         });
-        let found = found.collect::<Vec<_>>().join("; ");
+        let found = found.chain(perhaps).collect::<Vec<_>>().join("; ");
+        let none_is_certain = cards.is_empty();
         let mut advice: Vec<String> = cards
             .into_iter()
             .flat_map(|card| card.obstacles)
@@ -372,9 +377,21 @@ impl System {
             .collect();
         // The IOMMU is that of all cards.
         advice.dedup();
-        match advice.is_empty() {
-            true => Check::ok(NAME, found),
-            false => Check::problem(NAME, found, advice.join("; ")),
+        let is_ready = advice.is_empty();
+        if !uncertain.is_empty() {
+            advice.push("to have root tell: sudo unlade doctor".to_owned());
+        }
+        let advice = advice.join("; ");
+        let state = match is_ready {
+            _ if none_is_certain => State::Missing,
+            true => State::Ok,
+            false => State::Problem,
+        };
+        Check {
+            name: NAME,
+            state,
+            found,
+            advice,
         }
     }
 

@@ -94,3 +94,46 @@ fn a_card_that_cannot_be_opened_is_listed_with_why_and_with_what_to_do() {
     let ran = place.run(&["devices", "--sysroot", "root"]);
     assert!(ran.out.contains("dpu:0000:3b:00.0: of root"), "{}", ran.out);
 }
+
+#[test]
+fn what_only_root_can_tell_is_said_with_the_command_for_it() {
+    const PERHAPS: &str = "0000:4c:00.0";
+    let place = Place::new();
+    let folder = place.path("root/sys/bus/pci/devices").join(PERHAPS);
+    fs::create_dir_all(&folder).unwrap();
+    // A processing accelerator with ids of its own, as far as users other than root see it.
+    let mut config = [0; 64];
+    config[..4].copy_from_slice(&[0x34, 0x12, 1, 0]);
+    config[0x0B] = 0x12;
+    config[0x34] = 0x40;
+    fs::write(folder.join("config"), config).unwrap();
+
+    let [(name, why)] = &unusable(&place)[..] else {
+        panic!("what may be a card is listed")
+    };
+    assert_eq!(*name, format!("dpu:{PERHAPS}"));
+    assert!(
+        why.contains("only root can tell") && why.contains("`sudo unlade devices`"),
+        "{why}"
+    );
+    let (state, found, advice) = doctor(&place);
+    assert_eq!(state, "missing");
+    assert!(
+        found.contains("0000:4c:00.0: it may be one, and only root can tell"),
+        "{found}"
+    );
+    assert_eq!(advice, "to have root tell: sudo unlade doctor");
+    // Nobody is told to bind what may be no card.
+    assert!(!found.contains("no driver"), "{found}");
+
+    // Beside one that is a card for certain, that one's state counts.
+    let beside = machine();
+    set_up(&beside);
+    let folder = beside.path("root/sys/bus/pci/devices").join(PERHAPS);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config"), config).unwrap();
+    let (state, found, advice) = doctor(&beside);
+    assert_eq!(state, "ok");
+    assert!(found.contains("can be opened; 0000:4c:00.0"), "{found}");
+    assert!(advice.contains("sudo unlade doctor"), "{advice}");
+}

@@ -18,6 +18,13 @@ const SIGNATURE: &[u8; 4] = b"UNLD";
 const FIRST_CAPABILITY: usize = 0x34;
 const CAPABILITIES: usize = 0x40;
 
+/// Bytes of configuration space in which capabilities are. Users other than root see 64 of them.
+const WHOLE: usize = 256;
+
+/// Where the class code is, and that of cards: subclass and class, for a processing accelerator.
+const CLASS: usize = 0x0A;
+const ACCELERATOR: [u8; 2] = [0x00, 0x12];
+
 const DEVICES: &str = "sys/bus/pci/devices";
 const VFIO: &str = "vfio-pci";
 
@@ -27,6 +34,9 @@ const VFIO: &str = "vfio-pci";
 pub struct PciCard {
     /// Its address, as `0000:3b:00.0`: what `dpu:` takes.
     pub address: String,
+    /// Whether it is one for certain. Where this user sees too little of its configuration space to
+    /// tell, it only may be: root sees whether it is.
+    pub certain: bool,
     /// The node of memory that it is nearest to, where the machine has several.
     pub numa_node: Option<u32>,
     /// What has to be done before it can be opened, in this order. Nothing, and it may still be in
@@ -129,7 +139,9 @@ impl fmt::Display for Obstacle {
 
 /// The cards on the bus of the machine whose file system begins at `root`, by address.
 ///
-/// A card is told by the ids that experiments use, or by its signature; only root sees that.
+/// A card is told by the ids that experiments use, or by its signature, which only root sees. For
+/// other users, whatever may have one is listed as not certain: processing accelerators, and what is
+/// bound to vfio-pci.
 ///
 /// ```
 /// use std::path::Path;
@@ -143,14 +155,17 @@ impl fmt::Display for Obstacle {
 /// ```
 pub fn find_cards(root: &Path) -> Vec<PciCard> {
     let devices = root.join(DEVICES);
-    let addresses = entries(&devices);
-    let cards = addresses
-        .into_iter()
-        .filter(|address| fs::read(devices.join(address).join("config")).is_ok_and(is_card));
-    cards.map(|address| look(root, address)).collect()
+    let addresses = entries(&devices).into_iter();
+    let cards = addresses.filter_map(|address| {
+        let folder = devices.join(&address);
+        let config = fs::read(folder.join("config")).ok()?;
+        let certain = is_card(&config);
+        (certain || may_be_card(&config, &folder)).then(|| look(root, address, certain))
+    });
+    cards.collect()
 }
 
-fn look(root: &Path, address: String) -> PciCard {
+fn look(root: &Path, address: String, certain: bool) -> PciCard {
     let folder = root.join(DEVICES).join(&address);
     let numa_node = fs::read_to_string(folder.join("numa_node"));
     let mut obstacles = Vec::new();
@@ -176,6 +191,7 @@ fn look(root: &Path, address: String) -> PciCard {
         // Without several nodes it says -1.
         numa_node: numa_node.ok().and_then(|text| text.trim().parse().ok()),
         address,
+        certain,
         obstacles,
     }
 }
@@ -207,14 +223,24 @@ fn file(root: &Path, group: u32) -> Option<Obstacle> {
     }
 }
 
-/// Whether configuration space is a card's. Users other than root see its first 64 bytes.
-fn is_card(config: Vec<u8>) -> bool {
+/// Whether configuration space is a card's.
+fn is_card(config: &[u8]) -> bool {
     let ids: Vec<u16> = config
         .chunks_exact(2)
         .take(EXPERIMENTAL.len())
         .map(|id| u16::from_le_bytes([id[0], id[1]]))
         .collect();
-    ids == EXPERIMENTAL || has_signature(&config)
+    ids == EXPERIMENTAL || has_signature(config)
+}
+
+/// Whether a function, which has not shown that it is a card, may be one by what is seen of it.
+fn may_be_card(config: &[u8], folder: &Path) -> bool {
+    let is_hidden = config.len() < WHOLE && config.get(FIRST_CAPABILITY).is_some_and(|at| *at > 0);
+    let is_accelerator = config
+        .get(CLASS..)
+        .is_some_and(|rest| rest.starts_with(&ACCELERATOR));
+    let is_handed_over = || linked_name(&folder.join("driver")).as_deref() == Some(VFIO);
+    is_hidden && (is_accelerator || is_handed_over())
 }
 
 fn has_signature(config: &[u8]) -> bool {
@@ -267,11 +293,11 @@ pub(crate) mod tests {
         config[..4].copy_from_slice(&[0x34, 0x12, 1, 0]);
         config[FIRST_CAPABILITY] = 0x50;
         config[0x50..][..vector.hex.len()].copy_from_slice(&vector.hex);
-        assert!(is_card(config.clone()), "{}", vector.name);
+        assert!(is_card(&config), "{}", vector.name);
         for byte in [0, 4, 5, 6, 7] {
             let mut other = config.clone();
             other[0x50 + byte] ^= 1;
-            assert!(!is_card(other), "{}: byte {byte}", vector.name);
+            assert!(!is_card(&other), "{}: byte {byte}", vector.name);
         }
         true
     }
@@ -368,17 +394,43 @@ pub(crate) mod tests {
     fn a_card_is_told_by_its_ids_or_its_signature() {
         let mut config = vec![0; 256];
         config[..4].copy_from_slice(&[0x34, 0x12, 1, 0]);
-        assert!(!is_card(config.clone()));
+        assert!(!is_card(&config));
         config[FIRST_CAPABILITY] = 0x50;
         config[0x50..0x52].copy_from_slice(&[0x05, 0x60]);
         config[0x60..0x68].copy_from_slice(b"\x09\x00\x10\x01UNLD");
-        assert!(is_card(config.clone()));
-        assert!(!is_card(config[..64].to_vec()), "a user sees the ids alone");
+        assert!(is_card(&config));
+        assert!(!is_card(&config[..64]), "a user sees the ids alone");
         config[0x61] = 0x50;
         config[0x64] = b'X';
-        assert!(!is_card(config), "a list that goes in circles ends");
-        assert!(is_card(vec![0xF4, 0x1A, 0xF5, 0x10]));
-        assert!(!is_card(Vec::new()));
+        assert!(!is_card(&config), "a list that goes in circles ends");
+        assert!(is_card(&[0xF4, 0x1A, 0xF5, 0x10]));
+        assert!(!is_card(&[]));
+    }
+
+    #[test]
+    fn what_may_be_a_card_is_listed_as_such_to_who_cannot_tell() {
+        const OTHER: &str = "0000:4c:00.0";
+        let listed = |config: &[u8], driver: &str| {
+            let machine = Machine(tempfile::tempdir().unwrap());
+            machine.device(OTHER, config);
+            machine.link(OTHER, "driver", driver);
+            let found = find_cards(machine.0.path());
+            found.first().map(|card| card.certain)
+        };
+        let (vfio, nvme) = ("../drivers/vfio-pci", "../drivers/nvme");
+        let mut config = vec![0; 256];
+        config[..4].copy_from_slice(&[0x34, 0x12, 1, 0]);
+        config[FIRST_CAPABILITY] = 0x50;
+        assert_eq!(listed(&config[..64], nvme), None, "any other function");
+        assert_eq!(listed(&config[..64], vfio), Some(false));
+        config[CLASS..CLASS + 2].copy_from_slice(&ACCELERATOR);
+        assert_eq!(listed(&config[..64], nvme), Some(false));
+        assert_eq!(listed(&config, vfio), None, "root sees that it is none");
+        config[0x50..0x58].copy_from_slice(b"\x09\x00\x10\x01UNLD");
+        assert_eq!(listed(&config, nvme), Some(true));
+        config[FIRST_CAPABILITY] = 0;
+        assert_eq!(listed(&config[..64], vfio), None, "without capabilities");
+        assert_eq!(listed(&[0xF4, 0x1A, 0xF5, 0x10], nvme), Some(true));
     }
 
     #[test]
