@@ -26,7 +26,7 @@ use criterion::{Criterion, Throughput};
 use unlade_hal::WallClock;
 use unlade_runtime::placement::DeviceIndex;
 use unlade_runtime::scheduler::{Dispatcher, Job, Limits, SessionKey, Settings};
-use unlade_tests::figures::note;
+use unlade_tests::figures::{is_asked_for, note};
 
 const DEVICES: usize = 8;
 const SESSIONS: u64 = 64;
@@ -43,14 +43,41 @@ fn main() {
     throughput(&mut criterion);
     sessions(&mut criterion);
     criterion.final_summary();
-    // Not where one benchmark is asked for.
-    let all = |word: String| ["--bench", "--noplot"].contains(&word.as_str());
-    if std::env::args().skip(1).all(all) {
+    // For a quick look, or a list, nothing is measured.
+    if std::env::args().any(|word| ["--test", "--list"].contains(&word.as_str())) {
+        return;
+    }
+    let beside = ["turns-1", "turns-2", "threads-64"].map(|way| [rate(way), ratio(way)]);
+    let beside: Vec<&str> = beside.iter().flatten().map(String::as_str).collect();
+    if is_asked_for(&beside) {
         beside_spawn_blocking();
+    }
+    let costs = MANY.map(cost);
+    if is_asked_for(&[&costs[0], &costs[1]]) {
         beside_eight_sessions();
+    }
+    if is_asked_for(&[KEPT]) {
         memory();
     }
 }
+
+/// Names of figures.
+const KEPT: &str = "scheduler/KiB more after 10 M batches";
+
+fn rate(way: &str) -> String {
+    format!("scheduler/M batches a second/{way}")
+}
+
+fn ratio(way: &str) -> String {
+    format!("scheduler/times spawn-blocking/{way}")
+}
+
+fn cost(sessions: u64) -> String {
+    format!("scheduler/times the cost with 8 sessions/{sessions}")
+}
+
+/// How many sessions are held beside 8.
+const MANY: [u64; 2] = [64, 512];
 
 fn throughput(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scheduler");
@@ -111,28 +138,27 @@ fn beside_spawn_blocking() {
         let (rates, ratios): (Vec<f64>, Vec<f64>) = rounds.unzip();
         let [median, least, most] = spread(rates).map(|rate| rate / 1e6);
         println!("{name}: {median:.2} M batches a second ({least:.2} to {most:.2})");
-        note(&format!("scheduler/M batches a second/{name}"), median);
+        note(&rate(name), median);
         let [median, least, most] = spread(ratios);
         println!("{name}: {median:.1} times spawn-blocking ({least:.1} to {most:.1})");
-        note(&format!("scheduler/times spawn-blocking/{name}"), median);
+        note(&ratio(name), median);
     }
 }
 
 /// How much more a batch costs with more sessions.
 fn beside_eight_sessions() {
     const BATCHES: u64 = 200_000;
-    let cost =
+    let seconds =
         |sessions| turns(&dispatcher(), 1, (sessions, UNDER_WAY / sessions), BATCHES).as_secs_f64();
-    for sessions in [64, 512] {
-        let ratios = (0..ROUNDS).map(|_| cost(sessions) / cost(8)).collect();
+    for sessions in MANY {
+        let ratios = (0..ROUNDS)
+            .map(|_| seconds(sessions) / seconds(8))
+            .collect();
         let [median, least, most] = spread(ratios);
         println!(
             "{sessions} sessions: {median:.2} times the cost with 8 ({least:.2} to {most:.2})"
         );
-        note(
-            &format!("scheduler/times the cost with 8 sessions/{sessions}"),
-            median,
-        );
+        note(&cost(sessions), median);
     }
 }
 
@@ -151,10 +177,7 @@ fn memory() {
     turns(&dispatcher, 1, (SESSIONS, 1), BATCHES);
     let after = resident();
     println!("memory: {before} KiB resident, {after} KiB after {BATCHES} batches");
-    note(
-        "scheduler/KiB more after 10 M batches",
-        after as f64 - before as f64,
-    );
+    note(KEPT, after as f64 - before as f64);
     let session = |number| Job {
         session: SessionKey(number),
         ..job(number, number)

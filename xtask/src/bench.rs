@@ -16,18 +16,19 @@ use clap::Args;
 
 use crate::step::command;
 use figures::Rounds;
-use python::Python;
+use python::{Python, is_peer, is_stream};
+use targets::Asked;
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Exit with an error where a target is missed
+    /// Exit with an error where a target is missed, or what it is of was not measured
     #[arg(long)]
     check: bool,
     /// Interleaved rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only benchmarks whose name holds this
+    /// Only figures whose name holds this
     #[arg(long)]
     filter: Option<String>,
     /// Write every figure here
@@ -36,6 +37,15 @@ pub(crate) struct Options {
     /// Leave out what needs Python: Polars, DuckDB, the memory of a long stream
     #[arg(long)]
     no_python: bool,
+}
+
+impl Options {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            filter: self.filter.as_deref(),
+            python: !self.no_python,
+        }
+    }
 }
 
 pub(crate) fn run(options: &Options) -> bool {
@@ -54,12 +64,15 @@ fn measure(options: &Options) -> Result<Rounds, String> {
         None,
         &["unlade-benches", "unlade-runtime", "unlade-dpu"],
     )?;
-    let native = build("native", Some("-C target-cpu=native"), &["unlade-benches"])?;
-    let python = match options.no_python {
-        true => None,
-        false => Python::set_up(),
+    let asked = options.asked();
+    let native = match asked.any(|name| name.ends_with("/arrow")) {
+        true => build("native", Some("-C target-cpu=native"), &["unlade-benches"])?,
+        false => Vec::new(),
     };
-    let unlade = python.as_ref().map(|_| build_command()).transpose()?;
+    let (peers, stream) = (asked.any(is_peer), asked.any(is_stream));
+    let python = (peers || stream).then(Python::set_up).flatten();
+    let unlade = python.as_ref().filter(|_| stream);
+    let unlade = unlade.map(|_| build_command()).transpose()?;
     let mut rounds = Rounds::default();
     for round in 0..options.rounds {
         println!("round {} of {}", round + 1, options.rounds);
@@ -74,8 +87,10 @@ fn measure(options: &Options) -> Result<Rounds, String> {
             bench(binary, "native", &home, Some("arrow-native"))?;
         }
         let mut figures = figures::read(&home)?;
-        if let (Some(python), Some(unlade)) = (&python, &unlade) {
+        if let Some(python) = python.as_ref().filter(|_| peers) {
             figures.extend(python.peers()?);
+        }
+        if let (Some(python), Some(unlade)) = (&python, &unlade) {
             figures.extend(python.stream(unlade)?);
         }
         rounds.push(figures);
@@ -84,7 +99,13 @@ fn measure(options: &Options) -> Result<Rounds, String> {
 }
 
 fn report(rounds: &Rounds, options: &Options) -> bool {
-    let verdicts = targets::judge(rounds);
+    if let Some(filter) = &options.filter
+        && !rounds.names().any(|name| name.contains(filter.as_str()))
+    {
+        eprintln!("bench: no figure was measured whose name holds `{filter}`");
+        return false;
+    }
+    let verdicts = targets::judge(rounds, options.asked());
     let met = targets::print(&verdicts);
     let path = crate::root().join(&options.json);
     let written = path

@@ -17,7 +17,7 @@ use unlade_dpu::{Options, connect};
 use unlade_hal::{CommandList, Device, Outcome, Queue};
 use unlade_sim_card::{Config, Served};
 use unlade_tests::cards::run;
-use unlade_tests::figures::note;
+use unlade_tests::figures::{is_asked_for, note};
 
 /// On which processors the two sides are.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,10 @@ fn beside(criterion: &mut Criterion, placement: Placement) {
         bencher.iter(&mut command);
     });
     group.finish();
-    ratio(placement, &mut ping, &mut command);
+    let figure = format!("card/doorbell to completion/{}", placement.name);
+    if is_asked_for(&[&figure]) {
+        ratio(&figure, placement, &mut ping, &mut command);
+    }
     assert_eq!(card.counters().findings, [""; 0]);
 }
 
@@ -113,7 +116,7 @@ fn wait(event: &impl AsFd) {
 
 /// The median of many short rounds, in each of which both are measured.
 #[allow(clippy::print_stdout)] // the report is for people
-fn ratio(placement: Placement, ping: &mut dyn FnMut(), command: &mut dyn FnMut()) {
+fn ratio(figure: &str, placement: Placement, ping: &mut dyn FnMut(), command: &mut dyn FnMut()) {
     const ROUNDS: usize = 201;
     const REPEATS: u32 = 100;
     let time = |what: &mut dyn FnMut()| {
@@ -138,10 +141,7 @@ fn ratio(placement: Placement, ping: &mut dyn FnMut(), command: &mut dyn FnMut()
          quartiles {low:.2} to {high:.2}",
         placement.name
     );
-    note(
-        &format!("card/doorbell to completion/{}", placement.name),
-        ratio,
-    );
+    note(figure, ratio);
 }
 
 /// The processors that this process may use.

@@ -16,6 +16,21 @@ const GIGABYTES: &str = "10";
 /// The budget that it has.
 const MEMORY: (&str, f64) = ("512MB", 512.0);
 
+/// Whether this is the name of a figure that is measured here, or how such begin.
+pub(super) fn measures(name: &str) -> bool {
+    is_peer(name) || is_stream(name)
+}
+
+pub(super) fn is_peer(name: &str) -> bool {
+    ["/polars", "/duckdb"]
+        .iter()
+        .any(|engine| name.ends_with(engine))
+}
+
+pub(super) fn is_stream(name: &str) -> bool {
+    name.starts_with("stream/")
+}
+
 /// A Python with the peers.
 pub(super) struct Python(PathBuf);
 

@@ -22,29 +22,37 @@ use unlade_hal::{
 use unlade_program::Program;
 use unlade_sim_card::{Card, Config, Profile};
 use unlade_tests::cards::{lease, span, submit};
-use unlade_tests::figures::note;
+use unlade_tests::figures::{is_asked_for, note};
 
 use self::in_process::InProcess;
 use self::timed::Timed;
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test --benches` and the like ask for a quick look.
-    let quick = words.iter().any(|word| word == "--test");
-    // Parts that are named are measured alone.
-    let wanted = |part: &str| {
-        let mut named = words.iter().filter(|word| !word.starts_with("--"));
-        named.clone().next().is_none() || named.any(|word| word == part)
-    };
-    if wanted("driver") {
+    let quick = std::env::args().any(|word| word == "--test");
+    // Each by its name here, too.
+    if is_asked_for(&["driver", DRIVER]) {
         driver_time(if quick { 1_000 } else { 50_000 });
     }
-    if wanted("bytes") {
+    if is_asked_for(&["bytes", READ, WRITTEN]) {
         bytes_of_a_column(if quick { 1 << 20 } else { 64 << 20 });
     }
-    if wanted("utilisation") {
+    let busy = DEPTHS.map(busy);
+    if is_asked_for(&["utilisation", &busy[0], &busy[1], &busy[2]]) {
         utilisation(if quick { 128 } else { 1_024 });
     }
+}
+
+/// Names of figures.
+const DRIVER: &str = "card/driver's own work per job";
+const READ: &str = "card/bytes read, of those on paper";
+const WRITTEN: &str = "card/bytes written, of those on paper";
+
+/// Lists under way at once.
+const DEPTHS: [usize; 3] = [1, 4, 64];
+
+fn busy(depth: usize) -> String {
+    format!("card/percent at work, lists under way/{depth}")
 }
 
 /// A card of this process, and the device that drives it.
@@ -221,7 +229,7 @@ fn driver_time(jobs: usize) {
     turns.sort();
     let [low, median, high] = [1, 2, 3].map(|quarter| turns[turns.len() * quarter / 4]);
     println!("driver's own work per job: {median:?}, quartiles {low:?} to {high:?}");
-    note("card/driver's own work per job", median.as_nanos() as f64);
+    note(DRIVER, median.as_nanos() as f64);
 }
 
 /// What the model counts while a predicate reads a column into a mask, beside the count on paper.
@@ -243,14 +251,8 @@ fn bytes_of_a_column(bytes: u64) {
          {written} written, on paper {mask} of mask and {status} of status"
     );
     let paper = mask + status;
-    note(
-        "card/bytes read, of those on paper",
-        read as f64 / column as f64,
-    );
-    note(
-        "card/bytes written, of those on paper",
-        written as f64 / paper as f64,
-    );
+    note(READ, read as f64 / column as f64);
+    note(WRITTEN, written as f64 / paper as f64);
     let (bus_read, bus_written) = (
         after.bus_read - before.bus_read,
         after.bus_written - before.bus_written,
@@ -271,19 +273,16 @@ fn utilisation(jobs: usize) {
          takes {} ns to fetch a job",
         timing.interrupt_nanos, timing.host_nanos, timing.doorbell_nanos, timing.job_nanos
     );
-    for depth in [1, 4, 64] {
+    for depth in DEPTHS {
         let mut queue = rig.device.open_queue(64).expect("a queue");
         let before = rig.card.counters();
         rig.run(&mut *queue, jobs, depth, (1 << 20) / 4);
         let after = rig.card.counters();
-        let busy = (after.busy_time.0 - before.busy_time.0) as f64;
-        let busy = 100.0 * busy / (after.time.0 - before.time.0) as f64;
+        let worked = (after.busy_time.0 - before.busy_time.0) as f64;
+        let worked = 100.0 * worked / (after.time.0 - before.time.0) as f64;
         println!(
-            "{depth} lists of 1 MiB under way: the card works {busy:.2}% of the simulated time"
+            "{depth} lists of 1 MiB under way: the card works {worked:.2}% of the simulated time"
         );
-        note(
-            &format!("card/percent at work, lists under way/{depth}"),
-            busy,
-        );
+        note(&busy(depth), worked);
     }
 }
