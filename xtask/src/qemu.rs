@@ -7,7 +7,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`packages`] | QEMU, a kernel and busybox from Debian, unpacked in a folder |
+//! | [`packages`] | QEMU, a kernel and busybox from Debian, unpacked in the user's cache |
 //! | [`initramfs`] | what the machine boots into |
 //! | [`card`] | a card's process |
 //! | [`machine`] | one boot, within a time |
@@ -138,8 +138,13 @@ pub(crate) fn cards(options: &Options) -> Outcome {
 }
 
 fn prove(options: &Options) -> Result<(), String> {
-    let folder = folder();
-    let packages = Packages::fetch(&folder)?;
+    let packages = packages::folder()?;
+    let packages = match Packages::kept(&packages) {
+        Some(kept) => kept,
+        None => Packages::fetch(&packages)?,
+    };
+    let folder = crate::root().join("target/qemu");
+    fs::create_dir_all(&folder).map_err(failed(&folder))?;
     let checker = build(&folder, options.iommufd.is_some())?;
     let image = folder.join("initramfs");
     initramfs::write(&image, &packages, options.iommufd.is_none(), &checker)?;
@@ -163,12 +168,6 @@ fn prove(options: &Options) -> Result<(), String> {
         true => Ok(()),
         false => Err(wrong.join("\n")),
     }
-}
-
-/// Where packages, logs and the machine's image are.
-fn folder() -> PathBuf {
-    let named = std::env::var_os("UNLADE_QEMU").map(PathBuf::from);
-    crate::root().join(named.unwrap_or_else(|| PathBuf::from("target/qemu")))
 }
 
 /// The checker, for both sides. Only the last crate is told to link the C library into it, so that

@@ -1,10 +1,12 @@
-//! QEMU, a kernel and busybox from Debian, unpacked in a folder.
+//! QEMU, a kernel and busybox from Debian, unpacked in a folder of the user's cache.
 //!
 //! `apt-get` fetches them as it fetches all else on this machine, from the archive that the
-//! machine's own sources name, but keeps its lists and files in the folder: nothing is installed.
-//! What QEMU needs, down to the C library, comes along, so that any Debian will do.
+//! machine's own sources name, and checks them by the archive's signed sums, but keeps its lists and
+//! files in the folder: nothing is installed. What QEMU needs, down to the C library, comes along, so
+//! that any Debian will do.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::failed;
@@ -23,6 +25,9 @@ const KERNEL: &str = "linux-image-cloud-amd64";
 
 /// An archive of Debian, where none is among the machine's sources.
 const ARCHIVE: &str = "UNLADE_DEBIAN";
+
+/// Names the folder, in place of one in the user's cache.
+const FOLDER: &str = "UNLADE_QEMU";
 
 /// Debian's keys, as its releases name them.
 const KEYS: [&str; 2] = [
@@ -47,6 +52,29 @@ fn tools() -> Result<(), String> {
     Ok(())
 }
 
+/// Where the packages are kept: in the folder that is named, or else in the user's cache, so that
+/// every clone finds what another has fetched.
+pub(super) fn folder() -> Result<PathBuf, String> {
+    folder_by(|variable| std::env::var_os(variable))
+}
+
+fn folder_by(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, String> {
+    if let Some(named) = variable(FOLDER) {
+        return Ok(crate::root().join(named));
+    }
+    // One that is not absolute does not count: freedesktop.org's Base Directory Specification.
+    let absolute = |name| {
+        variable(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    let cache = cache.ok_or_else(|| {
+        format!("no HOME says where the user's cache is; name a folder for QEMU in {FOLDER}")
+    })?;
+    Ok(cache.join("unlade/qemu"))
+}
+
 /// The packages, unpacked.
 #[derive(Debug)]
 pub(super) struct Packages {
@@ -54,24 +82,25 @@ pub(super) struct Packages {
 }
 
 impl Packages {
+    /// Those that are unpacked below a folder.
+    pub(super) fn kept(folder: &Path) -> Option<Packages> {
+        let root = folder.join("root");
+        root.exists().then_some(Packages { root })
+    }
+
     /// Unpacks them below a folder, where that has not been done.
     pub(super) fn fetch(folder: &Path) -> Result<Packages, String> {
-        let packages = Packages {
-            root: folder.join("root"),
-        };
-        if packages.root.exists() {
-            return Ok(packages);
-        }
         let wanted = format!("{}, {KERNEL}", PROGRAMS.join(", "));
-        println!("    fetching {wanted} of Debian {RELEASE} and {BACKPORTS}, 75 MB");
-        let fetched = tools().and_then(|()| Apt::new(&folder.join("apt")));
-        let fetched = fetched.and_then(|apt| {
-            apt.update()?;
-            apt.download()?;
-            apt.unpack(&packages.root)
+        let fetched = tools().and_then(|()| {
+            once(folder, |apt, unpacked| {
+                println!("    fetching {wanted} of Debian {RELEASE} and {BACKPORTS}, 75 MB");
+                let apt = Apt::new(apt)?;
+                apt.update()?;
+                apt.download()?;
+                apt.unpack(unpacked)
+            })
         });
-        fetched.map_err(|why| format!("the packages {wanted} cannot be fetched: {why}"))?;
-        Ok(packages)
+        fetched.map_err(|why| format!("the packages {wanted} cannot be fetched: {why}"))
     }
 
     /// What would be `/` if they were installed.
@@ -92,6 +121,34 @@ impl Packages {
         let modules = only(&self.root.join("usr/lib/modules"), "")?;
         Ok(modules.join("kernel").join(format!("{path}.ko.xz")))
     }
+}
+
+/// Has packages fetched into a folder by whoever comes first; others wait, and find them there. What is
+/// given gets a folder to work in, and the one to unpack into, which has its name only when it is whole.
+fn once(
+    folder: &Path,
+    fetch: impl FnOnce(&Path, &Path) -> Result<(), String>,
+) -> Result<Packages, String> {
+    fs::create_dir_all(folder).map_err(failed(folder))?;
+    let lock = folder.join("lock");
+    // Let go of when it is dropped, or its process ends.
+    let file = File::create(&lock).map_err(failed(&lock))?;
+    file.lock().map_err(failed(&lock))?;
+    if let Some(packages) = Packages::kept(folder) {
+        return Ok(packages);
+    }
+    // What is left of an earlier attempt may be anything.
+    let [apt, unpacked] = ["apt", "unpacked"].map(|name| folder.join(name));
+    for path in [&apt, &unpacked] {
+        let _ = fs::remove_dir_all(path);
+    }
+    fetch(&apt, &unpacked)?;
+    let packages = Packages {
+        root: folder.join("root"),
+    };
+    fs::rename(&unpacked, &packages.root).map_err(failed(&packages.root))?;
+    fs::remove_dir_all(&apt).map_err(failed(&apt))?;
+    Ok(packages)
 }
 
 /// The one file of a folder whose name begins like this.
@@ -123,8 +180,6 @@ struct Apt {
 impl Apt {
     fn new(folder: &Path) -> Result<Apt, String> {
         let at = |name: &str| folder.join(name);
-        // What is left of an earlier attempt may be anything.
-        let _ = fs::remove_dir_all(folder);
         for name in ["lists/partial", "archives/partial"] {
             fs::create_dir_all(at(name)).map_err(failed(&at(name)))?;
         }
@@ -196,21 +251,19 @@ impl Apt {
         self.run("apt-get", &["download", kernel]).map(drop)
     }
 
-    /// Unpacks what was fetched. The folder is there only when all of it is.
+    /// Unpacks what was fetched.
     fn unpack(&self, to: &Path) -> Result<(), String> {
         let archives = self.folder.join("archives");
-        let beside = self.folder.join("unpacked");
         let entries = fs::read_dir(&archives).map_err(failed(&archives))?;
         for entry in entries {
             let path = entry.map_err(failed(&archives))?.path();
             if path.extension().is_some_and(|extension| extension == "deb") {
                 let mut unpack = command("dpkg-deb", &["--extract"]);
-                unpack.arg(&path).arg(&beside);
+                unpack.arg(&path).arg(to);
                 quietly(unpack)?;
             }
         }
-        fs::rename(&beside, to).map_err(failed(to))?;
-        fs::remove_dir_all(&self.folder).map_err(failed(&self.folder))
+        Ok(())
     }
 }
 
@@ -241,4 +294,75 @@ fn configured() -> Result<String, String> {
     found.map(str::to_owned).ok_or_else(|| {
         format!("this machine's sources name no archive of Debian; name one in {ARCHIVE}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn packages_are_kept_in_the_users_cache_unless_a_folder_is_named() {
+        let folder = |set: &[(&str, &str)]| {
+            folder_by(|name| {
+                let found = set.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| OsString::from(value))
+            })
+        };
+        let (home, cache) = (("HOME", "/home/me"), ("XDG_CACHE_HOME", "/cache"));
+        let at = |path: &str| Ok(PathBuf::from(path));
+        assert_eq!(folder(&[home]), at("/home/me/.cache/unlade/qemu"));
+        assert_eq!(folder(&[home, cache]), at("/cache/unlade/qemu"));
+        let relative = ("XDG_CACHE_HOME", "cache");
+        assert_eq!(folder(&[home, relative]), at("/home/me/.cache/unlade/qemu"));
+        assert_eq!(folder(&[home, cache, (FOLDER, "/q")]), at("/q"));
+        let below = crate::root().join("target/q");
+        assert_eq!(folder(&[home, (FOLDER, "target/q")]), Ok(below));
+        assert!(folder(&[]).unwrap_err().contains(FOLDER));
+    }
+
+    #[test]
+    fn of_several_that_want_packages_one_fetches_them() {
+        let folder = tempfile::tempdir().unwrap();
+        // Of an attempt that was killed.
+        for left in ["apt/archives/half", "unpacked/half"] {
+            fs::create_dir_all(folder.path().join(left)).unwrap();
+        }
+        let (together, fetched) = (Barrier::new(3), AtomicU32::new(0));
+        let fetch = || {
+            together.wait();
+            let packages = once(folder.path(), |apt, unpacked| {
+                fetched.fetch_add(1, Ordering::SeqCst);
+                fs::create_dir_all(apt).unwrap();
+                fs::create_dir_all(unpacked).unwrap();
+                // Time in which others could see that it is not whole.
+                thread::sleep(Duration::from_millis(100));
+                fs::write(unpacked.join("whole"), "").unwrap();
+                Ok(())
+            });
+            packages.unwrap().root().join("whole").exists()
+        };
+        thread::scope(|scope| {
+            let threads = [(); 3].map(|()| scope.spawn(fetch));
+            assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        });
+        assert_eq!(fetched.load(Ordering::SeqCst), 1);
+        let root = folder.path().join("root");
+        assert!(!root.join("half").exists() && !folder.path().join("apt").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_fetched_leaves_nothing_that_looks_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let failed = once(folder.path(), |_, unpacked| {
+            fs::create_dir_all(unpacked).unwrap();
+            Err("no archive".to_owned())
+        });
+        assert_eq!(failed.unwrap_err(), "no archive");
+        assert!(Packages::kept(folder.path()).is_none());
+    }
 }
