@@ -24,6 +24,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -112,8 +113,14 @@ const BOOTS: [Boot; 2] = [
     },
 ];
 
+/// Several times what a boot with its checks takes.
+const BOOT: Duration = Duration::from_secs(240);
+
+/// Longest that the step of `cargo xtask test` may take where the packages are kept.
+const STEP: Duration = Duration::from_secs(180);
+
 pub(crate) fn run(options: &Options) -> bool {
-    match cards(options) {
+    match cards(options, None) {
         Outcome::Passed => true,
         Outcome::Failed => false,
         Outcome::NotRun(why) => {
@@ -124,11 +131,15 @@ pub(crate) fn run(options: &Options) -> bool {
 }
 
 /// All boots, as a step of `cargo xtask test`.
-pub(crate) fn cards(options: &Options) -> Outcome {
+pub(crate) fn step() -> Outcome {
+    cards(&Options::default(), Some(STEP))
+}
+
+fn cards(options: &Options, limit: Option<Duration>) -> Outcome {
     if let Err(why) = packages::possible() {
         return Outcome::NotRun(why);
     }
-    match prove(options) {
+    match prove(options, limit) {
         Ok(()) => Outcome::Passed,
         Err(why) => {
             println!("{why}");
@@ -137,37 +148,82 @@ pub(crate) fn cards(options: &Options) -> Outcome {
     }
 }
 
-fn prove(options: &Options) -> Result<(), String> {
+fn prove(options: &Options, limit: Option<Duration>) -> Result<(), String> {
+    let began = Instant::now();
     let packages = packages::folder()?;
-    let packages = match Packages::kept(&packages) {
-        Some(kept) => kept,
-        None => Packages::fetch(&packages)?,
+    let (packages, time) = match Packages::kept(&packages) {
+        Some(kept) => (kept, Time { began, limit }),
+        // An archive may be slow.
+        None => (Packages::fetch(&packages)?, Time { began, limit: None }),
     };
     let folder = crate::root().join("target/qemu");
     fs::create_dir_all(&folder).map_err(failed(&folder))?;
     let checker = build(&folder, options.iommufd.is_some())?;
+    time.check()?;
     let image = folder.join("initramfs");
     initramfs::write(&image, &packages, options.iommufd.is_none(), &checker)?;
     let logs = folder.join("logs");
     fs::create_dir_all(&logs).map_err(failed(&logs))?;
     // At once: a machine has one processor, and waits for its cards much of the time.
+    let machine = Machine {
+        packages: &packages,
+        checker: &checker,
+        image: &image,
+        logs: &logs,
+    };
     let wrong: Vec<String> = thread::scope(|scope| {
-        let start = |boot| {
-            let (packages, checker, image, logs) = (&packages, &checker, &image, &logs);
-            scope.spawn(move || start(boot, packages, checker, image, logs, options))
-        };
+        let start = |boot| scope.spawn(move || start(boot, machine, options, time));
         println!("    booting machines with one card and with many");
         let boots = BOOTS.each_ref().map(|boot| (boot.name, start(boot)));
         let ended = boots.into_iter().map(|(name, boot)| {
             let ended = boot.join().unwrap_or_else(|panic| resume_unwind(panic));
             ended.map_err(|why| format!("{name}: {why}"))
         });
-        ended.filter_map(Result::err).collect()
+        ended
+            .chain([time.check()])
+            .filter_map(Result::err)
+            .collect()
     });
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(wrong.join("\n")),
     }
+}
+
+/// The time that all of it takes, and may take.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    began: Instant,
+    limit: Option<Duration>,
+}
+
+impl Time {
+    /// What is left of it for something that may take so long at most.
+    fn left(self, most: Duration) -> Duration {
+        let left = |limit: Duration| limit.saturating_sub(self.began.elapsed());
+        self.limit.map_or(most, |limit| most.min(left(limit)))
+    }
+
+    fn check(self) -> Result<(), String> {
+        let took = self.began.elapsed();
+        match self.limit {
+            Some(limit) if took >= limit => Err(format!(
+                "the step has taken {} s with its packages there, builds among it; its limit is {} s",
+                took.as_secs(),
+                limit.as_secs()
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What machines are made of, and where they write.
+#[derive(Clone, Copy)]
+struct Machine<'a> {
+    packages: &'a Packages,
+    checker: &'a Path,
+    image: &'a Path,
+    logs: &'a Path,
 }
 
 /// The checker, for both sides. Only the last crate is told to link the C library into it, so that
@@ -197,14 +253,13 @@ fn build(folder: &Path, iommufd: bool) -> Result<PathBuf, String> {
     Ok(kept)
 }
 
-fn start(
-    boot: &Boot,
-    packages: &Packages,
-    checker: &Path,
-    image: &Path,
-    logs: &Path,
-    options: &Options,
-) -> Result<(), String> {
+fn start(boot: &Boot, machine: Machine<'_>, options: &Options, time: Time) -> Result<(), String> {
+    let Machine {
+        packages,
+        checker,
+        image,
+        logs,
+    } = machine;
     let sockets = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
     let cards = boot.cards.iter().zip(1..).map(|(role, number)| {
         let socket = sockets.path().join(number.to_string());
@@ -222,7 +277,15 @@ fn start(
         Some(own) => own.clone(),
         None => packages.kernel()?,
     };
-    let ended = machine::boot(packages, &kernel, image, &variables, &cards, &log);
+    let ended = machine::boot(
+        packages,
+        &kernel,
+        image,
+        &variables,
+        &cards,
+        &log,
+        time.left(BOOT),
+    );
     // What cards have seen is told even where the machine has failed.
     let seen: Vec<Result<(), String>> = cards.into_iter().map(Card::end).collect();
     let expected: Vec<&str> = boot
@@ -250,4 +313,24 @@ fn start(
 /// An error that names the file.
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> String {
     move |error| format!("{}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_takes_too_long_fails_and_names_its_limit() {
+        let began = Instant::now();
+        let time = |limit| Time { began, limit };
+        let over = time(Some(Duration::ZERO));
+        assert_eq!(over.left(BOOT), Duration::ZERO);
+        let why = over.check().unwrap_err();
+        assert!(why.contains("its limit is 0 s"), "{why}");
+        let within = time(Some(STEP));
+        assert!(within.left(BOOT) <= STEP && within.left(BOOT) > Duration::ZERO);
+        assert_eq!(within.left(Duration::from_secs(1)), Duration::from_secs(1));
+        assert_eq!((within.check(), time(None).check()), (Ok(()), Ok(())));
+        assert_eq!(time(None).left(BOOT), BOOT);
+    }
 }

@@ -35,9 +35,7 @@ pub(crate) fn run(options: &Options) -> bool {
             "random programs on the simulated card",
             simulated_card,
         ));
-        steps.push(step("cards on the kernel's VFIO (QEMU)", || {
-            qemu::cards(&qemu::Options::default())
-        }));
+        steps.push(step("cards on the kernel's VFIO (QEMU)", qemu::step));
         steps.extend(rest());
     }
     summary(&steps)

@@ -10,9 +10,6 @@ use super::failed;
 use super::packages::Packages;
 use crate::step::within;
 
-/// Several times what a boot with its checks takes.
-const LIMIT: Duration = Duration::from_secs(240);
-
 /// The machine's memory. Cards reach it, so it is a file that can be shared.
 const MEMORY: &str = "512M";
 
@@ -22,7 +19,7 @@ const HUGE_PAGES: u64 = 64;
 /// The place of the first card on its bus; the others follow.
 const FIRST_SLOT: usize = 0x04;
 
-/// Boots the machine with cards, and waits until it has switched itself off. All that it prints
+/// Boots the machine with cards, and waits until it has switched itself off, as long as it may. All that it prints
 /// goes to the log.
 pub(super) fn boot(
     packages: &Packages,
@@ -31,6 +28,7 @@ pub(super) fn boot(
     variables: &[String],
     cards: &[Card],
     log: &Path,
+    limit: Duration,
 ) -> Result<(), String> {
     let mut qemu = qemu(packages);
     let memory = format!("memory-backend-memfd,id=mem,size={MEMORY},share=on");
@@ -61,11 +59,11 @@ pub(super) fn boot(
     let output = File::create(log).map_err(failed(log))?;
     let errors = output.try_clone().map_err(failed(log))?;
     qemu.stdin(Stdio::null()).stdout(output).stderr(errors);
-    let ended = qemu.spawn().and_then(|machine| within(machine, LIMIT));
+    let ended = qemu.spawn().and_then(|machine| within(machine, limit));
     match ended {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("QEMU ended with {status}")),
-        Ok(None) => Err(format!("the machine was not done after {LIMIT:?}")),
+        Ok(None) => Err(format!("the machine was not done after {limit:.0?}")),
         Err(error) => Err(format!("{qemu:?}: {error}")),
     }
 }
