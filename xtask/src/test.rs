@@ -29,6 +29,7 @@ pub(crate) fn run(options: &Options) -> bool {
     }
     steps.push(step("tests", || cargo(&["test", "--workspace", "--quiet"])));
     if !options.quick {
+        steps.push(step("the card's driver with iommufd", iommufd));
         steps.push(step("the card's document (Python)", card_document::check));
         steps.push(step("random programs on the simulated GPU", simulated_gpu));
         steps.push(step(
@@ -60,14 +61,32 @@ fn rest() -> Vec<Ended> {
     ]
 }
 
+/// The crates with code for iommufd, a feature that is off by default.
+const IOMMUFD: [&str; 4] = ["unlade", "unlade-cli", "unlade-dpu", "unlade-tests"];
+
 /// Of the whole workspace, and of what only a feature that is off by default brings in.
 fn lints() -> Outcome {
     const TARGETS: [&str; 5] = ["--all-targets", "--quiet", "--", "-D", "warnings"];
     let of = |chosen: &[&str]| cargo(&[&["clippy"], chosen, &TARGETS].concat());
+    let packages = IOMMUFD.iter().flat_map(|name| ["-p", name]);
+    let featured: Vec<&str> = packages.chain(["--features", "iommufd"]).collect();
     match of(&["--workspace"]) {
-        Outcome::Passed => of(&["-p", "unlade", "-p", "unlade-dpu", "--features", "iommufd"]),
+        Outcome::Passed => of(&featured),
         other => other,
     }
+}
+
+/// What the driver makes of iommufd's errors; a kernel that has it is not needed.
+fn iommufd() -> Outcome {
+    cargo(&[
+        "test",
+        "-p",
+        "unlade-dpu",
+        "--features",
+        "iommufd",
+        "--lib",
+        "--quiet",
+    ])
 }
 
 /// The conformance suite in every mode of the simulated GPU, and more random programs than the
@@ -180,5 +199,39 @@ fn dependencies() -> Outcome {
             ],
         )),
         Err(error) => Outcome::NotRun(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_iommufd_brings_in_is_linted_wherever_it_is() {
+        let mut found = Vec::new();
+        crates_with("\niommufd = [", &crate::root(), 2, &mut found);
+        found.sort();
+        assert_eq!(found, IOMMUFD);
+    }
+
+    /// Names of the packages in whose manifests a text is, in a folder and so far below it.
+    fn crates_with(text: &str, folder: &Path, depth: u32, found: &mut Vec<String>) {
+        if let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml"))
+            && manifest.contains(text)
+        {
+            let name = manifest
+                .lines()
+                .find_map(|line| line.strip_prefix("name = \""));
+            found.push(name.expect("it has one").trim_end_matches('"').to_owned());
+        }
+        let below = fs::read_dir(folder).expect("it is a folder").flatten();
+        let folders = below.map(|entry| entry.path()).filter(|path| path.is_dir());
+        let skipped = |path: &Path| path.ends_with("target") || path.ends_with(".git");
+        for path in folders.filter(|path| depth > 0 && !skipped(path)) {
+            crates_with(text, &path, depth - 1, found);
+        }
     }
 }

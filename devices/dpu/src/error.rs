@@ -88,6 +88,14 @@ fn advice(error: &TransportError) -> &'static str {
             ..
         } => "bind it to the driver vfio-pci, and let this user open its group in /dev/vfio",
         TransportError::Os {
+            call: "binding a function to iommufd",
+            ..
+        } => {
+            "see, as root, whether a process has its file: `fuser -v /dev/vfio/devices/*`; else \
+             `dmesg` may say why the kernel does not bind it, and `dpu:` with its address alone opens it \
+             by its group"
+        }
+        TransportError::Os {
             call: "looking for a PCI function",
             ..
         } => "`dpu:` goes before that address, or before unix: and a socket's path",

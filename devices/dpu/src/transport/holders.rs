@@ -46,6 +46,11 @@ impl Holders {
         holders.named.sort();
         holders
     }
+
+    /// Whether there are any that this user sees.
+    pub(super) fn are_seen(&self) -> bool {
+        !self.named.is_empty()
+    }
 }
 
 impl fmt::Display for Holders {
@@ -72,7 +77,7 @@ impl fmt::Display for Holders {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
@@ -80,7 +85,7 @@ mod tests {
     const GROUP: &str = "/dev/vfio/13";
 
     /// Adds a process to a `/proc` made of files.
-    fn process(proc: &Path, pid: u32, command: &str, open: &[&str]) {
+    pub(in super::super) fn process(proc: &Path, pid: u32, command: &str, open: &[&str]) {
         let folder = proc.join(pid.to_string());
         fs::create_dir_all(folder.join("fd")).unwrap();
         fs::write(folder.join("comm"), format!("{command}\n")).unwrap();

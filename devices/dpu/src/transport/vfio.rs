@@ -297,6 +297,9 @@ impl fmt::Debug for VfioPci {
 
 const OPENING: &str = "opening a function through VFIO";
 
+/// Where it is not seen who has it, if anybody has.
+const BINDING: &str = "binding a function to iommufd";
+
 const LOOKING: &str = "looking for a PCI function";
 
 /// The folder of a PCI function, by its address.
@@ -334,26 +337,44 @@ fn is_address(text: &str) -> bool {
 
 /// Why a function was not opened. The kernel says that one is busy, but not whose it is.
 fn not_opened(function: &Path, error: &VfioError) -> TransportError {
-    match is_busy(error) {
-        true => TransportError::InUse {
-            holder: Holders::of(&files(function), Path::new("/proc")).to_string(),
+    let holders = || Holders::of(&files(function), Path::new("/proc"));
+    told(is_busy(error), holders, error)
+}
+
+/// As [`is_busy`] says: where somebody may have the function, that is so if it is seen who.
+fn told(
+    busy: Option<bool>,
+    holders: impl FnOnce() -> Holders,
+    error: &dyn fmt::Display,
+) -> TransportError {
+    let in_use = |holders: Holders| TransportError::InUse {
+        holder: holders.to_string(),
+    };
+    match busy {
+        Some(true) => in_use(holders()),
+        Some(false) => os(OPENING, error),
+        None => match holders() {
+            seen if seen.are_seen() => in_use(seen),
+            _ => os(BINDING, error),
         },
-        false => os(OPENING, error),
     }
 }
 
-fn is_busy(error: &VfioError) -> bool {
+/// Whether an error says that somebody else has the function; nothing where it says that among others.
+fn is_busy(error: &VfioError) -> Option<bool> {
     let busy = Errno::BUSY.raw_os_error();
     match error {
-        VfioError::OpenGroup(error, _) => error.raw_os_error() == Some(busy),
+        VfioError::OpenGroup(error, _) => Some(error.raw_os_error() == Some(busy)),
         // The function was opened by its own file.
-        VfioError::GroupGetDeviceFD(number) => number.errno() == busy,
-        // It can be opened by several, and bound by one.
+        VfioError::GroupGetDeviceFD(number) => Some(number.errno() == busy),
+        // It can be opened by several, and bound by one. To another the kernel says EINVAL, as it does
+        // where the function or the address space is not one that can be bound.
         #[cfg(feature = "iommufd")]
         VfioError::VfioDeviceBindIommufd(number) => {
-            [busy, Errno::INVAL.raw_os_error()].contains(&number.errno())
+            let invalid = number.errno() == Errno::INVAL.raw_os_error();
+            (!invalid).then_some(number.errno() == busy)
         }
-        _ => false,
+        _ => Some(false),
     }
 }
 
@@ -466,6 +487,47 @@ mod tests {
             assert!(error.contains("opening /dev/iommu"), "{error}");
             assert!(error.contains(&format!("`dpu:{name}`")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_function_is_in_use_where_the_kernel_says_so_or_its_holder_is_seen() {
+        let proc = tempfile::tempdir().unwrap();
+        let file = PathBuf::from("/dev/vfio/devices/vfio0");
+        let why = |busy| {
+            let holders = || Holders::of(std::slice::from_ref(&file), proc.path());
+            told(busy, holders, &"Invalid argument (os error 22)").to_string()
+        };
+        let refused = "binding a function to iommufd failed: Invalid argument (os error 22)";
+        assert_eq!(why(None), refused);
+        assert!(why(Some(true)).contains("in use by a process that cannot be seen"));
+        let other = "opening a function through VFIO failed: Invalid argument (os error 22)";
+        assert_eq!(why(Some(false)), other);
+        super::super::holders::tests::process(proc.path(), 71, "engine", &[file.to_str().unwrap()]);
+        assert_eq!(why(None), "it is in use by pid 71 engine");
+        assert_eq!(why(Some(false)), other);
+    }
+
+    #[test]
+    fn busy_is_what_the_kernel_calls_so() {
+        let group = |number| {
+            let error = std::io::Error::from_raw_os_error(number);
+            is_busy(&VfioError::OpenGroup(error, "7".to_owned()))
+        };
+        let (busy, denied) = (Errno::BUSY.raw_os_error(), Errno::ACCESS.raw_os_error());
+        assert_eq!((group(busy), group(denied)), (Some(true), Some(false)));
+        assert_eq!(is_busy(&VfioError::GroupViable), Some(false));
+    }
+
+    #[test]
+    #[cfg(feature = "iommufd")]
+    fn a_function_that_cannot_be_bound_may_be_in_use() {
+        let bound = |number: Errno| {
+            let number = vmm_sys_util::errno::Error::new(number.raw_os_error());
+            is_busy(&VfioError::VfioDeviceBindIommufd(number))
+        };
+        assert_eq!(bound(Errno::BUSY), Some(true));
+        assert_eq!(bound(Errno::INVAL), None);
+        assert_eq!(bound(Errno::NODEV), Some(false));
     }
 
     #[test]
