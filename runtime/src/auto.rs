@@ -1,17 +1,20 @@
 //! Placement by cost: batch by batch, the device that is predicted to be the fastest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use unlade_hal::{DeviceInfo, DeviceKind};
 
 use crate::calibration;
-use crate::device_plan::DevicePlan;
+use crate::device_plan::{DevicePlan, Readiness};
 use crate::explain::CostTerm;
 use crate::options::Options;
+use crate::placement;
 use crate::placement::{
-    Because, Candidates, Choice, DeviceIndex, Ineligible, Load, Modelled, Objective, Placer,
-    Policy, Profile, Work,
+    Because, Begun, Candidates, Choice, DeviceIndex, Ineligible, LinkId, Load, Modelled, Objective,
+    Placer, Policy, Profile, Terms, Work,
 };
 use crate::receipt::Reason;
 use crate::runtime::{Core, DeviceSlot};
@@ -24,21 +27,23 @@ pub(crate) struct AutoRoute {
     pub(crate) plans: Vec<Option<Arc<DevicePlan>>>,
     /// For each device why it cannot, if it cannot.
     ineligible: Vec<Option<Ineligible>>,
+    /// Batches placed so far.
+    batches: AtomicU64,
 }
 
 /// A model of every device of a runtime.
 pub(crate) fn placer(options: &Options, devices: &[DeviceSlot]) -> Mutex<Placer> {
+    let mut links = BTreeMap::new();
     let modelled = devices.iter().map(|slot| {
-        let profile = match slot.kind {
-            DeviceKind::Cpu => Profile::cpu(),
-            _ => Profile::gpu(),
-        };
         let info = slot.device.info();
-        let model = Modelled::new(&slot.name, info.clock, profile).hardware(hardware(info));
-        match slot.kind {
+        let model = Modelled::new(&slot.name, info.clock, profile(slot)).hardware(hardware(info));
+        let model = match slot.kind {
             DeviceKind::Simulator => model.simulated(),
             _ => model,
-        }
+        };
+        let Some(link) = &info.link else { return model };
+        let next = LinkId(links.len() as u32);
+        model.on_link(*links.entry(link.as_str()).or_insert(next))
     });
     let policy = Policy {
         objective: options.objective,
@@ -49,6 +54,21 @@ pub(crate) fn placer(options: &Options, devices: &[DeviceSlot]) -> Mutex<Placer>
         calibration::recall(file, &mut placer);
     }
     Mutex::new(placer)
+}
+
+/// What is known of a device's speed before anything is measured.
+fn profile(slot: &DeviceSlot) -> Profile {
+    let reads_host = slot.device.capabilities().coherent;
+    match slot.kind {
+        DeviceKind::Cpu => Profile::cpu(),
+        // Where it reads what is not pinned as well, nothing is copied there first.
+        _ if slot.is_coherent() => Profile {
+            stage: f64::INFINITY,
+            ..Profile::card()
+        },
+        _ if reads_host => Profile::card(),
+        _ => Profile::gpu(),
+    }
 }
 
 /// What a device is, down to its place in the machine.
@@ -69,64 +89,100 @@ impl AutoRoute {
         plans: Vec<Option<Arc<DevicePlan>>>,
         ineligible: Vec<Option<Ineligible>>,
     ) -> Self {
-        AutoRoute { plans, ineligible }
+        AutoRoute {
+            plans,
+            ineligible,
+            batches: AtomicU64::new(0),
+        }
     }
 
-    /// Chooses for a batch, the CPU being busy for so long; `None` where no device is eligible.
+    /// Chooses for a batch, the CPU being busy for so long; `None` where no device is eligible. The
+    /// device on which the batch lies runs it by a plan of its own.
     pub(crate) fn choose(
         &self,
         runtime: &Arc<Core>,
         work: Work,
+        resident: Option<&Arc<DevicePlan>>,
         cpu_wait: Duration,
     ) -> Option<Placed> {
         let mut placer = lock(&runtime.placer);
-        let loads = self.loads(runtime, &placer, cpu_wait);
+        let loads = self.loads(runtime, &placer, resident, cpu_wait);
         let choice = placer.place(&work, &loads).ok()?;
         let device = choice.device;
         let queued = self.plans[device.0].is_some();
-        let busy = queued.then(|| {
-            let takes = choice.chosen().terms.per_batch();
-            placer.begin(device, takes, runtime.clock.now());
-            Busy {
-                runtime: Arc::clone(runtime),
-                device,
-                takes,
-            }
-        });
+        let busy =
+            queued.then(|| Busy::begin(runtime, &mut placer, device, &choice.chosen().terms));
         drop(placer);
+        self.batches.fetch_add(1, Ordering::Relaxed);
         Some(Placed { choice, work, busy })
     }
 
     /// What every device is predicted to take for so much work.
     pub(crate) fn predict(&self, runtime: &Core, work: &Work) -> Candidates {
         let placer = lock(&runtime.placer);
-        let loads = self.loads(runtime, &placer, Duration::ZERO);
+        let loads = self.loads(runtime, &placer, None, Duration::ZERO);
         placer.predict(work, &loads)
     }
 
-    fn loads(&self, runtime: &Core, placer: &Placer, cpu_wait: Duration) -> Vec<Load> {
+    fn loads(
+        &self,
+        runtime: &Core,
+        placer: &Placer,
+        resident: Option<&Arc<DevicePlan>>,
+        cpu_wait: Duration,
+    ) -> Vec<Load> {
         let now = runtime.clock.now();
         let slots = runtime.devices.iter().zip(&self.ineligible).enumerate();
         let loads = slots.map(|(index, (slot, ineligible))| {
             let device = DeviceIndex(index);
+            let ineligible = ineligible.clone().or_else(|| runtime.ineligible(device));
             // Threads wait by the runtime's clock, which is not every device's.
             let same_clock = slot.device.info().clock == runtime.clock.kind();
-            let queue_wait = match slot.kind {
-                DeviceKind::Cpu => cpu_wait,
-                // What was placed here, or what waits there on whoever's behalf.
-                _ if same_clock => {
-                    let waiting = runtime.dispatcher.queue_wait(device);
-                    waiting.max(placer.wait(device, now))
+            let lies_there = resident.filter(|plan| plan.slot == index);
+            let load = match (slot.kind, lies_there.or(self.plans[index].as_ref())) {
+                (DeviceKind::Cpu, _) => Load {
+                    queue_wait: cpu_wait,
+                    ..Load::default()
+                },
+                (_, Some(plan)) if same_clock && ineligible.is_none() => {
+                    self.load(runtime, placer, plan, placer.load(device, now))
                 }
-                _ => Duration::ZERO,
+                _ => Load::default(),
             };
             Load {
-                queue_wait,
-                ineligible: ineligible.clone().or_else(|| runtime.ineligible(device)),
-                ..Load::default()
+                ineligible: ineligible.or(load.ineligible),
+                ..load
             }
         });
         loads.collect()
+    }
+
+    /// How a device is, beside what was placed there.
+    fn load(&self, runtime: &Core, placer: &Placer, plan: &DevicePlan, placed: Load) -> Load {
+        let device = DeviceIndex(plan.slot);
+        // What waits there on whoever's behalf counts as well.
+        let queue_wait = placed.queue_wait.max(runtime.dispatcher.queue_wait(device));
+        let load = Load {
+            queue_wait,
+            ..placed
+        };
+        match plan.readiness(runtime) {
+            Readiness::Ready => load,
+            // As many more batches are to be expected as have come so far.
+            Readiness::Uncompiled { instructions } => Load {
+                compile: placer.compiling(device, instructions),
+                compile_batches: self.batches.load(Ordering::Relaxed),
+                ..load
+            },
+            Readiness::Compiling => Load {
+                ineligible: Some(Ineligible::Compiling),
+                ..load
+            },
+            Readiness::Failed(error) => Load {
+                ineligible: Some(Ineligible::CompileFailed(error.to_string())),
+                ..load
+            },
+        }
     }
 }
 
@@ -147,18 +203,29 @@ impl Placed {
     }
 }
 
-/// A device is busy for so long with a batch that was placed there and is not done.
+/// A device is busy with a batch that was placed there and is not done.
 #[derive(Debug)]
 pub(crate) struct Busy {
     runtime: Arc<Core>,
-    device: DeviceIndex,
-    takes: Duration,
+    /// There until it is dropped.
+    begun: Option<Begun>,
+}
+
+impl Busy {
+    fn begin(runtime: &Arc<Core>, placer: &mut Placer, device: DeviceIndex, terms: &Terms) -> Self {
+        Busy {
+            begun: Some(placer.begin(device, terms, runtime.clock.now())),
+            runtime: Arc::clone(runtime),
+        }
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         let now = self.runtime.clock.now();
-        lock(&self.runtime.placer).end(self.device, self.takes, now);
+        if let Some(begun) = self.begun.take() {
+            lock(&self.runtime.placer).end(begun, now);
+        }
     }
 }
 
@@ -170,8 +237,14 @@ pub(crate) fn reason(choice: &Choice, objective: Objective) -> Reason {
         .enumerate()
         .filter(|(index, each)| *index != choice.device.0 && each.ineligible.is_none())
         .map(|(_, each)| each);
+    let compiling = |each: &&placement::Candidate| each.ineligible == Some(Ineligible::Compiling);
     match choice.because {
-        Because::Only => Reason::OnlyCandidate,
+        Because::Only => match choice.candidates.iter().find(compiling) {
+            Some(each) => Reason::Compiling {
+                device: Arc::clone(&each.device),
+            },
+            None => Reason::OnlyCandidate,
+        },
         _ if objective == Objective::HostCpu => Reason::SparesHost,
         Because::Cheapest | Because::Kept => {
             let next = others.by_ref().min_by_key(|each| each.terms.latency());
@@ -208,4 +281,45 @@ pub(crate) fn cost_terms(candidates: &Candidates, device: usize) -> Vec<CostTerm
             nanos: nanos(time),
         })
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use unlade_hal::{Device, WallClock};
+    use unlade_sim_device::{Link, Profile as SimProfile, SimDevice};
+
+    use super::*;
+    use crate::Runtime;
+
+    #[test]
+    fn devices_on_one_link_share_it() {
+        let link = Link::new();
+        let device = |name: &str, link: &Link| -> Arc<dyn Device> {
+            let sim = SimDevice::builder(SimProfile::gpu());
+            Arc::new(sim.name(name).link(link.clone()).build())
+        };
+        let runtime = Runtime::builder()
+            .device(Arc::new(unlade_cpu::CpuDevice::new()))
+            .device(device("a", &link))
+            .device(device("b", &link))
+            .device(device("c", &Link::new()))
+            .clock(Arc::new(WallClock::new()))
+            .build()
+            .unwrap();
+        let mut placer = lock(&runtime.core.placer);
+        let now = runtime.core.clock.now();
+        let taken = Duration::from_millis(5);
+        let terms = Terms {
+            link_in: taken,
+            ..Terms::default()
+        };
+        let begun = placer.begin(DeviceIndex(1), &terms, now);
+        let others = |placer: &Placer| {
+            [0, 1, 2, 3].map(|device| placer.load(DeviceIndex(device), now).link_in.others)
+        };
+        let none = Duration::ZERO;
+        assert_eq!(others(&placer), [none, none, taken, none]);
+        placer.end(begun, now);
+        assert_eq!(others(&placer), [none; 4]);
+    }
 }

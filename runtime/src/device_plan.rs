@@ -9,7 +9,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::SchemaRef;
 use unlade_expr::{Checked, Destination, OutputColumn, Payload};
 use unlade_hal::{ClockKind, CompileError, DeviceLost, Timing};
-use unlade_program::{On, Program, Split, Trap, split};
+use unlade_program::{On, Part, Program, ShapeHash, Split, Trap, split};
 
 use crate::arrays;
 use crate::bind::Binding;
@@ -21,12 +21,13 @@ use crate::inline::{self, Evaluated, InlineFailure, Results};
 use crate::metrics::KernelMetrics;
 use crate::offload::{self, OffloadFailure, Offloaded};
 use crate::parts::{Arguments, Brings, Collected, PlannedPart, PlannedStrings, arguments, lacks};
+use crate::placement::DeviceIndex;
 use crate::receipt::{PartReceipt, Path, Reason};
 use crate::resident::OnDevice;
 use crate::runtime::{Core, DeviceSlot};
 use crate::scheduler::Priority;
 use crate::strings::offset_width;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// How a device runs a query, alone or with the CPU.
 #[derive(Debug)]
@@ -59,6 +60,18 @@ pub(crate) enum Parts {
     Failed(CompileError),
 }
 
+/// How far the parts are, without compiling them.
+#[derive(Debug)]
+pub(crate) enum Readiness {
+    Ready,
+    Compiling,
+    Failed(CompileError),
+    /// So many instructions are still to be compiled for the device.
+    Uncompiled {
+        instructions: usize,
+    },
+}
+
 /// What running a batch has cost so far on all devices that had it, in whatever way it ends.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -67,6 +80,10 @@ pub(crate) struct Tally {
     pub(crate) parts: Vec<PartReceipt>,
     pub(crate) bytes_to_device: u64,
     pub(crate) bytes_from_device: u64,
+    /// Time of the host's, by the runtime's clock, copying columns to where a device reads them.
+    pub(crate) staged: Duration,
+    /// The same, making the output of what a device gave back.
+    pub(crate) gathered: Duration,
     pub(crate) retries: u32,
 }
 
@@ -287,6 +304,31 @@ impl DevicePlan {
         }
     }
 
+    /// How far the parts are; nothing is compiled.
+    pub(crate) fn readiness(&self, runtime: &Core) -> Readiness {
+        let slot = &runtime.devices[self.slot];
+        let generation = slot.generation.load(Ordering::Acquire);
+        {
+            let compiled = self.lock();
+            let current = compiled.generation == generation;
+            match &compiled.parts {
+                Some(Ok(_)) if current => return Readiness::Ready,
+                Some(Err(error)) if current => return Readiness::Failed(error.clone()),
+                _ if current && compiled.pending => return Readiness::Compiling,
+                _ => {}
+            }
+        }
+        let parts = self.split.parts.iter().filter(|part| part.on == On::Device);
+        let of_others = |part: &&Part| {
+            let shape = ShapeHash::of(&part.program);
+            runtime.executables.has(&slot.name, shape)
+        };
+        let left = parts.filter(|part| !of_others(part));
+        Readiness::Uncompiled {
+            instructions: left.map(|part| part.program.insts.len()).sum(),
+        }
+    }
+
     fn compile(&self, runtime: &Core, generation: u64) {
         let parts = self.split.parts.iter().map(|part| {
             PlannedPart::new(part, &self.binding, |shape, program| {
@@ -296,9 +338,18 @@ impl DevicePlan {
                         CompileError::Failed("there is no CPU for what the device lacks".to_owned())
                     })?,
                 };
-                runtime
-                    .executables
-                    .get(&*slot.device, &slot.name, shape, program)
+                let compiled = runtime.executables.get(
+                    &*slot.device,
+                    &slot.name,
+                    shape,
+                    program,
+                    &*runtime.clock,
+                )?;
+                if let (On::Device, Some(took)) = (part.on, compiled.took) {
+                    let device = DeviceIndex(self.slot);
+                    lock(&runtime.placer).compiled(device, program.insts.len(), took);
+                }
+                Ok(compiled.executable)
             })
         });
         let parts: Result<Vec<PlannedPart>, CompileError> = parts.collect();
@@ -461,6 +512,7 @@ impl Run<'_> {
                     let Offloaded {
                         results,
                         timing,
+                        staged,
                         bytes_to_device,
                         bytes_from_device,
                     } = offloaded.map_err(|failure| match failure {
@@ -473,6 +525,7 @@ impl Run<'_> {
                         OffloadFailure::GivenUp(point) => DeviceFailure::GivenUp(point),
                         OffloadFailure::Error(error) => DeviceFailure::Error(error),
                     })?;
+                    tally.staged += staged;
                     tally.bytes_to_device += bytes_to_device;
                     tally.bytes_from_device += bytes_from_device;
                     let reason = tally.reason.clone().unwrap_or_else(|| plan.reason.clone());
@@ -486,7 +539,9 @@ impl Run<'_> {
             collected.add(part, results);
         }
         let results = collected.finish();
+        let start = runtime.clock.now();
         let evaluated = inline::assemble(&plan.binding, checked, batch, results, memory);
+        tally.gathered += runtime.clock.now().since(start);
         evaluated.map_err(|error| match error {
             // The batch's own columns are arrays already.
             Error::Malformed(wrong) => DeviceFailure::Fault(offload::lost(

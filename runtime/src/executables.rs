@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::sync::{Mutex, MutexGuard};
 use serde::Serialize;
-use unlade_hal::{CompileError, Device, Executable};
+use unlade_hal::{Clock, CompileError, Device, Executable};
 use unlade_program::{Program, ShapeHash};
 
 /// Programs kept compiled; the least recently used go first.
@@ -38,6 +39,14 @@ struct Entry {
     used: u64,
 }
 
+/// A compiled program.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    pub(crate) executable: Executable,
+    /// How long compiling took, where that was done just now.
+    pub(crate) took: Option<Duration>,
+}
+
 /// How the cache of compiled programs fares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct CacheStatus {
@@ -58,28 +67,42 @@ impl Executables {
         name: &Arc<str>,
         shape: ShapeHash,
         program: &Program,
-    ) -> Result<Executable, CompileError> {
+        clock: &dyn Clock,
+    ) -> Result<Compiled, CompileError> {
         let key = Key {
             shape,
             device: Arc::clone(name),
         };
         let slot = self.slot(&key);
-        let mut compiled_here = false;
+        let mut took = None;
         let result = slot.get_or_init(|| {
-            compiled_here = true;
-            device.compile(&Arc::new(program.clone()))
+            let start = clock.now();
+            let result = device.compile(&Arc::new(program.clone()));
+            took = Some(clock.now().since(start));
+            result
         });
-        let counter = if compiled_here {
-            &self.compiles
-        } else {
-            &self.hits
+        let counter = match took {
+            Some(_) => &self.compiles,
+            None => &self.hits,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if matches!(result, Err(CompileError::Failed(_) | CompileError::Lost(_))) {
             // Another attempt may fare better; what is unsupported stays so.
             self.forget(&key, &slot);
         }
-        result.clone()
+        let executable = result.clone()?;
+        Ok(Compiled { executable, took })
+    }
+
+    /// Whether the program is there, compiled for the device of this name.
+    pub(crate) fn has(&self, name: &Arc<str>, shape: ShapeHash) -> bool {
+        let key = Key {
+            shape,
+            device: Arc::clone(name),
+        };
+        let entries = self.lock();
+        let slot = entries.get(&key).and_then(|entry| entry.slot.get());
+        slot.is_some_and(Result::is_ok)
     }
 
     /// Forgets what was compiled for a device: a reset has voided it.

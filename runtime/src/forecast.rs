@@ -9,11 +9,31 @@ use unlade_program::{Cost, Op, Program, Ty};
 use crate::arrays;
 use crate::bind::Binding;
 use crate::placement::{
-    Candidates, DeviceIndex, Load, Measured, Operation, Selectivity, TypeClass, Work, WorkKey,
+    Candidates, DeviceIndex, HostBuffer, Load, Measured, Operation, Selectivity, TypeClass, Work,
+    WorkKey,
 };
-use crate::receipt::{PartReceipt, Path};
-use crate::runtime::Core;
+use crate::receipt::{PartReceipt, Path, Receipt};
+use crate::runtime::{Core, DeviceSlot};
 use crate::sync::{Mutex, MutexGuard, lock};
+
+/// What became of a batch that was meant for a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RanOnDevice<'a> {
+    pub(crate) parts: &'a [PartReceipt],
+    pub(crate) staged: Duration,
+    pub(crate) gathered: Duration,
+}
+
+impl<'a> RanOnDevice<'a> {
+    /// By its receipt.
+    pub(crate) fn of(receipt: &'a Receipt) -> Self {
+        RanOnDevice {
+            parts: &receipt.parts,
+            staged: receipt.staged,
+            gathered: receipt.gathered,
+        }
+    }
+}
 
 /// What predictions need to know of one query.
 #[derive(Debug)]
@@ -79,6 +99,20 @@ impl Forecast {
         }
     }
 
+    /// A batch that lies on a device already, which compacts payload there or does not.
+    pub(crate) fn resident_work(
+        &self,
+        host: &Binding,
+        batch: &RecordBatch,
+        on: DeviceIndex,
+        compacts: bool,
+    ) -> Work {
+        Work {
+            buffer: HostBuffer::Resident { on, compacts },
+            ..self.work(host, batch)
+        }
+    }
+
     /// A batch of so many rows that does not exist yet, for `explain`: payload is not counted.
     pub(crate) fn typical_work(&self, host: &Binding, rows: u64) -> Work {
         let bits = |column: &unlade_program::Column| u64::from(column.ty.bits());
@@ -138,20 +172,30 @@ impl Forecast {
         runtime: &Core,
         device: DeviceIndex,
         work: &Work,
-        parts: &[PartReceipt],
+        ran: &RanOnDevice<'_>,
     ) {
+        let RanOnDevice {
+            parts,
+            staged,
+            gathered,
+        } = *ran;
         let all_completed = parts.iter().all(|part| part.completed);
-        let name = &runtime.devices[device.0].name;
+        let DeviceSlot {
+            name, device: of, ..
+        } = &runtime.devices[device.0];
         let ran = |part: &&PartReceipt| part.path == Path::Queued && part.device == *name;
         let parts = || parts.iter().filter(ran);
         if !all_completed || parts().next().is_none() || !parts().all(PartReceipt::is_timed) {
             return;
         }
+        // The host's part is by its own clock.
+        let same_clock = of.info().clock == runtime.clock.kind();
         let measured = Measured {
+            stage: same_clock.then_some(staged),
             copy_in: Some(parts().map(|part| part.copy_in).sum()),
             compute: Some(parts().map(|part| part.compute).sum()),
             copy_out: Some(parts().map(|part| part.copy_out).sum()),
-            ..Measured::default()
+            gather: same_clock.then_some(gathered),
         };
         lock(&runtime.placer).observe(device, work, &measured);
     }

@@ -16,7 +16,6 @@ use unlade_hal::{
 use unlade_program::{Trap, Ty};
 
 use self::strings::PlacedStrings;
-use crate::block::Memory;
 use crate::call::Call;
 use crate::driver::{Point, Undone};
 use crate::error::Error;
@@ -37,6 +36,8 @@ const MEMORY_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct Offloaded {
     pub(crate) results: Results,
     pub(crate) timing: Timing,
+    /// Time of the host's, copying the inputs to where they are uploaded from.
+    pub(crate) staged: Duration,
     pub(crate) bytes_to_device: u64,
     pub(crate) bytes_from_device: u64,
 }
@@ -75,7 +76,7 @@ pub(crate) fn run(
         return Err(OffloadFailure::OutOfMemory);
     }
     let plan = Plan::new(part, arguments, capabilities, slot.is_coherent());
-    let (list, places) = plan.list(slot, part, arguments, memory)?;
+    let (list, places) = plan.list(slot, part, arguments, call)?;
     let mut ran = Ran::to_the_end(slot, list, call)?;
     let mut lease = ran.take(places.readback);
     let (mut timing, mut bytes_back) = (ran.timing, plan.readback);
@@ -107,6 +108,7 @@ pub(crate) fn run(
     Ok(Offloaded {
         results,
         timing,
+        staged: places.staged,
         bytes_to_device: if plan.in_place { 0 } else { plan.upload },
         bytes_from_device: if plan.in_place { 0 } else { bytes_back },
     })
@@ -206,6 +208,8 @@ struct Places {
     readback: SlotId,
     /// The device's own memory, where there is any.
     local: Option<SlotId>,
+    /// How long staging took.
+    staged: Duration,
 }
 
 /// An input of the program.
@@ -331,7 +335,7 @@ impl Plan {
         slot: &DeviceSlot,
         part: &PlannedPart,
         arguments: &Arguments<'_>,
-        memory: &Memory,
+        call: &Call<'_>,
     ) -> Result<(CommandList, Places), OffloadFailure> {
         // What begins at an odd place of its slab is brought in line by room at its start.
         let back = if self.in_place {
@@ -353,7 +357,7 @@ impl Plan {
             memory: pool::Memory::Pinned,
             wait: Some(MEMORY_WAIT),
         };
-        let session = memory.within_reach();
+        let session = call.session.memory.within_reach();
         let leases = session.acquire(&request).map_err(Error::from)?.into_iter();
         let mut leases: Vec<Lease> = leases
             .map(|lease| session.mark(lease, pool::Use::InFlight))
@@ -365,7 +369,10 @@ impl Plan {
 
         if let Some(mut upload) = leases.pop() {
             let up_base = self.base(&upload);
+            let clock = &call.runtime.clock;
+            let start = clock.now();
             self.stage(&mut upload, up_base, arguments);
+            let staged = clock.now().since(start);
             let local = slot
                 .lease(self.upload + self.written + self.alignment)
                 .map_err(|error| match error {
@@ -416,8 +423,12 @@ impl Plan {
                     to: span(readback, back_base + back, StringsStatus::BYTES),
                 });
             }
-            let local = Some(local);
-            return Ok((list, Places { readback, local }));
+            let places = Places {
+                readback,
+                local: Some(local),
+                staged,
+            };
+            return Ok((list, places));
         }
 
         let readback = list.slot(Slot::Owned(readback));
@@ -439,8 +450,12 @@ impl Plan {
         self.push_outputs(&mut args, part, readback, back_base);
         list.push(self.dispatch(part, arguments, args, readback, back_base));
         self.push_strings(&mut list, arguments, None, readback, back_base);
-        let local = None;
-        Ok((list, Places { readback, local }))
+        let places = Places {
+            readback,
+            local: None,
+            staged: Duration::ZERO,
+        };
+        Ok((list, places))
     }
 
     /// Parameters stand behind the columns.

@@ -3,12 +3,16 @@
 //! A pure model of costs, calibrated while running. One batch is predicted to take
 //!
 //! ```text
-//! queue_wait + launches*L + stage + in/BW_h2d + max(in/BW_device, work/R) + out/BW_d2h + host_gather
+//! queue_wait + link_wait + compile/batches
+//!     + launches*L + stage + in/BW_h2d + max(in/BW_device, work/R) + out/BW_d2h + host_gather
 //! ```
 //!
 //! and keeps the device from others for the largest of those stages, since batches overlap: so a
-//! stream spreads over all devices, each batch going where it is [done first](Backlog). Each term begins as what a device's [`Profile`] says and is corrected by what was
-//! measured, separately for every kind of work and with more weight on batches of a similar size.
+//! stream spreads over all devices, each batch going where it is [done first](Backlog). A link that
+//! devices [share](LinkId) is a resource of its own: batches of one take longer there by [what the
+//! others have on it](LinkLoad). What compiling takes is spread over as many batches as are expected to follow.
+//! Each other term begins as what a device's [`Profile`] says and is corrected by what was measured,
+//! separately for every kind of work and with more weight on batches of a similar size.
 //!
 //! Devices that are not chosen are probed with slices of batches, at most 1% of all bytes, so that
 //! a device that became faster is found out. A choice is kept unless another is clearly better.
@@ -34,6 +38,7 @@ mod backlog;
 mod calibration;
 mod candidates;
 mod estimate;
+mod links;
 mod model;
 mod probe;
 mod selectivity;
@@ -49,10 +54,13 @@ use unlade_hal::{ClockKind, Timestamp};
 pub use self::backlog::Backlog;
 pub use self::calibration::{CALIBRATION_VERSION, Calibration};
 pub use self::candidates::{Candidate, Candidates, Terms};
+use self::links::{Links, Passage};
 pub use self::model::{LinkId, Modelled, Profile};
 use self::probe::ProbeBudget;
 pub use self::selectivity::Selectivity;
-pub use self::work::{HostBuffer, Ineligible, Load, Measured, Operation, TypeClass, Work, WorkKey};
+pub use self::work::{
+    HostBuffer, Ineligible, LinkLoad, Load, Measured, Operation, TypeClass, Work, WorkKey,
+};
 
 /// How much better than the present choice another must be predicted to be.
 const HYSTERESIS: f64 = 0.97;
@@ -125,6 +133,17 @@ pub struct Probe {
     pub rows: u64,
 }
 
+/// A batch that a device was given and has not done yet.
+#[derive(Debug)]
+#[must_use = "its device counts as busy until it is handed to `end`"]
+pub struct Begun {
+    device: DeviceIndex,
+    /// How long it keeps the device busy.
+    takes: Duration,
+    /// What it has on a link that the device shares.
+    passage: Option<Passage>,
+}
+
 /// Chooses devices and learns from what came of it.
 #[derive(Debug)]
 pub struct Placer {
@@ -132,6 +151,7 @@ pub struct Placer {
     policy: Policy,
     /// What each device has to do.
     backlogs: Vec<Backlog>,
+    links: Links,
     /// The choice for each kind and size of work.
     kept: HashMap<(WorkKey, u32), DeviceIndex>,
     probes: ProbeBudget,
@@ -145,6 +165,7 @@ impl Placer {
         let probes = ProbeBudget::new(devices.len());
         Placer {
             backlogs: vec![Backlog::new(1); devices.len()],
+            links: Links::new(devices.iter().map(Modelled::link)),
             devices,
             policy,
             kept: HashMap::new(),
@@ -222,12 +243,13 @@ impl Placer {
             None => None,
         };
         let mut clock: Option<ClockKind> = None;
-        let candidates = self.devices.iter().zip(loads).map(|(device, load)| {
+        let devices = self.devices.iter().zip(loads).enumerate();
+        let candidates = devices.map(|(index, (device, load))| {
             let mut ineligible = eligible(device, load);
             if ineligible.is_none() && *clock.get_or_insert(device.clock) != device.clock {
                 ineligible = Some(Ineligible::OtherClock);
             }
-            let terms = device.predict(work, load);
+            let terms = device.predict(DeviceIndex(index), work, load);
             Candidate {
                 device: device.name.clone(),
                 clock: device.clock,
@@ -235,27 +257,52 @@ impl Placer {
                 ineligible,
             }
         });
-        Candidates::new(candidates.collect())
+        let mut candidates: Vec<Candidate> = candidates.collect();
+        self.links.share(&mut candidates, loads);
+        Candidates::new(candidates)
     }
 
-    /// How long a device will be busy with the batches that it was given.
-    pub fn wait(&self, device: DeviceIndex, now: Timestamp) -> Duration {
-        self.backlogs[device.0].wait(now)
+    /// How a device and its link are with the batches that they were given.
+    pub fn load(&self, device: DeviceIndex, now: Timestamp) -> Load {
+        Load {
+            queue_wait: self.backlogs[device.0].wait(now),
+            ..self.links.load(device, &self.backlogs, now)
+        }
     }
 
-    /// A device was given a batch, which keeps it busy for so long beside others: see
-    /// [`Terms::per_batch`].
-    pub fn begin(&mut self, device: DeviceIndex, takes: Duration, now: Timestamp) {
+    /// A device was given a batch of which this is predicted. It keeps the device busy for its
+    /// [longest stage](Terms::per_batch), beside others, and the device's link for its copies.
+    pub fn begin(&mut self, device: DeviceIndex, terms: &Terms, now: Timestamp) -> Begun {
+        let takes = terms.per_batch();
         self.backlogs[device.0].begin(takes, now);
+        Begun {
+            device,
+            takes,
+            passage: self.links.begin(device, terms, now),
+        }
     }
 
-    /// A batch that was [begun](Self::begin) with this prediction has left the device, in whatever
-    /// way.
-    ///
-    /// # Panics
-    /// Where none was begun.
-    pub fn end(&mut self, device: DeviceIndex, takes: Duration, now: Timestamp) {
+    /// A batch has left the device, in whatever way.
+    pub fn end(&mut self, begun: Begun, now: Timestamp) {
+        let Begun {
+            device,
+            takes,
+            passage,
+        } = begun;
         self.backlogs[device.0].end(takes, now);
+        if let Some(passage) = passage {
+            self.links.end(device, &passage, now);
+        }
+    }
+
+    /// What compiling a program of so many instructions for a device is predicted to take.
+    pub fn compiling(&self, device: DeviceIndex, instructions: usize) -> Duration {
+        self.devices[device.0].compiling(instructions)
+    }
+
+    /// Learns what compiling so many instructions for a device took.
+    pub fn compiled(&mut self, device: DeviceIndex, instructions: usize, took: Duration) {
+        self.devices[device.0].compiled(instructions, took, self.placed);
     }
 
     /// How many rows a device should be given at once, if work like this comes in small batches: so
@@ -274,7 +321,7 @@ impl Placer {
 
     /// How long work keeps a device that is idle, in seconds.
     pub(crate) fn seconds(&self, device: DeviceIndex, work: &Work) -> f64 {
-        let terms = self.devices[device.0].predict(work, &Load::default());
+        let terms = self.devices[device.0].predict(device, work, &Load::default());
         terms.per_batch().as_secs_f64()
     }
 
@@ -296,7 +343,7 @@ impl Placer {
 
     /// Learns from a batch, a part of one, or a probe.
     pub fn observe(&mut self, device: DeviceIndex, work: &Work, measured: &Measured) {
-        let surprising = self.devices[device.0].observe(work, measured, self.placed);
+        let surprising = self.devices[device.0].observe(device, work, measured, self.placed);
         self.probes.observed(device, work.key, surprising);
     }
 }

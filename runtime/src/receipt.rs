@@ -50,6 +50,14 @@ pub struct Receipt {
     pub bytes_to_device: u64,
     /// Bytes copied from devices.
     pub bytes_from_device: u64,
+    /// Of what it took, the host's copying of columns to where devices read them, by the same clock;
+    /// 0 where that is not needed.
+    #[serde(rename = "staged_ns", serialize_with = "nanos")]
+    pub staged: Duration,
+    /// Of what it took, the host's making the output of what devices gave back: payload that it
+    /// compacts by their mask; 0 of a batch that the host computed.
+    #[serde(rename = "gathered_ns", serialize_with = "nanos")]
+    pub gathered: Duration,
     /// What the batch was expected to take on the device that ran it, by
     /// [`predicted_clock`](Receipt::predicted_clock); where there was a choice to make, or
     /// predictions were asked for.
@@ -107,6 +115,8 @@ impl Receipt {
             bytes_copied: share_out.of(self.bytes_copied),
             bytes_to_device: share.of(self.bytes_to_device),
             bytes_from_device: share.of(self.bytes_from_device),
+            staged: share.of_time(self.staged),
+            gathered: share_out.of_time(self.gathered),
             predicted: self.predicted.map(|time| share.of_time(time)),
             predicted_clock: self.predicted_clock,
             taken: share.of_time(self.taken),
@@ -132,6 +142,8 @@ impl Receipt {
             bytes_copied: self.bytes_copied + other.bytes_copied,
             bytes_to_device: self.bytes_to_device + other.bytes_to_device,
             bytes_from_device: self.bytes_from_device + other.bytes_from_device,
+            staged: self.staged + other.staged,
+            gathered: self.gathered + other.gathered,
             predicted: self.predicted.max(other.predicted),
             predicted_clock: self.predicted_clock,
             taken: self.taken.max(other.taken),
@@ -424,6 +436,8 @@ mod tests {
             taken: Duration::ZERO,
             bytes_in: 0,
             bytes_out: 0,
+            staged: Duration::ZERO,
+            gathered: Duration::ZERO,
             retries: 0,
             parts: Vec::new(),
             ..whole.clone()
@@ -437,6 +451,7 @@ mod tests {
             (10, 40, whole.taken)
         );
         assert_eq!((sum.rows_out, sum.bytes_out), (4, 16));
+        assert_eq!((sum.staged, sum.gathered), (whole.staged, whole.gathered));
         let computed: Duration = sum.parts.iter().map(|part| part.compute).sum();
         assert_eq!(computed, whole.parts[0].compute);
         assert_eq!(sum.parts.iter().map(|part| part.rows).sum::<u64>(), 10);
@@ -487,6 +502,8 @@ mod tests {
             bytes_copied: 16,
             bytes_to_device: 0,
             bytes_from_device: 0,
+            staged: Duration::from_nanos(7),
+            gathered: Duration::from_nanos(9),
             predicted: Some(Duration::from_micros(4)),
             predicted_clock: Some(ClockKind::Virtual),
             taken: Duration::from_micros(3),

@@ -68,15 +68,21 @@ impl HostPlan {
         })?;
         let lowered = unlade_expr::lower(checked, Payload::Fused)?;
         let shape = ShapeHash::of(&lowered.program);
-        let executable = runtime
+        let compiled = runtime
             .executables
-            .get(&*cpu.device, &cpu.name, shape, &lowered.program)
+            .get(
+                &*cpu.device,
+                &cpu.name,
+                shape,
+                &lowered.program,
+                &*runtime.clock,
+            )
             .map_err(|error| Unplaceable {
                 reasons: vec![(Arc::clone(&cpu.name), error.to_string())],
             })?;
         let host = HostPlan {
             device: Arc::clone(&cpu.name),
-            executable,
+            executable: compiled.executable,
             binding: Binding::new(lowered, &checked.input),
         };
         Ok((host, shape))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator};
 use common::{batch, builder, compile, query};
 use disguised::Disguised;
-use unlade_runtime::placement::Objective;
+use unlade_runtime::placement::{CALIBRATION_VERSION, Objective};
 use unlade_runtime::{Kernel, Reason, Runtime};
 use unlade_sim_device::{Profile, SimDevice};
 
@@ -98,7 +98,7 @@ fn a_file_that_is_of_no_use_is_passed_over_and_replaced() {
     kernel(&used).run(&input()).unwrap();
     drop(used);
     let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    assert_eq!(kept["version"], 1);
+    assert_eq!(kept["version"], CALIBRATION_VERSION);
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(names.len(), 1, "nothing else is left there");
     // Nobody writes a pipe of this name, and nobody waits for that.

@@ -45,6 +45,7 @@ impl CpuDevice {
             memory: 0,
             domain: DomainId::unique(),
             clock: ClockKind::Wall,
+            link: None,
         };
         let mut capabilities = Capabilities::none();
         capabilities.cells = CellSet::full();

@@ -9,7 +9,7 @@ use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use unlade_hal::{
     AllocError, Capabilities, ClockKind, CompileError, Device, DeviceAddr, DeviceError, DeviceInfo,
     DeviceKind, DeviceLost, Executable, Health, MemoryKind, Offsets, PageSize, Queue, Reading,
-    Slab, fork,
+    Slab, fork, root_port,
 };
 use unlade_program::Program;
 
@@ -183,11 +183,17 @@ fn info(gpu: &Gpu, description: &str, capability: (i32, i32)) -> Result<DeviceIn
         true => ("sim-gpu", DeviceKind::Simulator, ClockKind::Virtual),
         false => ("cuda", DeviceKind::Gpu, ClockKind::Wall),
     };
+    let address = gpu.pci_address()?;
+    let link = match kind {
+        DeviceKind::Simulator => None,
+        _ => root_port(&address),
+    };
     Ok(DeviceInfo {
         name: format!("{name}:{}", gpu.ordinal()),
         kind,
         description: description.to_owned(),
-        address: Some(gpu.pci_address()?),
+        address: Some(address),
+        link,
         architecture: format!("sm_{major}{minor}, driver {}", driver_version(gpu.driver())),
         memory: gpu.memory()?,
         domain: domain(),

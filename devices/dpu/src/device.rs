@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 use unlade_hal::{
     AllocError, Capabilities, ClockKind, CompileError, Device, DeviceError, DeviceInfo, DeviceKind,
-    DomainId, Executable, Health, MemoryKind, PageSize, Queue, Reading, Slab, fork,
+    DomainId, Executable, Health, MemoryKind, PageSize, Queue, Reading, Slab, fork, root_port,
 };
 use unlade_program::{CellSet, Program};
 
@@ -287,6 +287,7 @@ fn info(identity: &Identity, address: &str, options: &Options) -> DeviceInfo {
         memory: 0,
         domain: DomainId::unique(),
         clock,
+        link: root_port(address),
     }
 }
 

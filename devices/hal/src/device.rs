@@ -125,6 +125,9 @@ pub struct DeviceInfo {
     pub domain: DomainId,
     /// The clock its timings are read from.
     pub clock: ClockKind,
+    /// The link by which it hangs on the host, where others may hang on the same: for a PCI device
+    /// its [root port](crate::root_port). Whoever names the same link shares it.
+    pub link: Option<String>,
 }
 
 /// Kinds of devices.

@@ -26,6 +26,7 @@
 //! - memory: [`Slab`], [`Lease`], [`Home`], [`HostPages`]; [`MappedFile`] for input
 //! - work: [`CommandList`], [`Command`], [`Slot`], [`Span`], [`Arg`], [`Executable`]; of strings:
 //!   [`Offsets`], [`StringsArg`], [`StringsStatus`]
+//! - which devices share a way to the host: [`root_port`]
 //! - what a device's sensors say: [`Reading`], [`Quantity`]
 //! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`]
 //! - for who implements a device: [`validate()`], [`borrow`]; for who uses one: [`check_written`]
@@ -43,6 +44,7 @@ mod error;
 mod executable;
 pub mod fork;
 mod id;
+mod link;
 mod memory;
 mod reading;
 mod strings;
@@ -56,6 +58,7 @@ pub use device::{Capabilities, Device, DeviceInfo, DeviceKind, Health, Queue};
 pub use error::{AllocError, CompileError, DeviceError, DeviceLost, RejectReason};
 pub use executable::Executable;
 pub use id::{DeviceAddr, DomainId, Seq, SlotId};
+pub use link::root_port;
 pub use memory::{
     FileChanged, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, Slab, WeakSlab,
 };

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 
+use super::plan::ResidentPlans;
 use super::{KernelCore, Output, given_up};
 use crate::auto::{self, AutoRoute, Placed};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, Parts, Tally};
 use crate::error::Error;
+use crate::forecast::RanOnDevice;
 use crate::placement::{DeviceIndex, Work};
-use crate::receipt::{Path, Reason, Receipt};
+use crate::receipt::{Path, Reason};
+use crate::resident::ResidentCore;
 
 impl KernelCore {
     /// Runs a batch of the right schema where placement predicts it to be done first.
@@ -22,9 +25,43 @@ impl KernelCore {
     ) -> Result<Output, Error> {
         let work = self.forecast.work(self.binding(), batch);
         // Whoever calls has a processor of its own.
-        match auto.choose(&self.runtime, work, Duration::ZERO) {
+        match auto.choose(&self.runtime, work, None, Duration::ZERO) {
             Some(placed) => self.run_placed(call, auto, placed, batch),
             None => self.run_inline(call, batch, Reason::OnlyCandidate, Path::Inline),
+        }
+    }
+
+    /// Runs a pinned batch where placement predicts it to be done first: on the device that has it,
+    /// or elsewhere as any other batch.
+    pub(super) fn run_resident_where_fastest(
+        &self,
+        call: &Call<'_>,
+        auto: &AutoRoute,
+        plans: &ResidentPlans,
+        resident: &ResidentCore,
+        position: usize,
+    ) -> Result<Output, Error> {
+        let holder = DeviceIndex(plans.staged.slot);
+        let batch = &resident.batches[position];
+        let placed = auto.plans[holder.0].as_ref().and_then(|_| {
+            let plan = plans.compacting.as_ref().unwrap_or(&plans.staged);
+            let compacts = plans.compacting.is_some();
+            let work = self
+                .forecast
+                .resident_work(self.binding(), batch, holder, compacts);
+            auto.choose(&self.runtime, work, Some(plan), Duration::ZERO)
+        });
+        match placed {
+            Some(placed) if placed.choice.device != holder => {
+                self.run_placed(call, auto, placed, batch)
+            }
+            placed => {
+                let output = self.run_where_it_lies(call, plans, resident, position)?;
+                Ok(match placed {
+                    Some(placed) => self.learn(call, auto, placed, batch, output),
+                    None => output,
+                })
+            }
         }
     }
 
@@ -36,40 +73,51 @@ impl KernelCore {
         placed: Placed,
         batch: &RecordBatch,
     ) -> Result<Output, Error> {
-        let runtime = &self.runtime;
-        let Placed { choice, work, busy } = placed;
-        let reason = auto::reason(&choice, runtime.options.objective);
-        let chosen = choice.chosen();
-        let mut output = match &auto.plans[choice.device.0] {
+        let choice = &placed.choice;
+        let reason = auto::reason(choice, self.runtime.options.objective);
+        let output = match &auto.plans[choice.device.0] {
             Some(plan) => {
                 let tally = Tally {
                     reason: Some(reason),
                     ..Tally::default()
                 };
-                let output = self.run_on_device(call, plan, batch, None, tally)?;
-                let parts = &output.receipt.parts;
-                self.forecast
-                    .ran_on_device(runtime, choice.device, &work, parts);
-                self.forecast.selected(output.receipt.rows_out, work.rows);
-                output
+                self.run_on_device(call, plan, batch, None, tally)?
             }
-            None => {
-                let output = self.run_inline(call, batch, reason, Path::Inline)?;
-                let Receipt {
-                    taken, rows_out, ..
-                } = output.receipt;
-                self.forecast
-                    .ran_inline(runtime, choice.device, &work, taken, rows_out);
-                output
-            }
+            None => self.run_inline(call, batch, reason, Path::Inline)?,
         };
-        output.receipt.predicted = Some(chosen.terms.latency());
-        output.receipt.predicted_clock = Some(chosen.clock);
+        Ok(self.learn(call, auto, placed, batch, output))
+    }
+
+    /// Learns from a batch that ran where placement has chosen, and what there is to learn elsewhere.
+    fn learn(
+        &self,
+        call: &Call<'_>,
+        auto: &AutoRoute,
+        placed: Placed,
+        batch: &RecordBatch,
+        mut output: Output,
+    ) -> Output {
+        let runtime = &self.runtime;
+        let Placed { choice, work, busy } = placed;
+        let receipt = &mut output.receipt;
+        if auto.plans[choice.device.0].is_some() {
+            let ran = RanOnDevice::of(receipt);
+            self.forecast
+                .ran_on_device(runtime, choice.device, &work, &ran);
+            self.forecast.selected(receipt.rows_out, work.rows);
+        } else {
+            let (taken, rows_out) = (receipt.taken, receipt.rows_out);
+            self.forecast
+                .ran_inline(runtime, choice.device, &work, taken, rows_out);
+        }
+        let chosen = choice.chosen();
+        receipt.predicted = Some(chosen.terms.latency());
+        receipt.predicted_clock = Some(chosen.clock);
         if let Some(probe) = choice.probe {
             drop(busy);
             self.probe(call, auto, batch, probe.device, probe.rows, &work);
         }
-        Ok(output)
+        output
     }
 
     /// Runs the start of a batch on a device that was not chosen, to learn how fast it is by now.
@@ -116,8 +164,12 @@ impl KernelCore {
                 let used = tally.device_time(0, slot);
                 self.session.count_device_time(used.unwrap_or_default());
                 permit.done(used);
-                self.forecast
-                    .ran_on_device(runtime, device, &work, &tally.parts);
+                let ran = RanOnDevice {
+                    parts: &tally.parts,
+                    staged: tally.staged,
+                    gathered: tally.gathered,
+                };
+                self.forecast.ran_on_device(runtime, device, &work, &ran);
             }
             Err(DeviceFailure::Fault(lost)) => {
                 slot.fault(&lost);

@@ -40,6 +40,8 @@ impl KernelCore {
             bytes_copied: evaluated.bytes_copied,
             bytes_to_device: tally.bytes_to_device,
             bytes_from_device: tally.bytes_from_device,
+            staged: tally.staged,
+            gathered: tally.gathered,
             predicted: None,
             predicted_clock: None,
             taken,

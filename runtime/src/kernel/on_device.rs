@@ -8,6 +8,7 @@ use unlade_hal::DeviceLost;
 
 use super::describe::describe;
 use super::given_up;
+use super::plan::ResidentPlans;
 use super::{KernelCore, Output};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
@@ -41,18 +42,31 @@ impl KernelCore {
             return self.run(batch);
         }
         let call = self.call(self.next_batches(1), 1, None);
-        self.observe(&call, || {
-            // Brought back where it was evicted; without room the batch is staged as any other.
-            let there = resident.on_device(&self.runtime, position);
-            let mut tally = Tally::default();
-            if there.is_none() {
-                let device = Arc::clone(&self.runtime.devices[slot].name);
-                tally.reason = Some(Reason::Evicted { device });
-            }
-            let plan = plans.compacting.as_ref().filter(|_| there.is_some());
-            let plan = plan.unwrap_or(&plans.staged);
-            self.run_on_device(&call, plan, batch, there.as_deref(), tally)
+        self.observe(&call, || match &self.route.auto {
+            Some(auto) => self.run_resident_where_fastest(&call, auto, &plans, resident, position),
+            None => self.run_where_it_lies(&call, &plans, resident, position),
         })
+    }
+
+    /// Runs a pinned batch on the device that has it.
+    pub(super) fn run_where_it_lies(
+        &self,
+        call: &Call<'_>,
+        plans: &ResidentPlans,
+        resident: &ResidentCore,
+        position: usize,
+    ) -> Result<Output, Error> {
+        // Brought back where it was evicted; without room the batch is staged as any other.
+        let there = resident.on_device(&self.runtime, position);
+        let mut tally = Tally::default();
+        if there.is_none() {
+            let device = Arc::clone(&self.runtime.devices[plans.staged.slot].name);
+            tally.reason = Some(Reason::Evicted { device });
+        }
+        let plan = plans.compacting.as_ref().filter(|_| there.is_some());
+        let plan = plan.unwrap_or(&plans.staged);
+        let batch = &resident.batches[position];
+        self.run_on_device(call, plan, batch, there.as_deref(), tally)
     }
 
     /// Runs a batch of the right schema on a device; where that cannot, on the best of the devices

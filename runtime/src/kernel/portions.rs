@@ -38,7 +38,7 @@ impl KernelCore {
         let placed = self.route.auto.as_ref().and_then(|auto| {
             let work = |batch| self.forecast.work(self.binding(), batch);
             let work = portion.batches.iter().map(work).reduce(|a, b| a.and(&b));
-            auto.choose(&self.runtime, work?, cpu_wait)
+            auto.choose(&self.runtime, work?, None, cpu_wait)
         });
         let inline = match &placed {
             Some(placed) => placed.inline(),

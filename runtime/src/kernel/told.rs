@@ -6,6 +6,7 @@ use super::{KernelCore, Output};
 use crate::call::Call;
 use crate::device_plan::Tally;
 use crate::error::Error;
+use crate::forecast::RanOnDevice;
 use crate::placement::DeviceIndex;
 
 impl KernelCore {
@@ -50,8 +51,8 @@ impl KernelCore {
             self.forecast
                 .ran_inline(runtime, device, &work, receipt.taken, receipt.rows_out);
         } else {
-            self.forecast
-                .ran_on_device(runtime, device, &work, &receipt.parts);
+            let ran = RanOnDevice::of(receipt);
+            self.forecast.ran_on_device(runtime, device, &work, &ran);
             self.forecast.selected(receipt.rows_out, work.rows);
         }
         Ok(output)

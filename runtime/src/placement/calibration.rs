@@ -9,7 +9,7 @@ use super::model::Modelled;
 use super::work::WorkKey;
 
 /// Version of the form; one of another version is of no use.
-pub const CALIBRATION_VERSION: u32 = 1;
+pub const CALIBRATION_VERSION: u32 = 2;
 
 /// What was measured on devices.
 ///
@@ -32,6 +32,7 @@ pub(super) struct Measurements {
     copy_in: Samples,
     copy_out: Samples,
     gather: Samples,
+    compile: Samples,
     compute: Vec<(WorkKey, Samples)>,
 }
 
@@ -83,6 +84,7 @@ impl Measurements {
             copy_in: device.copy_in.samples(),
             copy_out: device.copy_out.samples(),
             gather: device.gather.samples(),
+            compile: device.compile.samples(),
             compute,
         }
     }
@@ -92,6 +94,7 @@ impl Measurements {
         device.copy_in = Estimate::of(&self.copy_in);
         device.copy_out = Estimate::of(&self.copy_out);
         device.gather = Estimate::of(&self.gather);
+        device.compile = Estimate::of(&self.compile);
         let compute = self.compute.iter();
         device.compute = compute
             .map(|(key, samples)| (*key, Estimate::of(samples)))

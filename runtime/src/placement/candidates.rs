@@ -14,7 +14,7 @@ use super::work::Ineligible;
 pub struct Terms {
     /// Waiting for the device's queue.
     pub queue_wait: Duration,
-    /// Waiting for the link.
+    /// Waiting for the link, beyond that.
     pub link_wait: Duration,
     /// This batch's share of compiling.
     pub compile: Duration,
@@ -32,6 +32,11 @@ pub struct Terms {
     pub host_gather: Duration,
     /// CPU time of the host among all these.
     pub host_cpu: Duration,
+    /// How long the link to the device is taken: for copies to it, or where it works on the host's
+    /// memory, while it reads that. Shorter than those are, where the device is slower than its link.
+    pub link_in: Duration,
+    /// The same of the other direction.
+    pub link_out: Duration,
 }
 
 impl Terms {

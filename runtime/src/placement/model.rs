@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use unlade_hal::ClockKind;
 
+use super::DeviceIndex;
 use super::candidates::Terms;
 use super::estimate::Estimate;
 use super::work::{HostBuffer, Load, Measured, Work, WorkKey};
@@ -21,8 +22,11 @@ pub struct Profile {
     pub launch: Duration,
     /// Bytes copied from ordinary to pinned memory; infinite where none are needed.
     pub stage: f64,
-    /// Bytes over the link to the device; infinite where it works in host memory.
+    /// Bytes over the link to the device.
     pub copy_in: f64,
+    /// Whether it works on the host's memory, so that nothing is copied to it: what it reads comes
+    /// over the link as it computes.
+    pub in_place: bool,
     /// Bytes over the link from the device.
     pub copy_out: f64,
     /// Bytes that the device reads from its own memory.
@@ -31,6 +35,8 @@ pub struct Profile {
     pub work: f64,
     /// Bytes of payload that the host compacts.
     pub gather: f64,
+    /// Compiling a program, for each of its instructions.
+    pub compile: Duration,
     /// Whether the host's own processor computes.
     pub host: bool,
     /// The link that it shares with others, if it does.
@@ -44,10 +50,12 @@ impl Profile {
             launch: Duration::ZERO,
             stage: f64::INFINITY,
             copy_in: f64::INFINITY,
+            in_place: true,
             copy_out: f64::INFINITY,
             read: 12e9,
             work: 8e9,
             gather: 6e9,
+            compile: Duration::ZERO,
             host: true,
             link: None,
         }
@@ -59,12 +67,23 @@ impl Profile {
             launch: Duration::from_micros(10),
             stage: 6e9,
             copy_in: 25e9,
+            in_place: false,
             copy_out: 25e9,
             read: 1e12,
             work: 1e12,
             gather: 6e9,
+            compile: Duration::from_millis(1),
             host: false,
             link: None,
+        }
+    }
+
+    /// A card on PCIe that works on the host's memory.
+    pub fn card() -> Self {
+        Profile {
+            in_place: true,
+            compile: Duration::from_micros(20),
+            ..Profile::gpu()
         }
     }
 }
@@ -83,6 +102,7 @@ pub struct Modelled {
     pub(super) copy_in: Estimate,
     pub(super) copy_out: Estimate,
     pub(super) gather: Estimate,
+    pub(super) compile: Estimate,
     pub(super) compute: HashMap<WorkKey, Estimate>,
 }
 
@@ -99,6 +119,7 @@ impl Modelled {
             copy_in: Estimate::default(),
             copy_out: Estimate::default(),
             gather: Estimate::default(),
+            compile: Estimate::default(),
             compute: HashMap::new(),
         }
     }
@@ -123,37 +144,74 @@ impl Modelled {
         self.profile.link
     }
 
-    pub(super) fn predict(&self, work: &Work, load: &Load) -> Terms {
-        let by_profile = ByProfile::new(&self.profile, work);
+    /// The same device, sharing this link with others.
+    #[must_use]
+    pub fn on_link(mut self, link: LinkId) -> Self {
+        self.profile.link = Some(link);
+        self
+    }
+
+    /// What the device of this index will take, `load` saying how it is at the moment.
+    pub(super) fn predict(&self, index: DeviceIndex, work: &Work, load: &Load) -> Terms {
+        let by_profile = ByProfile::new(&self.profile, index, work);
         let compute = match self.compute.get(&work.key) {
             Some(estimate) => estimate.predict(by_profile.compute),
             None => by_profile.compute,
         };
         let launch = by_profile.launch.min(compute);
+        let copy_in = self.copy_in.predict(by_profile.copy_in);
+        let copy_out = self.copy_out.predict(by_profile.copy_out);
+        let link_in = match self.profile.in_place {
+            true => by_profile.link_in.min(compute - launch),
+            false => copy_in,
+        };
         let stage = self.stage.predict(by_profile.stage);
         let gather = self.gather.predict(by_profile.gather);
         let host_cpu = stage + gather + if self.profile.host { compute } else { launch };
         Terms {
             queue_wait: load.queue_wait,
-            link_wait: if by_profile.copy_in > 0.0 {
-                load.link_wait
-            } else {
-                Duration::ZERO
-            },
+            link_wait: Duration::ZERO, // until it is known what its neighbours on the link do
             compile: load.compile / u32::try_from(load.compile_batches.max(1)).unwrap_or(u32::MAX),
             launch: seconds(launch),
             stage: seconds(stage),
-            copy_in: seconds(self.copy_in.predict(by_profile.copy_in)),
+            copy_in: seconds(copy_in),
             compute: seconds(compute - launch),
-            copy_out: seconds(self.copy_out.predict(by_profile.copy_out)),
+            copy_out: seconds(copy_out),
             host_gather: seconds(gather),
             host_cpu: seconds(host_cpu),
+            link_in: seconds(link_in),
+            link_out: seconds(copy_out),
         }
     }
 
-    /// Learns what a batch took, after so many batches were placed. True where some term was a surprise.
-    pub(super) fn observe(&mut self, work: &Work, measured: &Measured, batch: u64) -> bool {
-        let by_profile = ByProfile::new(&self.profile, work);
+    /// What compiling so many instructions will take.
+    pub(super) fn compiling(&self, instructions: usize) -> Duration {
+        seconds(
+            self.compile
+                .predict(self.compiling_by_profile(instructions)),
+        )
+    }
+
+    /// Learns what compiling so many took.
+    pub(super) fn compiled(&mut self, instructions: usize, took: Duration, batch: u64) {
+        let by_profile = self.compiling_by_profile(instructions);
+        self.compile.observe(by_profile, took.as_secs_f64(), batch);
+    }
+
+    fn compiling_by_profile(&self, instructions: usize) -> f64 {
+        self.profile.compile.as_secs_f64() * instructions as f64
+    }
+
+    /// Learns what a batch took on the device of this index, after so many batches were placed. True
+    /// where some term was a surprise.
+    pub(super) fn observe(
+        &mut self,
+        index: DeviceIndex,
+        work: &Work,
+        measured: &Measured,
+        batch: u64,
+    ) -> bool {
+        let by_profile = ByProfile::new(&self.profile, index, work);
         let compute = self.compute.entry(work.key).or_default();
         let terms = [
             (&mut self.stage, by_profile.stage, measured.stage),
@@ -177,6 +235,8 @@ struct ByProfile {
     launch: f64,
     stage: f64,
     copy_in: f64,
+    /// Over the link to the device, by a copy or while it computes.
+    link_in: f64,
     /// Launches included: that is how devices measure it.
     compute: f64,
     copy_out: f64,
@@ -184,28 +244,43 @@ struct ByProfile {
 }
 
 impl ByProfile {
-    fn new(profile: &Profile, work: &Work) -> Self {
+    fn new(profile: &Profile, device: DeviceIndex, work: &Work) -> Self {
         let at = |amount: f64, rate: f64| if rate > 0.0 { amount / rate } else { f64::MAX };
-        let (bytes_in, bytes_out) = (work.bytes_in as f64, work.bytes_out as f64);
-        let resident = work.buffer == HostBuffer::Resident;
-        let pageable = work.buffer == HostBuffer::Pageable;
+        let (there, compacts) = match work.buffer {
+            HostBuffer::Resident { on, compacts } if on == device => (true, compacts),
+            _ => (false, false),
+        };
+        let (bytes_out, gathered) = match compacts {
+            true => (work.bytes_out + work.bytes_gathered, 0),
+            false => (work.bytes_out, work.bytes_gathered),
+        };
+        let (bytes_in, bytes_out) = (work.bytes_in as f64, bytes_out as f64);
         let launch = profile.launch.as_secs_f64() * f64::from(work.launches);
         let units = work.rows as f64 * work.cost_per_row;
+        let link_in = match there {
+            true => 0.0,
+            false => at(bytes_in, profile.copy_in),
+        };
+        let read_over_link = if profile.in_place { link_in } else { 0.0 };
+        let read = at(bytes_in, profile.read).max(read_over_link);
+        let gather = at(gathered as f64, profile.gather);
+        // The host compacts while it computes: its time is measured as one.
+        let (fused, gather) = match profile.host {
+            true => (gather, 0.0),
+            false => (0.0, gather),
+        };
         ByProfile {
             launch,
-            stage: if pageable {
+            stage: if there || work.buffer == HostBuffer::Pinned {
+                0.0
+            } else {
                 at(bytes_in, profile.stage)
-            } else {
-                0.0
             },
-            copy_in: if resident {
-                0.0
-            } else {
-                at(bytes_in, profile.copy_in)
-            },
-            compute: launch + at(bytes_in, profile.read).max(at(units, profile.work)),
+            copy_in: link_in - read_over_link,
+            link_in,
+            compute: launch + read.max(at(units, profile.work)) + fused,
             copy_out: at(bytes_out, profile.copy_out),
-            gather: at(work.bytes_gathered as f64, profile.gather),
+            gather,
         }
     }
 }

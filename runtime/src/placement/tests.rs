@@ -19,7 +19,7 @@ impl Truth {
     /// What a batch takes, term by term, exactly.
     fn exact(&self, work: &Work) -> Measured {
         let device = Modelled::new("truth", ClockKind::Virtual, self.profile);
-        let terms = device.predict(work, &Load::default());
+        let terms = device.predict(DeviceIndex(0), work, &Load::default());
         Measured {
             stage: Some(terms.stage),
             copy_in: Some(terms.copy_in),
@@ -69,6 +69,11 @@ fn log_uniform(random: &mut ChaCha8Rng, low: f64, high: f64) -> f64 {
 /// Two to four devices with speeds over several decades. What their profiles say is off by up to
 /// a factor of two either way, each figure by its own.
 fn devices(random: &mut ChaCha8Rng) -> (Vec<Truth>, Placer) {
+    let (truths, modelled) = devices_as_modelled(random);
+    (truths, Placer::new(modelled, Policy::default()))
+}
+
+fn devices_as_modelled(random: &mut ChaCha8Rng) -> (Vec<Truth>, Vec<Modelled>) {
     let mut modelled = Vec::new();
     let mut truths = Vec::new();
     for index in 0..random.random_range(2..=4) {
@@ -111,7 +116,7 @@ fn devices(random: &mut ChaCha8Rng) -> (Vec<Truth>, Placer) {
             noise: 0.05,
         });
     }
-    (truths, Placer::new(modelled, Policy::default()))
+    (truths, modelled)
 }
 
 fn random_work(random: &mut ChaCha8Rng, key: WorkKey, cost_per_row: f64) -> Work {
@@ -280,7 +285,13 @@ fn resident_data_belongs_on_the_gpu_and_pageable_data_on_the_cpu() {
         placer.name(choice.device).to_owned()
     };
     assert_eq!(chosen(HostBuffer::Pageable), "cpu");
-    assert_eq!(chosen(HostBuffer::Resident), "gpu");
+    let resident = |on| HostBuffer::Resident {
+        on: DeviceIndex(on),
+        compacts: false,
+    };
+    assert_eq!(chosen(resident(1)), "gpu");
+    // On one device is not on the other.
+    assert_eq!(chosen(resident(0)), "cpu");
 }
 
 #[test]
@@ -289,10 +300,12 @@ fn the_terms_add_up_by_the_formula() {
         launch: Duration::from_micros(5),
         stage: 1e9,
         copy_in: 2e9,
+        in_place: false,
         copy_out: 4e9,
         read: 8e9,
         work: 1e9,
         gather: 1e9,
+        compile: Duration::from_micros(10),
         host: false,
         link: None,
     };
@@ -308,12 +321,14 @@ fn the_terms_add_up_by_the_formula() {
     };
     let load = Load {
         queue_wait: Duration::from_micros(100),
-        link_wait: Duration::from_micros(30),
         compile: Duration::from_micros(500),
         compile_batches: 10,
-        ineligible: None,
+        ..Load::default()
     };
-    let terms = device.predict(&work, &load);
+    let terms = Terms {
+        link_wait: Duration::from_micros(30),
+        ..device.predict(DeviceIndex(0), &work, &load)
+    };
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     assert_eq!(terms.compile, Duration::from_micros(50));
     assert!((micros(terms.launch) - 10.0).abs() < 1e-3);
@@ -326,6 +341,7 @@ fn the_terms_add_up_by_the_formula() {
     assert!((micros(terms.latency()) - sum).abs() < 1e-3);
     assert!((micros(terms.per_batch()) - (50.0 + 12.0)).abs() < 1e-3); // launch + compute
     let pinned = device.predict(
+        DeviceIndex(0),
         &Work {
             buffer: HostBuffer::Pinned,
             ..work
@@ -340,7 +356,10 @@ fn simulators_are_chosen_only_on_request_and_clocks_are_not_mixed() {
     let cpu = || Modelled::new("cpu", ClockKind::Wall, Profile::cpu());
     let sim = |clock| Modelled::new("sim", clock, Profile::gpu()).simulated();
     let resident = Work {
-        buffer: HostBuffer::Resident,
+        buffer: HostBuffer::Resident {
+            on: DeviceIndex(1),
+            compacts: false,
+        },
         ..gpu_work()
     };
     let chosen = |clock, simulators| {

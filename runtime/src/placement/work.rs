@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::DeviceIndex;
+
 /// One batch, as far as its cost is concerned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Work {
@@ -124,8 +126,13 @@ pub enum HostBuffer {
     Pageable,
     /// In memory that devices reach.
     Pinned,
-    /// On the device already.
-    Resident,
+    /// On a device already; for all others it is pageable.
+    Resident {
+        /// The device.
+        on: DeviceIndex,
+        /// Whether payload is compacted there as well, and comes back with the results.
+        compacts: bool,
+    },
 }
 
 /// How a device is at the moment.
@@ -133,14 +140,40 @@ pub enum HostBuffer {
 pub struct Load {
     /// Until its queue is empty, by the device's own clock.
     pub queue_wait: Duration,
-    /// Until the link to it, shared or not, has moved what is already on its way.
-    pub link_wait: Duration,
+    /// How the link to it is, if it shares that with others.
+    pub link_in: LinkLoad,
+    /// The same of the other direction.
+    pub link_out: LinkLoad,
     /// What compiling for it will still take.
     pub compile: Duration,
     /// Over how many batches that compile pays off; 0 counts as 1.
     pub compile_batches: u64,
     /// Why it cannot be chosen, if it cannot.
     pub ineligible: Option<Ineligible>,
+}
+
+/// How one direction of a link is that a device shares with others.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LinkLoad {
+    /// How long what the device was given will take the link.
+    pub own: Duration,
+    /// The same of the other devices.
+    pub others: Duration,
+    /// The share of the link that the others take until then.
+    pub taken: f64,
+}
+
+impl LinkLoad {
+    /// How much later a batch is done that takes the link for so long, for the others' sake: theirs
+    /// and the device's own go side by side until either are done.
+    pub fn wait(&self, takes: Duration) -> Duration {
+        let left = 1.0 - self.taken;
+        let side_by_side = (self.own + takes).as_secs_f64() * self.taken / left;
+        match side_by_side < self.others.as_secs_f64() {
+            true if left > 0.0 => Duration::from_secs_f64(side_by_side),
+            _ => self.others,
+        }
+    }
 }
 
 /// Why a device cannot be chosen.
@@ -155,6 +188,8 @@ pub enum Ineligible {
     Unsupported(String),
     /// Its program is being compiled.
     Compiling,
+    /// Its program could not be compiled.
+    CompileFailed(String),
     /// It failed not long ago, or is lost.
     Quarantined(String),
     /// It has no memory left for the batch.
@@ -172,6 +207,7 @@ impl std::fmt::Display for Ineligible {
             Ineligible::OtherClock => f.write_str("its times are of another clock"),
             Ineligible::Unsupported(what) => write!(f, "it lacks {what}"),
             Ineligible::Compiling => f.write_str("its program is still being compiled"),
+            Ineligible::CompileFailed(why) => write!(f, "its program failed to compile: {why}"),
             Ineligible::Quarantined(why) => write!(f, "in quarantine: {why}"),
             Ineligible::OutOfMemory => f.write_str("no memory left for the batch"),
             Ineligible::Excluded => f.write_str("not asked for"),

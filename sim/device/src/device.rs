@@ -72,6 +72,7 @@ impl Builder {
             memory: profile.memory,
             domain: DomainId::unique(),
             clock: ClockKind::Virtual,
+            link: Some(link.name().to_owned()),
         };
         let state = State {
             memory: Memory::new(profile.memory),

@@ -1,5 +1,6 @@
 //! When things happen: three engines that work side by side, each on one thing at a time.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,20 +8,36 @@ use unlade_hal::{ClockKind, Timestamp, Timing};
 
 /// A bus: one engine for each direction. Devices that are built with clones of one link share it,
 /// and wait for each other; first submitted, first served.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Link {
+    name: Arc<str>,
     engines: Arc<Mutex<[Engine; 2]>>,
 }
 
 impl Link {
     /// A bus that nothing uses yet.
     pub fn new() -> Self {
-        Link::default()
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Link {
+            name: format!("simulated link {}", NEXT.fetch_add(1, Ordering::Relaxed)).into(),
+            engines: Arc::default(),
+        }
+    }
+
+    /// Its name, which no other has.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     fn reserve(&self, direction: usize, ready: Timestamp, takes: Duration) -> Busy {
         let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
         engines[direction].reserve(ready, takes)
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link::new()
     }
 }
 

@@ -39,6 +39,7 @@ fn info(memory: u64, domain: DomainId) -> DeviceInfo {
         memory,
         domain,
         clock: ClockKind::Virtual,
+        link: None,
     }
 }
 
