@@ -203,7 +203,7 @@ pub(crate) struct RunArgs {
     /// Write a trace that opens in Perfetto
     #[arg(long, value_name = "FILE.json", help_heading = "Reports")]
     pub(crate) trace: Option<PathBuf>,
-    /// Draw what each device did when
+    /// Draw what each queue of each device did when
     #[arg(long, value_name = "FILE.svg", help_heading = "Reports")]
     pub(crate) timeline: Option<PathBuf>,
 }

@@ -13,6 +13,8 @@ use crate::session::SessionCore;
 pub(crate) struct Call<'a> {
     pub(crate) runtime: &'a Arc<Core>,
     pub(crate) session: &'a SessionCore,
+    /// The kernel's number among those of the runtime.
+    pub(crate) kernel: u64,
     /// Its number among those that the kernel has taken; the first one's, where it is made of several.
     pub(crate) number: u64,
     /// Batches that it is made of.

@@ -40,6 +40,14 @@ pub(crate) enum Undone {
     GivenUp(Point),
 }
 
+/// A list that is back.
+#[derive(Debug)]
+pub(crate) struct Back {
+    pub(crate) completion: Completion,
+    /// When it was submitted.
+    pub(crate) submitted: Instant,
+}
+
 /// A list's place on the device: in which of its queues, and where there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Point {
@@ -62,7 +70,7 @@ struct State {
     /// Lists on the device, in order; what else a device claims to have completed is ignored.
     outstanding: BTreeMap<Point, Listed>,
     /// Completions that their owners have not yet taken.
-    done: HashMap<Point, Completion>,
+    done: HashMap<Point, Back>,
     /// Whether a thread waits on the queue, and has it in its hands.
     driven: bool,
     /// Why the queue is to end, once the thread that has it in its hands returns it.
@@ -114,12 +122,12 @@ impl Driver {
         list: CommandList,
         timeout: Duration,
         given_up: impl Fn() -> bool,
-    ) -> Result<Completion, Undone> {
+    ) -> Result<Back, Undone> {
         let point = self.submit(device, list, Instant::now() + timeout)?;
         let mut state = self.lock();
         loop {
-            if let Some(completion) = state.done.remove(&point) {
-                return Ok(completion);
+            if let Some(back) = state.done.remove(&point) {
+                return Ok(back);
             }
             if given_up()
                 && let Some(listed) = state.outstanding.get_mut(&point)
@@ -314,8 +322,15 @@ impl Driver {
             let seq = completion.seq;
             let point = Point { generation, seq };
             let listed = state.outstanding.remove(&point);
-            if listed.is_some_and(|listed| listed.awaited) {
-                state.done.insert(point, completion);
+            if let Some(listed) = listed.filter(|listed| listed.awaited) {
+                let submitted = listed.since;
+                state.done.insert(
+                    point,
+                    Back {
+                        completion,
+                        submitted,
+                    },
+                );
             }
         }
     }

@@ -252,6 +252,7 @@ impl KernelCore {
         Call {
             runtime: &self.runtime,
             session: &self.session,
+            kernel: self.number,
             number,
             together,
             taken_on: false,

@@ -107,5 +107,5 @@ pub use session::{Session, SessionBuilder, SessionStatus};
 pub use shutdown::Ended;
 pub use stream::{Canceller, KernelStream};
 pub use ticket::Ticket;
-pub use trace::TraceEvent;
+pub use trace::{Activity, TraceEvent};
 pub use unlade_naive::Description;

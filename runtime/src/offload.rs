@@ -129,7 +129,7 @@ impl Ran {
     ) -> Result<Self, OffloadFailure> {
         let timeout = call.runtime.options.device_timeout;
         let given_up = || call.check().is_err();
-        let completion = slot
+        let back = slot
             .driver
             .run(&*slot.device, list, timeout, given_up)
             .map_err(|undone| match undone {
@@ -143,6 +143,8 @@ impl Ran {
                     ),
                 )),
             })?;
+        call.runtime.trace.list(slot, call, &back);
+        let completion = back.completion;
         let written = match completion.outcome {
             Outcome::Trapped(trap) => return Err(OffloadFailure::Trap(trap)),
             Outcome::Aborted(lost) => return Err(OffloadFailure::Fault(lost)),
@@ -169,10 +171,12 @@ impl Ran {
 fn sum(first: Timing, then: Timing) -> Timing {
     Timing {
         clock: first.clock,
+        submitted: first.submitted,
         queued: first.queued + then.queued,
         copy_in: first.copy_in + then.copy_in,
         compute: first.compute + then.compute,
         copy_out: first.copy_out + then.copy_out,
+        began: first.began,
     }
 }
 

@@ -298,7 +298,7 @@ impl<'a> Layout<'a> {
         });
         let timeout = runtime.options.device_timeout;
         let completion = match slot.driver.run(&*slot.device, list, timeout, || false) {
-            Ok(completion) => completion,
+            Ok(back) => back.completion,
             Err(crate::driver::Undone::Lost(lost)) => {
                 slot.fault(&lost);
                 return None;

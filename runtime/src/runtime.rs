@@ -97,8 +97,6 @@ pub(crate) struct DeviceSlot {
     attached: AtomicBool,
     /// Held while the device is brought back.
     reviving: Mutex<()>,
-    /// How far the device's part of the trace reaches, in nanoseconds of its own clock.
-    pub(crate) traced: Mutex<Duration>,
 }
 
 /// A device of a runtime, as it is now.
@@ -242,7 +240,11 @@ impl Core {
             ..call.job(bytes)
         };
         let bring_back = |device: DeviceIndex| self.devices[device.0].bring_back(self);
+        let came = self.trace.is_enabled().then(|| self.clock.now());
         let permit = self.dispatcher.enter(job, bring_back)?;
+        if let Some(came) = came {
+            self.trace.turn(&self.devices[slot], call, came);
+        }
         if bring_back(permit.device()) {
             return Ok(permit);
         }
@@ -292,7 +294,6 @@ impl DeviceSlot {
             generation: AtomicU64::new(0),
             attached: AtomicBool::new(true),
             reviving: Mutex::default(),
-            traced: Mutex::default(),
             device,
         }
     }

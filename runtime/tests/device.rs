@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use arrow_array::{
 use common::{batch, builder, compile, query, runtime};
 use unlade_hal::{ClockKind, Device};
 use unlade_program::{CellSet, Op};
-use unlade_runtime::{Error, Fallback, Path, Placement, Reason, Runtime, RuntimeBuilder, Trust};
+use unlade_runtime::{
+    Activity, Error, Fallback, Path, Placement, Reason, Runtime, RuntimeBuilder, Trust,
+};
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
@@ -558,7 +561,7 @@ fn streams_and_traces_run_on_devices() {
     let trace = runtime.take_trace();
     let traced: u64 = trace
         .iter()
-        .filter(|event| event.name == "compute")
+        .filter(|event| event.activity == Activity::Compute)
         .map(|event| event.duration_ns)
         .sum();
     assert_eq!(
@@ -566,14 +569,13 @@ fn streams_and_traces_run_on_devices() {
         compute.as_nanos(),
         "the sums equal the receipts'"
     );
-    let mut reached = 0;
-    for event in &trace {
-        assert!(
-            event.start_ns >= reached,
-            "events of a track do not overlap"
-        );
-        reached = event.start_ns + event.duration_ns;
+    let mut reached: HashMap<&str, u64> = HashMap::new();
+    for event in trace.iter().filter(|event| event.activity.is_work()) {
+        let end = reached.entry(&event.queue).or_default();
+        assert!(event.start_ns >= *end, "events of a queue do not overlap");
+        *end = event.end_ns();
     }
+    assert_eq!(reached.len(), 3, "in, compute, out: {reached:?}");
 }
 
 #[test]

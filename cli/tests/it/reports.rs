@@ -155,8 +155,70 @@ fn a_trace_is_whole_and_agrees_with_the_receipts() {
             .sum();
         assert_eq!(computed, in_receipts, "{device}");
         let picture = std::fs::read_to_string(place.path("t.svg")).unwrap();
+        assert!(picture.contains("<svg") && picture.contains("</svg>"));
+    }
+}
+
+#[test]
+fn a_picture_and_a_trace_have_a_lane_for_each_queue_of_a_device() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 1000);
+    let query = ["run", "in.parquet", "--where", "square > 100", "--device"];
+    let reports = [
+        "--trace",
+        "t.json",
+        "--timeline",
+        "t.svg",
+        "-o",
+        "out.arrow",
+    ];
+    place
+        .run(&[&query[..], &["sim"], &reports].concat())
+        .success();
+    let trace = json(&place, "t.json");
+    let events = trace["traceEvents"].as_array().unwrap();
+    let named = |kind: &str| -> Vec<(u64, u64, &str)> {
+        let named = events.iter().filter(|event| event["name"] == kind);
+        let number = |value: &Value| value.as_u64().unwrap();
+        named
+            .map(|event| {
+                let name = event["args"]["name"].as_str().unwrap();
+                (number(&event["pid"]), number(&event["tid"]), name)
+            })
+            .collect()
+    };
+    let devices = named("process_name");
+    let (device, ..) = *devices
+        .iter()
+        .find(|(.., name)| *name == "sim (virtual clock)")
+        .unwrap();
+    let queues: Vec<(u64, &str)> = named("thread_name")
+        .into_iter()
+        .filter(|(process, _, name)| *process == device && !name.starts_with("waits"))
+        .map(|(_, thread, name)| (thread, name))
+        .collect();
+    let names: Vec<&str> = queues.iter().map(|(_, name)| *name).collect();
+    assert_eq!(names, ["copy in", "compute", "copy out"]);
+    // How busy a queue was, by its slices, stands in the picture.
+    let slices = || events.iter().filter(|event| event["cat"] == "work");
+    let span = |event: &Value| {
+        let start = event["args"]["start_ns"].as_u64().unwrap();
+        (
+            start,
+            start + event["args"]["duration_ns"].as_u64().unwrap(),
+        )
+    };
+    let start = slices().map(|event| span(event).0).min().unwrap();
+    let end = slices().map(|event| span(event).1).max().unwrap();
+    let picture = std::fs::read_to_string(place.path("t.svg")).unwrap();
+    for (thread, name) in queues {
+        let slices = slices().filter(|event| event["tid"] == thread);
+        let busy: u64 = slices.map(|event| span(event).1 - span(event).0).sum();
+        let percent = 100.0 * busy as f64 / (end - start) as f64;
+        assert!(picture.contains(name), "{name}");
         assert!(
-            picture.contains("<svg") && picture.contains("</svg>") && picture.contains("compute")
+            picture.contains(&format!("{percent:.0}%")),
+            "{name}: {percent}"
         );
     }
 }

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use unlade_hal::{
-    ClockKind, Command, CommandList, CompileError, Completion, DeviceLost, Leaked, Lease,
+    Began, ClockKind, Command, CommandList, CompileError, Completion, DeviceLost, Leaked, Lease,
     MemoryKind, Outcome, Queue, Quiesced, RejectReason, Rejected, Seq, Slot, Status, StringsStatus,
-    Timing, Wait, validate,
+    Timestamp, Timing, Wait, validate,
 };
 
 use crate::context::{Entered, Event};
@@ -315,14 +315,34 @@ impl CudaQueue {
                 Engine::CopyOut => &mut timing.copy_out,
             } += taken;
         }
-        // How long a list waited is told by the host's clock and the GPU's together, where these
-        // are one.
-        if self.shared.about.info.clock == ClockKind::Wall
-            && let Some(first) = flight.segments.first()
-        {
-            let began = self.epoch.1 + gpu.elapsed(self.epoch.0, first.start)?;
-            timing.queued = began.saturating_duration_since(flight.submitted);
+        let Some(first) = flight.segments.first() else {
+            return Ok(timing);
+        };
+        let since_epoch = |segment: &Segment| gpu.elapsed(self.epoch.0, segment.start);
+        // When it was submitted is told by the host's clock, and by the GPU's where these are not one:
+        // then it is not told from when the list began.
+        let submitted = match self.shared.about.info.clock {
+            ClockKind::Wall => flight.submitted.saturating_duration_since(self.epoch.1),
+            ClockKind::Virtual => since_epoch(first)?,
+        };
+        if self.shared.about.info.clock == ClockKind::Virtual {
+            timing.submitted = Some(Timestamp(submitted));
         }
+        let began = |engine| match flight.segments.iter().find(|each| each.engine == engine) {
+            Some(segment) => Ok(since_epoch(segment)?.saturating_sub(submitted)),
+            None => Ok(Duration::ZERO),
+        };
+        let began = Began {
+            copy_in: began(Engine::CopyIn)?,
+            compute: began(Engine::Compute)?,
+            copy_out: began(Engine::CopyOut)?,
+        };
+        timing.queued = match first.engine {
+            Engine::CopyIn => began.copy_in,
+            Engine::Compute => began.compute,
+            Engine::CopyOut => began.copy_out,
+        };
+        timing.began = Some(began);
         Ok(timing)
     }
 
@@ -367,7 +387,9 @@ impl Queue for CudaQueue {
                 });
             }
         };
+        // A simulated GPU's time goes on from the queue's beginning: there is no other to relate it to.
         if self.flying.is_empty()
+            && shared.about.info.clock == ClockKind::Wall
             && self.epoch.1.elapsed() > EPOCH_AGE
             && let Err(fault) = self.begin_epoch(&gpu)
         {

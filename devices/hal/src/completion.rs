@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use unlade_program::Trap;
 
-use crate::clock::ClockKind;
+use crate::clock::{ClockKind, Timestamp};
 use crate::command::CommandList;
 use crate::error::{DeviceLost, RejectReason};
 use crate::id::Seq;
@@ -41,8 +41,40 @@ pub enum Outcome {
 pub struct Timing {
     /// Which clock measured.
     pub clock: Option<ClockKind>,
+    /// When it was submitted, by a clock of the device's own; `None` where that is the host's, which
+    /// knows it.
+    pub submitted: Option<Timestamp>,
     /// From submit until the device began.
     pub queued: Duration,
+    /// Copies to the device.
+    pub copy_in: Duration,
+    /// Dispatches.
+    pub compute: Duration,
+    /// Copies from the device.
+    pub copy_out: Duration,
+    /// When each of these began; `None` where the device does not tell.
+    pub began: Option<Began>,
+}
+
+impl Timing {
+    /// When each kind of step began, counted from submit. What the device does not tell is what it
+    /// took: copies to it, dispatches and copies from it, one behind the other.
+    pub fn began(&self) -> Began {
+        self.began.unwrap_or_else(|| {
+            let compute = self.queued.saturating_add(self.copy_in);
+            Began {
+                copy_in: self.queued,
+                compute,
+                copy_out: compute.saturating_add(self.compute),
+            }
+        })
+    }
+}
+
+/// When a list's steps began, counted from submit: the first of each kind. Of a kind that the list
+/// has no step of, it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Began {
     /// Copies to the device.
     pub copy_in: Duration,
     /// Dispatches.

@@ -28,7 +28,7 @@
 //!   [`Offsets`], [`StringsArg`], [`StringsStatus`]
 //! - which devices share a way to the host: [`root_port`]
 //! - what a device's sensors say: [`Reading`], [`Quantity`]
-//! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`]
+//! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`], [`Began`]
 //! - for who implements a device: [`validate()`], [`borrow`]; for who uses one: [`check_written`]
 //! - [`fork`]: whether this process is a forked child
 //! - time: [`Clock`], [`WallClock`], [`Timestamp`]
@@ -53,7 +53,9 @@ mod views;
 
 pub use clock::{Clock, ClockKind, Timestamp, WallClock, thread_cpu_time};
 pub use command::{Arg, Command, CommandList, Slot, Span};
-pub use completion::{Completion, Leaked, Outcome, Quiesced, Rejected, Status, Timing, Wait};
+pub use completion::{
+    Began, Completion, Leaked, Outcome, Quiesced, Rejected, Status, Timing, Wait,
+};
 pub use device::{Capabilities, Device, DeviceInfo, DeviceKind, Health, Queue};
 pub use error::{AllocError, CompileError, DeviceError, DeviceLost, RejectReason};
 pub use executable::Executable;

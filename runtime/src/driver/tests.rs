@@ -30,7 +30,7 @@ fn lists_of_two_threads_are_on_the_device_together() {
         };
         let first = scope.spawn(run);
         let second = scope.spawn(run);
-        let seqs = [first, second].map(|thread| thread.join().unwrap().seq);
+        let seqs = [first, second].map(|thread| thread.join().unwrap().completion.seq);
         assert_ne!(seqs[0], seqs[1]);
     });
     assert_eq!(driver.in_flight(), 0);

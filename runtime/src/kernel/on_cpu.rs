@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use unlade_hal::Timestamp;
 
 use super::describe::describe;
 use super::room::is_exhausted;
@@ -14,7 +13,6 @@ use crate::device_plan::Tally;
 use crate::error::{DataError, Error};
 use crate::inline::{Evaluated, InlineFailure};
 use crate::receipt::{PartReceipt, Path, Reason};
-use crate::trace::{self, TraceEvent};
 
 impl KernelCore {
     /// Runs a batch of the right schema on the CPU, on this thread.
@@ -72,7 +70,7 @@ impl KernelCore {
             }
         })?;
         let taken = clock.now().since(start);
-        self.record(call.number, start, taken);
+        self.runtime.trace.inline(&host.device, call, start, taken);
         let part = PartReceipt {
             device: Arc::clone(&host.device),
             path,
@@ -98,17 +96,5 @@ impl KernelCore {
             }
             _ => None,
         }
-    }
-
-    fn record(&self, batch: u64, start: Timestamp, taken: Duration) {
-        self.runtime.trace.record(|| TraceEvent {
-            track: trace::cpu_track(),
-            name: "compute",
-            batch,
-            kernel: self.number,
-            start_ns: trace::nanos(start),
-            duration_ns: trace::duration_nanos(taken),
-            clock: self.runtime.clock.kind(),
-        });
     }
 }

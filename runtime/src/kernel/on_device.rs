@@ -1,6 +1,6 @@
 //! Batches on a device behind a queue, and on the CPU in its place where it fails.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use unlade_expr::Payload;
@@ -16,11 +16,10 @@ use crate::error::Error;
 use crate::inline::Evaluated;
 use crate::offload;
 use crate::options::Fallback;
-use crate::receipt::{PartReceipt, Path, Reason};
+use crate::receipt::{Path, Reason};
 use crate::resident::{OnDevice, ResidentCore};
 use crate::runtime::DeviceSlot;
 use crate::scheduler::Permit;
-use crate::trace::{self, TraceEvent};
 
 impl KernelCore {
     /// Runs a pinned batch where it lies.
@@ -89,7 +88,6 @@ impl KernelCore {
             let on_device = on_device.filter(|_| plan.slot == tried[0]);
             let (reason, lost) = match self.attempt(call, &plan, batch, on_device, &mut tally) {
                 Ok(evaluated) => {
-                    self.record_device(&runtime.devices[plan.slot], call.number, &tally);
                     let taken = runtime.clock.now().since(start);
                     return self.finish(call, batch, evaluated, tally, taken, Some(&plan));
                 }
@@ -222,34 +220,6 @@ impl KernelCore {
             .filter(|(plan, _)| !tried.contains(&plan.slot))
             .min_by_key(|(_, latency)| *latency)
             .map(|(plan, _)| plan)
-    }
-
-    /// A device says how long things took, not when: they are laid end to end on its track.
-    fn record_device(&self, slot: &DeviceSlot, batch: u64, tally: &Tally) {
-        if !self.runtime.trace.is_enabled() {
-            return;
-        }
-        let mut reached = slot.traced.lock().unwrap_or_else(PoisonError::into_inner);
-        let ran = |part: &&PartReceipt| part.path == Path::Queued && part.device == slot.name;
-        for part in tally.parts.iter().filter(ran) {
-            let steps = [
-                ("copy in", part.copy_in),
-                ("compute", part.compute),
-                ("copy out", part.copy_out),
-            ];
-            for (name, taken) in steps {
-                self.runtime.trace.record(|| TraceEvent {
-                    track: Arc::clone(&slot.name),
-                    name,
-                    batch,
-                    kernel: self.number,
-                    start_ns: trace::duration_nanos(*reached),
-                    duration_ns: trace::duration_nanos(taken),
-                    clock: part.clock,
-                });
-                *reached += taken;
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use unlade_hal::{ClockKind, Timestamp, Timing};
+use unlade_hal::{Began, ClockKind, Timestamp, Timing};
 
 /// A bus: one engine for each direction. Devices that are built with clones of one link share it,
 /// and wait for each other; first submitted, first served.
@@ -77,7 +77,8 @@ pub(crate) struct Schedule<'a> {
     link: &'a Link,
     compute: &'a mut Engine,
     submitted: Timestamp,
-    begun: Option<Timestamp>,
+    /// When each engine began, once it has.
+    begun: [Option<Timestamp>; 3],
     ready: Timestamp,
     timing: Timing,
 }
@@ -86,13 +87,14 @@ impl<'a> Schedule<'a> {
     pub(crate) fn new(link: &'a Link, compute: &'a mut Engine, submitted: Timestamp) -> Self {
         let timing = Timing {
             clock: Some(ClockKind::Virtual),
+            submitted: Some(submitted),
             ..Timing::default()
         };
         Schedule {
             link,
             compute,
             submitted,
-            begun: None,
+            begun: [None; 3],
             ready: submitted,
             timing,
         }
@@ -115,13 +117,22 @@ impl<'a> Schedule<'a> {
             ),
         };
         *total = total.saturating_add(takes);
-        self.begun.get_or_insert(busy.from);
+        self.begun[work as usize].get_or_insert(busy.from);
         self.ready = busy.to;
     }
 
     /// When the last step is done, and the account of all.
     pub(crate) fn finish(mut self) -> (Timestamp, Timing) {
-        self.timing.queued = self.begun.unwrap_or(self.submitted).since(self.submitted);
+        let first = self.begun.into_iter().flatten().min();
+        let since_submit = |at: Option<Timestamp>| at.map(|at| at.since(self.submitted));
+        self.timing.queued = since_submit(first).unwrap_or_default();
+        let [copy_in, compute, copy_out] =
+            self.begun.map(|at| since_submit(at).unwrap_or_default());
+        self.timing.began = Some(Began {
+            copy_in,
+            compute,
+            copy_out,
+        });
         (self.ready, self.timing)
     }
 }
@@ -156,6 +167,10 @@ mod tests {
         assert_eq!(one.1.queued, Duration::ZERO);
         assert_eq!(three.1.queued, Duration::from_nanos(20));
         assert_eq!(three.1.compute, Duration::from_nanos(20));
+        // In at 20, on the device behind the other two, and out behind itself.
+        let began = [20, 50, 70].map(Duration::from_nanos);
+        let told = three.1.began();
+        assert_eq!([told.copy_in, told.compute, told.copy_out], began);
     }
 
     #[test]

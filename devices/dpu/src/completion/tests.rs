@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use unlade_hal::{
-    Arg, Command, DeviceAddr, DomainId, Executable, Lease, Slot, Span, Status, Timing,
+    Arg, Command, DeviceAddr, DomainId, Executable, Lease, Slot, Span, Status, Timestamp, Timing,
 };
 use unlade_program::Program;
 
@@ -127,6 +127,7 @@ fn a_report_is_read_where_its_times_can_be() {
     };
     let wanted = Timing {
         clock: Some(ClockKind::Virtual),
+        submitted: Some(Timestamp(Duration::from_nanos(100))),
         queued: Duration::from_nanos(20),
         compute: Duration::from_nanos(1000),
         ..Timing::default()
