@@ -6,9 +6,11 @@
 pub mod ends;
 mod faults;
 mod lists;
+mod meddler;
 
 pub use ends::{Case, End, STRUCK};
 pub use faults::{LOSSES, SHORT, lost_by, never_comes, removed, works, writes_outside};
 pub use lists::{
     LONG, STATUS_AFTER, bytes, fill, filter, filter_list, finish, lease, run, span, submit, values,
 };
+pub use meddler::Meddler;

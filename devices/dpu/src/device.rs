@@ -186,18 +186,26 @@ impl DpuDevice {
 
     /// The card behind its registers again, disabled, by the least reset that works.
     fn restore(&self, old: &Shared) -> Result<Controller, String> {
+        let mappings = &self.memory.mappings;
+        let map_again = |controller: &Controller| {
+            let mapped = mappings.map_again(controller.transport());
+            mapped.map_err(|error| error.to_string())
+        };
         if old.controller.disable().is_ok() {
             old.end_quiet();
+            map_again(&old.controller)?;
             return Ok(old.controller.clone());
         }
-        let transport = Arc::clone(old.controller.shared_transport());
-        let (transport, renewed) = match old.controller.reset_function() {
-            Ok(()) => (transport, false),
-            Err(_) => {
-                transport.close();
-                (transport.renew().map_err(|error| error.to_string())?, true)
+        let mut transport = Arc::clone(old.controller.shared_transport());
+        if old.controller.reset_function().is_err() {
+            // Without the connection it could not be any more.
+            if old.cut_off() {
+                old.end_quiet();
             }
-        };
+            transport.close();
+            transport = transport.renew().map_err(|error| error.to_string())?;
+            mappings.connection_ended();
+        }
         let found = Controller::find(Arc::clone(&transport));
         let controller = found.map_err(|error| error.to_string())?;
         // Both resets have cleared the owner, so that another may have come first.
@@ -206,10 +214,7 @@ impl DpuDevice {
             .map_err(|error| error.to_string())?;
         // A reset has ended, or a connection has, which resets: the card leaves memory alone.
         old.end_quiet();
-        if renewed {
-            let mapped = self.memory.mappings.map_again(&*transport);
-            mapped.map_err(|error| error.to_string())?;
-        }
+        map_again(&controller)?;
         interrupts(&controller, &self.events).map_err(|fault| fault.to_string())?;
         Ok(controller)
     }

@@ -25,12 +25,16 @@ pub(crate) struct Mappings {
 struct State {
     space: IovaSpace,
     mapped: BTreeMap<Iova, Mapped>,
+    /// Whether the card is to reach nothing, until all is mapped again.
+    is_cut_off: bool,
 }
 
 #[derive(Debug)]
 struct Mapped {
     pages: Arc<HostPages>,
     access: CardAccess,
+    /// Whether the card reaches them: all do, but while it is cut off.
+    is_reached: bool,
 }
 
 impl Mappings {
@@ -39,6 +43,7 @@ impl Mappings {
         let state = State {
             space: IovaSpace::new(address_bits, reserved),
             mapped: BTreeMap::new(),
+            is_cut_off: false,
         };
         Mappings {
             state: Mutex::new(state),
@@ -81,19 +86,45 @@ impl Mappings {
         let Some(mapped) = state.mapped.get(&iova) else {
             return Ok(());
         };
-        transport.unmap(iova, mapped.pages.len())?;
+        if mapped.is_reached {
+            transport.unmap(iova, mapped.pages.len())?;
+        }
         state.mapped.remove(&iova);
         state.space.release(iova);
         Ok(())
     }
 
-    /// Maps everything again, where it was, on a new connection.
+    /// Takes everything from the card, for as long as it is not mapped again. Where that succeeds,
+    /// the card reaches no memory any more.
+    pub(crate) fn cut_off(&self, transport: &dyn Transport) -> Result<(), TransportError> {
+        let mut state = self.state();
+        state.is_cut_off = true;
+        let reached = state.mapped.iter_mut().filter(|(_, one)| one.is_reached);
+        for (iova, one) in reached {
+            transport.unmap(*iova, one.pages.len())?;
+            one.is_reached = false;
+        }
+        Ok(())
+    }
+
+    /// Notes that the connection has ended on which things were mapped: nothing is on the next.
+    pub(crate) fn connection_ended(&self) {
+        let mut state = self.state();
+        state.is_cut_off = true;
+        let all = state.mapped.values_mut();
+        all.for_each(|one| one.is_reached = false);
+    }
+
+    /// Maps again, where it was, what the card does not reach.
     pub(crate) fn map_again(&self, transport: &dyn Transport) -> Result<(), TransportError> {
-        let state = self.state();
-        state
-            .mapped
-            .iter()
-            .try_for_each(|(iova, mapped)| transport.map(*iova, &mapped.pages, mapped.access))
+        let mut state = self.state();
+        let missing = state.mapped.iter_mut().filter(|(_, one)| !one.is_reached);
+        for (iova, one) in missing {
+            transport.map(*iova, &one.pages, one.access)?;
+            one.is_reached = true;
+        }
+        state.is_cut_off = false;
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,6 +141,9 @@ impl State {
         what: &'static str,
     ) -> Result<Iova, Fault> {
         let memory = |why: String| Fault::Memory { what, why };
+        if self.is_cut_off {
+            return Err(memory("the card was cut off from memory".to_owned()));
+        }
         if self.space.count() >= MAX_MAPPINGS {
             return Err(memory(format!("{MAX_MAPPINGS} slabs are mapped already")));
         }
@@ -129,7 +163,12 @@ impl State {
             });
         }
         let pages = Arc::clone(pages);
-        self.mapped.insert(iova, Mapped { pages, access });
+        let one = Mapped {
+            pages,
+            access,
+            is_reached: true,
+        };
+        self.mapped.insert(iova, one);
         Ok(iova)
     }
 }

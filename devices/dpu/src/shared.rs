@@ -109,10 +109,19 @@ impl Shared {
         *lock(&self.quiet) = Some(true);
     }
 
-    /// Whether the card, which is lost, certainly leaves memory alone. It is made to, once.
+    /// Whether the card, which is lost, certainly leaves memory alone. It is made to, once: by a
+    /// reset, or where none helps, as of a card that was removed, by taking all memory from it.
     pub(crate) fn is_quiet(&self) -> bool {
-        let quiet = || fork::check().is_ok() && self.controller.silence();
+        let quiet = || fork::check().is_ok() && (self.controller.silence() || self.cut_off());
         *lock(&self.quiet).get_or_insert_with(quiet)
+    }
+
+    /// Takes all memory from the card. Whether it is certain that it reaches none: where it is behind
+    /// an IOMMU, the kernel sees to that; what serves one at a socket says so; and where that does
+    /// not answer any more, nobody can tell.
+    pub(crate) fn cut_off(&self) -> bool {
+        let transport = self.controller.transport();
+        self.memory.mappings.cut_off(transport).is_ok()
     }
 
     /// The admin queue. Faults of it lose the device, unless they are harmless.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::*;
 use unlade_dpu::{DpuDevice, Options, VfioUser};
-use unlade_hal::{CommandList, Device, Health, Wait};
+use unlade_hal::{CommandList, Device, Health, MemoryKind, Outcome, Wait};
 use unlade_sim_card::{Config, Fault, FaultPlan};
 
 #[test]
@@ -29,8 +29,101 @@ fn a_card_that_fails_or_lies_is_lost_until_it_is_reset() {
 
 #[test]
 fn a_card_that_is_gone_does_not_come_back() {
-    let (_card, device) = card([(2, Fault::Removal)]);
+    let (card, device) = card([(2, Fault::Removal)]);
     removed(&device);
+    assert_eq!(card.card().mapped_ranges(), 0);
+}
+
+/// A card on which a fault strikes the second job, on a way that somebody meddles with.
+fn meddled(fault: Fault) -> (Model, Arc<Meddler>, Arc<DpuDevice>) {
+    let config = Config {
+        faults: FaultPlan::none().at(2, fault),
+        ..Config::default()
+    };
+    let card = Model::start(config);
+    let way = VfioUser::connect(card.path()).unwrap();
+    let meddler = Arc::new(Meddler::new(Arc::new(way)));
+    let device = DpuDevice::open(meddler.clone(), &Options::default()).unwrap();
+    (card, meddler, device)
+}
+
+/// How many ranges the card reaches, when all is given back that nobody uses.
+fn reached(card: &Model, device: &DpuDevice) -> usize {
+    // Given back with the next request; this leaves one range to give back, every time.
+    for _ in 0..2 {
+        device.allocate(MemoryKind::Upload, 1).unwrap();
+    }
+    card.card().mapped_ranges()
+}
+
+#[test]
+fn from_a_card_that_no_reset_reaches_memory_is_taken() {
+    let (fault, named) = (Fault::WrongPhase, "wrong phase");
+    let (card, meddler, device) = meddled(fault);
+    let mapped = reached(&card, &device);
+    meddler.deafen(true);
+    meddler.refuse_resets(true);
+    let (_, quiesced) = lost_by(fault, named, &device);
+    assert_eq!((quiesced.leaked.len(), card.card().mapped_ranges()), (0, 0));
+    drop(quiesced);
+    // When it hears again it has all of it again.
+    meddler.deafen(false);
+    device.reset().unwrap();
+    works(&device);
+    assert_eq!(reached(&card, &device), mapped);
+    assert_eq!(card.counters().findings, [""; 0]);
+}
+
+#[test]
+fn memory_that_cannot_be_taken_from_a_card_is_abandoned() {
+    let (fault, named) = (Fault::WrongPhase, "wrong phase");
+    let (_card, meddler, device) = meddled(fault);
+    meddler.deafen(true);
+    meddler.refuse_resets(true);
+    meddler.refuse_to_unmap();
+    let (_, quiesced) = lost_by(fault, named, &device);
+    let leaked: Vec<u64> = quiesced.leaked.iter().map(|leaked| leaked.bytes).collect();
+    assert!(!leaked.is_empty() && leaked.iter().all(|bytes| *bytes == 4096));
+}
+
+#[test]
+fn where_neither_reset_helps_a_new_connection_does() {
+    for unmaps in [true, false] {
+        renewed(unmaps);
+    }
+}
+
+/// Has a card reset that gives memory back, or does not, by a new connection.
+fn renewed(unmaps: bool) {
+    let (card, meddler, device) = meddled(Fault::LostCompletion);
+    let mapped = reached(&card, &device);
+    let before = fill(&device, 7);
+    let mut queue = device.open_queue(2).unwrap();
+    let first = submit(&mut *queue, fill(&device, 1));
+    submit(&mut *queue, fill(&device, 2));
+    assert_eq!(queue.wait(first, LONG), Ok(Wait::Reached));
+    meddler.deafen(true);
+    meddler.refuse_resets(true);
+    if !unmaps {
+        meddler.refuse_to_unmap();
+    }
+    device.reset().unwrap();
+    assert_eq!(device.health(), Health::Ready);
+    // What was in flight has come back, and memory is where it was.
+    let quiesced = queue.quiesce(SHORT);
+    assert_eq!((quiesced.completions.len(), quiesced.leaked.len()), (2, 0));
+    drop(quiesced);
+    let mut queue = device.open_queue(1).unwrap();
+    let done = run(&mut *queue, before);
+    assert_eq!(done.outcome, Outcome::Done { written: [].into() });
+    assert!(bytes(&done.list, 0).iter().all(|found| *found == 7));
+    drop((queue, done));
+    works(&device);
+    assert_eq!(reached(&card, &device), mapped);
+    // Nobody meddles with the new connection, so this is a controller's reset.
+    device.reset().unwrap();
+    works(&device);
+    assert_eq!(card.counters().findings, [""; 0]);
 }
 
 #[test]
@@ -109,7 +202,7 @@ fn what_was_made_before_a_reset_is_void() {
     let exe = filter(&device);
     let mut queue = device.open_queue(2).unwrap();
     submit(&mut *queue, fill(&device, 1));
-    let memory = lease(&device, unlade_hal::MemoryKind::Upload, 4096);
+    let memory = lease(&device, MemoryKind::Upload, 4096);
     device.reset().unwrap();
     let rejected = queue.submit(fill(&device, 2)).unwrap_err();
     assert!(rejected.reason.to_string().contains("it was reset"));

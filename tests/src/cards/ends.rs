@@ -113,12 +113,9 @@ impl Case {
         drop(results);
         Pool::flush_thread();
         let memory = runtime.memory();
-        let abandoned = runtime.devices()[1].leaked_bytes;
-        assert_eq!(abandoned > 0, self.fault == Some(Fault::Removal), "{self}");
-        let mut holders = memory.holders.iter();
-        assert!(holders.all(|holder| holder.what.contains("abandoned to a lost device")));
-        assert!(memory.leased <= abandoned, "{self}: {memory:?}");
-        assert_eq!(memory.waiting, 0, "{self}");
+        assert_eq!(runtime.devices()[1].leaked_bytes, 0, "{self}");
+        assert!(memory.holders.is_empty(), "{self}: {memory:?}");
+        assert_eq!((memory.leased, memory.waiting), (0, 0), "{self}");
         end
     }
 

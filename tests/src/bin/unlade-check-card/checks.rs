@@ -12,8 +12,8 @@ use std::thread;
 
 use clap::Args;
 use unlade_dpu::{CannotOpen, DpuDevice, TransportError, VfioPci, find_cards};
+use unlade_tests::cards::Meddler;
 
-use crate::meddler::Meddler;
 use crate::verdicts::Verdicts;
 
 /// What to check.
@@ -115,7 +115,7 @@ fn function(address: &str) -> Result<VfioPci, TransportError> {
 /// A device on a way with which somebody can meddle.
 fn meddled(address: &str) -> Result<(Arc<Meddler>, Arc<DpuDevice>), String> {
     let card = function(address).map_err(|error| error.to_string())?;
-    let meddler = Arc::new(Meddler::new(card));
+    let meddler = Arc::new(Meddler::new(Arc::new(card)));
     let device = DpuDevice::open(meddler.clone(), &unlade_dpu::Options::default());
     device
         .map(|device| (meddler, device))

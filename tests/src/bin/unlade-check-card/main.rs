@@ -7,7 +7,6 @@
 
 mod checks;
 mod faults;
-mod meddler;
 mod serve;
 mod verdicts;
 

@@ -121,7 +121,7 @@ fn driver_reset(address: &str) -> Result<String, String> {
     works(&device);
     device.reset().map_err(|error| error.to_string())?;
     works(&device);
-    meddler.deafen();
+    meddler.deafen(true);
     device.reset().map_err(|error| error.to_string())?;
     works(&device);
     Ok("a controller reset, and a function level reset in its place".to_owned())

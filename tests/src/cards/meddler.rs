@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use unlade_dpu::{BarOffset, CardAccess, Iova, Transport, TransportError, VfioPci};
+use unlade_dpu::{BarOffset, CardAccess, Iova, Transport, TransportError};
 use unlade_hal::{HostPages, PageSize};
 
 // Registers of docs/CARD.md, section 3.
@@ -20,12 +20,15 @@ const SHORTEST: u64 = 1 << 24;
 /// EOPNOTSUPP of Linux.
 const NOT_SUPPORTED: u32 = 95;
 
-/// The way through the kernel's VFIO, and who meddles with it.
+/// A way to a card, and who meddles with it.
 #[derive(Debug)]
-pub(crate) struct Meddler {
-    inner: VfioPci,
+pub struct Meddler {
+    inner: Arc<dyn Transport>,
+    node: Option<u32>,
     maps: Mutex<Maps>,
     deaf: AtomicBool,
+    refuses_resets: AtomicBool,
+    refuses_to_unmap: AtomicBool,
     refuses_huge_pages: AtomicBool,
     refused: AtomicU64,
 }
@@ -38,18 +41,33 @@ struct Maps {
 }
 
 impl Meddler {
-    pub(crate) fn new(inner: VfioPci) -> Self {
+    /// Leaves things as they are, to begin with.
+    pub fn new(inner: Arc<dyn Transport>) -> Self {
         Meddler {
+            node: inner.numa_node(),
             inner,
             maps: Mutex::default(),
             deaf: AtomicBool::new(false),
+            refuses_resets: AtomicBool::new(false),
+            refuses_to_unmap: AtomicBool::new(false),
             refuses_huge_pages: AtomicBool::new(false),
             refused: AtomicU64::new(0),
         }
     }
 
+    /// Has the card be nearest to this node of memory.
+    pub fn at_node(self, node: Option<u32>) -> Self {
+        Meddler { node, ..self }
+    }
+
     /// Takes from the card what was mapped last, behind the driver's back. Says where that was.
-    pub(crate) fn withdraw_last(&self) -> Result<Iova, TransportError> {
+    ///
+    /// # Errors
+    /// The inner way's.
+    ///
+    /// # Panics
+    /// Where nothing was mapped.
+    pub fn withdraw_last(&self) -> Result<Iova, TransportError> {
         let mut maps = self.maps();
         let (iova, len) = maps.last.take().expect("something was mapped");
         self.inner.unmap(iova, len)?;
@@ -57,18 +75,28 @@ impl Meddler {
         Ok(iova)
     }
 
-    /// From now on a controller reset is not heard.
-    pub(crate) fn deafen(&self) {
-        self.deaf.store(true, Ordering::SeqCst);
+    /// From now on a controller reset is not heard, or it is again.
+    pub fn deafen(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::SeqCst);
+    }
+
+    /// From now on there are no function level resets, or they are again.
+    pub fn refuse_resets(&self, refuse: bool) {
+        self.refuses_resets.store(refuse, Ordering::SeqCst);
+    }
+
+    /// From now on memory is not taken from the card.
+    pub fn refuse_to_unmap(&self) {
+        self.refuses_to_unmap.store(true, Ordering::SeqCst);
     }
 
     /// From now on huge pages are not mapped, as by a server that cannot.
-    pub(crate) fn refuse_huge_pages(&self) {
+    pub fn refuse_huge_pages(&self) {
         self.refuses_huge_pages.store(true, Ordering::SeqCst);
     }
 
     /// How often they were not.
-    pub(crate) fn refused(&self) -> u64 {
+    pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }
 
@@ -125,8 +153,7 @@ impl Transport for Meddler {
         let huge = pages.page_size() == PageSize::Huge;
         if huge && self.refuses_huge_pages.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
-            let (what, number) = ("DMA_MAP", NOT_SUPPORTED);
-            return Err(TransportError::Refused { what, number });
+            return Err(refused("DMA_MAP"));
         }
         self.inner.map(iova, pages, access)?;
         self.maps().last = Some((iova, pages.len()));
@@ -134,6 +161,9 @@ impl Transport for Meddler {
     }
 
     fn unmap(&self, iova: Iova, len: u64) -> Result<(), TransportError> {
+        if self.refuses_to_unmap.load(Ordering::SeqCst) {
+            return Err(refused("DMA_UNMAP"));
+        }
         match self.maps().withdrawn.remove(&iova) {
             Some(_) => Ok(()),
             None => self.inner.unmap(iova, len),
@@ -149,14 +179,27 @@ impl Transport for Meddler {
     }
 
     fn reset(&self) -> Result<(), TransportError> {
-        self.inner.reset()
+        match self.refuses_resets.load(Ordering::SeqCst) {
+            true => Err(refused("DEVICE_RESET")),
+            false => self.inner.reset(),
+        }
     }
 
+    /// Nobody meddles with the new way.
     fn renew(&self) -> Result<Arc<dyn Transport>, TransportError> {
         self.inner.renew()
+    }
+
+    fn numa_node(&self) -> Option<u32> {
+        self.node
     }
 
     fn close(&self) {
         self.inner.close();
     }
+}
+
+fn refused(what: &'static str) -> TransportError {
+    let number = NOT_SUPPORTED;
+    TransportError::Refused { what, number }
 }
