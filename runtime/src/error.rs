@@ -212,6 +212,8 @@ pub struct Exhausted {
     pub budget: u64,
     /// Who holds how much, the largest first.
     pub holders: Vec<Holder>,
+    /// Why the system or a device gave no more, where the budget had room for it.
+    pub cause: Option<String>,
 }
 
 /// One who holds memory of the budget.
@@ -234,7 +236,10 @@ impl fmt::Display for Exhausted {
             let lead = if i == 0 { "; held: " } else { ", " };
             write!(f, "{lead}{} bytes {}", holder.bytes, holder.what)?;
         }
-        f.write_str("; drop results sooner, use smaller batches or raise the budget")
+        match &self.cause {
+            Some(cause) => write!(f, "; no more is to be had than that: {cause}"),
+            None => f.write_str("; drop results sooner, use smaller batches or raise the budget"),
+        }
     }
 }
 

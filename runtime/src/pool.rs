@@ -105,6 +105,7 @@ impl Pool {
             reserve,
             devices: Mutex::new(Vec::new()),
             huge_pages: AtomicBool::new(options.page_size == PageSize::Huge),
+            is_told: AtomicBool::new(false),
         };
         Ok(Pool {
             core: Arc::new(core),
@@ -218,6 +219,8 @@ struct Core {
     devices: Mutex<Vec<Weak<dyn Device>>>,
     /// Whether memory beyond the reserve may be of huge pages; not once a device has refused some.
     huge_pages: AtomicBool,
+    /// Whether the log says why no memory beyond the reserve was to be had.
+    is_told: AtomicBool,
 }
 
 impl Core {
@@ -260,8 +263,15 @@ impl Core {
         }
     }
 
-    fn exhausted(&self, sizes: &[u64]) -> Exhausted {
+    /// What cannot be leased, and why where it is not for the budget.
+    fn exhausted(&self, sizes: &[u64], cause: Option<AllocError>) -> Exhausted {
         metrics::exhausted();
+        if let Some(error) = &cause
+            && !self.is_told.swap(true, Ordering::Relaxed)
+        {
+            // Where other devices take the work, nobody sees the error.
+            tracing::warn!(%error, "there is no memory beyond the reserve; said once");
+        }
         let state = self.central.state();
         Exhausted {
             asked: sizes
@@ -269,25 +279,26 @@ impl Core {
                 .fold(0, |sum: u64, size| sum.saturating_add(*size)),
             budget: state.ledger.budget(),
             holders: status::holders(state.ledger.accounts()),
+            cause: cause.map(|error| error.to_string()),
         }
     }
 
     /// Memory beyond the reserve, of exactly this length.
-    fn allocate(&self, memory: Memory, len: u64) -> Option<Lease> {
+    fn allocate(&self, memory: Memory, len: u64) -> Result<Lease, AllocError> {
         metrics::beyond_reserve(len);
         match memory {
-            Memory::Any => Lease::pageable(len).ok(),
+            Memory::Any => Lease::pageable(len),
             Memory::Pinned => {
                 let slab = self.pinned(len)?;
                 let mut lease = slab.lease_whole().expect("the slab is new");
                 drop(lease.shrink_to(len)); // pages are whole
-                Some(lease)
+                Ok(lease)
             }
         }
     }
 
     /// A slab that all devices reach.
-    fn pinned(&self, len: u64) -> Option<Slab> {
+    fn pinned(&self, len: u64) -> Result<Slab, AllocError> {
         let registered = |pages| {
             let slab = Slab::host(MemoryKind::Readback, len, pages)?;
             for device in lock(&self.devices).iter().filter_map(Weak::upgrade) {
@@ -303,9 +314,9 @@ impl Core {
             Err(error @ AllocError::HugePages(_)) => {
                 tracing::warn!(%error, "memory is of ordinary pages from here on");
                 self.huge_pages.store(false, Ordering::Relaxed);
-                registered(PageSize::Base).ok()
+                registered(PageSize::Base)
             }
-            registered => registered.ok(),
+            registered => registered,
         }
     }
 }

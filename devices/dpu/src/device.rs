@@ -119,10 +119,7 @@ impl DpuDevice {
             let _may_be_gone = controller.release();
             let transport = controller.transport();
             transport.close();
-            CannotOpen::Unusable {
-                address: transport.address(),
-                reason: fault.to_string(),
-            }
+            CannotOpen::enabling(transport.address(), fault)
         })
     }
 
@@ -262,7 +259,7 @@ fn events(count: usize) -> Result<Arc<[OwnedFd]>, Fault> {
     let events: Result<Arc<[OwnedFd]>, _> = events.collect();
     events.map_err(|error| Fault::Memory {
         what: "interrupts",
-        why: format!("eventfd: {error}"),
+        why: format!("eventfd: {error}; raise this user's limit of open files (ulimit -n)"),
     })
 }
 

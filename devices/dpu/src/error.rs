@@ -1,5 +1,6 @@
 //! Why a card cannot be opened.
 
+use crate::fault::Fault;
 use crate::transport::TransportError;
 
 /// Why a card cannot be opened.
@@ -44,6 +45,14 @@ pub enum CannotOpen {
         /// Who, as the holder has written it on the card, or as the system or the card's server tells.
         holder: String,
     },
+    /// This machine has too little of something that a card needs.
+    #[error("the card at {address} cannot be opened: {reason}; `unlade doctor` says what there is")]
+    Short {
+        /// Where it is.
+        address: String,
+        /// Of what, and what to do.
+        reason: String,
+    },
     /// It does not do what every card does.
     #[error("the card at {address} cannot be used: {reason}; reset it or its host, or replace it")]
     Unusable {
@@ -60,6 +69,29 @@ impl CannotOpen {
         match error {
             TransportError::InUse { holder } => CannotOpen::InUse { address, holder },
             error => CannotOpen::Transport { address, error },
+        }
+    }
+
+    /// What it means that a card was found and taken, and could not be enabled. Its own doing is what is
+    /// left where it is not this machine's, nor that of the way to it.
+    pub(crate) fn enabling(address: String, fault: Fault) -> Self {
+        let reason = fault.to_string();
+        match fault {
+            Fault::Memory { .. }
+            | Fault::Transport(TransportError::CannotMap(_) | TransportError::TooFewVectors(_)) => {
+                CannotOpen::Short { address, reason }
+            }
+            Fault::Gone(_) => CannotOpen::NotACard {
+                address,
+                magic: u32::MAX,
+            },
+            Fault::Transport(
+                error @ (TransportError::Closed
+                | TransportError::TimedOut { .. }
+                | TransportError::Os { .. }
+                | TransportError::Broken),
+            ) => CannotOpen::Transport { address, error },
+            _ => CannotOpen::Unusable { address, reason },
         }
     }
 }
@@ -102,6 +134,56 @@ fn advice(error: &TransportError) -> &'static str {
         TransportError::TimedOut { .. } => {
             "it may be serving somebody else: a socket serves one connection at a time"
         }
+        // Of the kernel, once the function is open.
+        TransportError::Os { .. } => "`dmesg` may say why, and `unlade doctor` what is missing",
         _ => "see whether what serves it still runs",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_the_cards_fault_is_not_mended_by_replacing_it() {
+        let told = |fault| CannotOpen::enabling("0000:3b:00.0".to_owned(), fault).to_string();
+        let card = "reset it or its host, or replace it";
+        let memory = |why: &str| Fault::Memory {
+            what: "interrupts",
+            why: why.to_owned(),
+        };
+        let os = TransportError::Os {
+            call: "enabling interrupts",
+            message: "Invalid argument".to_owned(),
+        };
+        let silent = TransportError::TimedOut {
+            what: "REGION_READ",
+            after: Duration::from_secs(5),
+        };
+        for (fault, help) in [
+            (memory("eventfd: raise ulimit -n"), "ulimit -n"),
+            (
+                TransportError::CannotMap("ulimit -l".into()).into(),
+                "ulimit -l",
+            ),
+            (TransportError::TooFewVectors(1).into(), "add processors"),
+            (os.into(), "dmesg"),
+            (silent.into(), "it may be serving somebody else"),
+            (TransportError::Closed.into(), "still runs"),
+            (Fault::Gone("CSTS"), "put it back"),
+        ] {
+            let told = told(fault);
+            assert!(told.contains(help) && !told.contains(card), "{told}");
+        }
+        for fault in [
+            Fault::Lie("its identity is of 3 bytes".to_owned()),
+            TransportError::Lacks("has no MSI-X, which every card has".to_owned()).into(),
+            Fault::NotReady,
+        ] {
+            let told = told(fault);
+            assert!(told.ends_with(card), "{told}");
+        }
     }
 }

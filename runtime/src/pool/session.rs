@@ -103,7 +103,7 @@ impl Session {
             wait: request.wait,
             given_up: &core.given_up,
         };
-        let exhausted = || Box::new(core.pool.exhausted(request.sizes));
+        let exhausted = |cause| Box::new(core.pool.exhausted(request.sizes, cause));
         let grants = match core.pool.central.try_acquire(&ask) {
             Some(grants) => grants,
             None => {
@@ -111,7 +111,7 @@ impl Session {
                 let start = request.wait.map(|_| Instant::now());
                 let granted = core.pool.central.acquire(&ask);
                 start.into_iter().for_each(metrics::waited);
-                granted.map_err(|_refused| exhausted())?
+                granted.map_err(|_refused| exhausted(None))?
             }
         };
         let mut grants = grants.into_iter();
@@ -120,8 +120,8 @@ impl Session {
             match grant {
                 Grant::Block(free) => leases.push(self.arrive(free)),
                 Grant::Extra(len) => match core.pool.allocate(request.memory, len) {
-                    Some(lease) => leases.push(self.at_home(lease, Source::Extra)),
-                    None => {
+                    Ok(lease) => leases.push(self.at_home(lease, Source::Extra)),
+                    Err(error) => {
                         // The system has less than the budget promised. Undo the rest.
                         core.pool.central.forget_extra(core.id, Use::Staged, len);
                         for grant in grants {
@@ -132,7 +132,8 @@ impl Session {
                                 }
                             }
                         }
-                        return Err(exhausted());
+                        drop(leases);
+                        return Err(exhausted(Some(error)));
                     }
                 },
             }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use unlade_hal::Lease;
+use unlade_sim_device::{Profile, SimDevice};
+use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
 
 use super::cache::ROTATION;
 use super::*;
@@ -412,5 +414,37 @@ fn leases_are_aligned_whatever_was_joined() {
         drop(again);
         Pool::flush_thread();
     }
+    assert_none_leaked(&pool);
+}
+
+#[test]
+fn why_a_device_gives_no_more_is_in_the_error() {
+    let inner = Arc::new(SimDevice::builder(Profile::gpu()).build());
+    let plan = FaultPlan::nth(2, FaultKind::RegistrationFails);
+    let pool = pool(0, 16 * MIB);
+    let device: Arc<dyn Device> = Arc::new(FaultDevice::new(inner, plan));
+    pool.attach(device.clone()).unwrap();
+    let session = pool.session("test", u64::MAX);
+    let request = Request {
+        memory: Memory::Pinned,
+        ..request(&[MIB, 2 * MIB, MIB])
+    };
+    let error = session.acquire(&request).unwrap_err();
+    assert_eq!(
+        error.cause.as_deref(),
+        Some("register failed: injected fault")
+    );
+    let told = error.to_string();
+    assert!(told.ends_with("register failed: injected fault"), "{told}");
+    assert!(!told.contains("raise the budget"), "{told}");
+    assert_eq!(error.holders, []);
+    assert_eq!(session.acquire(&request).unwrap().len(), 3);
+    // Where the budget is what is short, nothing else is blamed.
+    let beyond = [17 * MIB];
+    let beyond = Request {
+        sizes: &beyond,
+        ..request
+    };
+    assert_eq!(session.acquire(&beyond).unwrap_err().cause, None);
     assert_none_leaked(&pool);
 }
