@@ -48,14 +48,14 @@ fn placement_spares_the_hosts_processor_where_it_is_told_to() {
     assert_eq!(part.reason, Reason::SparesHost);
 }
 
-/// What each device is predicted to take, in nanoseconds.
+/// What each device is predicted to take to compute, in nanoseconds.
 fn predicted(runtime: &Runtime) -> Vec<u64> {
     let candidates = kernel(runtime).explain().candidates;
-    let total = |candidate: &unlade_runtime::Candidate| {
-        let total = candidate.cost.iter().find(|term| term.term == "total");
-        total.expect("there is a choice").nanos
+    let compute = |candidate: &unlade_runtime::Candidate| {
+        let compute = candidate.cost.iter().find(|term| term.term == "compute");
+        compute.expect("there is a choice").nanos
     };
-    candidates.iter().map(total).collect()
+    candidates.iter().map(compute).collect()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::estimate::Estimate;
+use super::estimate::{Estimate, Known};
 use super::model::Modelled;
 use super::work::WorkKey;
 
@@ -28,16 +28,13 @@ pub struct Calibration {
 pub(super) struct Measurements {
     /// What the device is, down to its place in the machine.
     hardware: Arc<str>,
-    stage: Samples,
-    copy_in: Samples,
-    copy_out: Samples,
-    gather: Samples,
-    compile: Samples,
-    compute: Vec<(WorkKey, Samples)>,
+    stage: Vec<Known>,
+    copy_in: Vec<Known>,
+    copy_out: Vec<Known>,
+    gather: Vec<Known>,
+    compile: Vec<Known>,
+    compute: Vec<(WorkKey, Vec<Known>)>,
 }
-
-/// Seconds by the profile, and seconds measured; the oldest first.
-pub(super) type Samples = Vec<(f64, f64)>;
 
 impl Calibration {
     /// Of these devices.

@@ -8,7 +8,7 @@ use unlade_hal::ClockKind;
 
 use super::DeviceIndex;
 use super::candidates::Terms;
-use super::estimate::Estimate;
+use super::estimate::{Estimate, Guess};
 use super::work::{HostBuffer, Load, Measured, Work, WorkKey};
 
 /// A link that several devices may share: a PCIe switch, a host bridge.
@@ -156,17 +156,17 @@ impl Modelled {
         let by_profile = ByProfile::new(&self.profile, index, work);
         let compute = match self.compute.get(&work.key) {
             Some(estimate) => estimate.predict(by_profile.compute),
-            None => by_profile.compute,
+            None => by_profile.compute.total(),
         };
-        let launch = by_profile.launch.min(compute);
-        let copy_in = self.copy_in.predict(by_profile.copy_in);
-        let copy_out = self.copy_out.predict(by_profile.copy_out);
+        let launch = by_profile.compute.fixed.min(compute);
+        let copy_in = self.copy_in.predict(Guess::growing(by_profile.copy_in));
+        let copy_out = self.copy_out.predict(Guess::growing(by_profile.copy_out));
         let link_in = match self.profile.in_place {
             true => by_profile.link_in.min(compute - launch),
             false => copy_in,
         };
-        let stage = self.stage.predict(by_profile.stage);
-        let gather = self.gather.predict(by_profile.gather);
+        let stage = self.stage.predict(Guess::growing(by_profile.stage));
+        let gather = self.gather.predict(Guess::growing(by_profile.gather));
         let host_cpu = stage + gather + if self.profile.host { compute } else { launch };
         Terms {
             queue_wait: load.queue_wait,
@@ -186,10 +186,8 @@ impl Modelled {
 
     /// What compiling so many instructions will take.
     pub(super) fn compiling(&self, instructions: usize) -> Duration {
-        seconds(
-            self.compile
-                .predict(self.compiling_by_profile(instructions)),
-        )
+        let by_profile = self.compiling_by_profile(instructions);
+        seconds(self.compile.predict(by_profile))
     }
 
     /// Learns what compiling so many took.
@@ -198,8 +196,8 @@ impl Modelled {
         self.compile.observe(by_profile, took.as_secs_f64(), batch);
     }
 
-    fn compiling_by_profile(&self, instructions: usize) -> f64 {
-        self.profile.compile.as_secs_f64() * instructions as f64
+    fn compiling_by_profile(&self, instructions: usize) -> Guess {
+        Guess::growing(self.profile.compile.as_secs_f64() * instructions as f64)
     }
 
     /// Learns what a batch took on the device of this index, after so many batches were placed. True
@@ -213,18 +211,21 @@ impl Modelled {
     ) -> bool {
         let by_profile = ByProfile::new(&self.profile, index, work);
         let compute = self.compute.entry(work.key).or_default();
-        let terms = [
+        let mut surprising = false;
+        let mut learn = |estimate: &mut Estimate, guess, measured: Option<Duration>| {
+            if let Some(measured) = measured {
+                surprising |= estimate.observe(guess, measured.as_secs_f64(), batch);
+            }
+        };
+        learn(compute, by_profile.compute, measured.compute);
+        let others = [
             (&mut self.stage, by_profile.stage, measured.stage),
             (&mut self.copy_in, by_profile.copy_in, measured.copy_in),
-            (compute, by_profile.compute, measured.compute),
             (&mut self.copy_out, by_profile.copy_out, measured.copy_out),
             (&mut self.gather, by_profile.gather, measured.gather),
         ];
-        let mut surprising = false;
-        for (estimate, profile, measured) in terms {
-            if let Some(measured) = measured {
-                surprising |= estimate.observe(profile, measured.as_secs_f64(), batch);
-            }
+        for (estimate, by_profile, measured) in others {
+            learn(estimate, Guess::growing(by_profile), measured);
         }
         surprising
     }
@@ -232,13 +233,12 @@ impl Modelled {
 
 /// The terms in seconds, as the profile alone has them.
 struct ByProfile {
-    launch: f64,
     stage: f64,
     copy_in: f64,
     /// Over the link to the device, by a copy or while it computes.
     link_in: f64,
-    /// Launches included: that is how devices measure it.
-    compute: f64,
+    /// Launches included, which are what is fixed: that is how devices measure it.
+    compute: Guess,
     copy_out: f64,
     gather: f64,
 }
@@ -270,7 +270,6 @@ impl ByProfile {
             false => (0.0, gather),
         };
         ByProfile {
-            launch,
             stage: if there || work.buffer == HostBuffer::Pinned {
                 0.0
             } else {
@@ -278,7 +277,10 @@ impl ByProfile {
             },
             copy_in: link_in - read_over_link,
             link_in,
-            compute: launch + read.max(at(units, profile.work)) + fused,
+            compute: Guess {
+                fixed: launch,
+                growing: read.max(at(units, profile.work)) + fused,
+            },
             copy_out: at(bytes_out, profile.copy_out),
             gather,
         }

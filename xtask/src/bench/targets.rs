@@ -194,8 +194,8 @@ fn alone(rounds: &Rounds, what: &str, target: Target, unit: &'static str, name: 
 }
 
 /// What is to be reached of figures that benchmarks note themselves, by their names: of the card's
-/// driver, and of turns on devices.
-const NOTED: [(&str, Target, &str); 16] = [
+/// driver, of turns on devices, and of predictions.
+const NOTED: [(&str, Target, &str); 20] = [
     (
         "card/doorbell to completion/on one core",
         Target::AtMost(3.0),
@@ -277,6 +277,14 @@ const NOTED: [(&str, Target, &str); 16] = [
         Target::AtMost(256.0),
         " KiB",
     ),
+    ("prediction/percent off/cpu", Target::AtMost(15.0), "%"),
+    ("prediction/percent off/sim gpu", Target::AtMost(15.0), "%"),
+    (
+        "prediction/percent off/sim coherent-gpu",
+        Target::AtMost(15.0),
+        "%",
+    ),
+    ("prediction/percent off/sim-dpu", Target::AtMost(15.0), "%"),
 ];
 
 fn noted(rounds: &Rounds) -> Vec<Verdict> {
