@@ -2,6 +2,7 @@
 
 mod holders;
 mod message;
+mod peer;
 mod user;
 mod vfio;
 
@@ -96,11 +97,12 @@ pub trait Transport: fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`read32`](Transport::read32).
     fn reset(&self) -> Result<(), TransportError>;
-    /// A new way to the same function, in place of one that is broken. Nothing is mapped on it.
+    /// A new way to the same function, in place of one that is broken. Nothing is mapped on it, and
+    /// what was on the one before has been let go of.
     ///
     /// # Errors
     /// As [`read32`](Transport::read32); [`TransportError::Unsupported`] where only the one who
-    /// opened it can open it again.
+    /// opened it can open it again, [`TransportError::OtherServer`] where memory is not let go of.
     fn renew(&self) -> Result<Arc<dyn Transport>, TransportError>;
     /// The node of memory that the card is nearest to, where there are several and it is known.
     fn numa_node(&self) -> Option<u32> {
@@ -174,6 +176,12 @@ pub enum TransportError {
         "this machine has no {0} interrupt vectors left; close other devices, or add processors"
     )]
     TooFewVectors(usize),
+    /// Somebody else is at the other end, and the process that was before, of this number, still runs.
+    #[error(
+        "another process serves it now, and the one before, pid {0}, still runs and may have memory \
+         mapped; end that"
+    )]
+    OtherServer(i32),
     /// The function lacks what the driver needs of it.
     #[error("the function {0}")]
     Lacks(String),

@@ -19,6 +19,7 @@ use rustix::net::{
 use unlade_hal::HostPages;
 
 use super::message::{self, BadReply, Command, DeviceInfo, HEADER, RegionInfo};
+use super::peer::Peer;
 use super::{CardAccess, Transport, TransportError};
 use crate::fields::printable;
 use crate::iova::Iova;
@@ -49,6 +50,8 @@ pub struct VfioUser {
     bar_len: u64,
     vectors: u32,
     can_reset: bool,
+    /// Who serves it, where that can be told.
+    peer: Option<Peer>,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,7 @@ impl VfioUser {
 
     /// Looks at what is behind a connection to a path.
     pub(crate) fn over(stream: UnixStream, path: &Path) -> Result<Self, TransportError> {
+        let peer = Peer::of(&stream);
         let mut connection = Connection::new(stream, TIMEOUT)?;
         connection.negotiate()?;
         let info = connection.device_info()?;
@@ -97,6 +101,7 @@ impl VfioUser {
             bar_len: bar.size,
             vectors,
             can_reset: info.can_reset(),
+            peer,
         })
     }
 
@@ -212,8 +217,18 @@ impl Transport for VfioUser {
         Ok(())
     }
 
+    /// Who serves one connection at a time has ended the one before when it takes the next, and with
+    /// it what was mapped. Another process says nothing of that, as long as the one before runs.
     fn renew(&self) -> Result<Arc<dyn Transport>, TransportError> {
-        Ok(Arc::new(VfioUser::connect(&self.path)?))
+        let renewed = VfioUser::connect(&self.path)?;
+        let now = renewed.peer.as_ref().map(Peer::id);
+        match &self.peer {
+            Some(before) if now != Some(before.id()) && !before.has_ended() => {
+                renewed.close();
+                Err(TransportError::OtherServer(before.id()))
+            }
+            _ => Ok(Arc::new(renewed)),
+        }
     }
 
     fn close(&self) {

@@ -1,6 +1,7 @@
 use std::io::{Read, Write};
 use std::thread::{self, JoinHandle};
 
+use super::super::peer::tests::Other;
 use super::*;
 
 /// A connection to a server that does what it is told, with the bytes of each request.
@@ -185,4 +186,26 @@ fn mutated_replies_are_right_or_errors() {
         server.join().unwrap();
     }
     assert!(right > 0 && wrong > 200, "{right} right, {wrong} wrong");
+}
+
+/// Who hangs may still write to memory that another process's card knows nothing of.
+#[test]
+fn another_process_does_not_take_the_place_of_one_that_runs() {
+    let card = unlade_sim_card::Served::start(unlade_sim_card::Config::default()).unwrap();
+    let mut other = Other::start();
+    let mut way = VfioUser::connect(card.path()).unwrap();
+    way.close();
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert_eq!(way.peer.as_ref().map(Peer::id), Some(own));
+    let id = way.peer.insert(other.peer()).id();
+    let refused = way.renew().map(drop).unwrap_err();
+    assert_eq!(refused, TransportError::OtherServer(id));
+    other.end();
+    let renewed = way.renew().unwrap();
+    let mut vendor = [0; 2];
+    renewed.read_config(0, &mut vendor).unwrap();
+    assert_eq!(vendor, [0xF4, 0x1A]);
+    renewed.close();
+    // The same process may come back at any time.
+    renewed.renew().unwrap().close();
 }
