@@ -10,7 +10,7 @@ use unlade_tests::cards::{
     Case, End, LOSSES, lost_by, never_comes, removed, works, writes_outside,
 };
 
-use super::{open, open_card};
+use super::{meddled, open, open_card};
 use crate::faults;
 
 pub(crate) fn check(name: &str, address: &str) -> Result<String, String> {
@@ -18,6 +18,9 @@ pub(crate) fn check(name: &str, address: &str) -> Result<String, String> {
     if let Some(ended) = through_a_runtime(fault, address) {
         let (device, seen) = ended?;
         return restored(&device, &seen);
+    }
+    if fault == Fault::ForeignCommandId {
+        return cut_off(fault, address);
     }
     let device = open(address)?;
     let seen = match fault {
@@ -35,17 +38,33 @@ pub(crate) fn check(name: &str, address: &str) -> Result<String, String> {
             never_comes(fault, &device);
             "aborted when the queue ended".to_owned()
         }
-        fault => {
-            let known = LOSSES.iter().find(|(of, _)| *of == fault);
-            let (_, named) = known.ok_or_else(|| format!("{fault:?} is not expected"))?;
-            let (lost, quiesced) = lost_by(fault, named, &device);
-            if !quiesced.leaked.is_empty() {
-                return Err(format!("memory has leaked: {:?}", quiesced.leaked));
-            }
-            lost.reason
-        }
+        fault => reason_of_loss(fault, &device)?,
     };
     restored(&device, &seen)
+}
+
+/// Of a card that hears no reset the kernel takes all memory out of the IOMMU, so that lists come back.
+fn cut_off(fault: Fault, address: &str) -> Result<String, String> {
+    let (meddler, device) = meddled(address)?;
+    let hears = |hears: bool| {
+        meddler.deafen(!hears);
+        meddler.refuse_resets(!hears);
+    };
+    hears(false);
+    let reason = reason_of_loss(fault, &device)?;
+    hears(true);
+    restored(&device, &format!("{reason}; its memory was taken from it"))
+}
+
+/// Why the device is lost to a fault, which leaves nothing with the card.
+fn reason_of_loss(fault: Fault, device: &DpuDevice) -> Result<String, String> {
+    let known = LOSSES.iter().find(|(of, _)| *of == fault);
+    let (_, named) = known.ok_or_else(|| format!("{fault:?} is not expected"))?;
+    let (lost, quiesced) = lost_by(fault, named, device);
+    match quiesced.leaked.is_empty() {
+        true => Ok(lost.reason),
+        false => Err(format!("memory has leaked: {:?}", quiesced.leaked)),
+    }
 }
 
 /// What a batch comes to of which only a runtime, or whoever has it, sees that something is wrong:
