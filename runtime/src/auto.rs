@@ -36,7 +36,7 @@ pub(crate) fn placer(options: &Options, devices: &[DeviceSlot]) -> Mutex<Placer>
     let mut links = BTreeMap::new();
     let modelled = devices.iter().map(|slot| {
         let info = slot.device.info();
-        let model = Modelled::new(&slot.name, info.clock, profile(slot)).hardware(hardware(info));
+        let model = Modelled::new(&slot.name, slot.clock, profile(slot)).hardware(hardware(info));
         let model = match slot.kind {
             DeviceKind::Simulator => model.simulated(),
             _ => model,
@@ -137,7 +137,7 @@ impl AutoRoute {
             let device = DeviceIndex(index);
             let ineligible = ineligible.clone().or_else(|| runtime.ineligible(device));
             // Threads wait by the runtime's clock, which is not every device's.
-            let same_clock = slot.device.info().clock == runtime.clock.kind();
+            let same_clock = slot.clock == runtime.clock.kind();
             let lies_there = resident.filter(|plan| plan.slot == index);
             let load = match (slot.kind, lies_there.or(self.plans[index].as_ref())) {
                 (DeviceKind::Cpu, _) => Load {

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_buffer::NullBuffer;
 use arrow_schema::SchemaRef;
 use unlade_expr::{Checked, Destination, OutputColumn, Payload};
-use unlade_hal::{ClockKind, CompileError, DeviceLost, Timing};
+use unlade_hal::{CompileError, DeviceLost, Timing};
 use unlade_program::{On, Part, Program, ShapeHash, Split, Trap, split};
 
 use crate::arrays;
@@ -570,13 +570,12 @@ fn device_receipt(
         compute: timing.compute,
         copy_out: timing.copy_out,
         bytes_compacted: 0,
-        clock: timing.clock.unwrap_or(slot.device.info().clock),
+        clock: timing.clock.unwrap_or(slot.clock),
     }
 }
 
 /// A part's receipt where its device failed.
 pub(crate) fn failed_receipt(slot: &DeviceSlot, reason: Reason, rows: usize) -> PartReceipt {
-    let clock: ClockKind = slot.device.info().clock;
     PartReceipt {
         device: Arc::clone(&slot.name),
         path: Path::Queued,
@@ -588,6 +587,6 @@ pub(crate) fn failed_receipt(slot: &DeviceSlot, reason: Reason, rows: usize) -> 
         compute: Duration::ZERO,
         copy_out: Duration::ZERO,
         bytes_compacted: 0,
-        clock,
+        clock: slot.clock,
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
             device: Arc::clone(&slot.name),
             against: against.map(|(_, why)| why.clone()),
             cost: auto::cost_terms(&predicted, position),
-            clock: clock_text(slot.device.info().clock),
+            clock: clock_text(slot.clock),
         }
     });
     let candidates = candidates.collect();

@@ -180,16 +180,14 @@ impl Forecast {
             gathered,
         } = *ran;
         let all_completed = parts.iter().all(|part| part.completed);
-        let DeviceSlot {
-            name, device: of, ..
-        } = &runtime.devices[device.0];
+        let DeviceSlot { name, clock, .. } = &runtime.devices[device.0];
         let ran = |part: &&PartReceipt| part.path == Path::Queued && part.device == *name;
         let parts = || parts.iter().filter(ran);
         if !all_completed || parts().next().is_none() || !parts().all(PartReceipt::is_timed) {
             return;
         }
         // The host's part is by its own clock.
-        let same_clock = of.info().clock == runtime.clock.kind();
+        let same_clock = *clock == runtime.clock.kind();
         let measured = Measured {
             stage: same_clock.then_some(staged),
             copy_in: Some(parts().map(|part| part.copy_in).sum()),

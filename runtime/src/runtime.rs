@@ -9,7 +9,9 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use unlade_expr::{Query, Semantics};
-use unlade_hal::{AllocError, Clock, Device, DeviceKind, DeviceLost, Health, Lease, PageSize};
+use unlade_hal::{
+    AllocError, Clock, ClockKind, Device, DeviceKind, DeviceLost, Health, Lease, PageSize,
+};
 
 use crate::auto;
 use crate::block::Memory;
@@ -87,6 +89,8 @@ pub(crate) struct DeviceSlot {
     pub(crate) name: Arc<str>,
     pub(crate) architecture: Arc<str>,
     pub(crate) kind: DeviceKind,
+    /// The clock of what it does: its own, or the runtime's where that is on the calling thread.
+    pub(crate) clock: ClockKind,
     pub(crate) driver: Driver,
     pub(crate) heap: DeviceHeap,
     /// What is pinned on it.
@@ -281,12 +285,16 @@ impl Core {
 }
 
 impl DeviceSlot {
-    fn new(device: Arc<dyn Device>, queue_depth: u32) -> Self {
+    fn new(device: Arc<dyn Device>, queue_depth: u32, runtime: ClockKind) -> Self {
         let info = device.info();
         DeviceSlot {
             name: info.name.as_str().into(),
             architecture: info.architecture.as_str().into(),
             kind: info.kind,
+            clock: match info.kind {
+                DeviceKind::Cpu => runtime,
+                _ => info.clock,
+            },
             driver: Driver::new(queue_depth),
             heap: DeviceHeap::new(Arc::clone(&device)),
             // The other half is for batches that pass through.
@@ -535,7 +543,13 @@ impl RuntimeBuilder {
         let devices: Vec<DeviceSlot> = options
             .devices
             .iter()
-            .map(|device| DeviceSlot::new(Arc::clone(device), options.queue_depth))
+            .map(|device| {
+                DeviceSlot::new(
+                    Arc::clone(device),
+                    options.queue_depth,
+                    options.clock.kind(),
+                )
+            })
             .collect();
         check(&options, &devices)?;
         let (pool, bounce) = attached_pools(&options, &devices)?;

@@ -131,7 +131,7 @@ impl Trace {
             return;
         }
         let timing = &back.completion.timing;
-        let clock = timing.clock.unwrap_or(slot.device.info().clock);
+        let clock = timing.clock.unwrap_or(slot.clock);
         let runtime = &call.runtime.clock;
         let submitted = timing.submitted.or_else(|| {
             let ago = back.submitted.elapsed();

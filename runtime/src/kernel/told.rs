@@ -46,7 +46,7 @@ impl KernelCore {
         let mut output = self.run_where_told(call, batch)?;
         let receipt = &mut output.receipt;
         receipt.predicted = Some(predicted);
-        receipt.predicted_clock = Some(runtime.devices[device.0].device.info().clock);
+        receipt.predicted_clock = Some(runtime.devices[device.0].clock);
         if self.route.device.is_none() {
             self.forecast
                 .ran_inline(runtime, device, &work, receipt.taken, receipt.rows_out);

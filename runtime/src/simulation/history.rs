@@ -39,11 +39,19 @@ pub(super) struct Client {
     pub(super) memory: Option<u64>,
     /// Microseconds.
     pub(super) deadline: Option<u64>,
-    /// The device on which it runs; the CPU's where `None`.
-    pub(super) device: Option<usize>,
+    pub(super) place: Place,
     /// Thousandths of it that it asks for.
     pub(super) asks: Option<u32>,
     pub(super) acts: Vec<Act>,
+}
+
+/// Where a client's work goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Cpu,
+    Device(usize),
+    /// Wherever it is predicted to be done first.
+    Auto,
 }
 
 /// What a client does next.
@@ -152,9 +160,11 @@ impl Device {
 
 impl Client {
     fn of(random: &mut ChaCha8Rng, devices: usize, clients: usize) -> Self {
-        let device = random
-            .random_bool(0.8)
-            .then(|| random.random_range(0..devices));
+        let place = match random.random_range(0..10) {
+            0..2 => Place::Cpu,
+            2..5 => Place::Auto,
+            _ => Place::Device(random.random_range(0..devices)),
+        };
         Client {
             weight: random.random_range(1..4),
             priority: match random.random_range(0..4) {
@@ -166,12 +176,13 @@ impl Client {
             deadline: random
                 .random_bool(0.2)
                 .then(|| random.random_range(1..20_000)),
-            device,
-            asks: device.and_then(|_| {
-                random
-                    .random_bool(0.3)
-                    .then(|| [300, 500, 1000][random.random_range(0..3)])
-            }),
+            place,
+            asks: match place {
+                Place::Device(_) if random.random_bool(0.3) => {
+                    Some([300, 500, 1000][random.random_range(0..3)])
+                }
+                _ => None,
+            },
             acts: (0..random.random_range(1..10))
                 .map(|_| Act::of(random, clients))
                 .collect(),

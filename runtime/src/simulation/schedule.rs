@@ -10,6 +10,9 @@ pub(super) const KEEPER: &str = "keeper";
 /// Turns that a run takes at most: several times the longest seen.
 const MOST_TURNS: u64 = 1_000_000;
 
+/// How probably a thread that is parked may go on for no reason, as threads may.
+const WAKES_PARKED: f64 = 0.05;
+
 /// Runs once, and lets a thread that may go on be chosen at random; the [keeper of
 /// time](crate::sync::simulated::keep_time) where no other may.
 #[derive(Debug)]
@@ -50,9 +53,15 @@ impl Scheduler for Seeded {
         let others = runnable
             .iter()
             .filter(|task| task.name().as_deref() != Some(KEEPER));
+        // Those that are parked may go on for no reason: now and then, or time would never pass.
+        let wakes_parked = self.random.random_bool(WAKES_PARKED);
+        let others = others.filter(|task| task.runnable() || wakes_parked);
         let others: Vec<TaskId> = others.map(|task| task.id()).collect();
         let Some(last) = others.len().checked_sub(1) else {
-            return Some(runnable[0].id());
+            let keeper = runnable
+                .iter()
+                .find(|task| task.name().as_deref() == Some(KEEPER));
+            return Some(keeper.unwrap_or(&runnable[0]).id());
         };
         let current = current.filter(|current| !is_yielding && others.contains(current));
         match current {

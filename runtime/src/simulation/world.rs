@@ -15,17 +15,18 @@ use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator};
 use unlade_cpu::CpuDevice;
 use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
-use unlade_hal::Clock;
+use unlade_hal::{Clock, DeviceKind};
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
 
-use super::history::{Act, Client, Device, History};
+use super::history::{Act, Client, Device, History, Place};
 use super::schedule::KEEPER;
 use crate::error::Error;
 use crate::kernel::{Kernel, Output};
 use crate::options::{Placement, Trust};
 use crate::pool::Pool;
+use crate::receipt::{PartReceipt, Reason};
 use crate::resources::DeviceRequest;
 use crate::runtime::Runtime;
 use crate::session::Session;
@@ -40,6 +41,8 @@ const PATIENCE: Duration = Duration::from_millis(2);
 pub(super) struct Seen {
     done: u64,
     on_devices: u64,
+    /// Where placement has chosen a device.
+    placed: u64,
     retries: u64,
     trapped: u64,
     cancelled: u64,
@@ -67,10 +70,11 @@ impl Seen {
         self.clone().fields().into_iter().all(|count| *count > 20)
     }
 
-    fn fields(&mut self) -> [&mut u64; 14] {
+    fn fields(&mut self) -> [&mut u64; 15] {
         [
             &mut self.done,
             &mut self.on_devices,
+            &mut self.placed,
             &mut self.retries,
             &mut self.trapped,
             &mut self.cancelled,
@@ -205,11 +209,12 @@ impl World {
         if let Some(micros) = client.deadline {
             builder = builder.deadline(Duration::from_micros(micros));
         }
-        builder = builder.placement(match client.device {
-            Some(device) => Placement::Device(format!("sim:{device}").into()),
-            None => Placement::Device("cpu".into()),
+        builder = builder.placement(match client.place {
+            Place::Device(device) => Placement::Device(format!("sim:{device}").into()),
+            Place::Cpu => Placement::Device("cpu".into()),
+            Place::Auto => Placement::Auto,
         });
-        if let (Some(device), Some(asks)) = (client.device, client.asks) {
+        if let (Place::Device(device), Some(asks)) = (client.place, client.asks) {
             let part = f64::from(asks) / 1000.0;
             let request = DeviceRequest::device(format!("sim:{device}"), part).unwrap();
             builder = builder.device(request).patience(Duration::from_micros(500));
@@ -294,8 +299,11 @@ impl At<'_> {
             }
             Act::Pinned { rows } => {
                 let start = self.next(rows);
-                let device = self.world.history.clients[self.number].device;
-                let device = device.map(|device| format!("sim:{device}"));
+                let device = match self.world.history.clients[self.number].place {
+                    Place::Device(device) => Some(format!("sim:{device}")),
+                    Place::Auto => Some("sim:0".to_owned()),
+                    Place::Cpu => None,
+                };
                 let batch = batch(start, rows);
                 let pinned = self.world.runtime.pin(&[batch], device.as_deref()).unwrap();
                 for _ in 0..2 {
@@ -399,6 +407,10 @@ impl At<'_> {
                     seen.retries += u64::from(output.receipt.retries);
                     let parts = output.receipt.parts.iter();
                     seen.on_devices += u64::from(parts.clone().any(|part| &*part.device != "cpu"));
+                    let chosen = |part: &PartReceipt| {
+                        &*part.device != "cpu" && matches!(part.reason, Reason::Cheapest { .. })
+                    };
+                    seen.placed += u64::from(parts.clone().any(chosen));
                 });
                 self.kept.push_back(output);
             }
@@ -460,6 +472,7 @@ fn faulty(number: usize, device: &Device, clock: &VirtualClock) -> FaultDevice {
     let sim = SimDevice::builder(profile)
         .name(format!("sim:{number}"))
         .clock(clock.clone())
+        .passing_for(DeviceKind::Gpu)
         .build();
     let rate = f64::from(device.fault_rate) / 1000.0;
     // All but the one that only a checksum would find.

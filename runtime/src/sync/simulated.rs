@@ -17,6 +17,9 @@ use unlade_sim_clock::VirtualClock;
 /// How much later it is at each look at the clock: who looks without end gets to every deadline.
 const LOOK: Duration = Duration::from_micros(1);
 
+/// What the host's processor takes for a row: a slow one, so that devices are worth their launches.
+const ROW: Duration = Duration::from_nanos(200);
+
 /// Wakes who waits for a time, among others it may be.
 type Wake = Box<dyn Fn()>;
 
@@ -71,6 +74,12 @@ pub(crate) fn sleep(time: Duration) {
     let (nothing, nobody) = (shuttle::sync::Mutex::new(()), Condvar::new());
     let guard = nothing.lock().unwrap_or_else(PoisonError::into_inner);
     drop(nobody.wait_timeout(guard, time));
+}
+
+/// Has the clock go on as if a thread had computed that many rows.
+pub(crate) fn compute(rows: usize) {
+    let time = ROW * u32::try_from(rows).unwrap_or(u32::MAX);
+    CLOCK.with_borrow(|clock| clock.advance(time));
 }
 
 /// One who waits for a time.

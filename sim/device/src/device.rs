@@ -30,6 +30,7 @@ pub struct Builder {
     profile: Profile,
     clock: VirtualClock,
     link: Link,
+    kind: DeviceKind,
 }
 
 impl Builder {
@@ -54,6 +55,14 @@ impl Builder {
         self
     }
 
+    /// What it says it is, a simulator unless given: for who tests how placement chooses, which never
+    /// picks one.
+    #[must_use]
+    pub fn passing_for(mut self, kind: DeviceKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// The device.
     pub fn build(self) -> SimDevice {
         let Builder {
@@ -61,11 +70,12 @@ impl Builder {
             profile,
             clock,
             link,
+            kind,
         } = self;
         let capabilities = profile.capabilities();
         let info = DeviceInfo {
             name,
-            kind: DeviceKind::Simulator,
+            kind,
             description: format!("simulated {}, virtual time", profile.name),
             address: None,
             architecture: format!("sim-{}", profile.name),
@@ -218,6 +228,7 @@ impl SimDevice {
             profile,
             clock: VirtualClock::new(),
             link: Link::new(),
+            kind: DeviceKind::Simulator,
         }
     }
 
