@@ -1,7 +1,7 @@
 //! Devices by name.
 
 use std::env;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use unlade_dpu::{Options, connect};
 use unlade_hal::Device;
@@ -63,4 +63,19 @@ pub fn simulated_card() -> Arc<dyn Device> {
     // Dropped, it would end the card.
     std::mem::forget(served);
     card
+}
+
+/// A simulated NVIDIA GPU, which from here on is this process's only one. It is opened once: a
+/// process keeps its context.
+///
+/// # Panics
+/// Where its library is not beside the test's executable, which has it among what it is built with;
+/// or where this process has a driver already.
+pub fn simulated_gpu() -> Arc<dyn Device> {
+    static ONE: LazyLock<Arc<dyn Device>> = LazyLock::new(|| {
+        unlade::simulate_gpu().unwrap_or_else(|why| panic!("{why}"));
+        let gpu = unlade_cuda::open(0).unwrap_or_else(|why| panic!("{why}"));
+        Arc::new(gpu)
+    });
+    Arc::clone(&ONE)
 }

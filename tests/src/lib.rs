@@ -13,6 +13,7 @@
 //! - [`fuzz`]: random programs on a device, several under way at once.
 //! - [`cards`]: lists for a card, and what the driver must make of one that fails.
 //! - [`devices`]: devices by name, so that a test or a check runs on the one that is asked for.
+//! - [`process`]: what a process holds, to see that nothing is left behind.
 //! - [`special_values`]: where careless implementations differ.
 //!
 //! The tests themselves are in `tests/tests/`:
@@ -27,7 +28,8 @@
 //! - `payload`: every Arrow type through a filter and asked for nulls, against arrow-rs;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell;
 //! - `qemu`: says what is left out of `cargo test`;
-//! - `spark`: Spark's own answers, recorded.
+//! - `spark`: Spark's own answers, recorded;
+//! - `stress`: the runtime under load on all simulated devices at once, while these fail.
 //!
 //! A simulated card is among the devices of `device_differential`, `end_to_end`, `payload` and `spark`.
 //! `UNLADE_TEST_DEVICE=cuda:0`, or `sim-dpu`, has `conformance`, `device_differential` and `end_to_end` run on that
@@ -52,5 +54,6 @@ pub mod execute;
 pub mod figures;
 pub mod fuzz;
 mod lists;
+pub mod process;
 pub mod special_values;
 pub mod trees;

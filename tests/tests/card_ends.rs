@@ -6,19 +6,13 @@
 #![allow(clippy::print_stdout)] // how much was run is what this test reports
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use unlade_dpu::{DpuDevice, connect};
 use unlade_hal::{Device, Health, MemoryKind};
 use unlade_runtime::{Fallback, Trust};
 use unlade_sim_card::{Config, Fault, FaultPlan, Served};
 use unlade_tests::cards::{Case, End, STRUCK};
-
-/// For what ends by itself: threads, connections.
-const LONG: Duration = Duration::from_secs(20);
+use unlade_tests::process::{Held, settle};
 
 #[test]
 fn every_fault_ends_as_is_listed_and_leaves_nothing_behind() {
@@ -29,11 +23,11 @@ fn every_fault_ends_as_is_listed_and_leaves_nothing_behind() {
         fallback: Fallback::Allow,
         checksums: false,
     });
-    let open = Open::now();
+    let open = Held::now();
     let mut ends: BTreeMap<End, u32> = BTreeMap::new();
     for case in cases() {
         *ends.entry(run(&case)).or_default() += 1;
-        settle(&format!("{case}"), Open::now, &open);
+        settle(&format!("{case}"), Held::now, &open);
     }
     println!(
         "{} faults, trusted and not, with another device and without, ended: {ends:?}",
@@ -107,92 +101,4 @@ fn reached(card: &Served, device: &DpuDevice) -> usize {
         allocated.expect("the card is there");
     }
     card.card().mapped_ranges()
-}
-
-/// What a process holds.
-#[derive(Debug, PartialEq, Eq)]
-struct Open {
-    /// Descriptors by what they are of: files, sockets, events, memory.
-    descriptors: BTreeMap<String, usize>,
-    /// Pieces of its memory that are of files, by their names.
-    memory: BTreeMap<String, usize>,
-    threads: usize,
-    children: String,
-    /// Folders of sockets.
-    folders: Vec<PathBuf>,
-}
-
-impl Open {
-    fn now() -> Open {
-        Open {
-            descriptors: descriptors(),
-            memory: memory(),
-            threads: entries("/proc/self/task").len(),
-            children: children(),
-            folders: folders(),
-        }
-    }
-}
-
-fn settle<T: PartialEq + std::fmt::Debug>(what: &str, now: impl Fn() -> T, wanted: &T) {
-    let begun = Instant::now();
-    loop {
-        let found = now();
-        if found == *wanted {
-            return;
-        }
-        assert!(
-            begun.elapsed() < LONG,
-            "{what}: {found:#?}, not {wanted:#?}"
-        );
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn descriptors() -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for entry in entries("/proc/self/fd") {
-        // The one that reads the folder is gone by now.
-        let Ok(of) = fs::read_link(entry) else {
-            continue;
-        };
-        let of = of.display().to_string();
-        // Without the number of the socket or pipe.
-        let kind = of.split(":[").next().unwrap_or(&of).to_owned();
-        *counts.entry(kind).or_default() += 1;
-    }
-    counts
-}
-
-fn memory() -> BTreeMap<String, usize> {
-    let maps = fs::read_to_string("/proc/self/maps").expect("a process sees its own memory");
-    let mut counts = BTreeMap::new();
-    let files = maps.lines().filter_map(|line| line.split_once("/memfd:"));
-    for (_, name) in files {
-        *counts.entry(name.to_owned()).or_default() += 1;
-    }
-    counts
-}
-
-fn children() -> String {
-    let tasks = entries("/proc/self/task").into_iter();
-    // A thread may have ended meanwhile.
-    let children = tasks.filter_map(|task| fs::read_to_string(task.join("children")).ok());
-    children.collect()
-}
-
-fn folders() -> Vec<PathBuf> {
-    let ours = format!(".unlade-card-{}-", std::process::id());
-    let all = entries(&std::env::temp_dir().display().to_string()).into_iter();
-    all.filter(|path| path.display().to_string().contains(&ours))
-        .collect()
-}
-
-fn entries(folder: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    paths.sort();
-    paths
 }
