@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show what run would do, and why, without doing it
     Explain(ExplainArgs),
+    /// Run a recorded schedule again on other devices, in virtual time: what would two GPUs bring?
+    Replay(ReplayArgs),
     /// List the devices
     Devices(DevicesArgs),
     /// List the functions of the expression language
@@ -206,7 +208,45 @@ pub(crate) struct RunArgs {
     /// Draw what each queue of each device did when
     #[arg(long, value_name = "FILE.svg", help_heading = "Reports")]
     pub(crate) timeline: Option<PathBuf>,
+    /// Record what came when and what became of it, for `unlade replay`
+    #[arg(long, value_name = "FILE.jsonl", help_heading = "Reports")]
+    pub(crate) record: Option<PathBuf>,
 }
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = REPLAY_EXAMPLES)]
+pub(crate) struct ReplayArgs {
+    /// What `unlade run --record FILE.jsonl` wrote
+    #[arg(value_name = "FILE.jsonl")]
+    pub(crate) recording: PathBuf,
+    /// Devices to run it on: recorded ones by name, or profile:cpu and profile:gpu, of which nothing
+    /// was measured; several separated by commas or by repeating the flag; NAME*COUNT for so many of
+    /// one; NAME@LINK for devices that share a link, by its number [default: the recorded ones]
+    #[arg(long = "device", value_name = "LIST")]
+    pub(crate) devices: Vec<String>,
+    /// What placement aims at [default: as recorded]
+    #[arg(long, value_name = "AIM")]
+    pub(crate) objective: Option<ObjectiveChoice>,
+    /// Where batches go: auto places each anew, recorded leaves each on the device that it ran on, or
+    /// another of the same
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub(crate) policy: PolicyChoice,
+    /// Draw what each queue of each device did when
+    #[arg(long, value_name = "FILE.svg", help_heading = "Reports")]
+    pub(crate) timeline: Option<PathBuf>,
+    /// As JSON
+    #[arg(long, help_heading = "Reports")]
+    pub(crate) json: bool,
+}
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  unlade run trips.parquet --where 'distance > 10' -o long.parquet --record run.jsonl
+  unlade replay run.jsonl
+  unlade replay run.jsonl --device 'cuda:0*2'
+  unlade replay run.jsonl --device cpu,profile:gpu --timeline what-if.svg
+
+docs/REPLAY.md says what is replayed, what is not, and what is in the file.";
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DevicesArgs {
@@ -287,6 +327,20 @@ pub(crate) enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ObjectiveChoice {
+    /// The time to the result
+    Latency,
+    /// The time of the host's processor
+    HostCpu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyChoice {
+    Auto,
+    Recorded,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

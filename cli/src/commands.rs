@@ -8,4 +8,5 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod functions;
 pub(crate) mod plan;
+pub(crate) mod replay;
 pub(crate) mod run;

@@ -54,6 +54,7 @@ fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
     let verbosity = report::Verbosity::new(arguments.quiet, arguments.verbose);
     match arguments.command {
         Command::Run(run) => commands::run::run(run.merged(&settings, matches)?, verbosity),
+        Command::Replay(replay) => commands::replay::run(&replay),
         Command::Explain(mut explain) => {
             explain.query = explain.query.merged(&settings, matches)?;
             commands::explain::run(explain)

@@ -197,6 +197,8 @@ pub(crate) struct Recording {
     pub(crate) trace: bool,
     /// What each batch was predicted to take, and the CPU time that it took.
     pub(crate) costs: bool,
+    /// What came when and what became of it, to run again.
+    pub(crate) schedule: bool,
 }
 
 /// A runtime as the arguments want it. Its reserve is smaller where the system has no more to give.
@@ -275,6 +277,7 @@ fn builder(
         .threads(threads(resources)?)
         .memory_budget(budget(resources)?)
         .trace(recording.trace)
+        .record(recording.schedule)
         .predictions(recording.costs)
         .host_cpu(recording.costs);
     if resources.no_fallback.unwrap_or(false) {

@@ -33,18 +33,17 @@ pub(crate) struct AutoRoute {
 
 /// A model of every device of a runtime.
 pub(crate) fn placer(options: &Options, devices: &[DeviceSlot]) -> Mutex<Placer> {
-    let mut links = BTreeMap::new();
-    let modelled = devices.iter().map(|slot| {
-        let info = slot.device.info();
-        let model = Modelled::new(&slot.name, slot.clock, profile(slot)).hardware(hardware(info));
-        let model = match slot.kind {
-            DeviceKind::Simulator => model.simulated(),
-            _ => model,
-        };
-        let Some(link) = &info.link else { return model };
-        let next = LinkId(links.len() as u32);
-        model.on_link(*links.entry(link.as_str()).or_insert(next))
-    });
+    let modelled = devices
+        .iter()
+        .zip(profiles(devices))
+        .map(|(slot, profile)| {
+            let info = slot.device.info();
+            let model = Modelled::new(&slot.name, slot.clock, profile).hardware(hardware(info));
+            match slot.kind {
+                DeviceKind::Simulator => model.simulated(),
+                _ => model,
+            }
+        });
     let policy = Policy {
         objective: options.objective,
         ..Policy::default()
@@ -56,7 +55,22 @@ pub(crate) fn placer(options: &Options, devices: &[DeviceSlot]) -> Mutex<Placer>
     Mutex::new(placer)
 }
 
-/// What is known of a device's speed before anything is measured.
+/// What is known of the devices' speed before anything is measured, and which of them share a link.
+pub(crate) fn profiles(devices: &[DeviceSlot]) -> Vec<Profile> {
+    let mut links = BTreeMap::new();
+    let profiles = devices.iter().map(|slot| {
+        let link = slot.device.info().link.as_deref().map(|link| {
+            let next = LinkId(links.len() as u32);
+            *links.entry(link).or_insert(next)
+        });
+        Profile {
+            link,
+            ..profile(slot)
+        }
+    });
+    profiles.collect()
+}
+
 fn profile(slot: &DeviceSlot) -> Profile {
     let reads_host = slot.device.capabilities().coherent;
     match slot.kind {
@@ -72,7 +86,7 @@ fn profile(slot: &DeviceSlot) -> Profile {
 }
 
 /// What a device is, down to its place in the machine.
-fn hardware(info: &DeviceInfo) -> String {
+pub(crate) fn hardware(info: &DeviceInfo) -> String {
     let address = info.address.as_deref().unwrap_or("no address");
     let DeviceInfo {
         name,
@@ -94,6 +108,13 @@ impl AutoRoute {
             ineligible,
             batches: AtomicU64::new(0),
         }
+    }
+
+    /// Devices that cannot run the query.
+    pub(crate) fn cannot(&self, runtime: &Core) -> Vec<Arc<str>> {
+        let slots = runtime.devices.iter().zip(&self.ineligible);
+        let cannot = slots.filter(|(_, why)| matches!(why, Some(Ineligible::Unsupported(_))));
+        cannot.map(|(slot, _)| Arc::clone(&slot.name)).collect()
     }
 
     /// Chooses for a batch, the CPU being busy for so long; `None` where no device is eligible. The

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
+use crate::recorder::Account;
 use crate::runtime::Core;
 use crate::scheduler::{End, Job, Settings};
 use crate::session::SessionCore;
@@ -21,6 +22,8 @@ pub(crate) struct Call<'a> {
     pub(crate) together: u64,
     /// Whether it was taken on before, and is done also while the runtime ends.
     pub(crate) taken_on: bool,
+    /// Where its costs are noted, if it is recorded.
+    pub(crate) account: Option<&'a Account>,
     /// Set once nobody waits for the result any more.
     pub(crate) given_up: Option<&'a AtomicBool>,
 }

@@ -30,7 +30,9 @@ use crate::bind::check_schema;
 use crate::call::Call;
 use crate::error::Error;
 use crate::explain::{self, Explain};
+use crate::placement::{HostBuffer, Work};
 use crate::receipt::Receipt;
+use crate::recorder::Origin;
 use crate::resident::Resident;
 use crate::runtime::Core;
 use crate::session::SessionCore;
@@ -197,7 +199,8 @@ impl KernelCore {
     /// Runs a batch.
     pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
         let call = self.call(self.next_batches(1), 1, None);
-        self.run_called(&call, batch, None)
+        let run = |call: &Call<'_>| self.run_called(call, batch, None);
+        self.recorded(call, batch, HostBuffer::default(), run)
     }
 
     /// Runs the batch of a ticket, unless it is `given_up` before its result is there.
@@ -206,7 +209,44 @@ impl KernelCore {
             taken_on: true,
             ..self.call(self.next_batches(1), 1, Some(given_up))
         };
-        self.run_called(&call, batch, None)
+        let run = |call: &Call<'_>| self.run_called(call, batch, None);
+        self.recorded(call, batch, HostBuffer::default(), run)
+    }
+
+    /// Runs a batch that is handed over by itself, and records that, if anything is recorded.
+    fn recorded(
+        &self,
+        call: Call<'_>,
+        batch: &RecordBatch,
+        buffer: HostBuffer,
+        run: impl FnOnce(&Call<'_>) -> Result<Output, Error>,
+    ) -> Result<Output, Error> {
+        let runtime = &self.runtime;
+        let work = || {
+            let fits = check_schema(&self.checked.input, batch).is_ok();
+            fits.then(|| Work {
+                buffer,
+                ..self.forecast.work(self.binding(), batch)
+            })
+        };
+        let Some(begun) = runtime.recorder.begin(&*runtime.clock, work) else {
+            return run(&call);
+        };
+        let result = run(&Call {
+            account: Some(&begun.account),
+            ..call
+        });
+        if let Ok(output) = &result {
+            let origin = Origin {
+                batch: call.number,
+                together: call.together,
+                place: None,
+                read: None,
+            };
+            let receipts = std::iter::once(&output.receipt);
+            runtime.recorder.end(self, begun, origin, receipts);
+        }
+        result
     }
 
     /// Numbers for so many batches that no other of the kernel has; returns the first.
@@ -256,6 +296,7 @@ impl KernelCore {
             number,
             together,
             taken_on: false,
+            account: None,
             given_up,
         }
     }

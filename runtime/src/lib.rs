@@ -71,6 +71,9 @@ mod plans;
 pub mod pool;
 mod portion;
 mod receipt;
+mod recorder;
+mod recording;
+mod replay;
 pub mod residency;
 mod resident;
 mod resources;
@@ -99,6 +102,11 @@ pub use kernel::{Kernel, Output};
 pub use options::{Fallback, Placement, Trust};
 pub use pool::PoolStatus as MemoryStatus;
 pub use receipt::{PartReceipt, Path, RECEIPT_VERSION, Reason, Receipt, Verified};
+pub use recording::{
+    RECORDING_VERSION, RecordedBatch, RecordedDevice, RecordedKernel, RecordedRun, RecordedSession,
+    Recording, RecordingError,
+};
+pub use replay::{DeviceChoice, DeviceOutcome, Outcome, Replay, ReplayError, SessionOutcome};
 pub use resident::Resident;
 pub use resources::DeviceRequest;
 pub use runtime::{DeviceStatus, Runtime, RuntimeBuilder};

@@ -49,6 +49,7 @@ mod work;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use unlade_hal::{ClockKind, Timestamp};
 
 pub use self::backlog::Backlog;
@@ -66,7 +67,7 @@ pub use self::work::{
 const HYSTERESIS: f64 = 0.97;
 
 /// Position of a device among those a [`Placer`] was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeviceIndex(pub usize);
 
 /// What placement aims at.
@@ -79,7 +80,8 @@ pub struct Policy {
 }
 
 /// What a good choice has least of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Objective {
     /// Time from hand-over to result.
     #[default]

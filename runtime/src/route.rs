@@ -122,6 +122,15 @@ impl Route {
         }
     }
 
+    /// Devices that were considered and cannot run it.
+    pub(crate) fn cannot(&self, runtime: &Core) -> Vec<Arc<str>> {
+        match (&self.auto, &self.inline.0) {
+            (Some(auto), _) => auto.cannot(runtime),
+            (None, Reason::Unsupported { device, .. }) => vec![Arc::clone(device)],
+            (None, _) => Vec::new(),
+        }
+    }
+
     /// The CPU, unless there are others that may be faster: never a simulator.
     fn automatic(
         runtime: &Core,

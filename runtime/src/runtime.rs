@@ -26,6 +26,8 @@ use crate::options::{Fallback, Options, Placement, Trust};
 use crate::placement::{DeviceIndex, Ineligible, Objective, Placer};
 use crate::plans::Plans;
 use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
+use crate::recorder::Recorder;
+use crate::recording::Recording;
 use crate::residency::Residency;
 use crate::resident::{OnDevice, Resident};
 use crate::resources::{Facts, Resources};
@@ -71,6 +73,7 @@ pub(crate) struct Core {
     /// Who may count on which of the devices.
     pub(crate) resources: Arc<Resources>,
     pub(crate) trace: Trace,
+    pub(crate) recorder: Recorder,
     pub(crate) fallbacks: Fallbacks,
     /// Threads that compute.
     pub(crate) workers: Workers,
@@ -213,6 +216,13 @@ impl Runtime {
     pub fn take_trace(&self) -> Vec<TraceEvent> {
         self.core.trace.take()
     }
+
+    /// Takes out what was recorded so far, to be [replayed](crate::Replay) on these devices or on
+    /// others: what was done since the last time; no batches unless [`record`](RuntimeBuilder::record)
+    /// is on.
+    pub fn take_recording(&self) -> Recording {
+        self.core.recorder.take(&self.core)
+    }
 }
 
 impl Core {
@@ -244,10 +254,13 @@ impl Core {
             ..call.job(bytes)
         };
         let bring_back = |device: DeviceIndex| self.devices[device.0].bring_back(self);
-        let came = self.trace.is_enabled().then(|| self.clock.now());
+        let noted = self.trace.is_enabled() || call.account.is_some();
+        let came = noted.then(|| self.clock.now());
         let permit = self.dispatcher.enter(job, bring_back)?;
         if let Some(came) = came {
-            self.trace.turn(&self.devices[slot], call, came);
+            let waited = self.clock.now().since(came);
+            self.trace.turn(&self.devices[slot], call, came, waited);
+            call.account.inspect(|account| account.turn(waited));
         }
         if bring_back(permit.device()) {
             return Ok(permit);
@@ -497,6 +510,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether to record what comes when and what becomes of it, for [`Runtime::take_recording`]. Off
+    /// unless told otherwise: it models every device for each batch, as
+    /// [`predictions`](Self::predictions) do, which it turns on.
+    pub fn record(mut self, record: bool) -> Self {
+        self.options.record = record;
+        self
+    }
+
     /// Whether receipts tell the [CPU time](crate::Receipt::host_cpu) that batches took. Off unless
     /// told otherwise: it takes two system calls a batch.
     pub fn host_cpu(mut self, measure: bool) -> Self {
@@ -539,7 +560,9 @@ impl RuntimeBuilder {
     pub fn build(self) -> Result<Runtime, Error> {
         unlade_hal::fork::check()?;
         unlade_hal::fork::watch();
-        let options = self.options;
+        let mut options = self.options;
+        // What is predicted is also learnt from.
+        options.predictions |= options.record;
         let devices: Vec<DeviceSlot> = options
             .devices
             .iter()
@@ -559,6 +582,8 @@ impl RuntimeBuilder {
         let own = SessionCore::own(memory, &options, &dispatcher);
         let sessions = Sessions::default();
         sessions.add(&own);
+        let placer = auto::placer(&options, &devices);
+        let known = lock(&placer).calibration();
         Ok(Runtime {
             core: Arc::new(Core {
                 clock: Arc::clone(&options.clock),
@@ -570,12 +595,13 @@ impl RuntimeBuilder {
                 ahead: RwLock::default(),
                 executables: Executables::default(),
                 plans: Plans::default(),
-                placer: auto::placer(&options, &devices),
+                placer,
                 dispatcher,
                 resources: Arc::new(Resources::new(
                     devices.iter().map(DeviceSlot::facts).collect(),
                 )),
                 trace: Trace::new(options.trace),
+                recorder: Recorder::new(options.record, known),
                 fallbacks: Fallbacks::default(),
                 workers: Workers::new("unlade", options.threads.saturating_sub(1)),
                 queuers: Workers::new("unlade-queue", devices.len() * options.lists_ahead),

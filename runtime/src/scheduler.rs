@@ -58,6 +58,7 @@ mod fairness;
 mod job;
 mod numbered;
 mod order;
+mod service;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -77,6 +78,7 @@ use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};
 use self::numbered::NumberedMap;
 use self::order::Streams;
+pub(crate) use self::service::ServiceTimes;
 use self::waiting::Waiting;
 use crate::placement::DeviceIndex;
 

@@ -19,6 +19,7 @@ use std::sync::{Arc, Weak};
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 
+pub(crate) use self::shared::AHEAD;
 use self::shared::Shared;
 use crate::error::Error;
 use crate::kernel::{Kernel, Output};

@@ -127,7 +127,7 @@ impl Trace {
     /// device tells nor the runtime reads, all lists are submitted at the beginning, and follow each
     /// other.
     pub(crate) fn list(&self, slot: &DeviceSlot, call: &Call<'_>, back: &Back) {
-        if !self.is_enabled() {
+        if !self.is_enabled() && call.account.is_none() {
             return;
         }
         let timing = &back.completion.timing;
@@ -137,6 +137,9 @@ impl Trace {
             let ago = back.submitted.elapsed();
             (clock == runtime.kind()).then(|| Timestamp(runtime.now().0.saturating_sub(ago)))
         });
+        if let (Some(submitted), Some(account)) = (submitted, call.account) {
+            account.list(submitted, timing);
+        }
         let submitted = submitted.unwrap_or_default().0;
         let began = timing.began();
         let steps = [
@@ -160,10 +163,15 @@ impl Trace {
         }
     }
 
-    /// Notes how long a batch waited for its turn on a device, which it has had since it `came`.
-    pub(crate) fn turn(&self, slot: &DeviceSlot, call: &Call<'_>, came: Timestamp) {
+    /// Notes how long a batch waited for its turn on a device, from when it `came`.
+    pub(crate) fn turn(
+        &self,
+        slot: &DeviceSlot,
+        call: &Call<'_>,
+        came: Timestamp,
+        waited: Duration,
+    ) {
         let clock = &call.runtime.clock;
-        let waited = clock.now().since(came);
         if waited > AT_ONCE {
             let span = Span {
                 activity: Activity::WaitForTurn,

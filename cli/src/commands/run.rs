@@ -34,6 +34,7 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let recording = session::Recording {
         trace: traced,
         costs: args.receipts.is_some() || args.trace.is_some(),
+        schedule: args.record.is_some(),
     };
     let runtime = session::runtime(&args.query.resources, recording)?;
     let plan = Plan::make(&args.query, &runtime)?;
@@ -80,6 +81,10 @@ fn write_reports(
     }
     if let Some(path) = &args.timeline {
         report::timeline::write(path, &events)?;
+    }
+    if let Some(path) = &args.record {
+        let recording = runtime.take_recording();
+        report::json::whole(path, |out| recording.write(out))?;
     }
     Ok(())
 }

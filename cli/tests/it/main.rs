@@ -5,6 +5,7 @@ mod card_details;
 mod card_process;
 mod queries;
 mod receipts;
+mod replay;
 mod reports;
 mod run;
 mod second_opener;

@@ -115,7 +115,14 @@ impl KernelCore {
         receipt.predicted_clock = Some(chosen.clock);
         if let Some(probe) = choice.probe {
             drop(busy);
-            self.probe(call, auto, batch, probe.device, probe.rows, &work);
+            let begun = runtime.clock.now();
+            let of_the_batch = Call {
+                account: None,
+                ..*call
+            };
+            self.probe(&of_the_batch, auto, batch, probe.device, probe.rows, &work);
+            let taken = runtime.clock.now().since(begun);
+            call.account.inspect(|account| account.probe(taken));
         }
         output
     }

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::inline::Evaluated;
 use crate::offload;
 use crate::options::Fallback;
+use crate::placement::{DeviceIndex, HostBuffer};
 use crate::receipt::{Path, Reason};
 use crate::resident::{OnDevice, ResidentCore};
 use crate::runtime::DeviceSlot;
@@ -41,9 +42,18 @@ impl KernelCore {
             return self.run(batch);
         }
         let call = self.call(self.next_batches(1), 1, None);
-        self.observe(&call, || match &self.route.auto {
-            Some(auto) => self.run_resident_where_fastest(&call, auto, &plans, resident, position),
-            None => self.run_where_it_lies(&call, &plans, resident, position),
+        let on = DeviceIndex(slot);
+        let buffer = HostBuffer::Resident {
+            on,
+            compacts: plans.compacting.is_some(),
+        };
+        self.recorded(call, batch, buffer, |call| {
+            self.observe(call, || match &self.route.auto {
+                Some(auto) => {
+                    self.run_resident_where_fastest(call, auto, &plans, resident, position)
+                }
+                None => self.run_where_it_lies(call, &plans, resident, position),
+            })
         })
     }
 

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use unlade_hal::Timestamp;
+
 use super::{KernelCore, Output};
 use crate::auto::Placed;
+use crate::call::Call;
 use crate::error::Error;
 use crate::halving;
 use crate::inline::Evaluated;
 use crate::kernel::Kernel;
+use crate::placement::Work;
 use crate::portion::{Portion, come_apart};
+use crate::recorder::Account;
 use crate::sync::lock;
 
 /// A portion, and where it is to run.
@@ -20,6 +25,8 @@ pub(crate) struct Assignment {
     pub(crate) portion: Portion,
     /// Where placement has chosen.
     pub(crate) placed: Option<Placed>,
+    /// When it was there and how long reading it took, where that is recorded.
+    pub(crate) read: Option<(Timestamp, Duration)>,
     /// How long it is predicted to take on the CPU; `None` where it goes to a queue.
     pub(crate) inline: Option<Duration>,
 }
@@ -36,9 +43,8 @@ impl KernelCore {
     /// Decides where a portion is to run, the CPU being busy for so long.
     pub(crate) fn assign(&self, portion: Portion, cpu_wait: Duration) -> Assignment {
         let placed = self.route.auto.as_ref().and_then(|auto| {
-            let work = |batch| self.forecast.work(self.binding(), batch);
-            let work = portion.batches.iter().map(work).reduce(|a, b| a.and(&b));
-            auto.choose(&self.runtime, work?, None, cpu_wait)
+            let work = self.work_of(&portion)?;
+            auto.choose(&self.runtime, work, None, cpu_wait)
         });
         let inline = match &placed {
             Some(placed) => placed.inline(),
@@ -47,8 +53,15 @@ impl KernelCore {
         Assignment {
             portion,
             placed,
+            read: None,
             inline,
         }
+    }
+
+    /// A portion as far as its cost is concerned.
+    pub(crate) fn work_of(&self, portion: &Portion) -> Option<Work> {
+        let work = |batch| self.forecast.work(self.binding(), batch);
+        portion.batches.iter().map(work).reduce(|a, b| a.and(&b))
     }
 
     /// Runs a portion: a result for each of its batches, or for its piece, up to the first error.
@@ -58,23 +71,27 @@ impl KernelCore {
         placed: Option<Placed>,
         inline: bool,
         given_up: &AtomicBool,
+        account: Option<&Account>,
     ) -> VecDeque<Result<Output, Error>> {
-        let given_up = Some(given_up);
+        let call = |number| Call {
+            account,
+            ..self.call(number, 1, Some(given_up))
+        };
         if let [batch] = &portion.batches[..] {
-            let result = self.run_called(&self.call(portion.number, 1, given_up), batch, placed);
+            let result = self.run_called(&call(portion.number), batch, placed);
             // Placement learns it, where it has a choice.
             if let (Ok(Output { receipt, .. }), None) = (&result, &self.route.auto) {
                 self.forecast.selected(receipt.rows_out, receipt.rows_in);
             }
             return VecDeque::from([result]);
         }
-        if !inline && let Some(Ok(outputs)) = self.run_joined(portion, placed, given_up) {
+        if !inline && let Some(Ok(outputs)) = self.run_joined(portion, placed, call) {
             return outputs.into_iter().map(Ok).collect();
         }
         // Whatever went wrong with them together, each has its own result, or its own error.
         let mut results = VecDeque::with_capacity(portion.batches.len());
         for (batch, number) in portion.batches.iter().zip(portion.number..) {
-            let result = self.run_called(&self.call(number, 1, given_up), batch, None);
+            let result = self.run_called(&call(number), batch, None);
             let failed = result.is_err();
             results.push_back(result);
             if failed {
@@ -92,11 +109,11 @@ impl KernelCore {
     }
 
     /// Runs several batches as one on a device; `None` where they cannot be one.
-    fn run_joined(
+    fn run_joined<'a>(
         &self,
         portion: &Portion,
         placed: Option<Placed>,
-        given_up: Option<&AtomicBool>,
+        call: impl Fn(u64) -> Call<'a>,
     ) -> Option<Result<Vec<Output>, Error>> {
         let joint = self.joint()?;
         let batch = match portion.joined(&joint.kernel.checked.input, &joint.columns)? {
@@ -104,7 +121,11 @@ impl KernelCore {
             Err(error) => return Some(Err(Error::Input(Arc::new(error)))),
         };
         let kernel = &joint.kernel;
-        let call = kernel.call(portion.number, portion.batches.len() as u64, given_up);
+        // Its numbers are this kernel's.
+        let call = Call {
+            together: portion.batches.len() as u64,
+            ..call(portion.number)
+        };
         let output = kernel.observe(&call, || kernel.run_routed(&call, &batch, placed));
         Some(output.map(|output| {
             let receipt = &output.receipt;

@@ -119,7 +119,10 @@ pub enum TypeClass {
 }
 
 /// Where the columns of a batch lie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum HostBuffer {
     /// In ordinary memory: copied to pinned memory first, where a device needs that.
     #[default]

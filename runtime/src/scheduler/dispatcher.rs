@@ -158,12 +158,7 @@ impl Dispatcher {
     /// How long a new job would wait for a device, judging by how long jobs took so far.
     pub fn queue_wait(&self, device: DeviceIndex) -> Duration {
         let state = self.lock();
-        let (waiting, _) = state.scheduler.waiting(device);
-        let (on_device, _) = state.scheduler.in_flight(device);
-        let depth = f64::from(state.scheduler.depth(device));
-        let ahead = (waiting as f64 + f64::from(on_device) - depth + 1.0).max(0.0);
-        let each = state.service[device.0].value().unwrap_or(0.0);
-        Duration::from_secs_f64((ahead / depth * each).min(1e6))
+        state.service[device.0].queue_wait(&state.scheduler, device)
     }
 
     /// Counts since the start.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use unlade_hal::Timestamp;
 
 use crate::placement::DeviceIndex;
@@ -20,7 +21,10 @@ pub struct StreamId(pub u64);
 pub struct SessionKey(pub u64);
 
 /// Which jobs go first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// When nothing else waits.
     Background,

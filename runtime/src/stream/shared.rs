@@ -15,13 +15,14 @@ use crate::error::Error;
 use crate::kernel::{Assignment, Kernel, Output};
 use crate::pool::{Pool, Room};
 use crate::portion::{Piece, Portion};
+use crate::recorder::Origin;
 use crate::session::Waits;
 use crate::shape::Shaper;
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 use crate::workers::panic_message;
 
 /// Portions read or computed ahead of the one that is taken next, per thread.
-const AHEAD: usize = 2;
+pub(crate) const AHEAD: usize = 2;
 
 /// Part of the memory that threads may keep from each other between two portions.
 pub(super) const WITHHELD: u64 = 4;
@@ -35,6 +36,11 @@ pub(super) struct Shared {
     /// Set once nobody waits for results any more.
     given_up: AtomicBool,
     changed: Condvar,
+    /// Its number in the recording, if it is recorded.
+    recorded: Option<u64>,
+    /// The portion whose result was taken last, and when, while whoever took it is away; where that is
+    /// recorded.
+    away: Mutex<Option<(u64, Timestamp)>>,
     /// Threads that may help to compute.
     helpers: usize,
     /// Threads that may have a portion on a device each.
@@ -66,6 +72,8 @@ impl Shared {
             window: Mutex::new(window),
             given_up: AtomicBool::new(false),
             changed: Condvar::new(),
+            recorded: runtime.recorder.next_stream(),
+            away: Mutex::default(),
             helpers: threads - 1,
             queues,
             kernel,
@@ -82,14 +90,19 @@ impl Shared {
 
     /// The next result, for whoever asks for it.
     pub(super) fn next(shared: &Arc<Shared>) -> Option<Result<Output, Error>> {
+        shared.is_back();
         let mut window = shared.lock();
         loop {
             if let Some(error) = window.verdict.take() {
                 return Some(Err(error));
             }
             if let Some(taken) = window.take() {
+                let portion = taken.portion;
                 match Shared::result(shared, window, taken) {
-                    Ok(result) => return Some(result),
+                    Ok(result) => {
+                        shared.is_away(portion);
+                        return Some(result);
+                    }
                     Err(locked) => window = locked,
                 }
                 continue;
@@ -132,6 +145,7 @@ impl Shared {
             result,
             piece,
             again,
+            ..
         } = taken;
         let result = match &piece {
             None => result,
@@ -158,7 +172,7 @@ impl Shared {
     /// The result of a batch, instead of its pieces'.
     fn run_whole(&self, piece: &Piece) -> Result<Output, Error> {
         let whole = Portion::whole(piece.whole.clone(), piece.number);
-        match self.run_asked(Task::Again(whole)) {
+        match self.run_asked(Task::Again(whole), None) {
             Slot::Done { mut results, .. } => results.pop_front().expect("a batch has a result"),
             _ => unreachable!("what is asked for is made"),
         }
@@ -172,8 +186,8 @@ impl Shared {
             Task::Again(_) => None,
         };
         let made = match asked {
-            true => self.run_asked(task),
-            false => self.run_ahead(task),
+            true => self.run_asked(task, Some(number)),
+            false => self.run_ahead(task, Some(number)),
         };
         let now = self.now();
         let mut window = self.lock();
@@ -186,8 +200,8 @@ impl Shared {
     /// Makes the results that are asked for. Short of memory, it waits for those that are being made
     /// ahead of time, and gives those up that its own stream has made: they are made again in their
     /// turn. What other streams keep leaves half of the memory.
-    fn run_asked(&self, task: Task) -> Slot {
-        let (mut results, portion) = self.run(task);
+    fn run_asked(&self, task: Task, number: Option<u64>) -> Slot {
+        let (mut results, portion) = self.run(task, number);
         let piece = portion.piece.clone();
         if lack_memory(&results) {
             let ahead = &self.kernel.core.runtime.ahead;
@@ -196,7 +210,7 @@ impl Shared {
             let given_up = window.give_up_results();
             drop(window);
             drop((results, given_up));
-            results = self.run(Task::Again(portion)).0;
+            results = self.run(Task::Again(portion), number).0;
         }
         Slot::Done {
             results,
@@ -210,7 +224,7 @@ impl Shared {
     /// of it, be it by another stream. The same goes for a portion that finds no memory: when it is
     /// asked for, the caller has dropped what it will. What many threads would keep for their next
     /// portions could be the other half: they give it back before anybody who waits for them looks.
-    pub(super) fn run_ahead(&self, task: Task) -> Slot {
+    pub(super) fn run_ahead(&self, task: Task, number: Option<u64>) -> Slot {
         let runtime = &self.kernel.core.runtime;
         let Ok(_ahead) = runtime.ahead.try_read() else {
             return Slot::Held(task.into_portion()); // somebody is short of memory
@@ -218,7 +232,7 @@ impl Shared {
         if runtime.pool.room_ahead() == Room::None {
             return Slot::Held(task.into_portion());
         }
-        let (results, portion) = self.run(task);
+        let (results, portion) = self.run(task, number);
         let room = runtime.pool.room_ahead();
         let slot =
             if lack_memory(&results) || (room == Room::None && results.iter().all(Result::is_ok)) {
@@ -237,30 +251,60 @@ impl Shared {
         slot
     }
 
-    fn run(&self, task: Task) -> (VecDeque<Result<Output, Error>>, Portion) {
+    /// Runs a portion of this number, if it has one that it is to be recorded by.
+    fn run(&self, task: Task, number: Option<u64>) -> (VecDeque<Result<Output, Error>>, Portion) {
         let core = &self.kernel.core;
         let Assignment {
             portion,
             placed,
+            read,
             inline,
         } = match task {
             Task::Assigned(assignment) => *assignment,
             Task::Again(portion) => core.assign(portion, Duration::ZERO),
         };
-        let run = || core.run_portion(&portion, placed, inline.is_some(), &self.given_up);
+        let (recorder, place) = (&core.runtime.recorder, self.recorded.zip(number));
+        let work = || {
+            let chosen = placed.as_ref().map(|placed| placed.work.clone());
+            place.and_then(|_| chosen.or_else(|| core.work_of(&portion)))
+        };
+        let begun = recorder.begin(&*core.runtime.clock, work);
+        let account = begun.as_ref().map(|begun| &begun.account);
+        let inline = inline.is_some();
+        let run = || core.run_portion(&portion, placed, inline, &self.given_up, account);
         let results = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|panic| VecDeque::from([Err(Error::Panicked(panic_message(panic)))]));
+        if let Some(begun) = begun
+            && results.iter().all(Result::is_ok)
+        {
+            let origin = Origin {
+                batch: portion.number,
+                together: portion.batches.len() as u64,
+                place,
+                read,
+            };
+            let receipts = results.iter().flatten().map(|output| &output.receipt);
+            recorder.end(core, begun, origin, receipts);
+        }
         (results, portion)
     }
 
     /// Reads a portion and decides where it is to run. The caller has set [`Window::reading`].
     fn read(shared: &Arc<Shared>) {
         let core = &shared.kernel.core;
+        let recorded = shared.recorded.map(|_| shared.now());
         let read = lock(&shared.source).next(core);
+        let recorded = recorded.map(|began| {
+            let now = shared.now();
+            (now, now.since(began))
+        });
         let assigned = read.map(|read| {
             read.map(|portion| {
                 let wait = shared.lock().cpu_wait(shared.now());
-                core.assign(portion, wait)
+                Assignment {
+                    read: recorded,
+                    ..core.assign(portion, wait)
+                }
             })
         });
         let mut window = shared.lock();
@@ -298,6 +342,7 @@ impl Shared {
 
     /// Nobody waits for results any more: nothing is read or computed from now on.
     pub(super) fn give_up(&self) {
+        self.is_back();
         let mut window = self.lock();
         let rest = self.end(&mut window);
         drop(window);
@@ -313,6 +358,23 @@ impl Shared {
     fn end(&self, window: &mut Window) -> Rest {
         self.given_up.store(true, Ordering::Relaxed);
         window.end()
+    }
+
+    /// A result of a portion was taken by somebody who is away with it now.
+    fn is_away(&self, portion: u64) {
+        if self.recorded.is_some() {
+            *lock(&self.away) = Some((portion, self.now()));
+        }
+    }
+
+    /// Whoever takes the results is back.
+    fn is_back(&self) {
+        if let Some(stream) = self.recorded
+            && let Some((portion, since)) = lock(&self.away).take()
+        {
+            let recorder = &self.kernel.core.runtime.recorder;
+            recorder.consumed((stream, portion), self.now().since(since));
+        }
     }
 
     fn now(&self) -> Timestamp {

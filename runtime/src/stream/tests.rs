@@ -70,7 +70,7 @@ fn a_result_ahead_is_given_up_for_one_that_finds_no_room() {
     let mut stream = kernel.stream(none);
     let (large, small) = (batch(budget * 5 / 8), batch(budget * 7 / 16));
     let again = |batch: &RecordBatch| Portion::whole(batch.clone(), 0);
-    let ahead = stream.shared.run_ahead(Task::Again(again(&small)));
+    let ahead = stream.shared.run_ahead(Task::Again(again(&small)), None);
     assert!(matches!(ahead, Slot::Done { again: Some(_), .. }));
     let results = [Slot::Held(again(&large)), ahead];
     stream.shared.lock().slots.extend(results);

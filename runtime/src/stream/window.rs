@@ -73,6 +73,8 @@ pub(super) enum Task {
 
 /// A result, and what goes with it.
 pub(super) struct Taken {
+    /// The number of the portion.
+    pub(super) portion: u64,
     pub(super) result: Result<Output, Error>,
     pub(super) piece: Option<Piece>,
     /// To be dropped once the window is unlocked.
@@ -115,6 +117,7 @@ impl Window {
             return None;
         };
         let taken = Taken {
+            portion: self.taken,
             result: results.pop_front().expect("what is done has a result"),
             piece: piece.clone(),
             again: again.take(),

@@ -46,6 +46,7 @@ pub(super) fn refuse(args: &RunArgs) -> Result<(), Failure> {
         ("--receipts", args.receipts.as_deref()),
         ("--trace", args.trace.as_deref()),
         ("--timeline", args.timeline.as_deref()),
+        ("--record", args.record.as_deref()),
     ];
     let mut printed = match args.output.as_deref() {
         None | Some("-") => "the result, which goes there without -o FILE",

@@ -9,9 +9,8 @@ use unlade_hal::Timestamp;
 
 use super::metrics::DeviceMetrics;
 use crate::placement::DeviceIndex;
-use crate::scheduler::average::Average;
 use crate::scheduler::numbered::NumberedMap;
-use crate::scheduler::{Action, End, Event, Job, JobId, Limits, Scheduler, Settings};
+use crate::scheduler::{Action, End, Event, Job, JobId, Limits, Scheduler, ServiceTimes, Settings};
 use crate::sync::modelled::MutexGuard;
 
 pub(super) struct State {
@@ -23,8 +22,8 @@ pub(super) struct State {
     listeners: NumberedMap<JobId, Listener>,
     /// Devices that somebody must try to bring back.
     revivals: Vec<DeviceIndex>,
-    /// Seconds that a job is on each device.
-    pub(super) service: Vec<Average>,
+    /// Of each device.
+    pub(super) service: Vec<ServiceTimes>,
     /// Empty between steps.
     actions: Vec<Action>,
 }
@@ -45,7 +44,7 @@ pub(super) enum Verdict {
 impl State {
     pub(super) fn new(limits: Vec<Limits>, settings: Settings) -> Self {
         State {
-            service: vec![Average::default(); limits.len()],
+            service: vec![ServiceTimes::default(); limits.len()],
             scheduler: Scheduler::new(limits, settings),
             next: 0,
             listeners: NumberedMap::default(),

@@ -35,7 +35,7 @@ impl<'a> Permit<'a> {
         self.dispatcher.metrics[self.device.0].jobs.increment(1);
         let mut state = self.dispatcher.lock();
         let held = state.now.since(self.since);
-        state.service[self.device.0].take(held.as_secs_f64());
+        state.service[self.device.0].take(held);
         let completed = Event::Completed {
             id: self.id,
             device: self.device,

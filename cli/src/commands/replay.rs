@@ -1,0 +1,201 @@
+//! `unlade replay`: a recorded schedule again, on other devices.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use unlade::{DeviceChoice, Outcome, RECORDING_VERSION, Recording, Replay, ReplayError};
+
+use crate::args::{ObjectiveChoice, PolicyChoice, ReplayArgs};
+use crate::error::{Failure, system};
+use crate::report;
+use crate::report::style::printable;
+use crate::report::table::{Align, bytes, duration, grouped, rate, table};
+
+/// What a replay is called on other devices, or with another aim or policy.
+const WHAT_IF: &str = "what if";
+
+/// Most bytes of a recording.
+const MOST_BYTES: u64 = 512 << 20;
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    let devices = choices(&args.devices)?;
+    let recording = read(&args.recording)?;
+    let failed =
+        |error: ReplayError| Failure::usage(format!("{}: {error}", args.recording.display()));
+    let recorded = Outcome::recorded(&recording);
+    let again = Replay::of(&recording).run().map_err(failed)?;
+    let mut other = Replay::of(&recording).places_anew(args.policy == PolicyChoice::Auto);
+    if !devices.is_empty() {
+        other = other.on(&devices).map_err(failed)?;
+    }
+    if let Some(objective) = args.objective {
+        other = other.objective(objective.into());
+    }
+    let as_recorded = args.policy == PolicyChoice::Recorded;
+    let is_other = !devices.is_empty() || args.objective.is_some() || as_recorded;
+    let other = is_other.then(|| other.run()).transpose().map_err(failed)?;
+    if let Some(path) = &args.timeline {
+        let events = &other.as_ref().unwrap_or(&again).events;
+        report::timeline::write(path, events)?;
+    }
+    if args.json {
+        let document = json!({
+            "version": RECORDING_VERSION,
+            "left_out": recording.run.left_out,
+            "recorded": recorded,
+            "again": again,
+            "other": other,
+        });
+        let text = serde_json::to_string_pretty(&document).expect("an outcome is JSON");
+        return report::print(format!("{text}\n").as_bytes());
+    }
+    let text = told(&recording, &recorded, &again, other.as_ref());
+    // Names of devices and sessions come from the file.
+    report::print(printable(&text).as_bytes())
+}
+
+fn choices(texts: &[String]) -> Result<Vec<DeviceChoice>, Failure> {
+    let texts = texts.iter().flat_map(|text| text.split(','));
+    let choices = texts.map(|text| {
+        let wrong = |error: ReplayError| Failure::usage(format!("--device: {error}"));
+        text.parse().map_err(wrong)
+    });
+    choices.collect()
+}
+
+fn read(path: &Path) -> Result<Recording, Failure> {
+    let shown = path.display();
+    let open = || {
+        // Before it is opened: a pipe would wait for who writes it.
+        let metadata = std::fs::metadata(path)?;
+        match metadata.is_file() {
+            true => Ok((File::open(path)?, metadata.len())),
+            false => Err(std::io::Error::other("it is no file")),
+        }
+    };
+    let (file, len) = open()
+        .map_err(|error| Failure::file(format!("{shown}: cannot read: {}", system(&error))))?;
+    if len > MOST_BYTES {
+        return Err(Failure::file(format!(
+            "{shown}: has {len} bytes, and a recording has {MOST_BYTES} at most; record a shorter run"
+        )));
+    }
+    let mut input = BufReader::new(file.take(MOST_BYTES));
+    Recording::read(&mut input).map_err(|error| Failure::file(format!("{shown}: {error}")))
+}
+
+/// What came of it, in words and tables.
+fn told(
+    recording: &Recording,
+    recorded: &Outcome,
+    again: &Outcome,
+    other: Option<&Outcome>,
+) -> String {
+    let mut columns = vec![("recorded", recorded), ("replayed", again)];
+    columns.extend(other.map(|other| (WHAT_IF, other)));
+    let mut header = vec![("", Align::Left)];
+    header.extend(columns.iter().map(|(name, _)| (*name, Align::Right)));
+    let row = |name: &str, cell: &dyn Fn(&Outcome) -> String| {
+        let cells = columns.iter().map(|(_, outcome)| cell(outcome));
+        std::iter::once(name.to_owned()).chain(cells).collect()
+    };
+    let per_second =
+        |amount: u64, outcome: &Outcome| amount as f64 / outcome.makespan.as_secs_f64().max(1e-9);
+    let mut rows: Vec<Vec<String>> = vec![
+        row("makespan", &|it| duration(it.makespan)),
+        row("batches", &|it| grouped(it.batches)),
+        row("rows", &|it| rate(per_second(it.rows, it))),
+        row("bytes", &|it| {
+            format!("{}/s", bytes(per_second(it.bytes, it) as u64))
+        }),
+    ];
+    for session in &recorded.sessions {
+        let of = |outcome: &Outcome, time: fn(&unlade::SessionOutcome) -> Duration| {
+            let mut sessions = outcome.sessions.iter();
+            let found = sessions.find(|each| each.session == session.session);
+            found.map_or_else(|| "-".to_owned(), |each| duration(time(each)))
+        };
+        let name = &session.session;
+        rows.push(row(&format!("{name}: p50"), &|it| of(it, |each| each.p50)));
+        rows.push(row(&format!("{name}: p99"), &|it| of(it, |each| each.p99)));
+    }
+    let mut text = table(&header, &rows);
+    text.push_str("\n\n");
+    let device_header = [
+        ("", Align::Left),
+        ("device", Align::Left),
+        ("batches", Align::Right),
+        ("bytes", Align::Right),
+        ("busy", Align::Right),
+        ("waits", Align::Right),
+    ];
+    let mut rows = Vec::new();
+    for (name, outcome) in &columns {
+        let devices = outcome.devices.iter();
+        // A device that was there and had nothing to do is only worth a line where it was asked for.
+        let shown = devices.filter(|device| device.batches > 0 || *name == WHAT_IF);
+        for device in shown {
+            rows.push(vec![
+                (*name).to_owned(),
+                device.device.to_string(),
+                grouped(device.batches),
+                bytes(device.bytes),
+                format!("{:.0}%", 100.0 * device.busy),
+                duration(device.wait),
+            ]);
+        }
+    }
+    text.push_str(&table(&device_header, &rows));
+    text.push_str("\n\n");
+    text.push_str(&trust(recorded, again, other));
+    let own = |device: &unlade::RecordedDevice| device.clock == unlade::ClockKind::Virtual;
+    let ran_on = recording.batches.iter().map(|batch| &batch.device);
+    let mut ran_on = ran_on.filter_map(|name| recording.device(name));
+    if ran_on.any(own) {
+        text.push_str(
+            "These are times of a clock of the device's own, which stands still while the host works; in \
+             the replay the host always keeps up.\n",
+        );
+    }
+    if recording.run.left_out > 0 {
+        text.push_str(&format!(
+            "Of the recorded run the first {} batches are here; {} more were not recorded.\n",
+            grouped(recording.batches.len() as u64),
+            grouped(recording.run.left_out)
+        ));
+    }
+    text
+}
+
+/// How far the replay can be trusted, and what it says.
+fn trust(recorded: &Outcome, again: &Outcome, other: Option<&Outcome>) -> String {
+    let seconds = |outcome: &Outcome| outcome.makespan.as_secs_f64().max(1e-9);
+    let off = 100.0 * (seconds(again) / seconds(recorded) - 1.0);
+    let mut text = format!(
+        "The replay on the recorded devices takes {}, recorded were {}: {:.0}% {}.\n",
+        duration(again.makespan),
+        duration(recorded.makespan),
+        off.abs(),
+        if off < 0.0 { "less" } else { "more" },
+    );
+    if let Some(other) = other {
+        text.push_str(&format!(
+            "What was asked for takes {}: {:.2} times as long as the replay on the recorded devices.\n",
+            duration(other.makespan),
+            seconds(other) / seconds(again),
+        ));
+    }
+    text
+}
+
+impl From<ObjectiveChoice> for unlade::placement::Objective {
+    fn from(choice: ObjectiveChoice) -> Self {
+        match choice {
+            ObjectiveChoice::Latency => unlade::placement::Objective::Latency,
+            ObjectiveChoice::HostCpu => unlade::placement::Objective::HostCpu,
+        }
+    }
+}

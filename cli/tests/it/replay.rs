@@ -1,0 +1,262 @@
+//! `run --record`, `replay`, and docs/REPLAY.md: each has what the other says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+/// Records a run on a device of ten batches of a hundred rows.
+fn record(place: &Place, device: &str) {
+    place.table("in.parquet", 0, 1000);
+    let query = [
+        "run",
+        "in.parquet",
+        "--where",
+        "n % 3 = 0",
+        "--batch-rows",
+        "100",
+    ];
+    let record = ["--device", device, "--record", "r.jsonl", "-o", "out.arrow"];
+    place.run(&[&query[..], &record].concat()).success();
+}
+
+fn lines(place: &Place) -> Vec<Value> {
+    let text = std::fs::read_to_string(place.path("r.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+fn replayed(place: &Place, more: &[&str]) -> Value {
+    let text = place.run(&[&["replay", "r.jsonl", "--json"], more].concat());
+    serde_json::from_str(&text.success()).unwrap()
+}
+
+#[test]
+fn what_was_recorded_runs_again_on_as_many_devices_as_are_asked_for() {
+    for device in ["cpu", "sim"] {
+        let place = Place::new();
+        record(&place, device);
+        let two = format!("{device}*2");
+        let document = replayed(&place, &["--device", &two, "--timeline", "t.svg"]);
+        for outcome in ["recorded", "again", "other"] {
+            let outcome = &document[outcome];
+            assert_eq!(
+                (&outcome["batches"], &outcome["rows"]),
+                (&10.into(), &1000.into())
+            );
+            assert!(outcome["makespan_ns"].as_u64().unwrap() > 0);
+            assert_eq!(outcome["sessions"][0]["session"], "runtime");
+        }
+        let names: Vec<&str> = document["other"]["devices"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|device| device["device"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, [device.to_owned(), format!("{device}#2")]);
+        let makespan = |name: &str| document[name]["makespan_ns"].as_u64().unwrap();
+        assert!(makespan("other") <= makespan("again"), "{document}");
+        // The same again, to the letter.
+        assert_eq!(document, replayed(&place, &["--device", &two]));
+        let picture = std::fs::read_to_string(place.path("t.svg")).unwrap();
+        assert!(picture.contains("virtual clock") && picture.contains("compute"));
+    }
+}
+
+#[test]
+fn what_a_replay_came_to_stands_beside_what_was_recorded() {
+    let place = Place::new();
+    record(&place, "sim");
+    let plain = place.run(&["replay", "r.jsonl"]).success();
+    for words in [
+        "makespan",
+        "runtime: p99",
+        "The replay on the recorded devices takes",
+        "recorded were",
+        "a clock of the device's own",
+    ] {
+        assert!(plain.contains(words), "`{words}` is missing in: {plain}");
+    }
+    assert!(!plain.contains("what if"), "{plain}");
+    let other = place.run(&["replay", "r.jsonl", "--device", "profile:gpu*2"]);
+    let other = other.success();
+    assert!(
+        other.contains("gpu#2") && other.contains("times as long"),
+        "{other}"
+    );
+}
+
+#[test]
+fn every_field_is_described_and_every_description_is_of_a_field() {
+    let guide = include_str!("../../../docs/REPLAY.md");
+    let rows = guide.lines().filter(|line| line.starts_with("| `"));
+    let described: BTreeSet<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    let place = Place::new();
+    record(&place, "sim");
+    let lines = lines(&place);
+    let fields: BTreeSet<String> = lines
+        .iter()
+        .flat_map(|line| {
+            let record = line["record"].as_str().unwrap();
+            let fields = line.as_object().unwrap().keys();
+            fields
+                .filter(|field| *field != "record")
+                .map(move |field| format!("{record}.{field}"))
+        })
+        .collect();
+    assert_eq!(
+        fields.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+        described
+    );
+    let version = format!("now {},", lines[0]["version"]);
+    assert!(guide.contains(&version), "{version}");
+}
+
+#[test]
+fn a_recording_has_what_the_receipts_have() {
+    for device in ["cpu", "sim"] {
+        let place = Place::new();
+        place.table("in.parquet", 0, 1000);
+        let query = [
+            "run",
+            "in.parquet",
+            "--where",
+            "n < 500",
+            "--batch-rows",
+            "100",
+        ];
+        let reports = [
+            "--device",
+            device,
+            "--record",
+            "r.jsonl",
+            "--receipts",
+            "r.json",
+        ];
+        place
+            .run(&[&query[..], &reports, &["-o", "out.arrow"]].concat())
+            .success();
+        let text = std::fs::read_to_string(place.path("r.json")).unwrap();
+        let receipts: Value = serde_json::from_str(&text).unwrap();
+        let receipts = receipts["receipts"].as_array().unwrap();
+        let lines = lines(&place);
+        let batches: Vec<&Value> = lines
+            .iter()
+            .filter(|line| line["record"] == "batch")
+            .collect();
+        let number = |value: &Value| value.as_u64().unwrap();
+        let recorded = |field: &str| batches.iter().map(|it| number(&it[field])).sum::<u64>();
+        let received = |field: &str| {
+            let parts = receipts
+                .iter()
+                .flat_map(|it| it["parts"].as_array().unwrap());
+            parts.map(|part| number(&part[field])).sum::<u64>()
+        };
+        for field in ["copy_in_ns", "compute_ns", "copy_out_ns", "queued_ns"] {
+            assert_eq!(recorded(field), received(field), "{field} on {device}");
+        }
+        assert_eq!(recorded("together"), receipts.len() as u64);
+        for batch in batches {
+            assert_eq!(batch["device"], device);
+            let [arrived, began, done] = ["arrived_ns", "began_ns", "done_ns"];
+            let time = |field: &str| number(&batch[field]);
+            assert!(
+                time(arrived) <= time(began) && time(began) <= time(done),
+                "{batch}"
+            );
+            assert_eq!(batch["submitted_ns"].is_u64(), device == "sim");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_whole_recording_is_said_to_be_none() {
+    let place = Place::new();
+    record(&place, "cpu");
+    let whole = std::fs::read_to_string(place.path("r.jsonl")).unwrap();
+    let all: Vec<&str> = whole.lines().collect();
+    let joined = |lines: &[&str]| {
+        lines
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    let without_batches: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|line| !line.contains("\"record\":\"batch\""))
+        .map(|line| {
+            if line.contains("\"end\"") {
+                r#"{"record":"end","batches":0}"#
+            } else {
+                line
+            }
+        })
+        .collect();
+    let cases: BTreeMap<&str, (String, &str)> = BTreeMap::from([
+        (
+            "version",
+            (
+                whole.replacen("\"version\":1", "\"version\":7", 1),
+                "of version 7, and this is made for 1",
+            ),
+        ),
+        (
+            "cut off",
+            (joined(&all[..all.len() - 1]), "is cut off after 10 batches"),
+        ),
+        (
+            "half a line",
+            (whole[..whole.len() - 9].to_owned(), "line "),
+        ),
+        (
+            "no recording",
+            ("{\"receipts\": []}".to_owned(), "is no recording"),
+        ),
+        ("nothing", (String::new(), "is no recording")),
+        (
+            "no batches",
+            (joined(&without_batches), "there are no batches in it"),
+        ),
+        (
+            "a strange line",
+            (
+                whole.replacen("\"record\":\"session\"", "\"record\":\"guest\"", 1),
+                "guest",
+            ),
+        ),
+        (
+            "another device",
+            (
+                whole.replace(
+                    "\"device\":\"cpu\",\"retries\"",
+                    "\"device\":\"tpu\",\"retries\"",
+                ),
+                "there is no device `tpu`",
+            ),
+        ),
+    ]);
+    for (name, (text, words)) in cases {
+        std::fs::write(place.path("bad.jsonl"), text).unwrap();
+        let ran = place.run(&["replay", "bad.jsonl"]);
+        let said = ran.failure(3, &["bad.jsonl", words]);
+        assert!(!said.contains("panicked"), "{name}: {said}");
+    }
+    place
+        .run(&["replay", "absent.jsonl"])
+        .failure(3, &["absent.jsonl: cannot read"]);
+    place.run(&["replay", "."]).failure(3, &["it is no file"]);
+    place
+        .run(&["replay", "r.jsonl", "--device", "cuda:0*2"])
+        .failure(
+            2,
+            &["no device `cuda:0`", "there are: cpu, sim", "profile:gpu"],
+        );
+    place
+        .run(&["replay", "r.jsonl", "--device", "cpu*0"])
+        .failure(2, &["--device: `cpu*0`", "a count is 1 to 64"]);
+    place
+        .run(&["replay", "r.jsonl", "--device", "sim"])
+        .failure(2, &["timed by different clocks"]);
+}
