@@ -68,9 +68,3 @@ impl Core {
         }
     }
 }
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        self.keep_calibration();
-    }
-}

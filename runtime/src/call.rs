@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use crate::device_plan::DevicePlan;
 use crate::error::Error;
 use crate::recorder::Account;
 use crate::runtime::Core;
@@ -44,6 +46,14 @@ impl Call<'_> {
         match self.session.deadline {
             Some(deadline) if deadline <= self.runtime.clock.now() => Err(self.too_late()),
             _ => Ok(()),
+        }
+    }
+
+    /// Notes for how long a device has worked for it, if the device tells.
+    pub(crate) fn count_device_time(&self, plan: &DevicePlan, used: Option<Duration>) {
+        if let Some(used) = used {
+            self.session.count_device_time(used);
+            plan.metrics.worked(used);
         }
     }
 

@@ -195,7 +195,7 @@ impl DevicePlan {
             payload,
             split,
             reason,
-            metrics: KernelMetrics::new(&runtime.devices[slot].name),
+            metrics: KernelMetrics::new(&runtime.devices[slot]),
             compiled: Mutex::default(),
         })
     }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::metrics::COMPILE_SECONDS;
 use crate::sync::{Mutex, MutexGuard};
 use serde::Serialize;
-use unlade_hal::{Clock, CompileError, Device, Executable};
+use unlade_hal::{Clock, ClockKind, CompileError, Device, Executable};
 use unlade_program::{Program, ShapeHash};
 
 /// Programs kept compiled; the least recently used go first.
@@ -78,7 +79,12 @@ impl Executables {
         let result = slot.get_or_init(|| {
             let start = clock.now();
             let result = device.compile(&Arc::new(program.clone()));
-            took = Some(clock.now().since(start));
+            let time = clock.now().since(start);
+            took = Some(time);
+            // Virtual seconds are no seconds.
+            if clock.kind() == ClockKind::Wall {
+                COMPILE_SECONDS.histogram(&[name]).record(time.as_secs_f64());
+            }
             result
         });
         let counter = match took {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metrics::counter;
 use serde::Serialize;
 
+use crate::metrics::FALLBACKS;
 use crate::receipt::{PartReceipt, Reason};
 use crate::sync::{Mutex, lock};
 
@@ -33,8 +33,7 @@ impl Fallbacks {
         let Some((device, kind)) = meant_for(&part.reason) else {
             return;
         };
-        let device = device.to_string();
-        counter!("unlade_fallbacks_total", "device" => device, "reason" => kind).increment(1);
+        FALLBACKS.counter(&[device, kind]).increment(1);
         let reason: Arc<str> = part.reason.to_string().into();
         let mut seen = lock(&self.seen);
         if let Some(parts) = seen.get_mut(&reason) {

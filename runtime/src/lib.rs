@@ -40,7 +40,7 @@
 //! - [`Error`]: what can go wrong
 //! - [`placement`]: the model of what a batch costs where; [`pool`]: pinned memory
 //!
-//! Metrics go to the `metrics` facade under `unlade_*`, spans and warnings to `tracing`.
+//! [`METRICS`] go to the `metrics` facade, spans and warnings to `tracing`.
 #![forbid(unsafe_code)]
 
 mod arrays;
@@ -99,6 +99,7 @@ pub use explain::{
 };
 pub use fallbacks::FallbackStatus;
 pub use kernel::{Kernel, Output};
+pub use metrics::{METRICS, Metric, MetricKind, MetricUnit};
 pub use options::{Fallback, Placement, Trust};
 pub use pool::PoolStatus as MemoryStatus;
 pub use receipt::{PartReceipt, Path, RECEIPT_VERSION, Reason, Receipt, Verified};
@@ -109,7 +110,7 @@ pub use recording::{
 pub use replay::{DeviceChoice, DeviceOutcome, Outcome, Replay, ReplayError, SessionOutcome};
 pub use resident::Resident;
 pub use resources::DeviceRequest;
-pub use runtime::{DeviceStatus, Runtime, RuntimeBuilder};
+pub use runtime::{DeviceState, DeviceStatus, Runtime, RuntimeBuilder, WeakRuntime};
 pub use scheduler::Priority;
 pub use session::{Session, SessionBuilder, SessionStatus};
 pub use shutdown::Ended;

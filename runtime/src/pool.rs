@@ -190,12 +190,8 @@ impl Pool {
     }
 
     /// How the pool is used at the moment.
-    ///
-    /// The same figures go to the gauges of the `metrics` facade.
     pub fn status(&self) -> PoolStatus {
-        let status = self.core.status();
-        metrics::publish(&status);
-        status
+        self.core.status()
     }
 }
 
@@ -255,6 +251,7 @@ impl Core {
             free: state.free(),
             cached,
             leased: held.saturating_sub(cached),
+            exported: ledger.exported(),
             beyond_reserve: ledger.extra_held(),
             beyond_reserve_count: ledger.extra_grants,
             peak: ledger.peak(),

@@ -1,13 +1,13 @@
 //! The runtime: devices, memory and threads, and the way to kernels.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use unlade_expr::{Query, Semantics};
 use unlade_hal::{
     AllocError, Clock, ClockKind, Device, DeviceKind, DeviceLost, Health, Lease, PageSize,
@@ -22,6 +22,7 @@ use crate::executables::{CacheStatus, Executables};
 use crate::fallbacks::{FallbackStatus, Fallbacks};
 use crate::heap::DeviceHeap;
 use crate::kernel::Kernel;
+use crate::metrics::{self, Now};
 use crate::options::{Fallback, Options, Placement, Trust};
 use crate::placement::{DeviceIndex, Ineligible, Objective, Placer};
 use crate::plans::Plans;
@@ -31,7 +32,9 @@ use crate::recording::Recording;
 use crate::residency::Residency;
 use crate::resident::{OnDevice, Resident};
 use crate::resources::{Facts, Resources};
-use crate::scheduler::{Dispatcher, End, Job, Limits, Permit, SessionKey, Settings};
+use crate::scheduler::{
+    DeviceTurns, Dispatcher, End, Job, Limits, Permit, SessionKey, Settings, Standing,
+};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::shutdown::Door;
 use crate::sync::{Mutex, RwLock, lock};
@@ -45,6 +48,20 @@ use crate::workers::Workers;
 #[derive(Clone, Debug)]
 pub struct Runtime {
     pub(crate) core: Arc<Core>,
+}
+
+/// A handle to a [`Runtime`] that does not keep it from ending, for who watches it.
+#[derive(Clone, Debug)]
+pub struct WeakRuntime {
+    core: Weak<Core>,
+}
+
+impl WeakRuntime {
+    /// The runtime, unless it has ended.
+    pub fn upgrade(&self) -> Option<Runtime> {
+        let core = self.core.upgrade()?;
+        Some(Runtime { core })
+    }
 }
 
 /// What handles, kernels, tickets and streams share.
@@ -83,6 +100,8 @@ pub(crate) struct Core {
     /// Tickets not yet done.
     pub(crate) tickets: AtomicU64,
     pub(crate) door: Door,
+    /// Whether gauges were set that outlive it.
+    told: AtomicBool,
 }
 
 /// A device and what the runtime knows about it.
@@ -123,14 +142,66 @@ pub struct DeviceStatus {
     pub memory: u64,
     /// Which clock its times are of: `wall` or `virtual`.
     pub clock: &'static str,
+    /// Whether it has work done.
+    pub state: DeviceState,
+    /// How long it is left alone yet, where it [rests](DeviceState::Resting), by the runtime's clock.
+    pub rests_for: Option<Duration>,
     /// Lists on it at the moment.
     pub in_flight: u32,
+    /// Turns on it that are taken.
+    pub turns: u32,
+    /// Turns on it that are waited for.
+    pub waiting: usize,
+    /// Turns on it that may be taken at once.
+    pub depth: u32,
+    /// Bytes of batches that are [kept](Runtime::pin) in its memory.
+    pub resident_bytes: u64,
     /// Bytes of memory, the host's and its own, abandoned to it when it was lost.
     pub leaked_bytes: u64,
     /// Failures since it last worked. While there are any, it is left alone now and then.
     pub failures: u32,
+    /// Times that it was lost.
+    pub times_lost: u64,
     /// Whether it works; if not, why.
     pub lost: Option<String>,
+}
+
+/// Whether a device has work done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceState {
+    /// It has.
+    Ready,
+    /// Back after a failure, with one turn to prove it.
+    OnTrial,
+    /// It failed, and is left alone for a while.
+    Resting,
+    /// Somebody is trying to bring it back.
+    Reviving,
+    /// It is lost, which nobody has noticed who had work for it.
+    Lost,
+}
+
+impl DeviceState {
+    /// All of them.
+    pub const ALL: [DeviceState; 5] = [
+        DeviceState::Ready,
+        DeviceState::OnTrial,
+        DeviceState::Resting,
+        DeviceState::Reviving,
+        DeviceState::Lost,
+    ];
+
+    /// Its name: `ready`, `on_trial`, `resting`, `reviving` or `lost`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceState::Ready => "ready",
+            DeviceState::OnTrial => "on_trial",
+            DeviceState::Resting => "resting",
+            DeviceState::Reviving => "reviving",
+            DeviceState::Lost => "lost",
+        }
+    }
 }
 
 impl Runtime {
@@ -186,19 +257,28 @@ impl Runtime {
 
     /// The devices, in the order in which they were given.
     pub fn devices(&self) -> Vec<DeviceStatus> {
-        let slots = self.core.devices.iter().enumerate();
-        slots
-            .map(|(index, slot)| slot.status(self.core.dispatcher.losses(DeviceIndex(index))))
-            .collect()
+        self.core.device_status()
+    }
+
+    /// Sets the gauges of the `metrics` facade that say how things are: of devices, memory, sessions
+    /// and tickets. Whoever collects metrics calls it before each time, which costs as much as
+    /// [`devices`](Self::devices) and [`memory`](Self::memory); counters and histograms are told as
+    /// things happen. When the runtime ends, they are set to 0.
+    pub fn sample_metrics(&self) {
+        self.core.told.store(true, Ordering::Relaxed);
+        self.core.now().tell();
+    }
+
+    /// A handle that does not keep the runtime from ending.
+    pub fn downgrade(&self) -> WeakRuntime {
+        WeakRuntime {
+            core: Arc::downgrade(&self.core),
+        }
     }
 
     /// How memory is used at the moment, and by whom.
     pub fn memory(&self) -> MemoryStatus {
-        let pool = self.core.pool.status();
-        match &self.core.bounce {
-            Some(bounce) => pool.and(bounce.status()),
-            None => pool,
-        }
+        self.core.memory_status()
     }
 
     /// How the cache of compiled programs fares.
@@ -226,6 +306,36 @@ impl Runtime {
 }
 
 impl Core {
+    fn device_status(&self) -> Vec<DeviceStatus> {
+        let slots = self.devices.iter().enumerate();
+        slots
+            .map(|(index, slot)| slot.status(self.dispatcher.device(DeviceIndex(index))))
+            .collect()
+    }
+
+    fn memory_status(&self) -> MemoryStatus {
+        let pool = self.pool.status();
+        match &self.bounce {
+            Some(bounce) => pool.and(bounce.status()),
+            None => pool,
+        }
+    }
+
+    /// Tickets that are not done.
+    pub(crate) fn open_tickets(&self) -> u64 {
+        self.tickets.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            devices: self.device_status(),
+            pool: self.memory_status(),
+            executables: self.executables.status().entries,
+            sessions: self.sessions.count(),
+            tickets: self.open_tickets(),
+        }
+    }
+
     /// The pool whose memory devices reach.
     fn within_reach(&self) -> &Pool {
         self.bounce.as_ref().unwrap_or(&self.pool)
@@ -294,6 +404,15 @@ impl Core {
     /// A number for a kernel that no other of this runtime has.
     pub(crate) fn next_kernel(&self) -> u64 {
         self.kernels.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.keep_calibration();
+        if *self.told.get_mut() {
+            self.now().tell_the_end();
+        }
     }
 }
 
@@ -400,8 +519,12 @@ impl DeviceSlot {
         }
     }
 
-    fn status(&self, failures: u32) -> DeviceStatus {
+    fn status(&self, turns: DeviceTurns) -> DeviceStatus {
         let info = self.device.info();
+        let lost = match self.device.health() {
+            Health::Ready => None,
+            Health::Lost(lost) => Some(lost.reason),
+        };
         DeviceStatus {
             name: Arc::clone(&self.name),
             kind: info.kind.name(),
@@ -410,13 +533,23 @@ impl DeviceSlot {
             architecture: Arc::clone(&self.architecture),
             memory: info.memory,
             clock: crate::receipt::clock_text(info.clock),
-            in_flight: self.driver.in_flight(),
-            leaked_bytes: self.driver.leaked_bytes(),
-            failures,
-            lost: match self.device.health() {
-                Health::Ready => None,
-                Health::Lost(lost) => Some(lost.reason),
+            state: match turns.standing {
+                Standing::Resting(_) => DeviceState::Resting,
+                Standing::Reviving => DeviceState::Reviving,
+                Standing::Ready | Standing::OnTrial if lost.is_some() => DeviceState::Lost,
+                Standing::OnTrial => DeviceState::OnTrial,
+                Standing::Ready => DeviceState::Ready,
             },
+            rests_for: turns.rests_for,
+            in_flight: self.driver.in_flight(),
+            turns: turns.in_flight,
+            waiting: turns.waiting,
+            depth: turns.depth,
+            resident_bytes: lock(&self.residency).bytes(),
+            leaked_bytes: self.driver.leaked_bytes(),
+            failures: turns.failures,
+            times_lost: turns.times_lost,
+            lost,
         }
     }
 }
@@ -560,6 +693,7 @@ impl RuntimeBuilder {
     pub fn build(self) -> Result<Runtime, Error> {
         unlade_hal::fork::check()?;
         unlade_hal::fork::watch();
+        metrics::describe();
         let mut options = self.options;
         // What is predicted is also learnt from.
         options.predictions |= options.record;
@@ -608,6 +742,7 @@ impl RuntimeBuilder {
                 kernels: AtomicU64::new(0),
                 tickets: AtomicU64::new(0),
                 door: Door::default(),
+                told: AtomicBool::new(false),
                 devices,
                 options,
             }),

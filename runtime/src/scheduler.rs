@@ -72,7 +72,8 @@ use std::time::Duration;
 use unlade_hal::Timestamp;
 
 use self::device::DeviceState;
-pub use self::dispatcher::{Dispatcher, Permit, PutBy, Turn};
+pub use self::device::Standing;
+pub use self::dispatcher::{DeviceTurns, Dispatcher, Permit, PutBy, Turn};
 pub use self::event::{Action, End, Event};
 use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};
@@ -213,7 +214,10 @@ impl Scheduler {
 
     /// Counts since the start.
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts {
+            losses: self.devices.iter().map(|device| device.times_lost).sum(),
+            ..self.counts
+        }
     }
 
     /// Jobs that have not ended for their owners.
@@ -234,6 +238,16 @@ impl Scheduler {
     /// Losses of a device since it last did a job.
     pub fn losses(&self, device: DeviceIndex) -> u32 {
         self.devices[device.0].losses()
+    }
+
+    /// Times that a device was lost since the start.
+    pub fn times_lost(&self, device: DeviceIndex) -> u64 {
+        self.devices[device.0].times_lost
+    }
+
+    /// What a device is good for at the moment.
+    pub fn standing(&self, device: DeviceIndex) -> Standing {
+        self.devices[device.0].standing()
     }
 
     /// How many lists a device takes at once.
@@ -389,7 +403,7 @@ impl Scheduler {
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
-        self.counts.losses += 1;
+        self.devices[device.0].times_lost += 1;
         self.counts.leaked += leaked.len() as u64;
         self.rest(device, now);
         let on_device = |entry: &Entry| {

@@ -13,6 +13,7 @@ use unlade_hal::Timestamp;
 use crate::block::Memory;
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::metrics::{SESSIONS_OPENED, SESSIONS_REFUSED};
 use crate::options::{Options, Placement};
 use crate::resources::{DeviceRequest, Grant};
 use crate::route::Allowed;
@@ -229,7 +230,10 @@ impl SessionBuilder {
                 let grant = runtime
                     .resources
                     .grant(&self.label, requests, self.patience);
-                Some(grant.map_err(Box::new)?)
+                Some(grant.map_err(|refused| {
+                    SESSIONS_REFUSED.counter(&[]).increment(1);
+                    Box::new(refused)
+                })?)
             }
         };
         let now = runtime.clock.now().0;
@@ -256,6 +260,7 @@ impl SessionBuilder {
             dispatcher: Arc::clone(&runtime.dispatcher),
         });
         runtime.sessions.add(&core);
+        SESSIONS_OPENED.counter(&[]).increment(1);
         Ok(Session { runtime, core })
     }
 }
@@ -444,6 +449,11 @@ impl Sessions {
     pub(crate) fn status(&self) -> Vec<SessionStatus> {
         let open = self.open();
         open.iter().map(|session| session.status()).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.open().len()
     }
 
     /// Batches that are under way.

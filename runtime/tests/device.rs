@@ -16,7 +16,7 @@ use common::{batch, builder, compile, query, runtime};
 use unlade_hal::{ClockKind, Device};
 use unlade_program::{CellSet, Op};
 use unlade_runtime::{
-    Activity, Error, Fallback, Path, Placement, Reason, Runtime, RuntimeBuilder, Trust,
+    Activity, DeviceState, Error, Fallback, Path, Placement, Reason, Runtime, RuntimeBuilder, Trust,
 };
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_device::{Profile, SimDevice};
@@ -392,6 +392,7 @@ fn a_failed_device_is_left_alone_and_brought_back() {
             .unwrap()
             .contains("pulled out")
     );
+    assert_eq!(runtime.devices()[1].state, DeviceState::Lost);
     // It is brought back before a batch is lost on it.
     let output = kernel.run(&whole).unwrap();
     assert_eq!(&*output.receipt.parts[0].device, "sim");
@@ -430,6 +431,12 @@ fn a_device_that_cannot_be_reset_rests_while_others_do_its_work() {
         (status.lost.as_deref(), status.failures),
         (Some("pulled out"), 1)
     );
+    assert_eq!((status.state, status.times_lost), (DeviceState::Resting, 1));
+    let rests_for = status.rests_for.unwrap();
+    assert!(rests_for > Duration::ZERO);
+    clock.advance(rests_for / 2);
+    let left = runtime.devices().remove(1).rests_for.unwrap();
+    assert_eq!(left, rests_for - rests_for / 2);
 
     // While it rests nobody tries again.
     assert_eq!(ran("cpu").batch, expected);
@@ -439,6 +446,8 @@ fn a_device_that_cannot_be_reset_rests_while_others_do_its_work() {
     assert_eq!(ran("sim").batch, expected);
     let status = runtime.devices().remove(1);
     assert_eq!((status.lost, status.failures), (None, 0));
+    assert_eq!((status.state, status.times_lost), (DeviceState::Ready, 1));
+    assert_eq!(status.rests_for, None);
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl KernelCore {
         match plan.run(call, &parts, &self.checked, &slice, None, &mut tally) {
             Ok(_) => {
                 let used = tally.device_time(0, slot);
-                self.session.count_device_time(used.unwrap_or_default());
+                call.count_device_time(plan, used);
                 permit.done(used);
                 let ran = RanOnDevice {
                     parts: &tally.parts,

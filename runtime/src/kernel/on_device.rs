@@ -166,7 +166,7 @@ impl KernelCore {
         let earlier = tally.parts.len();
         let ran = plan.run(call, &parts, &self.checked, batch, on_device, tally);
         let used = tally.device_time(earlier, slot);
-        self.session.count_device_time(used.unwrap_or_default());
+        call.count_device_time(plan, used);
         match ran {
             Ok(evaluated) => {
                 permit.done(used);

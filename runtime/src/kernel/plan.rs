@@ -50,14 +50,14 @@ impl Plan {
             (Err(_), Some(plan)) => (None, ShapeHash::of(&plan.binding.lowered.program)),
             (Err(error), None) => return Err(error),
         };
-        let device = host.as_ref().map(|host| &host.device);
+        let device = host.as_ref().and(runtime.cpu());
         let binding = binding(host.as_ref(), &route);
         Ok(Plan {
             forecast: Forecast::new(&checked, binding),
             query: query.clone(),
             semantics: *semantics,
             shape,
-            metrics: KernelMetrics::new(device.unwrap_or(&runtime.devices[0].name)),
+            metrics: KernelMetrics::new(device.unwrap_or(&runtime.devices[0])),
             host,
             route,
             checked,

@@ -17,6 +17,8 @@ pub struct PoolStatus {
     pub cached: u64,
     /// Bytes leased. Zero when all leases are back.
     pub leased: u64,
+    /// Of those leased, the bytes of results that the caller has not dropped.
+    pub exported: u64,
     /// Of those leased, the bytes beyond the reserve.
     pub beyond_reserve: u64,
     /// How often memory beyond the reserve was allocated.
@@ -37,6 +39,7 @@ impl PoolStatus {
         self.free += other.free;
         self.cached += other.cached;
         self.leased += other.leased;
+        self.exported += other.exported;
         self.beyond_reserve += other.beyond_reserve;
         self.beyond_reserve_count += other.beyond_reserve_count;
         self.peak += other.peak;

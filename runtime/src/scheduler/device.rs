@@ -9,7 +9,7 @@ use super::{Limits, Settings};
 #[derive(Debug)]
 pub(super) struct DeviceState {
     limits: Limits,
-    health: Health,
+    standing: Standing,
     /// Lists and bytes on the device.
     pub(super) lists: u32,
     pub(super) bytes: u64,
@@ -17,10 +17,14 @@ pub(super) struct DeviceState {
     pub(super) full: bool,
     /// Losses without a success in between.
     losses: u32,
+    /// All losses.
+    pub(super) times_lost: u64,
 }
 
+/// What a device is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+pub enum Standing {
+    /// It takes jobs.
     Ready,
     /// Back, with one job to prove it.
     OnTrial,
@@ -34,21 +38,26 @@ impl DeviceState {
     pub(super) fn new(limits: Limits) -> Self {
         DeviceState {
             limits,
-            health: Health::Ready,
+            standing: Standing::Ready,
             lists: 0,
             bytes: 0,
             full: false,
             losses: 0,
+            times_lost: 0,
         }
     }
 
+    pub(super) fn standing(&self) -> Standing {
+        self.standing
+    }
+
     pub(super) fn takes_jobs(&self) -> bool {
-        matches!(self.health, Health::Ready | Health::OnTrial)
+        matches!(self.standing, Standing::Ready | Standing::OnTrial)
     }
 
     pub(super) fn rests_until(&self) -> Option<Timestamp> {
-        match self.health {
-            Health::Resting(until) => Some(until),
+        match self.standing {
+            Standing::Resting(until) => Some(until),
             _ => None,
         }
     }
@@ -62,10 +71,10 @@ impl DeviceState {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        let depth = match self.health {
-            Health::Ready => self.depth(),
-            Health::OnTrial => 1,
-            Health::Resting(_) | Health::Reviving => 0,
+        let depth = match self.standing {
+            Standing::Ready => self.depth(),
+            Standing::OnTrial => 1,
+            Standing::Resting(_) | Standing::Reviving => 0,
         };
         // A full queue that nothing is left on has made room without telling.
         self.lists < depth && !(self.full && self.lists > 0)
@@ -88,22 +97,22 @@ impl DeviceState {
     }
 
     pub(super) fn succeeded(&mut self) {
-        if self.health == Health::OnTrial {
-            self.health = Health::Ready;
+        if self.standing == Standing::OnTrial {
+            self.standing = Standing::Ready;
         }
-        if self.health == Health::Ready {
+        if self.standing == Standing::Ready {
             self.losses = 0;
         }
     }
 
     /// It is back, and has one job to prove it.
     pub(super) fn revived(&mut self) {
-        self.health = Health::OnTrial;
+        self.standing = Standing::OnTrial;
     }
 
     /// An attempt to bring it back begins.
     pub(super) fn begin_revival(&mut self) {
-        self.health = Health::Reviving;
+        self.standing = Standing::Reviving;
     }
 
     /// It was lost, or could not be brought back. Returns when that is to be tried next.
@@ -114,7 +123,7 @@ impl DeviceState {
         let time = settings.quarantine.saturating_mul(1 << doublings);
         let time = time.min(settings.max_quarantine).max(TICK);
         let until = Timestamp(now.0.saturating_add(time));
-        self.health = Health::Resting(until);
+        self.standing = Standing::Resting(until);
         until
     }
 }

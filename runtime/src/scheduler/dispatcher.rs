@@ -25,7 +25,7 @@ use self::locked::{Locked, State};
 use self::metrics::DeviceMetrics;
 pub use self::permit::{Permit, PutBy};
 pub use self::turn::Turn;
-use super::{Counts, End, Event, Job, Limits, SessionKey, Settings};
+use super::{Counts, End, Event, Job, Limits, SessionKey, Settings, Standing};
 use crate::placement::DeviceIndex;
 use crate::sync::modelled::{Mutex, lock};
 
@@ -50,6 +50,25 @@ pub struct Dispatcher {
     metrics: Vec<DeviceMetrics>,
 }
 
+/// Turns on a device, as they are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceTurns {
+    /// Turns that are taken.
+    pub in_flight: u32,
+    /// Turns that are waited for.
+    pub waiting: usize,
+    /// Turns that may be taken at once.
+    pub depth: u32,
+    /// Whether there are any.
+    pub standing: Standing,
+    /// How long none are given yet, where the device [rests](Standing::Resting).
+    pub rests_for: Option<Duration>,
+    /// Failures since it last did a job.
+    pub failures: u32,
+    /// Times that it was lost since the start.
+    pub times_lost: u64,
+}
+
 impl Dispatcher {
     /// A dispatcher for devices with these names and limits.
     pub fn new(
@@ -59,7 +78,7 @@ impl Dispatcher {
     ) -> Self {
         let metrics = devices
             .iter()
-            .map(|(name, _)| DeviceMetrics::new(name))
+            .map(|(name, _)| DeviceMetrics::new(name, clock.kind()))
             .collect();
         let limits = devices.into_iter().map(|(_, limits)| limits).collect();
         Dispatcher {
@@ -150,9 +169,20 @@ impl Dispatcher {
         state.scheduler.is_quarantined(device) && !due
     }
 
-    /// Losses of a device since it last did a job.
-    pub fn losses(&self, device: DeviceIndex) -> u32 {
-        self.lock().scheduler.losses(device)
+    /// How a device fares at the moment.
+    pub fn device(&self, device: DeviceIndex) -> DeviceTurns {
+        let state = self.lock();
+        let scheduler = &state.scheduler;
+        let rests_until = scheduler.rests_until(device);
+        DeviceTurns {
+            in_flight: scheduler.in_flight(device).0,
+            waiting: scheduler.waiting(device).0,
+            depth: scheduler.depth(device),
+            standing: scheduler.standing(device),
+            rests_for: rests_until.map(|until| until.since(state.now)),
+            failures: scheduler.losses(device),
+            times_lost: scheduler.times_lost(device),
+        }
     }
 
     /// How long a new job would wait for a device, judging by how long jobs took so far.

@@ -48,7 +48,7 @@ fn a_lost_device_is_replaced_by_the_next() {
     assert_eq!(permit.device(), DeviceIndex(0));
     let permit = permit.lost().wait().unwrap();
     assert_eq!(permit.device(), DeviceIndex(1));
-    assert_eq!(dispatcher.losses(DeviceIndex(0)), 1);
+    assert_eq!(dispatcher.device(DeviceIndex(0)).failures, 1);
     permit.done(None);
     let mut revived = Vec::new();
     while revived.is_empty() {

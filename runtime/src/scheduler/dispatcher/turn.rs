@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(1);
 pub struct Turn<'a> {
     dispatcher: &'a Dispatcher,
     deadline: Option<Timestamp>,
+    /// Since when it is waited for.
+    since: Option<Timestamp>,
     stage: Stage,
 }
 
@@ -37,6 +39,7 @@ impl<'a> Turn<'a> {
         Turn {
             dispatcher,
             deadline: job.deadline,
+            since: None,
             // Whoever listens here hears of its own job alone: an order of jobs is up to the caller.
             stage: Stage::New(Job {
                 stream: None,
@@ -55,6 +58,7 @@ impl<'a> Turn<'a> {
         Turn {
             dispatcher,
             deadline,
+            since: None,
             stage: match said {
                 Some(verdict) => Stage::Said(id, verdict),
                 None => Stage::Submitted(id),
@@ -98,6 +102,7 @@ impl<'a> Future for Turn<'a> {
             Stage::Said(id, verdict) => (id, verdict),
             stage => {
                 let mut state = turn.dispatcher.lock();
+                turn.since.get_or_insert(state.now);
                 let (id, said) = match stage {
                     Stage::New(job) => state.submit(job),
                     Stage::Submitted(id) => (id, state.hear(id)),
@@ -113,14 +118,18 @@ impl<'a> Future for Turn<'a> {
         };
         Poll::Ready(match said {
             Verdict::Ended(end) => Err(end),
-            Verdict::Go(device, since) => Ok(Permit {
-                dispatcher: turn.dispatcher,
-                id,
-                device,
-                deadline: turn.deadline,
-                since,
-                open: true,
-            }),
+            Verdict::Go(device, since) => {
+                let waited = since.since(turn.since.unwrap_or(since));
+                turn.dispatcher.metrics[device.0].waited(waited);
+                Ok(Permit {
+                    dispatcher: turn.dispatcher,
+                    id,
+                    device,
+                    deadline: turn.deadline,
+                    since,
+                    open: true,
+                })
+            }
         })
     }
 }
