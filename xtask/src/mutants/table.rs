@@ -741,4 +741,35 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ),
         needs: Needs::AnyCpu,
     },
+    Mutant {
+        name: "placement-ignores-what-others-have-on-a-link",
+        file: "runtime/src/placement/links.rs",
+        original: "terms.link_wait = longest.unwrap_or_default();",
+        planted: "let _ = longest;",
+        killer: library(
+            RUNTIME,
+            "placement::tests::spreading::so_it_is_where_they_share_a_link",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "placement-holds-that-launches-take-nothing",
+        file: "runtime/src/placement/estimate.rs",
+        original: "self.wy + penalty * other.offset",
+        planted: "self.wy",
+        killer: library(RUNTIME, "placement::estimate::tests::a_launch_is_learnt"),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "placement-has-one-batch-pay-for-compiling",
+        file: "runtime/src/auto.rs",
+        original: "compile_batches: self.batches.load(Ordering::Relaxed),",
+        planted: "compile_batches: 1,",
+        killer: integration(
+            RUNTIME,
+            "placement",
+            "compiling_is_spread_over_batches_until_it_is_done",
+        ),
+        needs: Needs::AnyCpu,
+    },
 ];
