@@ -64,9 +64,12 @@ pub struct RecordedRun {
     pub objective: Objective,
     /// Batches beyond the most that a recording has, which are not in it.
     pub left_out: u64,
-    /// What was known of the devices at the start.
+    /// What was known of the devices at the start. Of another [version](Calibration::is_current), as
+    /// of an older release, it is empty when it is read.
+    #[serde(deserialize_with = "form::calibration")]
     pub known: Calibration,
     /// The same at the end.
+    #[serde(deserialize_with = "form::calibration")]
     pub measured: Calibration,
 }
 

@@ -14,7 +14,8 @@ use gated::Gated;
 use unlade_expr::Semantics;
 use unlade_hal::Device;
 use unlade_runtime::{
-    DeviceRequest, Error, Kernel, Placement, Priority, Runtime, RuntimeBuilder, Session,
+    Activity, DeviceRequest, Error, Kernel, Placement, Priority, Replay, Runtime, RuntimeBuilder,
+    Session, TraceEvent,
 };
 use unlade_sim_device::{Profile, SimDevice};
 
@@ -105,6 +106,54 @@ impl Full {
         }
         until("memory comes back", || self.runtime.memory().leased == 0);
     }
+}
+
+#[test]
+fn waiting_for_a_turn_is_traced_and_recorded_as_such() {
+    let gate = Gated::new();
+    let runtime = on(gate.clone()).threads(2 * DEPTH).trace(true).record(true);
+    let runtime = runtime.build().unwrap();
+    let kernel = kernel(&runtime.session("busy").open().unwrap());
+    let submit = |_| kernel.submit(input(100)).unwrap();
+    let tickets: Vec<_> = (0..DEPTH).map(submit).collect();
+    until("the device is full", || in_flight(&runtime) == DEPTH as u32);
+    let begins = Arc::new(AtomicU32::new(0));
+    let late = thread::spawn({
+        let (kernel, begins) = (kernel.clone(), Arc::clone(&begins));
+        move || {
+            begins.store(1, Ordering::SeqCst);
+            kernel.run(&input(100)).unwrap()
+        }
+    });
+    until("the late one is there", || {
+        begins.load(Ordering::SeqCst) == 1
+    });
+    thread::sleep(Duration::from_millis(50)); // for which it waits, or most of it
+    gate.open();
+    late.join().unwrap();
+    tickets
+        .into_iter()
+        .for_each(|ticket| drop(ticket.wait().unwrap()));
+
+    let of_the_late_one = |event: &&TraceEvent| event.batch == DEPTH as u64;
+    let trace = runtime.take_trace();
+    let waits = trace.iter().filter(of_the_late_one);
+    let mut waits = waits.filter(|event| event.activity == Activity::WaitForTurn);
+    let wait = waits.next().expect("it waited");
+    assert!(wait.queue.starts_with("waits: ") && !wait.activity.is_work());
+    let recording = runtime.take_recording();
+    assert_eq!(recording.batches.len(), DEPTH + 1);
+    let mut batches = recording.batches.iter();
+    let late = batches.find(|it| it.batch == DEPTH as u64).unwrap();
+    assert_eq!(late.turn_ns, wait.duration_ns);
+    // The host did not work for it meanwhile.
+    let replayed = Replay::of(&recording).run().unwrap();
+    assert_eq!(
+        (replayed.batches, replayed.sessions.len()),
+        (DEPTH as u64 + 1, 1)
+    );
+    assert_eq!(&*replayed.sessions[0].session, "busy");
+    assert!(runtime.take_recording().batches.is_empty(), "taken once");
 }
 
 #[test]

@@ -160,6 +160,12 @@ fn told(
              the replay the host always keeps up.\n",
         );
     }
+    if !recording.run.measured.is_current() {
+        text.push_str(
+            "What was measured on the devices is of another release: where a batch goes elsewhere than it \
+             was recorded, the devices' profiles count alone. Record it again.\n",
+        );
+    }
     if recording.run.left_out > 0 {
         text.push_str(&format!(
             "Of the recorded run the first {} batches are here; {} more were not recorded.\n",

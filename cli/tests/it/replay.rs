@@ -171,6 +171,23 @@ fn a_recording_has_what_the_receipts_have() {
 }
 
 #[test]
+fn what_was_measured_by_another_release_is_passed_over_and_said_to_be() {
+    let place = Place::new();
+    record(&place, "cpu");
+    let said = "is of another release";
+    let now = place.run(&["replay", "r.jsonl"]).success();
+    assert!(!now.contains(said), "{now}");
+    let mut lines = lines(&place);
+    for known in ["known", "measured"] {
+        lines[0][known] = serde_json::json!({ "version": 1, "devices": [{ "speed": 9 }] });
+    }
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    std::fs::write(place.path("r.jsonl"), lines.join("\n")).unwrap();
+    let then = place.run(&["replay", "r.jsonl"]).success();
+    assert!(then.contains(said) && then.contains("10"), "{then}");
+}
+
+#[test]
 fn what_is_no_whole_recording_is_said_to_be_none() {
     let place = Place::new();
     record(&place, "cpu");

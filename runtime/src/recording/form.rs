@@ -1,5 +1,22 @@
 //! How what is recorded is written that has another form in memory.
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::placement::{CALIBRATION_VERSION, Calibration};
+
+/// What was measured, or nothing where that is of another version.
+pub(super) fn calibration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Calibration, D::Error> {
+    let form = Value::deserialize(deserializer)?;
+    match form["version"].as_u64() == Some(CALIBRATION_VERSION.into()) {
+        true => serde_json::from_value(form).map_err(D::Error::custom),
+        false => Ok(Calibration::default()),
+    }
+}
+
 /// `wall` or `virtual`.
 pub(super) mod clock {
     use serde::de::Error;
