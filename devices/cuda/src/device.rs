@@ -448,6 +448,8 @@ impl Device for CudaDevice {
         fork::check()?;
         let shared = self.inner.shared();
         let gpu = shared.enter()?;
+        // A pool may register and drop pages for long before anything else is asked for.
+        shared.tidy(&gpu)?;
         if shared.register(&gpu, slab)? {
             shared.ground.note_pinned(slab);
         }

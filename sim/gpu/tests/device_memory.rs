@@ -4,7 +4,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use unlade_hal::{
-    AllocError, Command, CommandList, Device, Health, MemoryKind, RejectReason, Slab, Slot, Span,
+    AllocError, Command, CommandList, Device, Health, MemoryKind, PageSize, RejectReason, Slab,
+    Slot, Span,
 };
 use unlade_sim_gpu::{Driver, DriverConfig, Mode, Profile};
 
@@ -37,6 +38,19 @@ fn what_is_dropped_goes_back_when_something_is_next_asked_for() {
     assert_eq!(after.streams, before.streams);
     assert_eq!(after.events, before.events);
     assert_eq!(after.host_ranges, before.host_ranges + 1);
+}
+
+/// As for a pool that needs more than its reserve, while nothing else is asked of the GPU.
+#[test]
+fn pages_that_were_dropped_are_unpinned_as_others_are_pinned() {
+    let (_one, driver) = driver(1);
+    let gpu = unlade_cuda::open(0).unwrap();
+    let before = driver.alive().host_ranges;
+    for _ in 0..5 {
+        let pages = Slab::host(MemoryKind::Upload, 4096, PageSize::Base).unwrap();
+        gpu.register(&pages).unwrap();
+        assert_eq!(driver.alive().host_ranges, before + 1);
+    }
 }
 
 #[test]
