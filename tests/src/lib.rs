@@ -15,6 +15,7 @@
 //! - [`devices`]: devices by name, so that a test or a check runs on the one that is asked for.
 //! - [`process`]: what a process holds, to see that nothing is left behind.
 //! - [`special_values`]: where careless implementations differ.
+//! - [`table`]: a table and queries, for tests of how a batch gets to its result.
 //!
 //! The tests themselves are in `tests/tests/`:
 //! - `card_ends`: how every fault of a card ends, and that it leaves nothing behind;
@@ -22,9 +23,10 @@
 //! - `device_differential`: random programs on a device, against the oracle;
 //! - `differential`: random queries on random batches, against the oracle and arrow-rs;
 //! - `end_to_end`: random queries through the runtime, against the oracle;
-//! - `fault_sweep`: every fault at every operation of a device;
+//! - `fault_sweep`: every fault at every operation of a device, alone and with others at work;
 //! - `features`: that a crate built alone finds what the workspace has built;
 //! - `imports`: the borders between crates;
+//! - `lost_under_load`: a device lost while all are busy: all is done, and little is repeated;
 //! - `payload`: every Arrow type through a filter and asked for nulls, against arrow-rs;
 //! - `program_differential`: the evaluator against the naive interpreter, every cell;
 //! - `qemu`: says what is left out of `cargo test`;
@@ -56,4 +58,5 @@ pub mod fuzz;
 mod lists;
 pub mod process;
 pub mod special_values;
+pub mod table;
 pub mod trees;

@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{
-    ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchIterator, StringArray,
-};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_array::{RecordBatch, RecordBatchIterator};
 use unlade_cpu::CpuDevice;
-use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
+use unlade_expr::Semantics;
 use unlade_hal::Device;
-use unlade_runtime::{Kernel, Path, Placement, Runtime, Verified};
+use unlade_runtime::{Kernel, Output, Path, Placement, Runtime, Verified};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
+use unlade_tests::devices::{simulated_card, simulated_gpu};
+use unlade_tests::table::{self, schema};
 
 /// Batches of one run: after a fault the device is used again, as far as it is to be had.
 const BATCHES: usize = 3;
@@ -24,47 +23,21 @@ const BATCHES: usize = 3;
 /// More operations than a run has.
 const MOST: u64 = 200;
 
+/// A reset is only tried after a loss, of which a plan of one fault has none.
+const UNREACHED: [FaultKind; 1] = [FaultKind::ResetFails];
+
 const QUERIES: [(&str, &str); 3] = [
     ("", "a > 41 and flag"),
     ("text, a + 1 as x", "b % 3 = 0"),
     ("cast(a as bigint) * b", ""),
 ];
 
-fn schema() -> SchemaRef {
-    let field = |name: &str, ty| Field::new(name, ty, true);
-    Arc::new(Schema::new(vec![
-        field("a", DataType::Int32),
-        field("b", DataType::Int64),
-        field("flag", DataType::Boolean),
-        field("text", DataType::Utf8),
-    ]))
-}
-
-fn batch(first: usize) -> RecordBatch {
-    let rows = first..first + 700;
-    let a: Int32Array = rows
-        .clone()
-        .map(|row| (row % 11 != 5).then_some(row as i32 % 100))
-        .collect();
-    let b = Int64Array::from_iter_values(rows.clone().map(|row| row as i64));
-    let flag: BooleanArray = rows
-        .clone()
-        .map(|row| (row % 7 != 0).then_some(row % 2 == 0))
-        .collect();
-    let text = StringArray::from_iter_values(rows.map(|row| format!("row {row}")));
-    let columns: Vec<ArrayRef> = vec![Arc::new(a), Arc::new(b), Arc::new(flag), Arc::new(text)];
-    RecordBatch::try_new(schema(), columns).unwrap()
+fn batch(at: usize) -> RecordBatch {
+    table::rows(at * 1000..at * 1000 + 700)
 }
 
 fn compile(runtime: &Runtime, select: &str, filter: &str) -> Kernel {
-    let query = match filter {
-        "" => Query::all(),
-        filter => Query::filter(parse_expr(filter).unwrap()),
-    };
-    let query = match select {
-        "" => query,
-        select => query.select(parse_select_list(select).unwrap()),
-    };
+    let query = table::query(select, filter);
     runtime
         .compile(&query, &schema(), &Semantics::arrow())
         .unwrap()
@@ -78,7 +51,7 @@ fn expected(select: &str, filter: &str) -> Vec<RecordBatch> {
         .unwrap();
     let kernel = compile(&runtime, select, filter);
     (0..BATCHES)
-        .map(|at| kernel.run(&batch(at * 1000)).unwrap().batch)
+        .map(|at| kernel.run(&batch(at)).unwrap().batch)
         .collect()
 }
 
@@ -98,11 +71,33 @@ fn faulty(profile: &Profile, plan: FaultPlan) -> (Arc<FaultDevice>, Runtime) {
     (device, runtime)
 }
 
+/// It is what the CPU makes of the batch, as far as anybody can tell, and says where it was repeated.
+fn check_output(kind: FaultKind, output: &Output, expected: &RecordBatch, what: &str) {
+    let receipt = &output.receipt;
+    let by_device = receipt
+        .parts
+        .iter()
+        .any(|part| part.completed && part.path == Path::Queued);
+    if kind.is_silent() && by_device {
+        assert_eq!(receipt.verified, Verified::Unverified, "{what}");
+    } else {
+        assert_eq!(&output.batch, expected, "{what}");
+    }
+    let failed = receipt.parts.iter().any(|part| !part.completed);
+    // Of batches that were done together only one says so.
+    let says_so = receipt.retries > 0 || receipt.together > 1;
+    assert!(!failed || says_so, "{what}: {receipt:?}");
+}
+
 /// After all results are dropped: what is still leased was abandoned, and is counted.
 fn check_memory(runtime: &Runtime, what: &str) -> u64 {
     unlade_runtime::pool::Pool::flush_thread();
     let memory = runtime.memory();
-    let leaked = runtime.devices()[1].leaked_bytes;
+    let leaked = runtime
+        .devices()
+        .iter()
+        .map(|device| device.leaked_bytes)
+        .sum();
     assert!(
         memory.leased <= leaked,
         "{what}: {memory:?}, {leaked} bytes leaked"
@@ -124,19 +119,8 @@ fn every_fault_at_every_operation() {
                     let (device, runtime) = faulty(&profile, FaultPlan::nth(nth, kind));
                     let kernel = compile(&runtime, select, filter);
                     for (at, expected) in expected.iter().enumerate() {
-                        let output = kernel.run(&batch(at * 1000)).unwrap();
-                        let receipt = &output.receipt;
-                        let by_device = receipt
-                            .parts
-                            .iter()
-                            .any(|part| part.completed && part.path == Path::Queued);
-                        if kind.is_silent() && by_device {
-                            assert_eq!(receipt.verified, Verified::Unverified, "{what}");
-                        } else {
-                            assert_eq!(&output.batch, expected, "{what}");
-                        }
-                        let failed = receipt.parts.iter().any(|part| !part.completed);
-                        assert!(!failed || receipt.retries > 0, "{what}: {receipt:?}");
+                        let output = kernel.run(&batch(at)).unwrap();
+                        check_output(kind, &output, expected, &what);
                     }
                     let struck = !device.log().is_empty();
                     let leaked = check_memory(&runtime, &what);
@@ -151,11 +135,106 @@ fn every_fault_at_every_operation() {
         }
     }
     println!("operations failed: {swept:?}");
-    // A reset is only tried after a loss, of which a plan of one fault has none.
     let unreached = FaultKind::ALL
         .into_iter()
         .filter(|kind| !swept.contains_key(kind));
-    assert_eq!(unreached.collect::<Vec<_>>(), [FaultKind::ResetFails]);
+    assert_eq!(unreached.collect::<Vec<_>>(), UNREACHED);
+}
+
+/// As above with four devices at work at the same time, each for a session of its own, by single
+/// batches and by a stream; one of them fails. Of the queries it is the one with strings and a
+/// computed column: the others differ in what is staged, which the sweep of one device has covered.
+#[test]
+fn every_fault_of_one_device_while_others_work() {
+    let (select, filter) = QUERIES[1];
+    let expected = expected(select, filter);
+    let sim = || -> Arc<dyn Device> { Arc::new(SimDevice::builder(Profile::gpu()).build()) };
+    let devices = [sim(), simulated_gpu(), simulated_card()];
+    let mut swept: BTreeMap<(&str, FaultKind), u64> = BTreeMap::new();
+    for failing in 0..devices.len() {
+        for kind in FaultKind::ALL {
+            for nth in 1..=MOST {
+                assert!(nth < MOST, "{kind:?}: the sweep has no end");
+                let name = devices[failing].info().name.as_str();
+                let what = format!("{kind:?} at {nth} of {name}");
+                let faulty = devices.each_ref().map(|device| {
+                    let fails = device.info().name == name;
+                    let plan = match fails {
+                        true => FaultPlan::nth(nth, kind),
+                        false => FaultPlan::none(),
+                    };
+                    Arc::new(FaultDevice::new(device.clone(), plan))
+                });
+                // Only what never comes is waited for until then.
+                let timeout = match kind {
+                    FaultKind::LostCompletion => Duration::from_millis(300),
+                    _ => Duration::from_secs(10),
+                };
+                let builder = Runtime::builder()
+                    .device(Arc::new(CpuDevice::new()))
+                    .device_timeout(timeout)
+                    .pool_reserve(1 << 20);
+                let builder = faulty
+                    .iter()
+                    .fold(builder, |builder, device| builder.device(device.clone()));
+                let runtime = builder.build().unwrap();
+                std::thread::scope(|scope| {
+                    for device in runtime.devices() {
+                        let (runtime, expected, what) = (&runtime, &expected, &what);
+                        scope.spawn(move || work_on(runtime, &device.name, kind, expected, what));
+                    }
+                });
+                let leaked = check_memory(&runtime, &what);
+                let struck = !faulty[failing].log().is_empty();
+                let abandons = kind == FaultKind::LostCompletion && struck;
+                assert_eq!(leaked > 0, abandons, "{what}: {leaked} bytes leaked");
+                if !struck {
+                    break;
+                }
+                *swept.entry((name, kind)).or_default() += 1;
+            }
+        }
+    }
+    println!("operations failed: {swept:?}");
+    for device in &devices {
+        let name = device.info().name.as_str();
+        let unreached = FaultKind::ALL
+            .into_iter()
+            .filter(|kind| !swept.contains_key(&(name, *kind)));
+        assert_eq!(unreached.collect::<Vec<_>>(), UNREACHED, "{name}");
+    }
+}
+
+/// What one session does on its device.
+fn work_on(
+    runtime: &Runtime,
+    device: &Arc<str>,
+    kind: FaultKind,
+    expected: &[RecordBatch],
+    what: &str,
+) {
+    let (select, filter) = QUERIES[1];
+    let session = runtime
+        .session(device.clone())
+        .placement(Placement::Device(device.clone()))
+        .open()
+        .unwrap();
+    let query = table::query(select, filter);
+    let kernel = session
+        .compile(&query, &schema(), &Semantics::arrow())
+        .unwrap();
+    for (at, expected) in expected.iter().enumerate() {
+        let output = kernel.run(&batch(at)).unwrap();
+        check_output(kind, &output, expected, what);
+    }
+    let batches: Vec<_> = (0..BATCHES).map(|at| Ok(batch(at))).collect();
+    let mut stream = kernel.stream(RecordBatchIterator::new(batches, schema()));
+    for expected in expected {
+        let output = stream.next().unwrap().unwrap();
+        check_output(kind, &output, expected, what);
+    }
+    assert!(stream.next().is_none(), "{what}");
+    unlade_runtime::pool::Pool::flush_thread();
 }
 
 #[test]
@@ -173,14 +252,14 @@ fn many_faults_by_chance_under_threads() {
             for _ in 0..3 {
                 scope.spawn(|| {
                     for (at, expected) in expected.iter().enumerate() {
-                        let output = kernel.run(&batch(at * 1000)).unwrap();
+                        let output = kernel.run(&batch(at)).unwrap();
                         assert_eq!(&output.batch, expected, "seed {seed}");
                     }
                     unlade_runtime::pool::Pool::flush_thread();
                 });
             }
         });
-        let batches = (0..BATCHES).map(|at| Ok(batch(at * 1000)));
+        let batches = (0..BATCHES).map(|at| Ok(batch(at)));
         let reader = RecordBatchIterator::new(batches.collect::<Vec<_>>(), schema());
         let streamed: Vec<RecordBatch> = kernel
             .stream(reader)

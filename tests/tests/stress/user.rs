@@ -11,12 +11,13 @@ use rand_chacha::ChaCha8Rng;
 use unlade_expr::Semantics;
 use unlade_runtime::pool::Pool;
 use unlade_runtime::{DeviceRequest, Error, Kernel, Output, Placement, Resident, Session, Ticket};
+use unlade_tests::table::schema;
 
 use crate::counts::{Counts, End, Way};
 use crate::operation::{Operation, Task, Wishes};
 use crate::place::Place;
 use crate::watch::Watch;
-use crate::work::{Work, schema};
+use crate::work::Work;
 
 /// Results that are kept a while and looked at again.
 const KEPT: usize = 4;

@@ -2,30 +2,26 @@
 
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchIterator, StringArray,
-};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_array::{RecordBatch, RecordBatchIterator};
+use arrow_schema::ArrowError;
 use unlade_cpu::CpuDevice;
-use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
+use unlade_expr::{Query, Semantics};
 use unlade_runtime::{Error, Output, Runtime};
+use unlade_tests::table::{self, schema};
 
 /// Queries, as what they select and what they keep.
 const QUERIES: [(&str, &str); 6] = [
     ("", "a > 41 and flag"),
     ("text, a + 1 as x", "b % 3 = 0"),
     ("cast(a as bigint) * b", ""),
-    // A row in some of the batches has no result.
-    ("b / (a - 100) as q", ""),
+    // Row 811 of the last batch has no result.
+    ("b / (b - 60811) as q", ""),
     ("", "b < 0"),
     ("b, flag", "a < 50 or b > 3000"),
 ];
 
-/// Rows of the batches, the last of which has a row that one of the queries has no result for.
+/// Rows of the batches.
 const ROWS: [usize; 7] = [0, 1, 37, 700, 2500, 6000, 900];
-
-/// That row.
-const BAD_ROW: usize = 811;
 
 /// A batch's result, or the row and the operation that fail.
 type Expected = Result<RecordBatch, (u64, u32)>;
@@ -44,7 +40,7 @@ impl Work {
             .build()
             .expect("a runtime with the CPU");
         let queries: Vec<Query> = QUERIES
-            .map(|(select, keep)| query(select, keep))
+            .map(|(select, keep)| table::query(select, keep))
             .into_iter()
             .collect();
         let batches: Vec<RecordBatch> = (0..ROWS.len()).map(batch).collect();
@@ -109,41 +105,7 @@ impl Work {
     }
 }
 
-pub(crate) fn schema() -> SchemaRef {
-    let field = |name: &str, ty| Field::new(name, ty, true);
-    Arc::new(Schema::new(vec![
-        field("a", DataType::Int32),
-        field("b", DataType::Int64),
-        field("flag", DataType::Boolean),
-        field("text", DataType::Utf8),
-    ]))
-}
-
-fn query(select: &str, keep: &str) -> Query {
-    let query = match keep {
-        "" => Query::all(),
-        keep => Query::filter(parse_expr(keep).expect("it is an expression")),
-    };
-    match select {
-        "" => query,
-        select => query.select(parse_select_list(select).expect("it is a list")),
-    }
-}
-
 fn batch(number: usize) -> RecordBatch {
-    let rows = number * 1000..number * 1000 + ROWS[number];
-    let bad = (number + 1 == ROWS.len()).then_some(rows.start + BAD_ROW);
-    let a = |row: usize| match bad == Some(row) {
-        true => Some(100),
-        false => (row % 11 != 5).then_some(row as i32 % 100),
-    };
-    let a: Int32Array = rows.clone().map(a).collect();
-    let b = Int64Array::from_iter_values(rows.clone().map(|row| row as i64));
-    let flag: BooleanArray = rows
-        .clone()
-        .map(|row| (row % 7 != 0).then_some(row % 2 == 0))
-        .collect();
-    let text = StringArray::from_iter_values(rows.map(|row| format!("row {row}")));
-    let columns: Vec<ArrayRef> = vec![Arc::new(a), Arc::new(b), Arc::new(flag), Arc::new(text)];
-    RecordBatch::try_new(schema(), columns).expect("columns of one length")
+    let first = number * 10_000;
+    table::rows(first..first + ROWS[number])
 }
