@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,7 +57,7 @@ unlade.toml, in this order of precedence.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Filter and project files
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show what run would do, and why, without doing it
     Explain(ExplainArgs),
     /// Run a recorded schedule again on other devices, in virtual time: what would two GPUs bring?
@@ -202,6 +203,13 @@ pub(crate) struct RunArgs {
     /// Write what became of each batch, as JSON; - is standard output, also for the other reports
     #[arg(long, value_name = "FILE.json", help_heading = "Reports")]
     pub(crate) receipts: Option<PathBuf>,
+    /// Write the run's metrics in Prometheus' text form; docs/METRICS.md says what each is
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub(crate) metrics: Option<PathBuf>,
+    /// Serve the metrics over HTTP while it runs, at an address such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS", help_heading = "Reports",
+        hide = cfg!(not(feature = "prometheus")))]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// Write a trace that opens in Perfetto
     #[arg(long, value_name = "FILE.json", help_heading = "Reports")]
     pub(crate) trace: Option<PathBuf>,

@@ -113,6 +113,10 @@
 //! | `iommufd` | `dpu:iommufd:...`: the same, through the kernel's newer interface |
 //! | `sim` | `sim`: a simulated device with memory and time of its own, for tests |
 //!
+//! # Look on
+//! [`METRICS`] go to the `metrics` facade; with feature `prometheus-text` module `prometheus` gives
+//! them to Prometheus as text, and with feature `prometheus` over HTTP.
+//!
 //! # What is inside
 //! - queries: [`Query`], [`Expr`], [`col`], [`lit`], [`when`], [`parse_expr`], [`Semantics`]
 //! - running them: [`Runtime`], [`Session`], [`Kernel`], [`Output`], [`Ticket`], [`KernelStream`]
@@ -136,6 +140,9 @@ pub use unlade_hal::{
 };
 pub use unlade_program::{FloatOrder, ShapeHash};
 pub use unlade_runtime::*;
+
+#[cfg(feature = "prometheus-text")]
+pub mod prometheus;
 
 /// The examples of the guide are run like those of this page.
 #[cfg(doctest)]

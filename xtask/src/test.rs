@@ -50,6 +50,7 @@ fn rest() -> Vec<Ended> {
                 &["doc", "--workspace", "--no-deps", "--quiet"],
             )
         }),
+        step("metrics over HTTP", metrics_over_http),
         step("models of concurrency", loom),
         step("the runtime, simulated", || {
             simulate::runs(&simulate::Options::default())
@@ -61,15 +62,17 @@ fn rest() -> Vec<Ended> {
     ]
 }
 
-/// The crates with code for iommufd, a feature that is off by default.
-const IOMMUFD: [&str; 4] = ["unlade", "unlade-cli", "unlade-dpu", "unlade-tests"];
+/// The crates with code for what is off by default: iommufd, metrics over HTTP.
+const FEATURED: [&str; 4] = ["unlade", "unlade-cli", "unlade-dpu", "unlade-tests"];
 
 /// Of the whole workspace, and of what only a feature that is off by default brings in.
 fn lints() -> Outcome {
     const TARGETS: [&str; 5] = ["--all-targets", "--quiet", "--", "-D", "warnings"];
     let of = |chosen: &[&str]| cargo(&[&["clippy"], chosen, &TARGETS].concat());
-    let packages = IOMMUFD.iter().flat_map(|name| ["-p", name]);
-    let featured: Vec<&str> = packages.chain(["--features", "iommufd"]).collect();
+    let packages = FEATURED.iter().flat_map(|name| ["-p", name]);
+    let featured: Vec<&str> = packages
+        .chain(["--features", "iommufd,prometheus"])
+        .collect();
     match of(&["--workspace"]) {
         Outcome::Passed => of(&featured),
         other => other,
@@ -86,6 +89,21 @@ fn iommufd() -> Outcome {
         "iommufd",
         "--lib",
         "--quiet",
+    ])
+}
+
+/// What only a build with the server has.
+fn metrics_over_http() -> Outcome {
+    cargo(&[
+        "test",
+        "-p",
+        "unlade-cli",
+        "--features",
+        "prometheus",
+        "--test",
+        "it",
+        "--quiet",
+        "metrics",
     ])
 }
 
@@ -210,11 +228,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_iommufd_brings_in_is_linted_wherever_it_is() {
-        let mut found = Vec::new();
-        crates_with("\niommufd = [", &crate::root(), 2, &mut found);
-        found.sort();
-        assert_eq!(found, IOMMUFD);
+    fn what_features_bring_in_is_linted_wherever_it_is() {
+        let with = |feature: &str| {
+            let mut found = Vec::new();
+            let text = format!("\n{feature} = [");
+            crates_with(&text, &crate::root(), 2, &mut found);
+            found.sort();
+            found
+        };
+        assert_eq!(with("iommufd"), FEATURED);
+        let served = with("prometheus");
+        assert!(
+            served.iter().all(|name| FEATURED.contains(&&**name)),
+            "{served:?}"
+        );
+        assert!(!served.is_empty());
     }
 
     /// Names of the packages in whose manifests a text is, in a folder and so far below it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use unlade::prometheus::Metrics;
 use unlade::{ClockKind, Output, PartReceipt, Reason, Receipt, Runtime, TraceEvent};
 use unlade_ingest::ScanStats;
 
@@ -36,7 +37,11 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
         costs: args.receipts.is_some() || args.trace.is_some(),
         schedule: args.record.is_some(),
     };
+    let metrics = report::metrics::start(&args)?;
     let runtime = session::runtime(&args.query.resources, recording)?;
+    if let Some(metrics) = &metrics {
+        metrics.watch(&runtime);
+    }
     let plan = Plan::make(&args.query, &runtime)?;
     if args.explain {
         report::say(format_args!("{}", plan.explain()));
@@ -56,7 +61,7 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
         interrupt::note_written(output.as_ref());
     }
 
-    write_reports(&args, &runtime, receipts)
+    write_reports(&args, &runtime, receipts, metrics.as_ref())
         .map_err(|failure| failure.after("the result is written, but not every report: "))?;
     if verbosity > Verbosity::Quiet {
         summary.say(total, args.limit, started.elapsed());
@@ -71,9 +76,13 @@ fn write_reports(
     args: &RunArgs,
     runtime: &Runtime,
     mut receipts: ReceiptsFile,
+    metrics: Option<&Metrics>,
 ) -> Result<(), Failure> {
     if let Some(path) = &args.receipts {
         receipts.write(path)?;
+    }
+    if let (Some(path), Some(metrics)) = (&args.metrics, metrics) {
+        report::metrics::write(path, metrics)?;
     }
     let events: Vec<TraceEvent> = runtime.take_trace();
     if let Some(path) = &args.trace {

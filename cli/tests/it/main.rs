@@ -3,6 +3,7 @@
 mod bus;
 mod card_details;
 mod card_process;
+mod metrics;
 mod queries;
 mod receipts;
 mod replay;

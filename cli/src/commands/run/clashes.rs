@@ -44,6 +44,7 @@ pub(super) fn refuse(args: &RunArgs) -> Result<(), Failure> {
     let written = [
         ("--output", output),
         ("--receipts", args.receipts.as_deref()),
+        ("--metrics", args.metrics.as_deref()),
         ("--trace", args.trace.as_deref()),
         ("--timeline", args.timeline.as_deref()),
         ("--record", args.record.as_deref()),
