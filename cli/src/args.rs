@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Serve a simulated DPU card at a socket, for this command, other drivers and virtual machines
     Card(CardArgs),
+    /// Watch what a running process does, or did
+    Top(TopArgs),
     /// Run three queries on made-up data on every device and compare the results
     Demo(DemoArgs),
     /// Print a shell's completion script
@@ -210,6 +212,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ADDRESS", help_heading = "Reports",
         hide = cfg!(not(feature = "prometheus")))]
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Make a socket for this user alone, at which `unlade top PATH` watches the run
+    #[arg(long, value_name = "PATH", help_heading = "Reports")]
+    pub(crate) top_socket: Option<PathBuf>,
+    /// Record what `unlade top FILE` shows later, twice a second
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub(crate) record_top: Option<PathBuf>,
     /// Write a trace that opens in Perfetto
     #[arg(long, value_name = "FILE.json", help_heading = "Reports")]
     pub(crate) trace: Option<PathBuf>,
@@ -310,6 +318,29 @@ pub(crate) struct DoctorArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = TOP_HELP)]
+pub(crate) struct TopArgs {
+    /// Socket of a process (`run --top-socket`), or a file that was recorded (`run --record-top`)
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// Print how things are once, as text, which is also done where standard output is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print how things are once, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const TOP_HELP: &str = "\
+Keys:
+  q, esc           quit
+  tab, ← →         choose a pane; where the terminal is small, only that one is shown
+  ↑ ↓              scroll in it
+  p, space         pause, play
+  , .              of a recording: one back, one on; home, end: the first, the last
+  [ ]              of a recording: half as fast, twice as fast";
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DemoArgs {

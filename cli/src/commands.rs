@@ -10,3 +10,4 @@ pub(crate) mod functions;
 pub(crate) mod plan;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod top;

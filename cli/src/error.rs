@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use unlade::observe::ObserveError;
 use unlade::{DataError, Error};
 use unlade_ingest::IngestError;
 
@@ -134,6 +135,18 @@ impl From<Error> for Failure {
                 "{message}; half of --memory is for results, the other half for what is read"
             )),
             _ => Failure::Resource(message),
+        }
+    }
+}
+
+impl From<ObserveError> for Failure {
+    fn from(error: ObserveError) -> Self {
+        match error {
+            ObserveError::Version { .. }
+            | ObserveError::NotASnapshot { .. }
+            | ObserveError::Truncated { .. }
+            | ObserveError::Io { .. } => Failure::file(error.to_string()),
+            other => Failure::resource(other.to_string()),
         }
     }
 }

@@ -63,7 +63,6 @@ pub(crate) fn check() -> Result<(), Failure> {
 }
 
 /// Has something done if the process is ended here, where nothing is dropped.
-#[cfg(feature = "dpu")]
 pub(crate) fn at_end(last: impl FnOnce() + Send + 'static) {
     lock(&LAST).push(Box::new(last));
 }

@@ -63,6 +63,7 @@ fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
         Command::Functions(functions) => commands::functions::run(&functions),
         Command::Doctor(doctor) => commands::doctor::run(&doctor),
         Command::Card(card) => commands::card::run(&card),
+        Command::Top(top) => commands::top::run(&top),
         Command::Demo(demo) => commands::demo::run(&demo, verbosity),
         Command::Completions(completions) => commands::completions::run(&completions),
     }

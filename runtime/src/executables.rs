@@ -83,7 +83,9 @@ impl Executables {
             took = Some(time);
             // Virtual seconds are no seconds.
             if clock.kind() == ClockKind::Wall {
-                COMPILE_SECONDS.histogram(&[name]).record(time.as_secs_f64());
+                COMPILE_SECONDS
+                    .histogram(&[name])
+                    .record(time.as_secs_f64());
             }
             result
         });

@@ -323,6 +323,8 @@ impl KernelCore {
             Ok(output) => {
                 let used = |before| thread_cpu_time().saturating_sub(before);
                 output.receipt.host_cpu = cpu.map(used);
+                let (runtime, receipt) = (&self.runtime, &output.receipt);
+                runtime.recent.note(self.number, receipt, &runtime.devices);
             }
             Err(_) => self.metrics.error(),
         }

@@ -71,6 +71,7 @@ mod plans;
 pub mod pool;
 mod portion;
 mod receipt;
+mod recent;
 mod recorder;
 mod recording;
 mod replay;
@@ -85,6 +86,7 @@ mod shape;
 mod shutdown;
 #[cfg(all(test, shuttle))]
 mod simulation;
+mod snapshot;
 mod stream;
 mod strings;
 mod sync;
@@ -114,6 +116,10 @@ pub use runtime::{DeviceState, DeviceStatus, Runtime, RuntimeBuilder, WeakRuntim
 pub use scheduler::Priority;
 pub use session::{Session, SessionBuilder, SessionStatus};
 pub use shutdown::Ended;
+pub use snapshot::{
+    DeviceSnapshot, FallbackSnapshot, PoolSnapshot, ReceiptSnapshot, SNAPSHOT_VERSION,
+    SessionSnapshot, Snapshot,
+};
 pub use stream::{Canceller, KernelStream};
 pub use ticket::Ticket;
 pub use trace::{Activity, TraceEvent};

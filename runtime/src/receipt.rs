@@ -354,7 +354,8 @@ fn nanos<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Erro
     serializer.serialize_u64(whole_nanos(*time))
 }
 
-fn whole_nanos(time: Duration) -> u64 {
+/// A time in whole nanoseconds.
+pub(crate) fn whole_nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

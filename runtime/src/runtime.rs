@@ -27,6 +27,7 @@ use crate::options::{Fallback, Options, Placement, Trust};
 use crate::placement::{DeviceIndex, Ineligible, Objective, Placer};
 use crate::plans::Plans;
 use crate::pool::{Pool, PoolOptions, PoolStatus as MemoryStatus};
+use crate::recent::Recent;
 use crate::recorder::Recorder;
 use crate::recording::Recording;
 use crate::residency::Residency;
@@ -92,6 +93,7 @@ pub(crate) struct Core {
     pub(crate) trace: Trace,
     pub(crate) recorder: Recorder,
     pub(crate) fallbacks: Fallbacks,
+    pub(crate) recent: Recent,
     /// Threads that compute.
     pub(crate) workers: Workers,
     /// Threads that have devices work, and wait for them.
@@ -737,6 +739,7 @@ impl RuntimeBuilder {
                 trace: Trace::new(options.trace),
                 recorder: Recorder::new(options.record, known),
                 fallbacks: Fallbacks::default(),
+                recent: Recent::default(),
                 workers: Workers::new("unlade", options.threads.saturating_sub(1)),
                 queuers: Workers::new("unlade-queue", devices.len() * options.lists_ahead),
                 kernels: AtomicU64::new(0),

@@ -114,13 +114,14 @@
 //! | `sim` | `sim`: a simulated device with memory and time of its own, for tests |
 //!
 //! # Look on
+//! [`observe`] has a process show what its runtime is doing, to `unlade top` or into a file.
 //! [`METRICS`] go to the `metrics` facade; with feature `prometheus-text` module `prometheus` gives
 //! them to Prometheus as text, and with feature `prometheus` over HTTP.
 //!
 //! # What is inside
 //! - queries: [`Query`], [`Expr`], [`col`], [`lit`], [`when`], [`parse_expr`], [`Semantics`]
 //! - running them: [`Runtime`], [`Session`], [`Kernel`], [`Output`], [`Ticket`], [`KernelStream`]
-//! - what happened: [`Receipt`], [`Explain`], [`Error`]
+//! - what happened: [`Receipt`], [`Explain`], [`Error`], [`Snapshot`]
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -141,8 +142,10 @@ pub use unlade_hal::{
 pub use unlade_program::{FloatOrder, ShapeHash};
 pub use unlade_runtime::*;
 
+pub mod observe;
 #[cfg(feature = "prometheus-text")]
 pub mod prometheus;
+pub mod socket;
 
 /// The examples of the guide are run like those of this page.
 #[cfg(doctest)]

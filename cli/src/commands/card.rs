@@ -65,7 +65,7 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
             Some(_) => Failure::resource(format!("{shown} (TMPDIR): {error}")),
         });
     }
-    remove_left_behind(socket)?;
+    unlade::socket::remove_left_behind(socket).map_err(Failure::resource)?;
     let server = Server::bind(socket, config).map_err(failed)?;
     match folder {
         None => report::say(format_args!(
@@ -123,66 +123,6 @@ fn stop_with_stdin(server: &Server) -> std::io::Result<()> {
         stopper.stop();
     };
     thread::Builder::new().spawn(watch).map(drop)
-}
-
-/// Removes a socket that a process left which was killed: nobody listens at it any more. Of several
-/// who do so at once none removes what another has made meanwhile: it is taken aside first.
-#[cfg(feature = "dpu")]
-fn remove_left_behind(socket: &std::path::Path) -> Result<(), Failure> {
-    use std::io::ErrorKind;
-    use std::os::unix::fs::FileTypeExt;
-
-    let is_socket = std::fs::symlink_metadata(socket).is_ok_and(|it| it.file_type().is_socket());
-    if !is_socket {
-        return Ok(()); // whether there may be anything else is decided where it is made
-    }
-    let shown = socket.display();
-    let in_use = || {
-        Failure::resource(format!(
-            "{shown} is in use: a process listens there; name another socket"
-        ))
-    };
-    match listens(socket) {
-        Ok(true) => return Err(in_use()),
-        Ok(false) => {}
-        Err(error) => {
-            return Err(Failure::resource(format!(
-                "{shown} exists and cannot be looked into: {error}; name another socket"
-            )));
-        }
-    }
-    let stuck = |error: std::io::Error| {
-        Failure::resource(format!(
-            "{shown}: a card that was killed left it, and it cannot be removed: {error}"
-        ))
-    };
-    let mut aside = socket.as_os_str().to_owned();
-    aside.push(format!(".left-{}", std::process::id()));
-    match std::fs::rename(socket, &aside) {
-        Ok(()) => {}
-        // Another has, and makes its own.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(stuck(error)),
-    }
-    let came_meanwhile = listens(aside.as_ref()).map_err(stuck)?;
-    if came_meanwhile {
-        std::fs::hard_link(&aside, socket).map_err(stuck)?;
-    }
-    std::fs::remove_file(&aside).map_err(stuck)?;
-    match came_meanwhile {
-        true => Err(in_use()),
-        false => Ok(()),
-    }
-}
-
-/// Whether a process listens at a socket.
-#[cfg(feature = "dpu")]
-fn listens(socket: &std::path::Path) -> std::io::Result<bool> {
-    match std::os::unix::net::UnixStream::connect(socket) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(not(feature = "dpu"))]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use unlade::observe::{self, Recorder};
 use unlade::prometheus::Metrics;
 use unlade::{ClockKind, Output, PartReceipt, Reason, Receipt, Runtime, TraceEvent};
 use unlade_ingest::ScanStats;
@@ -42,6 +43,17 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     if let Some(metrics) = &metrics {
         metrics.watch(&runtime);
     }
+    let top = args.top_socket.as_ref();
+    let watched = top
+        .map(|socket| observe::serve(&runtime, socket))
+        .transpose()?;
+    if let Some(server) = &watched {
+        interrupt::at_end(server.remove_socket());
+    }
+    let record = args.record_top.as_ref();
+    let recorder = record
+        .map(|file| observe::record(&runtime, file))
+        .transpose()?;
     let plan = Plan::make(&args.query, &runtime)?;
     if args.explain {
         report::say(format_args!("{}", plan.explain()));
@@ -61,7 +73,7 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
         interrupt::note_written(output.as_ref());
     }
 
-    write_reports(&args, &runtime, receipts, metrics.as_ref())
+    write_reports(&args, &runtime, receipts, metrics.as_ref(), recorder)
         .map_err(|failure| failure.after("the result is written, but not every report: "))?;
     if verbosity > Verbosity::Quiet {
         summary.say(total, args.limit, started.elapsed());
@@ -77,6 +89,7 @@ fn write_reports(
     runtime: &Runtime,
     mut receipts: ReceiptsFile,
     metrics: Option<&Metrics>,
+    recorder: Option<Recorder>,
 ) -> Result<(), Failure> {
     if let Some(path) = &args.receipts {
         receipts.write(path)?;
@@ -84,6 +97,7 @@ fn write_reports(
     if let (Some(path), Some(metrics)) = (&args.metrics, metrics) {
         report::metrics::write(path, metrics)?;
     }
+    recorder.map_or(Ok(()), Recorder::finish)?;
     let events: Vec<TraceEvent> = runtime.take_trace();
     if let Some(path) = &args.trace {
         report::trace::write(path, &events)?;

@@ -14,3 +14,4 @@ mod settings;
 mod sim_dpu;
 mod sim_gpu;
 mod support;
+mod top;

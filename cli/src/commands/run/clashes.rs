@@ -45,6 +45,8 @@ pub(super) fn refuse(args: &RunArgs) -> Result<(), Failure> {
         ("--output", output),
         ("--receipts", args.receipts.as_deref()),
         ("--metrics", args.metrics.as_deref()),
+        ("--top-socket", args.top_socket.as_deref()),
+        ("--record-top", args.record_top.as_deref()),
         ("--trace", args.trace.as_deref()),
         ("--timeline", args.timeline.as_deref()),
         ("--record", args.record.as_deref()),
@@ -56,6 +58,11 @@ pub(super) fn refuse(args: &RunArgs) -> Result<(), Failure> {
     for (flag, path) in written {
         let Some(path) = path else { continue };
         if json::is_standard_output(path) {
+            if flag.ends_with("top-socket") || flag.ends_with("record-top") {
+                return Err(Failure::usage(format!(
+                    "{flag} is not for standard output; a file named - is ./-"
+                )));
+            }
             if !printed.is_empty() {
                 return Err(Failure::usage(format!(
                     "{flag} - would mix with {printed} on standard output; a file named - is ./-"

@@ -1,0 +1,262 @@
+//! The screen: all panes where there is room for them, else the chosen one.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
+use unicode_width::UnicodeWidthStr;
+
+use super::panes::{Pane, Rows, heading};
+use super::view::View;
+use crate::report::table::Align;
+
+/// The least that all panes need.
+const ALL_PANES: (u16, u16) = (72, 24);
+
+/// Lines of a pane that are not its rows: its frame and its head.
+const AROUND: u16 = 3;
+
+/// Most rows of the devices that are shown at once beside other panes.
+const MOST_DEVICES: u16 = 8;
+
+/// The least of a text at the end of a row that is worth showing.
+const LEAST_TEXT: usize = 10;
+
+/// The most of a name.
+const MOST_NAME: usize = 32;
+
+/// Columns between two of a table's.
+const GAP: u16 = 2;
+
+pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
+    let rows = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ]);
+    let [head, body, foot] = rows.areas(frame.area());
+    frame.render_widget(Paragraph::new(header(view)), head);
+    let (columns, lines) = ALL_PANES;
+    match frame.area().width >= columns && frame.area().height >= lines {
+        true => {
+            for (area, pane) in areas(body, view).into_iter().zip(Pane::ALL) {
+                draw_pane(frame, area, pane, view);
+            }
+        }
+        false => draw_pane(frame, body, view.pane, view),
+    }
+    let dim = Style::new().add_modifier(Modifier::DIM);
+    frame.render_widget(Paragraph::new(view.help()).style(dim), foot);
+}
+
+fn header(view: &View) -> Line<'static> {
+    let mut words = vec![format!("unlade top · {}", heading(&view.now))];
+    words.extend(view.place.clone());
+    if view.is_paused {
+        words.push("paused".to_owned());
+    }
+    words.extend(view.note.clone());
+    Line::from(words.join(" · ")).style(Style::new().add_modifier(Modifier::BOLD))
+}
+
+/// A place for each pane.
+fn areas(body: Rect, view: &View) -> [Rect; 6] {
+    let devices = u16::try_from(view.now.devices.len()).unwrap_or(u16::MAX);
+    let lines = devices.clamp(1, MOST_DEVICES) + AROUND;
+    let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]);
+    let [devices, middle, sessions, receipts] = Layout::vertical([
+        Constraint::Length(lines.min(body.height / 3)),
+        Constraint::Fill(4),
+        Constraint::Fill(3),
+        Constraint::Fill(3),
+    ])
+    .areas(body);
+    let [left, pool] = halves.areas(middle);
+    let [queues, fallbacks] = Layout::vertical([
+        Constraint::Length(lines.min(left.height / 2)),
+        Constraint::Fill(1),
+    ])
+    .areas(left);
+    [devices, queues, pool, sessions, receipts, fallbacks]
+}
+
+fn draw_pane(frame: &mut Frame<'_>, area: Rect, pane: Pane, view: &View) {
+    let is_chosen = pane == view.pane;
+    let Rows { head, rows, empty } = pane.rows(&view.now, view.before.as_ref());
+    let first = if is_chosen { view.first } else { 0 };
+    let title = match first {
+        0 => format!(" {} ", pane.title()),
+        first => format!(" {} from {} ", pane.title(), first + 1),
+    };
+    let mut block = Block::bordered().title(title);
+    if is_chosen {
+        block = block.border_style(Style::new().add_modifier(Modifier::BOLD));
+        block = block.border_type(ratatui::widgets::BorderType::Thick);
+    }
+    if rows.is_empty() {
+        frame.render_widget(Paragraph::new(empty).block(block), area);
+        return;
+    }
+    let room = usize::from(block.inner(area).width);
+    let widths = fitting(&head, rows.iter().map(|(cells, _)| &cells[..]), room);
+    let columns = widths.len();
+    let cell = |text: &str, index: usize| {
+        let line = Line::from(text.to_owned());
+        Cell::from(match head[index].1 {
+            Align::Left => line.left_aligned(),
+            Align::Right => line.right_aligned(),
+        })
+    };
+    let names = head
+        .iter()
+        .take(columns)
+        .enumerate()
+        .map(|(index, (name, _))| cell(name, index));
+    let names = Row::new(names).style(Style::new().add_modifier(Modifier::DIM));
+    let shown = rows.iter().skip(first).map(|(cells, is_marked)| {
+        let row = Row::new(
+            cells
+                .iter()
+                .take(columns)
+                .enumerate()
+                .map(|(index, text)| cell(text, index)),
+        );
+        match is_marked {
+            true => row.style(Style::new().add_modifier(Modifier::BOLD)),
+            false => row,
+        }
+    });
+    let table = Table::new(shown, widths)
+        .header(names)
+        .column_spacing(GAP)
+        .block(block);
+    frame.render_widget(table, area);
+}
+
+/// The columns that there is room for, each as wide as its widest cell, so that no number is cut; the
+/// last of all has what is left.
+fn fitting<'a>(
+    head: &[(&str, Align)],
+    rows: impl Iterator<Item = &'a [String]>,
+    room: usize,
+) -> Vec<Constraint> {
+    let mut widths: Vec<usize> = head.iter().map(|(name, _)| name.width()).collect();
+    for cells in rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.width());
+        }
+    }
+    let last = widths.len() - 1;
+    let mut taken = 0;
+    let mut fitting = Vec::new();
+    for (index, width) in widths.into_iter().enumerate() {
+        let is_text = index == last && matches!(head[index].1, Align::Left);
+        let width = match head[index].1 {
+            Align::Left if !is_text => width.min(MOST_NAME),
+            _ => width,
+        };
+        let least = if is_text {
+            width.min(LEAST_TEXT)
+        } else {
+            width
+        };
+        // The first one is shown in any case.
+        if index > 0 && taken + usize::from(GAP) + least > room {
+            break;
+        }
+        taken += least + if index > 0 { usize::from(GAP) } else { 0 };
+        fitting.push(match is_text {
+            true => Constraint::Fill(1),
+            false => Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX)),
+        });
+    }
+    fitting
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::super::fixture::snapshots;
+    use super::*;
+
+    fn drawn(view: &View, columns: u16, lines: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(columns, lines)).unwrap();
+        terminal.draw(|frame| draw(frame, view)).unwrap();
+        let buffer = terminal.backend().buffer().clone();
+        let line = |y| -> String { (0..columns).map(|x| buffer[(x, y)].symbol()).collect() };
+        let lines: Vec<String> = (0..lines).map(|y| line(y).trim_end().to_owned()).collect();
+        lines.join("\n") + "\n"
+    }
+
+    /// `UPDATE_GOLDEN=1` writes what is drawn; look at it before it is kept.
+    #[track_caller]
+    fn golden(name: &str, found: &str) {
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands/top/golden");
+        let path = folder.join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, found).unwrap();
+            return;
+        }
+        let golden = std::fs::read_to_string(&path).expect("UPDATE_GOLDEN=1 makes it");
+        assert_eq!(found, golden, "{name}; UPDATE_GOLDEN=1 accepts it");
+    }
+
+    #[test]
+    fn all_panes_are_drawn() {
+        let (before, now) = snapshots();
+        let mut view = View::new(now, Some(before));
+        golden("all.txt", &drawn(&view, 110, 40));
+        view.is_paused = true;
+        view.place = Some("3 of 9, 2x".to_owned());
+        view.note = Some("the runtime has ended".to_owned());
+        view.choose(-2);
+        view.scroll(1);
+        golden("replayed.txt", &drawn(&view, 110, 40));
+    }
+
+    #[test]
+    fn a_small_screen_has_the_chosen_pane() {
+        let (before, now) = snapshots();
+        let mut view = View::new(now, Some(before));
+        golden("small.txt", &drawn(&view, 70, 10));
+        view.choose(1);
+        golden("small-queues.txt", &drawn(&view, 70, 10));
+        // However small it becomes.
+        for (columns, lines) in [(1, 1), (3, 2), (10, 3), (72, 24), (300, 100)] {
+            drawn(&view, columns, lines);
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_nobody_observed_has_no_rates() {
+        let (_, mut now) = snapshots();
+        now.observed = false;
+        now.receipts.clear();
+        now.fallbacks.clear();
+        now.devices.truncate(1);
+        now.sessions.clear();
+        now.sessions_open = 0;
+        golden("unobserved.txt", &drawn(&View::new(now, None), 110, 30));
+    }
+
+    #[test]
+    fn panes_are_chosen_in_a_circle_and_scrolled_within_bounds() {
+        let (before, now) = snapshots();
+        let mut view = View::new(now, Some(before));
+        for _ in 0..Pane::ALL.len() {
+            view.choose(1);
+        }
+        assert_eq!(view.pane, Pane::Devices);
+        view.scroll(100);
+        assert_eq!(view.first, 2, "the last of three devices");
+        view.scroll(-100);
+        assert_eq!(view.first, 0);
+        view.choose(-1);
+        assert_eq!(view.pane, Pane::Fallbacks);
+    }
+}
