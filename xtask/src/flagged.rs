@@ -1,8 +1,8 @@
 //! A crate's own tests, built with a flag for the compiler.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::step::{Outcome, built_binary, command, outcome};
+use crate::step::{Outcome, built_tests, command, outcome};
 
 /// A crate's own tests with a flag for the compiler, which is set for this one crate, so that nothing
 /// below it is built again; `choose` says which of them.
@@ -15,14 +15,9 @@ pub(crate) fn tests_with(flag: &str, name: &str, choose: impl FnOnce(&mut Comman
         "--cfg",
         flag,
     ]);
-    println!("    {build:?}");
-    let built = match build.stderr(Stdio::inherit()).output() {
-        Ok(built) if built.status.success() => built.stdout,
-        Ok(_) => return Outcome::Failed,
-        Err(error) => return Outcome::NotRun(format!("{build:?}: {error}")),
-    };
-    let Some(tests) = built_binary(&String::from_utf8_lossy(&built)) else {
-        return Outcome::Failed;
+    let tests = match built_tests(build) {
+        Ok(tests) => tests,
+        Err(outcome) => return outcome,
     };
     let mut tests = command(&tests, &[]);
     choose(&mut tests);

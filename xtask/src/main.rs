@@ -1,5 +1,6 @@
 //! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
-//! `cargo xtask qemu`, `cargo xtask simulate`, `cargo xtask fuzz`, `cargo xtask mutants`.
+//! `cargo xtask qemu`, `cargo xtask simulate`, `cargo xtask soak`,
+//! `cargo xtask fuzz`, `cargo xtask mutants`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -7,6 +8,7 @@
 //! | [`gpu`] | a folder that checks and measures an NVIDIA GPU where there is no Rust |
 //! | [`qemu`] | cards behind the kernel's VFIO, in a virtual machine |
 //! | [`simulate`] | random runs of the runtime with its devices, on a clock of their own |
+//! | [`soak`] | the runtime under load for long, while nothing may grow |
 //! | [`fuzz`] | bytes of strangers, made up by cargo-fuzz |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`mod@test`] | every check that a change must pass |
@@ -27,6 +29,7 @@ mod gpu;
 mod mutants;
 mod qemu;
 mod simulate;
+mod soak;
 mod step;
 mod test;
 mod tools;
@@ -56,6 +59,8 @@ enum Task {
     Qemu(qemu::Options),
     /// Run the runtime with its devices at random, on one thread and a clock of their own
     Simulate(simulate::Options),
+    /// Put the runtime under load with failing devices for long: nothing it holds may grow
+    Soak(soak::Options),
     /// Fuzz what reads the bytes of cards, of servers and of hosts, each target for a while
     Fuzz(fuzz::Options),
     /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
         Task::Gpu(options) => gpu::run(&options),
         Task::Qemu(options) => qemu::run(&options),
         Task::Simulate(options) => simulate::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Mutants(options) => mutants::run(&options),
     };

@@ -1,6 +1,6 @@
 //! One command, its outcome and its time.
 
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -61,11 +61,14 @@ pub(crate) fn command(program: &str, words: &[&str]) -> Command {
 }
 
 /// Runs a command to its end, or to the end of its time.
-pub(crate) fn outcome(mut command: Command) -> Outcome {
+pub(crate) fn outcome(command: Command) -> Outcome {
+    outcome_within(command, COMMAND_LIMIT)
+}
+
+/// The same for one that takes so long.
+pub(crate) fn outcome_within(mut command: Command, limit: Duration) -> Outcome {
     println!("    {command:?}");
-    let ended = command
-        .spawn()
-        .and_then(|child| within(child, COMMAND_LIMIT));
+    let ended = command.spawn().and_then(|child| within(child, limit));
     match ended {
         Ok(Some(status)) if status.success() => Outcome::Passed,
         Ok(_) => Outcome::Failed,
@@ -137,11 +140,35 @@ fn process(id: u32) -> Option<Process> {
     })
 }
 
+/// Builds tests with a command of cargo's that asks for messages as JSON; the binary.
+///
+/// # Errors
+/// What comes of the step without one.
+pub(crate) fn built_tests(mut build: Command) -> Result<String, Outcome> {
+    println!("    {build:?}");
+    let built = match build.stderr(Stdio::inherit()).output() {
+        Ok(built) if built.status.success() => built.stdout,
+        Ok(_) => return Err(Outcome::Failed),
+        Err(error) => return Err(Outcome::NotRun(format!("{build:?}: {error}"))),
+    };
+    // The package's binaries are among them, for tests that run these.
+    executable(&String::from_utf8_lossy(&built), |message| {
+        message["profile"]["test"] == true
+    })
+    .ok_or(Outcome::Failed)
+}
+
 /// The binary that cargo, asked for messages as JSON, says it built.
 pub(crate) fn built_binary(messages: &str) -> Option<String> {
+    executable(messages, |_any| true)
+}
+
+/// The first that is of the right kind.
+fn executable(messages: &str, is_right: impl Fn(&serde_json::Value) -> bool) -> Option<String> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(is_right)
         .find_map(|message| message["executable"].as_str().map(str::to_owned))
 }
 

@@ -26,7 +26,7 @@ const WITHOUT: &str = "UNLADE_STRESS_WITHOUT";
 /// enough that devices work most of the time.
 const RATES: [(FaultKind, f64); 14] = [
     (FaultKind::CompileFails, 0.02),
-    (FaultKind::AllocationFails, 0.015),
+    (FaultKind::AllocationFails, 0.03),
     (FaultKind::RegistrationFails, 0.15),
     (FaultKind::OpenQueueFails, 0.12),
     (FaultKind::ResetFails, 0.15),
@@ -34,7 +34,7 @@ const RATES: [(FaultKind, f64); 14] = [
     (FaultKind::LostAtSubmit, 0.003),
     (FaultKind::WaitTimesOut, 0.02),
     (FaultKind::LateCompletion, 0.02),
-    (FaultKind::LostCompletion, 0.002),
+    (FaultKind::LostCompletion, 0.01),
     (FaultKind::DuplicateCompletion, 0.02),
     (FaultKind::PartialWrite, 0.002),
     (FaultKind::LostInFlight, 0.002),
