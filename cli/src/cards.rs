@@ -31,6 +31,17 @@ pub(crate) fn end() {
     process::end();
 }
 
+/// Whether a machine's file system can be looked at there.
+pub(crate) fn check_root(root: &Path) -> Result<(), Failure> {
+    match root.is_dir() {
+        true => Ok(()),
+        false => {
+            let what = format!("{}: no such folder", root.display());
+            Err(Failure::usage(what))
+        }
+    }
+}
+
 /// A card on the PCI bus.
 #[derive(Debug)]
 pub(crate) struct OnBus {

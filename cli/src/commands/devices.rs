@@ -20,6 +20,7 @@ const BY_NAME: &str =
     "by name alone, in software: --device sim-gpu, an NVIDIA GPU; --device sim-dpu, a DPU card\n";
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
+    cards::check_root(&args.sysroot)?;
     let mut devices = session::listed(args.device.as_deref())?;
     let mut unusable = Vec::new();
     if args.device.is_none() {

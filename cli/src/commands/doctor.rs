@@ -42,12 +42,7 @@ enum State {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
-    if !args.sysroot.is_dir() {
-        return Err(Failure::usage(format!(
-            "{}: no such folder",
-            args.sysroot.display()
-        )));
-    }
+    cards::check_root(&args.sysroot)?;
     let system = System {
         root: args.sysroot.clone(),
     };
@@ -149,7 +144,10 @@ impl System {
     }
 
     fn read(&self, below: &str) -> Option<String> {
-        std::fs::read_to_string(self.path(below)).ok()
+        let path = self.path(below);
+        // Anything else could have no end.
+        let is_file = std::fs::metadata(&path).is_ok_and(|found| found.is_file());
+        is_file.then(|| std::fs::read_to_string(path).ok())?
     }
 
     fn entries(&self, below: &str) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -156,9 +157,10 @@ impl fmt::Display for Obstacle {
 pub fn find_cards(root: &Path) -> Vec<PciCard> {
     let devices = root.join(DEVICES);
     let addresses = entries(&devices).into_iter();
+    let addresses = addresses.filter(|name| is_address(name));
     let cards = addresses.filter_map(|address| {
         let folder = devices.join(&address);
-        let config = fs::read(folder.join("config")).ok()?;
+        let config = read(&folder.join("config"))?;
         let certain = is_card(&config);
         (certain || may_be_card(&config, &folder)).then(|| look(root, address, certain))
     });
@@ -167,7 +169,8 @@ pub fn find_cards(root: &Path) -> Vec<PciCard> {
 
 fn look(root: &Path, address: String, certain: bool) -> PciCard {
     let folder = root.join(DEVICES).join(&address);
-    let numa_node = fs::read_to_string(folder.join("numa_node"));
+    let numa_node = read(&folder.join("numa_node"));
+    let numa_node = numa_node.and_then(|text| String::from_utf8(text).ok());
     let mut obstacles = Vec::new();
     let group = linked_name(&folder.join("iommu_group")).and_then(|name| name.parse().ok());
     let driver = linked_name(&folder.join("driver"));
@@ -189,7 +192,7 @@ fn look(root: &Path, address: String, certain: bool) -> PciCard {
     }
     PciCard {
         // Without several nodes it says -1.
-        numa_node: numa_node.ok().and_then(|text| text.trim().parse().ok()),
+        numa_node: numa_node.and_then(|text| text.trim().parse().ok()),
         address,
         certain,
         obstacles,
@@ -200,9 +203,8 @@ fn look(root: &Path, address: String, certain: bool) -> PciCard {
 fn mates(folder: &Path, address: &str, group: u32) -> Option<Obstacle> {
     const HARMLESS: [&str; 3] = [VFIO, "pci-stub", "pcieport"];
     let devices = folder.join("iommu_group/devices");
-    let others = entries(&devices)
-        .into_iter()
-        .filter(|other| other != address);
+    let others = entries(&devices).into_iter();
+    let others = others.filter(|other| other != address && is_address(other));
     let others = others.filter_map(|other| {
         let driver = linked_name(&devices.join(&other).join("driver"))?;
         (!HARMLESS.contains(&driver.as_str())).then_some((other, driver))
@@ -263,10 +265,55 @@ fn has_signature(config: &[u8]) -> bool {
     false
 }
 
-/// The last part of what a link points to.
+/// Whether a name is an address of PCI, as `0000:3b:00.0`: they stand in commands for root.
+fn is_address(name: &str) -> bool {
+    let mut digits = name.chars();
+    let hex = |digits: &mut std::str::Chars<'_>, count| {
+        digits
+            .by_ref()
+            .take(count)
+            .filter(char::is_ascii_hexdigit)
+            .count()
+            == count
+    };
+    // A domain has four digits at least.
+    let domain = name.find(':').unwrap_or(0);
+    (4..=8).contains(&domain)
+        && hex(&mut digits, domain)
+        && digits.next() == Some(':')
+        && hex(&mut digits, 2)
+        && digits.next() == Some(':')
+        && hex(&mut digits, 2)
+        && digits.next() == Some('.')
+        && digits
+            .next()
+            .is_some_and(|digit| ('0'..='7').contains(&digit))
+        && digits.next().is_none()
+}
+
+/// The start of a file: all of it, of what the kernel has there. Nothing else is opened, which could
+/// wait for somebody, or have no end.
+fn read(file: &Path) -> Option<Vec<u8>> {
+    const MOST: u64 = 4096;
+    fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
+    let mut read = Vec::new();
+    fs::File::open(file)
+        .ok()?
+        .take(MOST)
+        .read_to_end(&mut read)
+        .ok()?;
+    Some(read)
+}
+
+/// The last part of what a link points to, fit to be shown.
 fn linked_name(link: &Path) -> Option<String> {
     let target = fs::read_link(link).ok()?;
-    Some(target.file_name()?.to_string_lossy().into_owned())
+    let name = target.file_name()?.to_string_lossy().into_owned();
+    let shown = |character: char| match character.is_control() {
+        true => char::REPLACEMENT_CHARACTER,
+        false => character,
+    };
+    Some(name.chars().map(shown).collect())
 }
 
 fn entries(folder: &Path) -> Vec<String> {
@@ -452,5 +499,43 @@ pub(crate) mod tests {
     #[test]
     fn a_machine_without_a_bus_has_no_cards() {
         assert_eq!(find_cards(Path::new("/nowhere")), []);
+    }
+
+    #[test]
+    fn what_no_kernel_has_there_is_passed_over() {
+        let machine = Machine::new();
+        let card = [0xF4, 0x1A, 0xF5, 0x10];
+        for name in ["$(touch pwned)", "0000:3b:00.9", "3b:00.0", "0000:3b:00.0x"] {
+            machine.device(name, &card);
+        }
+        machine.device("0000:3c:00.0", &card);
+        let config = machine.0.path().join(DEVICES).join("0000:3c:00.0/config");
+        for kind in ["pipe", "without end"] {
+            fs::remove_file(&config).unwrap();
+            match kind {
+                "pipe" => rustix::fs::mknodat(
+                    rustix::fs::CWD,
+                    &config,
+                    rustix::fs::FileType::Fifo,
+                    rustix::fs::Mode::RUSR,
+                    0,
+                )
+                .unwrap(),
+                _ => symlink("/dev/zero", &config).unwrap(),
+            }
+            let found = find_cards(machine.0.path());
+            let addresses: Vec<&str> = found.iter().map(|card| &*card.address).collect();
+            assert_eq!(addresses, [ADDRESS], "{kind}");
+        }
+        machine.link(ADDRESS, "driver", "../drivers/\u{1b}[5mvfio");
+        let obstacles = &find_cards(machine.0.path())[0].obstacles;
+        let told = obstacles
+            .iter()
+            .map(Obstacle::to_string)
+            .collect::<String>();
+        assert!(
+            told.contains("vfio") && !told.contains('\u{1b}'),
+            "{told:?}"
+        );
     }
 }

@@ -138,6 +138,12 @@ pub enum TransportError {
         /// How long was waited.
         after: Duration,
     },
+    /// Answers come, but late.
+    #[error("the card answers late, by {waited:?} in all: no card is as slow")]
+    Slow {
+        /// How long was waited beyond what is no sign of anything.
+        waited: Duration,
+    },
     /// The operating system's error.
     #[error("{call} failed: {message}")]
     Os {

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    send, sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, recvmsg, send, sendmsg, socket_with,
 };
 use unlade_hal::HostPages;
 
@@ -27,6 +28,13 @@ use crate::registers::BarOffset;
 
 /// How long a card at a socket may take to reply.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Replies that come within this are no sign of anything.
+const PROMPT: Duration = Duration::from_millis(100);
+
+/// How much later than that all replies of a connection may come together: opening a card takes a
+/// hundred of them, and who is late with each would have it take minutes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// EBUSY of Linux.
 const BUSY: u32 = Errno::BUSY.raw_os_error().cast_unsigned();
@@ -59,6 +67,8 @@ struct Connection {
     stream: UnixStream,
     /// How long a reply is waited for.
     timeout: Duration,
+    /// What is left of [`PATIENCE`].
+    patience: Duration,
     next_id: u16,
     broken: bool,
 }
@@ -69,8 +79,7 @@ impl VfioUser {
     /// # Errors
     /// [`TransportError::Os`] where there is nobody, else what is wrong with what is there.
     pub fn connect(path: &Path) -> Result<Self, TransportError> {
-        let stream = UnixStream::connect(path).map_err(os("connect"))?;
-        VfioUser::over(stream, path)
+        VfioUser::over(connect(path, TIMEOUT)?, path)
     }
 
     /// Looks at what is behind a connection to a path.
@@ -239,6 +248,29 @@ impl Transport for VfioUser {
     }
 }
 
+/// Connects to the socket at a path, within a time: who does not take connections may have a queue of
+/// them that is full.
+fn connect(path: &Path, within: Duration) -> Result<UnixStream, TransportError> {
+    let failed = |error: Errno| os("connect")(error.into());
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    );
+    let socket = socket.map_err(failed)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(within)).map_err(failed)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(socket.into()),
+        Err(Errno::AGAIN) => Err(TransportError::TimedOut {
+            what: "a connection",
+            after: within,
+        }),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 impl Connection {
     fn new(stream: UnixStream, timeout: Duration) -> Result<Self, TransportError> {
         stream
@@ -248,6 +280,7 @@ impl Connection {
         Ok(Connection {
             stream,
             timeout,
+            patience: PATIENCE,
             next_id: 0,
             broken: false,
         })
@@ -357,7 +390,8 @@ impl Connection {
         least: usize,
     ) -> Result<Vec<u8>, TransportError> {
         let id = self.take_id();
-        let deadline = Instant::now() + self.timeout;
+        let begun = Instant::now();
+        let deadline = begun + self.timeout;
         self.send(&message::request(id, command, body), file, what)?;
 
         let bad = |reply| TransportError::BadReply { what, reply };
@@ -378,6 +412,7 @@ impl Connection {
             filled += self.receive(&mut received[filled..], missing, what, deadline)?;
         }
         debug_assert_eq!(filled, reply.len);
+        self.wait_for(begun.elapsed())?;
         match reply.refused {
             // Who serves one at a time says so to the first command, and may say who that is.
             Some(number) if command == Command::Version && number == BUSY => {
@@ -392,6 +427,16 @@ impl Connection {
             Some(number) => Err(TransportError::Refused { what, number }),
             None => Ok(received.split_off(HEADER)),
         }
+    }
+
+    /// Takes note of a reply that took so long.
+    fn wait_for(&mut self, took: Duration) -> Result<(), TransportError> {
+        let late = took.saturating_sub(PROMPT);
+        self.patience = self
+            .patience
+            .checked_sub(late)
+            .ok_or(TransportError::Slow { waited: PATIENCE })?;
+        Ok(())
     }
 
     fn take_id(&mut self) -> u16 {

@@ -209,3 +209,36 @@ fn another_process_does_not_take_the_place_of_one_that_runs() {
     // The same process may come back at any time.
     renewed.renew().unwrap().close();
 }
+
+#[test]
+fn a_server_that_takes_no_connection_is_not_waited_for_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card.sock");
+    let address = SocketAddrUnix::new(&path).unwrap();
+    let kind = (AddressFamily::UNIX, SocketType::STREAM);
+    let server = rustix::net::socket(kind.0, kind.1, None).unwrap();
+    rustix::net::bind(&server, &address).unwrap();
+    rustix::net::listen(&server, 0).unwrap();
+    let wait = Duration::from_millis(100);
+    let mut taken = Vec::new();
+    let refused = loop {
+        match connect(&path, wait) {
+            Ok(stream) => taken.push(stream),
+            Err(error) => break error,
+        }
+        assert!(taken.len() < 10, "its queue has no end");
+    };
+    let expected = "the card has not answered a connection for 100ms";
+    assert_eq!(refused.to_string(), expected);
+}
+
+#[test]
+fn replies_that_are_all_late_are_too_many() {
+    let (stream, _server) = UnixStream::pair().unwrap();
+    let mut connection = Connection::new(stream, TIMEOUT).unwrap();
+    for _ in 0..1000 {
+        connection.wait_for(PROMPT).unwrap();
+    }
+    let late = (0..100).position(|_| connection.wait_for(TIMEOUT - PROMPT).is_err());
+    assert_eq!(late, Some(4), "five seconds each");
+}
