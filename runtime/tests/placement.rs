@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int32Array, RecordBatch};
-use common::{batch, builder, compile, query};
+use common::{batch, builder, compile, query, told};
 use disguised::Disguised;
-use unlade_expr::Semantics;
-use unlade_runtime::{Kernel, Placement, Reason, Runtime};
+use unlade_runtime::{Kernel, Reason, Runtime};
 use unlade_sim_device::{Profile, SimDevice};
 
 fn input(rows: i32) -> RecordBatch {
@@ -23,19 +22,6 @@ fn with_gpu() -> Runtime {
     let sim = SimDevice::builder(Profile::gpu()).name("gpu").build();
     let gpu = Disguised::new(sim, Duration::ZERO);
     builder().device(Arc::new(gpu)).build().unwrap()
-}
-
-/// The same query, told to run on the GPU.
-fn told(runtime: &Runtime, batch: &RecordBatch) -> Kernel {
-    let session = runtime
-        .session("told")
-        .placement(Placement::Device("gpu".into()))
-        .open()
-        .unwrap();
-    let query = query("", "a > 41");
-    session
-        .compile(&query, &batch.schema(), &Semantics::arrow())
-        .unwrap()
 }
 
 /// A term of what the GPU is predicted to take, in nanoseconds.
@@ -63,7 +49,9 @@ fn compiling_is_spread_over_batches_until_it_is_done() {
     }
     assert!(term(&kernel, "compile").abs_diff(whole / 10) <= 1);
     // Another kernel of the same query has it compiled.
-    told(&runtime, &small).run(&small).unwrap();
+    let wanted = query("", "a > 41");
+    let other = told(&runtime, "gpu", &wanted, &small.schema());
+    other.run(&small).unwrap();
     assert_eq!(term(&kernel, "compile"), 0);
     // What it took is known for the next query.
     let other = compile(&runtime, &query("", "a > 41 and a < 77"), &small.schema());
@@ -81,8 +69,10 @@ fn what_lies_on_a_device_is_run_there_where_that_pays() {
             .unwrap();
         assert_eq!(pinned.batches_on_device(), 1);
         // What is being compared is running, not compiling.
-        told(&runtime, &whole).run_resident(&pinned).unwrap();
-        let kernel = compile(&runtime, &query("", "a > 41"), &whole.schema());
+        let wanted = query("", "a > 41");
+        let on_gpu = told(&runtime, "gpu", &wanted, &whole.schema());
+        on_gpu.run_resident(&pinned).unwrap();
+        let kernel = compile(&runtime, &wanted, &whole.schema());
         let outputs = kernel.run_resident(&pinned).unwrap();
         let receipt = &outputs[0].receipt;
         let part = &receipt.parts[0];

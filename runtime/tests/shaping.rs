@@ -12,7 +12,7 @@ use arrow_array::{
     ArrayRef, BooleanArray, DictionaryArray, Int64Array, RecordBatch, RecordBatchIterator,
     StringArray, StringViewArray, types::Int32Type,
 };
-use common::{batch, builder, compile, query};
+use common::{batch, builder, compile, query, told};
 use disguised::Disguised;
 use unlade_expr::Query;
 use unlade_hal::Device;
@@ -296,21 +296,20 @@ fn a_stream_spreads_over_devices_and_keeps_its_order() {
         })
         .collect();
     let text = "n % 7 * 3 + n % 11 * 5 + n % 13";
-    let kernel = compile(
-        &runtime,
-        &query("n", &format!("{text} > 80")),
-        &batches[0].schema(),
-    );
+    let wanted = query("n", &format!("{text} > 80"));
+    let schema = batches[0].schema();
+    // What is of interest is where it runs, not who compiles.
+    for gpu in ["gpu:a", "gpu:b"] {
+        let compiles = told(&runtime, gpu, &wanted, &schema);
+        compiles.run(&batches[0].slice(0, 10)).unwrap();
+    }
+    let kernel = compile(&runtime, &wanted, &schema);
     let start = Instant::now();
     let outputs = stream(&kernel, &batches);
     let taken = start.elapsed();
     assert_eq!(outputs.len(), batches.len());
     let mut ran: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-    let reference = compile(
-        &common::runtime(),
-        &query("n", &format!("{text} > 80")),
-        &batches[0].schema(),
-    );
+    let reference = compile(&common::runtime(), &wanted, &schema);
     for (number, (output, batch)) in outputs.into_iter().zip(&batches).enumerate() {
         let output = output.unwrap();
         assert_eq!(output.receipt.batch, number as u64);

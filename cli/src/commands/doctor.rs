@@ -112,11 +112,14 @@ impl Check {
             State::Missing => style::yellow("missing"),
             State::Problem => style::red("problem"),
         };
+        // What is of several things has a line for each.
+        let indent = format!("\n{:1$}", "", width + 11);
+        let found = self.found.replace('\n', &indent);
         let advice = match self.advice.as_str() {
             "" => String::new(),
-            advice => format!("\n{:indent$}{advice}", "", indent = width + 11),
+            advice => format!("{indent}{}", advice.replace('\n', &indent)),
         };
-        format!("{state}  {:width$}  {}{advice}\n", self.name, self.found)
+        format!("{state}  {:width$}  {found}{advice}\n", self.name)
     }
 }
 
@@ -366,20 +369,24 @@ impl System {
             };
             format!("{}{}: {state}", card.address, node.unwrap_or_default())
         });
-        let found = found.chain(perhaps).collect::<Vec<_>>().join("; ");
+        let found = found.chain(perhaps).collect::<Vec<_>>().join("\n");
         let none_is_certain = cards.is_empty();
-        let mut advice: Vec<String> = cards
-            .into_iter()
-            .flat_map(|card| card.obstacles)
-            .map(|(_, advice)| advice)
+        let blocked = cards.iter().filter(|card| !card.obstacles.is_empty());
+        let mut advice: Vec<String> = blocked
+            .map(|card| {
+                let advice = card.obstacles.iter().map(|(_, advice)| advice.clone());
+                let advice = advice.collect::<Vec<_>>().join("; ");
+                match cards.len() {
+                    1 => advice,
+                    _ => format!("for {}: {advice}", card.address),
+                }
+            })
             .collect();
-        // The IOMMU is that of all cards.
-        advice.dedup();
         let is_ready = advice.is_empty();
         if !uncertain.is_empty() {
             advice.push("to have root tell: sudo unlade doctor".to_owned());
         }
-        let advice = advice.join("; ");
+        let advice = advice.join("\n");
         let state = match is_ready {
             _ if none_is_certain => State::Missing,
             true => State::Ok,
@@ -570,6 +577,21 @@ mod tests {
         let check = ready.system().cards();
         assert_eq!(check.state, State::Ok, "{check:?}");
         assert_eq!(check.found, "0000:3b:00.0, NUMA node 1: can be opened");
+
+        let several = ["0000:3c:00.0", "0000:3d:00.0"]
+            .iter()
+            .fold(ready, |machine, card| {
+                let config = format!("sys/bus/pci/devices/{card}/config");
+                let machine = machine.with(&config, "");
+                let config = machine.0.path().join(config);
+                std::fs::write(config, [0xF4, 0x1A, 0xF5, 0x10]).unwrap();
+                machine
+            });
+        let text = several.system().cards().text(9);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[1].starts_with("0000:3c:00.0: "), "{text}");
+        assert!(lines[4].starts_with("for 0000:3d:00.0: "), "{text}");
     }
 
     #[test]

@@ -134,6 +134,6 @@ fn what_only_root_can_tell_is_said_with_the_command_for_it() {
     fs::write(folder.join("config"), config).unwrap();
     let (state, found, advice) = doctor(&beside);
     assert_eq!(state, "ok");
-    assert!(found.contains("can be opened; 0000:4c:00.0"), "{found}");
+    assert!(found.contains("can be opened\n0000:4c:00.0"), "{found}");
     assert!(advice.contains("sudo unlade doctor"), "{advice}");
 }

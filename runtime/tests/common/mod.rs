@@ -8,7 +8,7 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use unlade_cpu::CpuDevice;
 use unlade_expr::{Expr, Query, Semantics, parse_expr, parse_select_list};
 use unlade_hal::Device;
-use unlade_runtime::{Kernel, Runtime, RuntimeBuilder};
+use unlade_runtime::{Kernel, Placement, Runtime, RuntimeBuilder};
 
 pub(crate) fn cpu() -> Arc<dyn Device> {
     Arc::new(CpuDevice::new())
@@ -50,4 +50,12 @@ pub(crate) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 pub(crate) fn compile(runtime: &Runtime, query: &Query, schema: &SchemaRef) -> Kernel {
     runtime.compile(query, schema, &Semantics::arrow()).unwrap()
+}
+
+/// The same query, told to run on a device.
+pub(crate) fn told(runtime: &Runtime, device: &str, query: &Query, schema: &SchemaRef) -> Kernel {
+    let session = runtime.session(format!("told {device}"));
+    let session = session.placement(Placement::Device(device.into())).open();
+    let session = session.unwrap();
+    session.compile(query, schema, &Semantics::arrow()).unwrap()
 }
