@@ -8,7 +8,9 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::net::{Shutdown, shutdown};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, shutdown, socket_with,
+};
 
 /// A socket that only this user can open. Its path is removed with it.
 #[derive(Debug)]
@@ -123,11 +125,24 @@ pub fn remove_left_behind(socket: &Path) -> Result<(), String> {
 
 /// Whether a process listens at a socket.
 fn listens(socket: &Path) -> io::Result<bool> {
-    match UnixStream::connect(socket) {
+    match connect(socket) {
         Ok(_) => Ok(true),
+        // More wait than it takes.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Connects to a socket, and waits for nobody: where more wait already than its process takes, the error
+/// is [`ErrorKind::WouldBlock`].
+pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    let stream = UnixStream::from(stream);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// A socket that nobody else can open: it is made in a directory of its own and moved out when its
@@ -167,5 +182,36 @@ fn private_directory(parent: &Path) -> io::Result<PathBuf> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_no_connection_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("full.sock");
+        let server = socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        );
+        let server = server.unwrap();
+        rustix::net::bind(&server, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&server, 0).unwrap();
+        let mut waiting = Vec::new();
+        let full = loop {
+            match connect(&path) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+            assert!(waiting.len() < 10, "its queue has no end");
+        };
+        assert_eq!(full.kind(), ErrorKind::WouldBlock);
+        assert!(listens(&path).unwrap());
+        assert!(remove_left_behind(&path).unwrap_err().contains("in use"));
     }
 }

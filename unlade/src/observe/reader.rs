@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::server::TOO_MANY;
 use super::{MOST_BYTES, ObserveError};
+use crate::socket;
 use crate::{SNAPSHOT_VERSION, Snapshot};
 
 /// Snapshots from a process, as they come. It ends where the runtime does; after an error there are
@@ -25,12 +26,14 @@ impl Reader {
     ///
     /// # Errors
     /// [`ObserveError::NobodyListens`]; [`ObserveError::Io`] where it is another user's.
-    pub fn connect(socket: &Path) -> Result<Self, ObserveError> {
-        let name = socket.display().to_string();
-        let stream = UnixStream::connect(socket).map_err(|source| match source.kind() {
+    pub fn connect(path: &Path) -> Result<Self, ObserveError> {
+        let name = path.display().to_string();
+        let stream = socket::connect(path).map_err(|source| match source.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
                 ObserveError::NobodyListens { name: name.clone() }
             }
+            // Who listens there takes nobody any more.
+            ErrorKind::WouldBlock => ObserveError::TooMany { name: name.clone() },
             _ => io_error(&name, "connect", source),
         })?;
         Ok(Reader {
