@@ -20,6 +20,17 @@ pub fn col(name: impl Into<Box<str>>) -> Expr {
     Expr::new(Kind::Column { name, exact })
 }
 
+/// A column by its exact name, letter case included, whatever the name looks like.
+///
+/// ```
+/// use unlade_expr::exact_col;
+/// assert_eq!(exact_col("Price").to_string(), "\"Price\"");
+/// ```
+pub fn exact_col(name: impl Into<Box<str>>) -> Expr {
+    let name = name.into();
+    Expr::new(Kind::Column { name, exact: true })
+}
+
 /// A literal.
 ///
 /// It means what the same constant means in text, under the [`Coercion`](crate::Coercion) of the
@@ -151,7 +162,7 @@ macro_rules! integer_literals {
     )*};
 }
 
-integer_literals!(i8 i16 i32 i64 u8 u16 u32 u64 isize usize);
+integer_literals!(i8 i16 i32 i64 i128 u8 u16 u32 u64 isize usize);
 
 impl IntoLiteral for bool {
     fn into_literal(self) -> Expr {
@@ -193,26 +204,27 @@ impl IntoLiteral for Literal {
     }
 }
 
-fn binary(op: BinaryOp, lhs: Expr, rhs: Expr) -> Expr {
-    Expr::new(Kind::Binary {
-        op,
-        lhs: Box::new(lhs),
-        rhs: Box::new(rhs),
-    })
-}
-
 fn compare(op: CompareOp, lhs: Expr, rhs: Expr) -> Expr {
-    binary(BinaryOp::Compare(op), lhs, rhs)
+    lhs.binary(BinaryOp::Compare(op), rhs)
 }
 
 fn arithmetic(op: ArithmeticOp, lhs: Expr, rhs: Expr) -> Expr {
-    binary(BinaryOp::Arithmetic(op), lhs, rhs)
+    lhs.binary(BinaryOp::Arithmetic(op), rhs)
 }
 
 // The operators of std::ops are there too; the methods stand beside them so that a chain of
 // calls need not be broken.
 #[allow(clippy::should_implement_trait)]
 impl Expr {
+    /// `self op other`, by an operator's value; each has a method of its own, too.
+    pub fn binary(self, op: BinaryOp, other: Expr) -> Expr {
+        Expr::new(Kind::Binary {
+            op,
+            lhs: Box::new(self),
+            rhs: Box::new(other),
+        })
+    }
+
     /// `self = other`
     pub fn eq(self, other: Expr) -> Expr {
         compare(CompareOp::Eq, self, other)
@@ -245,12 +257,12 @@ impl Expr {
 
     /// `self IS DISTINCT FROM other`: unequal, nulls being equal to each other; never null.
     pub fn distinct_from(self, other: Expr) -> Expr {
-        binary(BinaryOp::Distinct, self, other)
+        self.binary(BinaryOp::Distinct, other)
     }
 
     /// `self IS NOT DISTINCT FROM other`, Spark's `<=>`.
     pub fn not_distinct_from(self, other: Expr) -> Expr {
-        binary(BinaryOp::NotDistinct, self, other)
+        self.binary(BinaryOp::NotDistinct, other)
     }
 
     /// `self BETWEEN low AND high`, both bounds included.
@@ -335,7 +347,8 @@ impl Expr {
         self.is(IsTest::False, true)
     }
 
-    pub(crate) fn is(self, test: IsTest, negated: bool) -> Expr {
+    /// `self IS [NOT] NULL | TRUE | FALSE`
+    pub fn is(self, test: IsTest, negated: bool) -> Expr {
         Expr::new(Kind::Is {
             test,
             negated,
@@ -365,7 +378,7 @@ impl Expr {
 
     /// `self div other`: the truncated quotient of integers, under Spark's rules a bigint.
     pub fn int_div(self, other: Expr) -> Expr {
-        binary(BinaryOp::IntegerDivide, self, other)
+        self.binary(BinaryOp::IntegerDivide, other)
     }
 
     /// `self % other`, with the sign of the dividend.

@@ -60,6 +60,7 @@
 //!   together.
 //! - Text front: [`parse_expr`] and [`parse_select_list`]; an [`Expr`] prints as text that parses
 //!   back to it. [`FUNCTIONS`] lists the language.
+//! - The tree: [`Expr::kind`] shows what an expression is made of, by the types of [`tree`].
 //! - Check: [`check`] makes a [`Checked`] query of [`Typed`] trees. [`Semantics`] are the rules of
 //!   an engine; [`CASTS`] lists the casts and what each computes.
 //! - Lowering: [`lower`] makes a [`Lowered`] query: a program and where its arguments come from.
@@ -91,12 +92,12 @@ mod parse;
 mod physical;
 mod query;
 mod semantics;
-mod tree;
+pub mod tree;
 mod type_name;
 mod typed;
 
 pub use builder::{
-    Case, IntoLiteral, When, all, case, coalesce, col, if_, lit, null, nullif, when,
+    Case, IntoLiteral, When, all, case, coalesce, col, exact_col, if_, lit, null, nullif, when,
 };
 pub use check::casts::{CASTS, CastRow, can_cast, cast_makes_nulls, cast_row, computable_types};
 pub use check::check;

@@ -1,4 +1,7 @@
-//! Expressions before they have types.
+//! Expressions before they have types: what the builder and the text front make.
+//!
+//! An [`Expr`] is made by those two alone, and shown by [`Expr::kind`] to what writes it down in
+//! another form.
 
 use std::hash::{Hash, Hasher};
 
@@ -36,84 +39,132 @@ pub struct Expr {
     pub(crate) span: Option<Span>,
 }
 
+/// What an expression is, and of which operands.
 #[derive(Clone, Debug, PartialEq, Hash)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A column of the input.
     Column {
+        /// Its name.
         name: Box<str>,
         /// Whether letter case must agree.
         exact: bool,
     },
+    /// A constant.
     Literal(Value),
+    /// `NOT arg`
     Not(Box<Expr>),
+    /// `-arg`
     Negate(Box<Expr>),
+    /// `abs(arg)`
     Abs(Box<Expr>),
+    /// `lhs op rhs`
     Binary {
+        /// Which.
         op: BinaryOp,
+        /// Left operand.
         lhs: Box<Expr>,
+        /// Right operand.
         rhs: Box<Expr>,
     },
+    /// `AND` of two or more; the first is no `AND` itself.
     And(Vec<Expr>),
+    /// `OR` of two or more; the first is no `OR` itself.
     Or(Vec<Expr>),
+    /// `arg IS [NOT] NULL | TRUE | FALSE`
     Is {
+        /// Which.
         test: IsTest,
+        /// Whether there is a `NOT`.
         negated: bool,
+        /// Operand.
         arg: Box<Expr>,
     },
+    /// `arg [NOT] BETWEEN low AND high`
     Between {
+        /// Whether there is a `NOT`.
         negated: bool,
+        /// Operand.
         arg: Box<Expr>,
+        /// Lower bound, included.
         low: Box<Expr>,
+        /// Upper bound, included.
         high: Box<Expr>,
     },
+    /// `arg [NOT] IN (list)`
     In {
+        /// Whether there is a `NOT`.
         negated: bool,
+        /// Operand.
         arg: Box<Expr>,
+        /// Members.
         list: Vec<Expr>,
     },
+    /// `CAST(arg AS to)`
     Cast {
+        /// The type.
         to: DataType,
         /// `TRY_CAST`: null where the value has no counterpart.
         lenient: bool,
+        /// Operand.
         arg: Box<Expr>,
     },
+    /// `TRY(arg)`
     Try(Box<Expr>),
+    /// `CASE`
     Case {
+        /// What conditions are compared with, if they are values.
         operand: Option<Box<Expr>>,
+        /// Condition and value of each `WHEN`.
         branches: Vec<(Expr, Expr)>,
+        /// `ELSE`
         otherwise: Option<Box<Expr>>,
     },
+    /// `coalesce(...)`
     Coalesce(Vec<Expr>),
+    /// `nullif(value, null_where)`
     NullIf(Box<Expr>, Box<Expr>),
     /// A name for an output, on top of a select item only.
     Alias {
+        /// The name.
         name: Box<str>,
+        /// The output.
         arg: Box<Expr>,
     },
     /// `*`, as a select item only.
     Wildcard,
+    /// Stands for what nested deeper than [`MAX_DEPTH`].
     TooDeep,
 }
 
 /// Operators between two operands, `AND` and `OR` aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum BinaryOp {
+pub enum BinaryOp {
+    /// `+ - * / %`
     Arithmetic(ArithmeticOp),
     /// `div`
     IntegerDivide,
+    /// One of the six comparisons.
     Compare(CompareOp),
+    /// `IS DISTINCT FROM`
     Distinct,
+    /// `IS NOT DISTINCT FROM`
     NotDistinct,
 }
 
 /// A constant as it was written. Which type all but [`Value::Typed`] have is for the check to say.
 #[derive(Clone, Debug, PartialEq, Hash)]
-pub(crate) enum Value {
+pub enum Value {
+    /// `NULL`
     Null,
+    /// `TRUE` or `FALSE`
     Boolean(bool),
+    /// A whole number.
     Integer(i128),
     /// Digits with a point or an exponent, a minus before them possible.
     Number(Box<str>),
+    /// Text, which stands for a date or timestamp.
     Text(Box<str>),
+    /// A literal with a type of its own.
     Typed(Box<Literal>),
 }
 
@@ -171,6 +222,16 @@ impl Expr {
         };
         operands.push(operand);
         Expr::new(chain_kind(operands, is_and))
+    }
+
+    /// What it is, and of which operands.
+    ///
+    /// ```
+    /// use unlade_expr::{col, tree::Kind};
+    /// assert!(matches!(col("a").not().kind(), Kind::Not(arg) if *arg.as_ref() == col("a")));
+    /// ```
+    pub fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// Where in the text this came from, if it came from text.

@@ -387,11 +387,7 @@ impl Cursor<'_> {
             Infix::And => Ok(left.and(self.binding(level::AND + 1)?)),
             Infix::Binary(op) => {
                 let right = self.binding(op.level() + 1)?;
-                Ok(Expr::new(Kind::Binary {
-                    op,
-                    lhs: Box::new(left),
-                    rhs: Box::new(right),
-                }))
+                Ok(left.binary(op, right))
             }
             Infix::NullSafeEqual => Ok(left.not_distinct_from(self.binding(level::COMPARE + 1)?)),
             Infix::Cast => {
