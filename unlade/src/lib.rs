@@ -118,6 +118,19 @@
 //! [`METRICS`] go to the `metrics` facade; with feature `prometheus-text` module `prometheus` gives
 //! them to Prometheus as text, and with feature `prometheus` over HTTP.
 //!
+//! # Between processes
+//! Module [`wire`] has queries and requests for kernels as bytes, documented for other languages in
+//! docs/WIRE.md.
+//! ```
+//! # use unlade::{Query, parse_expr, wire};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let query = Query::filter(parse_expr("id between 2 and 6")?);
+//! let bytes = wire::encode_query(&query)?;
+//! assert_eq!(wire::decode_query(&bytes)?, query);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What is inside
 //! - queries: [`Query`], [`Expr`], [`col`], [`lit`], [`when`], [`parse_expr`], [`Semantics`]
 //! - running them: [`Runtime`], [`Session`], [`Kernel`], [`Output`], [`Ticket`], [`KernelStream`]
@@ -132,7 +145,7 @@ pub use unlade_expr::{
     CASTS, Case, CastRow, Checked, Clause, Coercion, Dialect, Expr, ExprError, ExprErrorKind,
     FUNCTIONS, Function, Literal, OnError, OutputColumn, Query, Select, Semantics, Span,
     TypeSpelling, UnknownSemantics, When, all, case, cast_row, check, coalesce, col,
-    computable_types, if_, lit, null, nullif, parse_expr, parse_select_list, type_name,
+    computable_types, exact_col, if_, lit, null, nullif, parse_expr, parse_select_list, type_name,
     type_spellings, when,
 };
 pub use unlade_hal::{
@@ -141,6 +154,7 @@ pub use unlade_hal::{
 };
 pub use unlade_program::{FloatOrder, ShapeHash};
 pub use unlade_runtime::*;
+pub use unlade_wire as wire;
 
 pub mod observe;
 #[cfg(feature = "prometheus-text")]
