@@ -156,7 +156,11 @@ impl ResidentCore {
         if let Some(there) = residency().get(id) {
             return Some(there);
         }
-        if runtime.dispatcher.is_quarantined(DeviceIndex(self.slot?)) || !slot.bring_back(runtime) {
+        runtime
+            .dispatcher
+            .bring_back(|device| runtime.bring_back(device));
+        let rests = runtime.dispatcher.is_quarantined(DeviceIndex(self.slot?));
+        if rests || slot.check(runtime).is_err() {
             return None;
         }
         let capabilities = slot.device.capabilities();
@@ -299,11 +303,7 @@ impl<'a> Layout<'a> {
         let timeout = runtime.options.device_timeout;
         let completion = match slot.driver.run(&*slot.device, list, timeout, || false) {
             Ok(back) => back.completion,
-            Err(crate::driver::Undone::Lost(lost)) => {
-                slot.fault(&lost);
-                return None;
-            }
-            Err(_) => return None,
+            Err(_undone) => return None,
         };
         if !matches!(completion.outcome, Outcome::Done { .. }) {
             return None;

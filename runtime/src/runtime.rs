@@ -23,6 +23,7 @@ use crate::fallbacks::{FallbackStatus, Fallbacks};
 use crate::heap::DeviceHeap;
 use crate::kernel::Kernel;
 use crate::metrics::{self, Now};
+use crate::offload;
 use crate::options::{Fallback, Options, Placement, Trust};
 use crate::placement::{DeviceIndex, Ineligible, Objective, Placer};
 use crate::plans::Plans;
@@ -365,19 +366,36 @@ impl Core {
             devices: vec![DeviceIndex(slot)],
             ..call.job(bytes)
         };
-        let bring_back = |device: DeviceIndex| self.devices[device.0].bring_back(self);
         let noted = self.trace.is_enabled() || call.account.is_some();
         let came = noted.then(|| self.clock.now());
-        let permit = self.dispatcher.enter(job, bring_back)?;
+        let permit = self.enter_working(slot, job)?;
         if let Some(came) = came {
             let waited = self.clock.now().since(came);
             self.trace.turn(&self.devices[slot], call, came, waited);
             call.account.inspect(|account| account.turn(waited));
         }
-        if bring_back(permit.device()) {
+        Ok(permit)
+    }
+
+    fn enter_working(&self, slot: usize, job: Job) -> Result<Permit<'_>, End> {
+        let enter = |job| self.dispatcher.enter(job, |device| self.bring_back(device));
+        let works = || self.devices[slot].check(self).is_ok();
+        let permit = enter(job.clone())?;
+        if works() {
             return Ok(permit);
         }
-        permit.lost().wait()
+        // Where it was lost while nobody used it, to bring it back is shorter than a fallback.
+        drop(permit.found_lost());
+        let permit = enter(job)?;
+        match works() {
+            true => Ok(permit),
+            false => permit.lost().wait(),
+        }
+    }
+
+    /// Whether a device works, after resetting it if it was lost.
+    pub(crate) fn bring_back(&self, device: DeviceIndex) -> bool {
+        self.devices[device.0].bring_back(self)
     }
 
     /// Memory for a session, of so many bytes at most.
@@ -440,10 +458,10 @@ impl DeviceSlot {
         }
     }
 
-    /// Whether the device works, after bringing it back if it was lost.
-    pub(crate) fn bring_back(&self, runtime: &Core) -> bool {
-        // One thread brings it back while the others wait here, which is shorter than a fallback.
-        let _one_thread = lock(&self.reviving);
+    /// Whether the device works, after resetting it if it was lost. That is for those alone whom the
+    /// scheduler has asked to: whoever was on it has been told then.
+    fn bring_back(&self, runtime: &Core) -> bool {
+        let reviving = lock(&self.reviving);
         if let Health::Lost(lost) = self.device.health() {
             // Its queue is void, whatever becomes of the device.
             self.driver.close(lost);
@@ -456,17 +474,31 @@ impl DeviceSlot {
             self.generation.fetch_add(1, Ordering::AcqRel);
             self.attached.store(false, Ordering::Release);
         }
+        drop(reviving);
+        self.check(runtime).is_ok()
+    }
+
+    /// Whether it works, and reaches the pool's memory.
+    ///
+    /// # Errors
+    /// What it was lost by.
+    pub(crate) fn check(&self, runtime: &Core) -> Result<(), DeviceLost> {
+        if let Health::Lost(lost) = self.device.health() {
+            return Err(lost);
+        }
+        if self.attached.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // One thread does that while the others wait here, which is shorter than a fallback.
+        let _one_thread = lock(&self.reviving);
         if !self.attached.load(Ordering::Acquire) {
-            if runtime
+            runtime
                 .within_reach()
                 .attach(Arc::clone(&self.device))
-                .is_err()
-            {
-                return false;
-            }
+                .map_err(|error| offload::lost(self, error.to_string()))?;
             self.attached.store(true, Ordering::Release);
         }
-        true
+        Ok(())
     }
 
     /// Memory of its own, for a batch that passes through; what is pinned there and not in use makes
@@ -491,12 +523,18 @@ impl DeviceSlot {
         self.device.info().memory > 0 && !self.is_coherent()
     }
 
-    /// Ends what the device was working on: it failed.
-    pub(crate) fn fault(&self, lost: &DeviceLost) {
-        self.driver.close(lost.clone());
-        lock(&self.residency).clear();
-        self.heap.clear();
-        tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
+    /// Ends what the device was working on: it failed the holder of this permit. Of all that it
+    /// failed at once the first ends it; others may come when it has been brought back and works on
+    /// what has come since.
+    pub(crate) fn fault(&self, permit: Permit<'_>, lost: &DeviceLost) {
+        let _not_brought_back_meanwhile = lock(&self.reviving);
+        if permit.is_current() {
+            self.driver.close(lost.clone());
+            lock(&self.residency).clear();
+            self.heap.clear();
+            tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
+        }
+        let _ended = permit.lost();
     }
 
     /// Why it is left alone: it failed, in whatever way it or its queue says.

@@ -187,7 +187,18 @@ impl Scheduler {
             }
             Event::Full { id, device } => self.full(id, device),
             Event::Failed { id, device } => self.failed(id, device, actions),
-            Event::Lost { device, leaked } => self.lost(device, &leaked, now, actions),
+            Event::Lost { device, leaked } => {
+                self.counts.leaked += leaked.len() as u64;
+                self.rest(device, now);
+                self.lost(device, actions);
+            }
+            Event::FoundLost { device } => {
+                match self.devices[device.0].lists {
+                    ..=1 => self.rest_until(device, now),
+                    _ => self.rest(device, now),
+                }
+                self.lost(device, actions);
+            }
             Event::Revived { device, ready } => self.revived(device, ready, now),
             Event::Cancel { id } => self.detach(id, End::Cancelled, actions),
             Event::CancelSession { session } => self.cancel_session(session, actions),
@@ -396,16 +407,9 @@ impl Scheduler {
         self.wait_from(id, next, actions);
     }
 
-    fn lost(
-        &mut self,
-        device: DeviceIndex,
-        leaked: &[JobId],
-        now: Timestamp,
-        actions: &mut Vec<Action>,
-    ) {
+    /// All jobs of a device go elsewhere.
+    fn lost(&mut self, device: DeviceIndex, actions: &mut Vec<Action>) {
         self.devices[device.0].times_lost += 1;
-        self.counts.leaked += leaked.len() as u64;
-        self.rest(device, now);
         let on_device = |entry: &Entry| {
             entry.stage != Stage::Waiting && entry.job.devices[entry.turn] == device
         };
@@ -429,13 +433,17 @@ impl Scheduler {
         self.touched.push(device);
     }
 
-    /// Lets a device be for a while.
+    /// Lets a device be for a while, the longer the more often it failed.
     fn rest(&mut self, device: DeviceIndex, now: Timestamp) {
-        let state = &mut self.devices[device.0];
-        if let Some(until) = state.rests_until() {
-            self.rests.remove(&(until, device));
+        let time = self.devices[device.0].failed(&self.settings);
+        self.rest_until(device, Timestamp(now.0.saturating_add(time)));
+    }
+
+    fn rest_until(&mut self, device: DeviceIndex, until: Timestamp) {
+        if let Some(earlier) = self.devices[device.0].rest_until(until) {
+            self.rests.remove(&(earlier, device));
         }
-        self.rests.insert((state.rest(&self.settings, now), device));
+        self.rests.insert((until, device));
     }
 
     /// Ends a job for its owner, wherever it is.

@@ -148,7 +148,7 @@ fn work_on(runtime: &Runtime, device: &Arc<str>, expected: &[RecordBatch]) -> u6
 }
 
 /// A device that counts what it has in its hands when it is lost: lists on its queue, and those that
-/// come to it in vain.
+/// come to it in vain, be it for the memory that they need first.
 #[derive(Debug)]
 struct Watched {
     inner: Arc<FaultDevice>,
@@ -157,10 +157,16 @@ struct Watched {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Lists that were turned away because the device was lost.
+    /// Lists, and memory for them, that were turned away because the device was lost.
     in_vain: AtomicU64,
     /// For each queue that ended, the lists that it had.
     on_queues: Mutex<Vec<u64>>,
+}
+
+impl Counts {
+    fn turned_away(&self) {
+        self.in_vain.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Watched {
@@ -203,7 +209,11 @@ impl Device for Watched {
     }
 
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
-        self.inner.allocate(kind, len)
+        self.inner.allocate(kind, len).inspect_err(|error| {
+            if matches!(error, AllocError::Lost(_)) {
+                self.counts.turned_away();
+            }
+        })
     }
 
     fn register(&self, slab: &Slab) -> Result<(), AllocError> {
@@ -211,9 +221,10 @@ impl Device for Watched {
     }
 
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
-        let inner = self.inner.open_queue(depth).inspect_err(|_lost| {
-            self.counts.in_vain.fetch_add(1, Ordering::SeqCst);
-        })?;
+        let inner = self
+            .inner
+            .open_queue(depth)
+            .inspect_err(|_lost| self.counts.turned_away())?;
         Ok(Box::new(WatchedQueue {
             inner,
             counts: self.counts.clone(),
@@ -238,11 +249,10 @@ impl Queue for WatchedQueue {
         let submitted = self.inner.submit(list);
         match &submitted {
             Ok(_) => self.lists += 1,
-            Err(rejected) if matches!(rejected.reason, RejectReason::Lost(_)) => {
-                self.counts.in_vain.fetch_add(1, Ordering::SeqCst);
-            }
             // It comes again.
-            Err(_) => {}
+            Err(rejected) if matches!(rejected.reason, RejectReason::Full) => {}
+            // Or the device has been reset meanwhile, and knows nothing that the list is about.
+            Err(_lost) => self.counts.turned_away(),
         }
         submitted
     }

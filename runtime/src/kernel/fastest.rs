@@ -179,8 +179,7 @@ impl KernelCore {
                 self.forecast.ran_on_device(runtime, device, &work, &ran);
             }
             Err(DeviceFailure::Fault(lost)) => {
-                slot.fault(&lost);
-                let _ended = permit.lost();
+                slot.fault(permit, &lost);
             }
             Err(DeviceFailure::GivenUp(point)) => {
                 let _why = given_up::leave(call, permit, point);

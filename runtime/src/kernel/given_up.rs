@@ -41,8 +41,7 @@ impl Left {
         match collected {
             Ok(()) => permit.done(None),
             Err(lost) => {
-                slot.fault(&lost);
-                let _ended = permit.lost();
+                slot.fault(permit, &lost);
             }
         }
     }

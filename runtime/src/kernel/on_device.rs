@@ -262,8 +262,7 @@ fn failed_on(
     tally: &mut Tally,
     lost: DeviceLost,
 ) -> Missed {
-    slot.fault(&lost);
-    let _ended = permit.lost();
+    slot.fault(permit, &lost);
     tally.retries += 1;
     let reason = tally.reason.clone();
     let reason = reason.unwrap_or_else(|| plan.reason.clone());

@@ -115,16 +115,21 @@ impl DeviceState {
         self.standing = Standing::Reviving;
     }
 
-    /// It was lost, or could not be brought back. Returns when that is to be tried next.
-    pub(super) fn rest(&mut self, settings: &Settings, now: Timestamp) -> Timestamp {
+    /// It was lost, or could not be brought back. Returns how long it is to rest.
+    pub(super) fn failed(&mut self, settings: &Settings) -> Duration {
         let doublings = self.losses.min(20);
-        self.full = false;
         self.losses = self.losses.saturating_add(1);
         let time = settings.quarantine.saturating_mul(1 << doublings);
-        let time = time.min(settings.max_quarantine).max(TICK);
-        let until = Timestamp(now.0.saturating_add(time));
+        time.min(settings.max_quarantine).max(TICK)
+    }
+
+    /// It takes no jobs until it is brought back, which is not tried before. Returns until when it
+    /// was to rest so far, if it was.
+    pub(super) fn rest_until(&mut self, until: Timestamp) -> Option<Timestamp> {
+        let earlier = self.rests_until();
+        self.full = false;
         self.standing = Standing::Resting(until);
-        until
+        earlier
     }
 }
 

@@ -330,7 +330,10 @@ impl World {
                 state.leaked.extend(memory);
             }
         }
-        Event::Lost { device, leaked }
+        match leaked.is_empty() && self.random.random_bool(0.5) {
+            true => Event::FoundLost { device },
+            false => Event::Lost { device, leaked },
+        }
     }
 
     /// Lets the scheduler know and does what it says, until it says nothing more.

@@ -214,6 +214,38 @@ fn a_deadline_passes_while_waiting() {
 }
 
 #[test]
+fn a_device_that_is_found_lost_is_brought_back_at_once_and_rests_if_that_fails() {
+    let mut scheduler = one_device(2);
+    submit(&mut scheduler, 0, job(1));
+    let found = Event::FoundLost { device: device(0) };
+    let elsewhere = Action::End {
+        id: JobId(0),
+        end: End::NoDevice,
+    };
+    let revive = Action::Revive { device: device(0) };
+    assert_eq!(scheduler.step(found, at(5)), [elsewhere, revive.clone()]);
+    assert_eq!(scheduler.counts().losses, 1);
+    assert_eq!(scheduler.next_tick(), None);
+    let failed = Event::Revived {
+        device: device(0),
+        ready: false,
+    };
+    assert_eq!(scheduler.step(failed, at(5)), []);
+    assert_eq!(scheduler.next_tick(), Some(at(1005)));
+    assert_eq!(scheduler.step(Event::Tick, at(1005)), [revive]);
+}
+
+#[test]
+fn a_device_that_is_found_lost_by_one_while_another_was_on_it_rests() {
+    let mut scheduler = one_device(2);
+    submit(&mut scheduler, 0, job(1));
+    submit(&mut scheduler, 1, job(1));
+    let ended = scheduler.step(Event::FoundLost { device: device(0) }, at(5));
+    assert_eq!(ended.len(), 2);
+    assert_eq!(scheduler.next_tick(), Some(at(1005)));
+}
+
+#[test]
 fn a_lost_device_rests_twice_as_long_each_time_and_returns_on_trial() {
     let mut scheduler = one_device(2);
     let lost = || Event::Lost {

@@ -44,9 +44,34 @@ impl<'a> Permit<'a> {
         self.give_back(state, completed);
     }
 
+    /// Whether the device is still held to be working on the job: nobody has told of a
+    /// [loss](Self::lost) since the permit was given.
+    pub fn is_current(&self) -> bool {
+        let state = self.dispatcher.lock();
+        state.scheduler.is_on(self.id, self.device)
+    }
+
     /// The device is lost. The turn on the job's next device, which ends as
     /// [`End::NoDevice`](crate::scheduler::End::NoDevice) where there is none.
-    pub fn lost(mut self) -> Turn<'a> {
+    pub fn lost(self) -> Turn<'a> {
+        let lost = Event::Lost {
+            device: self.device,
+            leaked: Vec::new(),
+        };
+        self.tell_of_loss(lost)
+    }
+
+    /// The device was lost before this turn began, and nobody has told: as [`lost`](Self::lost), but
+    /// where it has failed nobody else, it need not rest before it is [brought
+    /// back](Dispatcher::bring_back).
+    pub fn found_lost(self) -> Turn<'a> {
+        let found = Event::FoundLost {
+            device: self.device,
+        };
+        self.tell_of_loss(found)
+    }
+
+    fn tell_of_loss(mut self, event: Event) -> Turn<'a> {
         let (dispatcher, id, device) = (self.dispatcher, self.id, self.device);
         self.open = false;
         let mut state = dispatcher.lock();
@@ -54,11 +79,7 @@ impl<'a> Permit<'a> {
         // Of all the jobs that were on it, one tells; the others have been moved with it.
         if state.scheduler.is_on(id, device) {
             dispatcher.metrics[device.0].losses.increment(1);
-            let lost = Event::Lost {
-                device,
-                leaked: Vec::new(),
-            };
-            said = state.step_of(id, lost).or(said);
+            said = state.step_of(id, event).or(said);
         }
         Turn::again(dispatcher, id, self.deadline, said)
     }
