@@ -1,4 +1,5 @@
-"""Polars and DuckDB on the workloads that targets are set for, one thread each.
+"""Polars and DuckDB on the workloads that targets are set for, one thread each; as a module, on as many
+as `POLARS_MAX_THREADS` says and `threads` asks for.
 
 Prints one JSON object: workload -> engine -> list of seconds per run. `cargo xtask bench` runs it
 between rounds of its own, so that the machine's mood hits all alike. An engine that is not
@@ -10,12 +11,11 @@ import os
 import sys
 import time
 
-os.environ["POLARS_MAX_THREADS"] = "1"
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 import numpy
 
 ROWS = 10_000_000
-REPEATS = int(sys.argv[1]) if len(sys.argv) > 1 else 7
 
 WORKLOADS = {
     "cast-1": "CAST(a AS BIGINT) > 989",
@@ -47,12 +47,12 @@ def polars_jobs(columns):
     return f"polars-{polars.__version__}", jobs
 
 
-def duckdb_jobs(columns):
+def duckdb_jobs(columns, threads=1):
     import duckdb
     import pyarrow
 
     connection = duckdb.connect()
-    connection.sql("SET threads = 1")
+    connection.sql(f"SET threads = {threads}")
     connection.register("incoming", pyarrow.table(columns))
     connection.sql("CREATE TABLE numbers AS SELECT * FROM incoming")
 
@@ -64,9 +64,13 @@ def duckdb_jobs(columns):
     return f"duckdb-{duckdb.__version__}", jobs
 
 
-def main():
+def table_columns():
     random = numpy.random.default_rng(42)
-    columns = {name: random.integers(0, 1000, ROWS, dtype=numpy.int32) for name in "abc"}
+    return {name: random.integers(0, 1000, ROWS, dtype=numpy.int32) for name in "abc"}
+
+
+def main(repeats):
+    columns = table_columns()
     results = {name: {} for name in WORKLOADS}
     absent = []
     engines = []
@@ -79,7 +83,7 @@ def main():
         for name, job in jobs.items():
             job()
             seconds = []
-            for _ in range(REPEATS):
+            for _ in range(repeats):
                 start = time.perf_counter()
                 job()
                 seconds.append(time.perf_counter() - start)
@@ -87,4 +91,5 @@ def main():
     json.dump({"results": results, "absent": absent}, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)

@@ -350,7 +350,7 @@ pub enum Verified {
     Unverified,
 }
 
-fn nanos<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn nanos<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(whole_nanos(*time))
 }
 
@@ -359,7 +359,7 @@ pub(crate) fn whole_nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn optional_nanos<S: Serializer>(
+pub(crate) fn optional_nanos<S: Serializer>(
     time: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

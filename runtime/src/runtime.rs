@@ -148,6 +148,10 @@ pub struct DeviceStatus {
     /// Whether it has work done.
     pub state: DeviceState,
     /// How long it is left alone yet, where it [rests](DeviceState::Resting), by the runtime's clock.
+    #[serde(
+        rename = "rests_for_ns",
+        serialize_with = "crate::receipt::optional_nanos"
+    )]
     pub rests_for: Option<Duration>,
     /// Lists on it at the moment.
     pub in_flight: u32,

@@ -124,6 +124,7 @@ pub struct SessionStatus {
     pub batches: u64,
     /// How long devices have worked for it, copies included: those that tell. Of simulated devices
     /// it is simulated time.
+    #[serde(rename = "device_time_ns", serialize_with = "crate::receipt::nanos")]
     pub device_time: Duration,
     /// Whether it was cancelled.
     pub cancelled: bool,

@@ -1,6 +1,6 @@
 //! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
 //! `cargo xtask qemu`, `cargo xtask simulate`, `cargo xtask soak`,
-//! `cargo xtask fuzz`, `cargo xtask mutants`.
+//! `cargo xtask fuzz`, `cargo xtask wheel`, `cargo xtask mutants`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | [`simulate`] | random runs of the runtime with its devices, on a clock of their own |
 //! | [`soak`] | the runtime under load for long, while nothing may grow |
 //! | [`fuzz`] | bytes of strangers, made up by cargo-fuzz |
+//! | [`wheel`] | the Python package, built, installed and tested or measured |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`mod@test`] | every check that a change must pass |
 //! | [`card_document`] | the card's document against its examples |
@@ -33,6 +34,7 @@ mod soak;
 mod step;
 mod test;
 mod tools;
+mod wheel;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +65,8 @@ enum Task {
     Soak(soak::Options),
     /// Fuzz what reads the bytes of cards, of servers and of hosts, each target for a while
     Fuzz(fuzz::Options),
+    /// Build the Python package, and test or measure it in an environment of its own
+    Wheel(wheel::Options),
     /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
     Mutants(mutants::Options),
 }
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Task::Simulate(options) => simulate::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Wheel(options) => wheel::run(&options),
         Task::Mutants(options) => mutants::run(&options),
     };
     if passed {

@@ -1,11 +1,13 @@
 //! What the pool tells of itself.
 
+use serde::Serialize;
+
 use super::ledger::{Account, Use};
 use crate::error::Holder;
 
 /// How the pool is used at the moment. While threads lease and return, the figures are read one
 /// after another and may disagree by what happened meanwhile; when nobody does, they are exact.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PoolStatus {
     /// Bytes of pinned memory reserved at the start.
     pub reserve: u64,

@@ -1,0 +1,153 @@
+//! What callers hand over: one batch, or a stream of them.
+
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_schema::{ArrowError, SchemaRef};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::batch::Batch;
+use crate::capsule::{self, Imported, Incoming};
+use crate::failure::{Failure, config};
+
+/// Anything with the Arrow PyCapsule interface.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// A record batch.
+    Batch(Imported),
+    /// A table, a frame, a reader.
+    Stream(Incoming),
+}
+
+impl Given {
+    /// As one batch, for what takes no more than one.
+    pub(crate) fn one(self) -> Result<Imported, Failure> {
+        let mut incoming = match self {
+            Given::Batch(imported) => return Ok(imported),
+            Given::Stream(incoming) => incoming,
+        };
+        let several = || {
+            config(
+                "the data comes as several batches, and this takes one; use `run` or `stream`, or \
+                 hand over a pyarrow.RecordBatch",
+            )
+        };
+        let first = match incoming.next_batch() {
+            Some(first) => first.map_err(unlade_input)?,
+            None => {
+                let batch = RecordBatch::new_empty(incoming.schema());
+                return Ok(Imported {
+                    batch,
+                    realigned: 0,
+                });
+            }
+        };
+        match incoming.next_batch() {
+            None => Ok(first),
+            Some(_) => Err(several()),
+        }
+    }
+}
+
+/// A failing reader, as the runtime would say it.
+pub(crate) fn unlade_input(error: ArrowError) -> unlade::Error {
+    unlade::Error::Input(Arc::new(error))
+}
+
+impl<'py> FromPyObject<'_, 'py> for Given {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        // One of ours needs no way through C.
+        if let Ok(batch) = object.cast::<Batch>() {
+            return Ok(Given::Batch(Imported {
+                batch: batch.get().inner.clone(),
+                realigned: 0,
+            }));
+        }
+        if let Some(array) = object.getattr_opt(intern!(py, "__arrow_c_array__"))? {
+            return capsule::import_batch(&array.call0()?).map(Given::Batch);
+        }
+        if let Some(stream) = object.getattr_opt(intern!(py, "__arrow_c_stream__"))? {
+            return capsule::import_stream(&stream.call0()?).map(Given::Stream);
+        }
+        Err(not_arrow(&object))
+    }
+}
+
+/// The schema of data, or one by itself.
+#[derive(Debug)]
+pub(crate) struct GivenSchema(pub(crate) SchemaRef);
+
+impl<'py> FromPyObject<'_, 'py> for GivenSchema {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        if let Some(schema) = object.getattr_opt(intern!(py, "__arrow_c_schema__"))? {
+            return capsule::import_schema(&schema.call0()?).map(GivenSchema);
+        }
+        Ok(GivenSchema(match object.extract::<Given>()? {
+            Given::Batch(imported) => imported.batch.schema(),
+            Given::Stream(incoming) => incoming.schema(),
+        }))
+    }
+}
+
+fn not_arrow(object: &Bound<'_, PyAny>) -> PyErr {
+    let kind = object.get_type().name();
+    let kind = kind.map_or_else(|_| "this".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!(
+        "{kind} has no Arrow PyCapsule interface (`__arrow_c_array__` or `__arrow_c_stream__`); hand \
+         over a pyarrow, Polars or DuckDB object, or make one: pyarrow.Table.from_pandas(frame), \
+         pyarrow.record_batch({{'x': values}})"
+    ))
+}
+
+/// A reader whose batches have no more than so many rows: larger ones come in pieces, on the memory
+/// that they lie in.
+pub(crate) struct Pieces<R> {
+    reader: R,
+    rows: usize,
+    /// What is left of a batch.
+    rest: Option<RecordBatch>,
+}
+
+impl<R> Pieces<R> {
+    pub(crate) fn new(reader: R, rows: usize) -> Self {
+        Pieces {
+            reader,
+            rows,
+            rest: None,
+        }
+    }
+}
+
+impl<R: RecordBatchReader> Iterator for Pieces<R> {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = match self.rest.take() {
+            Some(rest) => rest,
+            None => match self.reader.next()? {
+                Ok(batch) => batch,
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        let rows = batch.num_rows();
+        if rows <= self.rows {
+            return Some(Ok(batch));
+        }
+        self.rest = Some(batch.slice(self.rows, rows - self.rows));
+        Some(Ok(batch.slice(0, self.rows)))
+    }
+}
+
+impl<R: RecordBatchReader> RecordBatchReader for Pieces<R> {
+    fn schema(&self) -> SchemaRef {
+        self.reader.schema()
+    }
+}

@@ -1,0 +1,190 @@
+//! Kernels: compiled queries.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use arrow_array::{RecordBatchIterator, RecordBatchReader};
+use pyo3::prelude::*;
+
+use crate::batch::Schema;
+use crate::capsule::{Imported, Incoming};
+use crate::failure::{Failure, config, with_rows_before};
+use crate::given::{Given, Pieces, unlade_input};
+use crate::output::Output;
+use crate::runtime::Resident;
+use crate::status::dictionary;
+use crate::stream::Stream;
+use crate::ticket::Ticket;
+
+/// Rows of the pieces in which `run` takes tables: their columns stay in a core's cache, and the
+/// interpreter is asked for signals between them.
+const PIECE_ROWS: usize = 1 << 16;
+
+/// How often a long run lets Python handle signals, Ctrl-C among them.
+const SIGNALS: Duration = Duration::from_millis(50);
+
+/// A query compiled for data of one schema. It runs from any thread, on several at once, and without
+/// the interpreter.
+#[pyclass(frozen, module = "unlade")]
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    inner: unlade::Kernel,
+    /// Threads of its runtime.
+    threads: usize,
+}
+
+impl Kernel {
+    pub(crate) fn new(inner: unlade::Kernel, threads: usize) -> Self {
+        Kernel { inner, threads }
+    }
+
+    fn run_table(&self, py: Python<'_>, incoming: Incoming) -> Result<Output, Failure> {
+        let realigned = incoming.realigned();
+        let pieces = Pieces::new(incoming, PIECE_ROWS);
+        let outputs = py.detach(|| match self.threads {
+            1 => collected(pieces.map(|batch| self.inner.run(&batch.map_err(unlade_input)?))),
+            _ => collected(self.inner.stream(pieces)),
+        })?;
+        let realigned = realigned.load(Ordering::Relaxed);
+        Ok(Output::new(self.inner.schema(), outputs, realigned))
+    }
+}
+
+#[pymethods]
+impl Kernel {
+    /// Runs the query on data with the Arrow PyCapsule interface.
+    fn run(&self, py: Python<'_>, data: Given) -> Result<Output, Failure> {
+        match data {
+            Given::Batch(Imported { batch, realigned }) => {
+                let output = py.detach(|| self.inner.run(&batch))?;
+                Ok(Output::new(self.inner.schema(), [output], realigned))
+            }
+            Given::Stream(incoming) => self.run_table(py, incoming),
+        }
+    }
+
+    fn __call__(&self, py: Python<'_>, data: Given) -> Result<Output, Failure> {
+        self.run(py, data)
+    }
+
+    /// Hands a batch over, to be computed by the runtime's threads.
+    fn submit(&self, py: Python<'_>, data: Given) -> Result<Ticket, Failure> {
+        let Imported { batch, realigned } = data.one()?;
+        let ticket = py.detach(|| self.inner.submit(batch))?;
+        Ok(Ticket::new(ticket, self.inner.schema(), realigned))
+    }
+
+    /// Runs the query on a batch, to be awaited.
+    async fn run_async(&self, data: Given) -> Result<Output, Failure> {
+        let Imported { batch, realigned } = data.one()?;
+        let output = self.inner.submit(batch)?.await?;
+        Ok(Output::new(self.inner.schema(), [output], realigned))
+    }
+
+    /// Runs the query on every batch of a table or reader, as results are asked for.
+    #[pyo3(signature = (data, *, batch_rows=None))]
+    fn stream(&self, data: Given, batch_rows: Option<usize>) -> Result<Stream, Failure> {
+        let reader: Box<dyn RecordBatchReader + Send> = match data {
+            Given::Batch(imported) => {
+                let schema = imported.batch.schema();
+                let batches = [Ok(imported.batch)];
+                Box::new(RecordBatchIterator::new(batches, schema))
+            }
+            Given::Stream(incoming) => Box::new(incoming),
+        };
+        if batch_rows == Some(0) {
+            return Err(config("batch_rows is at least 1, not 0"));
+        }
+        let rows = batch_rows.unwrap_or(usize::MAX);
+        Ok(Stream::new(self.inner.stream(Pieces::new(reader, rows))))
+    }
+
+    /// Runs the query on every batch that was pinned, where they lie.
+    fn run_resident(&self, py: Python<'_>, resident: &Resident) -> Result<Output, Failure> {
+        let outputs = py.detach(|| self.inner.run_resident(&resident.inner))?;
+        Ok(Output::new(self.inner.schema(), outputs, 0))
+    }
+
+    /// What runs where, and why; nothing is run.
+    fn explain(&self) -> Explain {
+        Explain {
+            inner: self.inner.explain(),
+        }
+    }
+
+    /// Names and types of the columns that it makes.
+    #[getter]
+    fn schema(&self) -> Schema {
+        Schema {
+            inner: Arc::clone(self.inner.schema()),
+        }
+    }
+
+    /// Names and types of the columns that it takes.
+    #[getter]
+    fn input_schema(&self) -> Schema {
+        Schema {
+            inner: Arc::clone(self.inner.input_schema()),
+        }
+    }
+
+    /// Names of the columns that it reads: a reader need not decode the others.
+    #[getter]
+    fn input_columns(&self) -> Vec<String> {
+        let fields = self.inner.input_schema().fields();
+        let columns = self.inner.input_columns().into_iter();
+        columns.map(|index| fields[index].name().clone()).collect()
+    }
+
+    /// Names the program, whatever its literals are.
+    #[getter]
+    fn shape(&self) -> String {
+        self.inner.shape().to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Kernel({})", self.inner.shape())
+    }
+}
+
+/// What a kernel does, and why there.
+#[pyclass(frozen, module = "unlade")]
+#[derive(Debug)]
+pub(crate) struct Explain {
+    inner: unlade::Explain,
+}
+
+#[pymethods]
+impl Explain {
+    /// All of it, by the names of its JSON form.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        dictionary(py, &self.inner)
+    }
+
+    fn __str__(&self) -> String {
+        self.inner.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        self.inner.to_string()
+    }
+}
+
+/// All results, rows of errors counted from the first batch on. Signals are handled now and then.
+fn collected(
+    results: impl Iterator<Item = Result<unlade::Output, unlade::Error>>,
+) -> Result<Vec<unlade::Output>, Failure> {
+    let mut outputs: Vec<unlade::Output> = Vec::new();
+    let (mut before, mut looked) = (0, Instant::now());
+    for result in results {
+        let output = result.map_err(|error| with_rows_before(error, before))?;
+        before += output.receipt.rows_in;
+        outputs.push(output);
+        if looked.elapsed() > SIGNALS {
+            Python::attach(|py| py.check_signals())?;
+            looked = Instant::now();
+        }
+    }
+    Ok(outputs)
+}

@@ -1,0 +1,68 @@
+//! Unlade for Python: the module `unlade._unlade`, which the package in `python/unlade` presents.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`capsule`] | Arrow in and out by the PyCapsule interface, without a copy   (contains unsafe code) |
+//! | [`given`] | what is handed over: a batch, or a stream of them |
+//! | [`query`] | queries from text, and the rules that they are read by |
+//! | [`runtime`], [`session`] | `Runtime`, `Session` |
+//! | [`kernel`], [`ticket`], [`stream`] | `Kernel`, and its ways to run |
+//! | [`output`], [`batch`], [`column`], [`receipt`] | what comes back |
+//! | [`dlpack`] | columns as tensors                                      (contains unsafe code) |
+//! | [`status`] | reports, as Python's own dictionaries |
+//! | [`failure`] | errors as Python's exceptions |
+//! | [`language`] | the table of functions |
+//!
+//! The interpreter is released while anything is computed or waited for.
+
+mod batch;
+mod capsule;
+mod column;
+mod dlpack;
+mod failure;
+mod given;
+mod kernel;
+mod language;
+mod output;
+mod query;
+mod receipt;
+mod runtime;
+mod session;
+mod status;
+mod stream;
+mod ticket;
+
+/// What is compiled of the package `unlade`.
+#[pyo3::pymodule(name = "_unlade")]
+mod module {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::batch::{Batch, Schema};
+    #[pymodule_export]
+    use crate::column::Column;
+    #[pymodule_export]
+    use crate::kernel::{Explain, Kernel};
+    #[pymodule_export]
+    use crate::language::functions;
+    #[pymodule_export]
+    use crate::output::Output;
+    #[pymodule_export]
+    use crate::receipt::{Part, Receipt};
+    #[pymodule_export]
+    use crate::runtime::{Resident, Runtime, runtime};
+    #[pymodule_export]
+    use crate::session::Session;
+    #[pymodule_export]
+    use crate::stream::Stream;
+    #[pymodule_export]
+    use crate::ticket::Ticket;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        // Another extension's logger is another library's: each has its own.
+        let _installed = pyo3_log::try_init();
+        Ok(())
+    }
+}

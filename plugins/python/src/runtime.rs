@@ -1,0 +1,288 @@
+//! The runtime: devices, memory and threads.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use pyo3::prelude::*;
+use unlade::placement::Objective;
+use unlade::{Device, Fallback, Placement, RuntimeBuilder, Trust};
+
+use crate::failure::{Failure, config};
+use crate::given::{Given, GivenSchema};
+use crate::kernel::Kernel;
+use crate::query::{Asked, Columns, For, one_of, rules};
+use crate::session::{Session, Wishes};
+use crate::status::dictionary;
+use crate::ticket::seconds;
+
+/// Devices, memory and threads, shared by all kernels that are compiled with it. As a context
+/// manager it is shut down at the end of its block.
+#[pyclass(frozen, weakref, module = "unlade")]
+#[derive(Clone, Debug)]
+pub(crate) struct Runtime {
+    pub(crate) inner: unlade::Runtime,
+    pub(crate) threads: usize,
+}
+
+/// The runtime that all of the process shares, made when it is first asked for: with every device
+/// that is present, and as many threads as there are processors.
+#[pyfunction]
+pub(crate) fn runtime(py: Python<'_>) -> Result<Runtime, Failure> {
+    static SHARED: Mutex<Option<Runtime>> = Mutex::new(None);
+    py.detach(|| {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*shared {
+            return Ok(runtime.clone());
+        }
+        let threads = processors();
+        let inner = unlade::builder().threads(threads).build()?;
+        let made = Runtime { inner, threads };
+        Ok(shared.insert(made).clone())
+    })
+}
+
+#[pymethods]
+impl Runtime {
+    #[new]
+    #[pyo3(signature = (*, devices=None, device=None, threads=None, memory_budget=None,
+        pool_reserve=None, fallback=true, trust="trusted", objective="latency", calibration=None,
+        background_compile=false, host_cpu=false, predictions=false, device_timeout=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
+    fn new(
+        py: Python<'_>,
+        devices: Option<Vec<String>>,
+        device: Option<String>,
+        threads: Option<usize>,
+        memory_budget: Option<u64>,
+        pool_reserve: Option<u64>,
+        fallback: bool,
+        trust: &str,
+        objective: &str,
+        calibration: Option<PathBuf>,
+        background_compile: bool,
+        host_cpu: bool,
+        predictions: bool,
+        device_timeout: Option<f64>,
+    ) -> Result<Self, Failure> {
+        let threads = threads.unwrap_or_else(processors);
+        let trusts = [("trusted", Trust::Trusted), ("untrusted", Trust::Untrusted)];
+        let objectives = [
+            ("latency", Objective::Latency),
+            ("host_cpu", Objective::HostCpu),
+        ];
+        let mut builder = unlade::Runtime::builder()
+            .threads(threads)
+            .trust(one_of("trust", trust, &trusts)?)
+            .objective(one_of("objective", objective, &objectives)?)
+            .fallback(if fallback {
+                Fallback::Allow
+            } else {
+                Fallback::Forbid
+            })
+            .background_compile(background_compile)
+            .host_cpu(host_cpu)
+            .predictions(predictions);
+        if let Some(name) = device {
+            builder = builder.placement(Placement::Device(name.into()));
+        }
+        if let Some(bytes) = memory_budget {
+            builder = builder.memory_budget(bytes);
+        }
+        if let Some(bytes) = pool_reserve {
+            builder = builder.pool_reserve(bytes);
+        }
+        if let Some(file) = calibration {
+            builder = builder.calibration(file);
+        }
+        if let Some(timeout) = device_timeout {
+            builder = builder.device_timeout(seconds(timeout)?);
+        }
+        let inner = py.detach(|| {
+            with_devices(builder, devices)?
+                .build()
+                .map_err(Failure::from)
+        })?;
+        Ok(Runtime { inner, threads })
+    }
+
+    /// Prepares a query for data of a schema.
+    #[pyo3(signature = (data, *, filter=None, select=None, mask=false, semantics="arrow",
+        overflow=None, cast=None, float_order=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
+    fn compile(
+        &self,
+        py: Python<'_>,
+        data: GivenSchema,
+        filter: Option<String>,
+        select: Option<Columns>,
+        mask: bool,
+        semantics: &str,
+        overflow: Option<&str>,
+        cast: Option<&str>,
+        float_order: Option<&str>,
+    ) -> Result<Kernel, Failure> {
+        let rules = rules(semantics, overflow, cast, float_order)?;
+        let asked = Asked::new(filter, select, mask);
+        let kernel = For::Runtime(&self.inner).compile(py, &asked, &data.0, &rules)?;
+        Ok(Kernel::new(kernel, self.threads))
+    }
+
+    /// Opens a session.
+    #[pyo3(signature = (label, *, weight=1, priority="normal", memory_budget=None, deadline=None,
+        device=None, devices=Vec::new(), patience=0.0))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
+    fn session(
+        &self,
+        py: Python<'_>,
+        label: String,
+        weight: u32,
+        priority: &str,
+        memory_budget: Option<u64>,
+        deadline: Option<f64>,
+        device: Option<String>,
+        devices: Vec<String>,
+        patience: f64,
+    ) -> Result<Session, Failure> {
+        let wishes = Wishes {
+            weight,
+            priority: priority.to_owned(),
+            memory_budget,
+            deadline,
+            device,
+            devices,
+            patience,
+        };
+        Session::open(py, self, label, wishes)
+    }
+
+    /// Keeps the columns of data in a device's memory across calls.
+    #[pyo3(signature = (data, *, device=None))]
+    fn pin(&self, py: Python<'_>, data: Given, device: Option<&str>) -> Result<Resident, Failure> {
+        let inner = py.detach(|| {
+            let batches: Vec<RecordBatch> = match data {
+                Given::Batch(imported) => vec![imported.batch],
+                Given::Stream(incoming) => incoming
+                    .collect::<Result<_, _>>()
+                    .map_err(crate::given::unlade_input)?,
+            };
+            self.inner.pin(&batches, device)
+        })?;
+        Ok(Resident { inner })
+    }
+
+    /// The devices, as they are at the moment.
+    fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let devices = py.detach(|| self.inner.devices());
+        dictionary(py, &devices)
+    }
+
+    /// How memory is used at the moment, and by whom.
+    fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        dictionary(py, &self.inner.memory())
+    }
+
+    /// The sessions that have not ended, the runtime's own first.
+    fn sessions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        dictionary(py, &self.inner.sessions())
+    }
+
+    /// Why work went elsewhere than it was meant to, and how often.
+    fn fallbacks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        dictionary(py, &self.inner.fallbacks())
+    }
+
+    /// How the cache of compiled programs fares.
+    fn cache<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        dictionary(py, &self.inner.cache())
+    }
+
+    /// Ends the runtime for all that was made with it: what is under way is done, within so many
+    /// seconds. Returns how many batches were cut off.
+    #[pyo3(signature = (within=10.0))]
+    fn shutdown(&self, py: Python<'_>, within: f64) -> Result<u64, Failure> {
+        let within: Duration = seconds(within)?;
+        Ok(py.detach(|| self.inner.shutdown(within)).cut_off)
+    }
+
+    /// On how many threads a table or stream is computed.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyAny>) -> Result<(), Failure> {
+        self.shutdown(py, 10.0).map(drop)
+    }
+
+    fn __repr__(&self) -> String {
+        let devices = self.inner.devices();
+        let names: Vec<&str> = devices.iter().map(|device| &*device.name).collect();
+        format!("Runtime({}; {} threads)", names.join(", "), self.threads)
+    }
+}
+
+/// Data that is kept in a device's memory.
+#[pyclass(frozen, module = "unlade")]
+#[derive(Debug)]
+pub(crate) struct Resident {
+    pub(crate) inner: unlade::Resident,
+}
+
+#[pymethods]
+impl Resident {
+    /// The name of the device; ``None`` where the data lies in the host's memory.
+    #[getter]
+    fn device(&self) -> Option<String> {
+        self.inner.device().map(|name| name.to_string())
+    }
+
+    /// How many of the batches are on the device at the moment.
+    #[getter]
+    fn batches_on_device(&self) -> usize {
+        self.inner.batches_on_device()
+    }
+}
+
+/// As many threads as this process may run on.
+fn processors() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// Those that are named, or all that are present.
+fn with_devices(
+    builder: RuntimeBuilder,
+    names: Option<Vec<String>>,
+) -> Result<RuntimeBuilder, Failure> {
+    let present = unlade::discover();
+    let Some(names) = names else {
+        return Ok(present.into_iter().fold(builder, RuntimeBuilder::device));
+    };
+    names.iter().try_fold(builder, |builder, name| {
+        let found = present.iter().find(|device| device.info().name == *name);
+        let device = match found {
+            Some(device) => std::sync::Arc::clone(device),
+            None if name.starts_with("dpu:") => unlade::open_card(name).map_err(config)?,
+            None => {
+                let known: Vec<&str> = present.iter().map(|device| name_of(&**device)).collect();
+                return Err(config(format!(
+                    "there is no device `{name}`; there is {}, and cards are opened by an address \
+                     that begins with `dpu:`",
+                    known.join(", ")
+                )));
+            }
+        };
+        Ok(builder.device(device))
+    })
+}
+
+fn name_of(device: &dyn Device) -> &str {
+    &device.info().name
+}

@@ -1,0 +1,124 @@
+//! Sessions: those among whom devices and memory are shared.
+
+use pyo3::prelude::*;
+use unlade::{Placement, Priority};
+
+use crate::failure::Failure;
+use crate::given::GivenSchema;
+use crate::kernel::Kernel;
+use crate::query::{Asked, Columns, For, one_of, rules};
+use crate::runtime::Runtime;
+use crate::status::dictionary;
+use crate::ticket::seconds;
+
+/// One who shares a runtime's devices and memory with others. As a context manager it is cancelled
+/// at the end of its block.
+#[pyclass(frozen, module = "unlade")]
+#[derive(Debug)]
+pub(crate) struct Session {
+    inner: unlade::Session,
+    threads: usize,
+}
+
+/// What a session is opened with.
+#[derive(Debug)]
+pub(crate) struct Wishes {
+    pub(crate) weight: u32,
+    pub(crate) priority: String,
+    pub(crate) memory_budget: Option<u64>,
+    pub(crate) deadline: Option<f64>,
+    pub(crate) device: Option<String>,
+    pub(crate) devices: Vec<String>,
+    pub(crate) patience: f64,
+}
+
+impl Session {
+    pub(crate) fn open(
+        py: Python<'_>,
+        runtime: &Runtime,
+        label: String,
+        wishes: Wishes,
+    ) -> Result<Self, Failure> {
+        let priorities = [
+            ("background", Priority::Background),
+            ("normal", Priority::Normal),
+            ("interactive", Priority::Interactive),
+        ];
+        let mut builder = runtime
+            .inner
+            .session(label)
+            .weight(wishes.weight)
+            .priority(one_of("priority", &wishes.priority, &priorities)?)
+            .patience(seconds(wishes.patience)?);
+        if let Some(bytes) = wishes.memory_budget {
+            builder = builder.memory_budget(bytes);
+        }
+        if let Some(after) = wishes.deadline {
+            builder = builder.deadline(seconds(after)?);
+        }
+        if let Some(device) = wishes.device {
+            builder = builder.placement(Placement::Device(device.into()));
+        }
+        for request in &wishes.devices {
+            builder = builder.device(request.parse()?);
+        }
+        Ok(Session {
+            inner: py.detach(|| builder.open())?,
+            threads: runtime.threads,
+        })
+    }
+}
+
+#[pymethods]
+impl Session {
+    /// As `Runtime.compile`, for this session.
+    #[pyo3(signature = (data, *, filter=None, select=None, mask=false, semantics="arrow",
+        overflow=None, cast=None, float_order=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
+    fn compile(
+        &self,
+        py: Python<'_>,
+        data: GivenSchema,
+        filter: Option<String>,
+        select: Option<Columns>,
+        mask: bool,
+        semantics: &str,
+        overflow: Option<&str>,
+        cast: Option<&str>,
+        float_order: Option<&str>,
+    ) -> Result<Kernel, Failure> {
+        let rules = rules(semantics, overflow, cast, float_order)?;
+        let asked = Asked::new(filter, select, mask);
+        let kernel = For::Session(&self.inner).compile(py, &asked, &data.0, &rules)?;
+        Ok(Kernel::new(kernel, self.threads))
+    }
+
+    /// Ends everything that the session has under way, and refuses the rest.
+    fn cancel(&self, py: Python<'_>) {
+        py.detach(|| self.inner.cancel());
+    }
+
+    /// Whether it was cancelled.
+    #[getter]
+    fn cancelled(&self) -> bool {
+        self.inner.is_cancelled()
+    }
+
+    /// How it fares at the moment.
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        dictionary(py, &self.inner.status())
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyAny>) {
+        self.cancel(py);
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Session({})", self.inner.status().label)
+    }
+}

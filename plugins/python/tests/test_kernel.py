@@ -1,0 +1,299 @@
+"""Queries, and what comes of them."""
+
+import pickle
+
+import pyarrow as pa
+import pytest
+
+import unlade
+
+
+def test_a_query_filters_and_projects(batch):
+    kernel = unlade.compile(batch, filter="id > 3", select="name, id * 2 as twice")
+    output = kernel.run(batch)
+    assert pa.table(output).to_pylist() == [
+        {"name": "bob", "twice": 10},
+        {"name": None, "twice": 18},
+    ]
+    assert kernel.schema.names == ["name", "twice"]
+    assert kernel.input_columns == ["id", "name"]
+    assert pa.schema(kernel.schema) == pa.table(output).schema
+
+
+def test_columns_may_be_listed_one_by_one(batch):
+    one = unlade.run(batch, select=["id", "price + 1 as more"])
+    assert pa.table(one).to_pydict() == {"id": [1, 5, 9], "more": [1.5, None, 3.5]}
+
+
+def test_a_schema_is_enough_to_compile(batch):
+    kernel = unlade.compile(batch.schema, filter="id = 5")
+    assert kernel(batch).num_rows == 1
+    assert pa.schema(kernel.input_schema) == batch.schema
+
+
+def test_a_table_gives_its_pieces_in_order(runtime, numbers):
+    kernel = runtime.compile(numbers, filter="a % 3 = 0")
+    output = kernel.run(numbers)
+    assert len(output.batches) > 1
+    assert [receipt.batch for receipt in output.receipts] == list(range(len(output.batches)))
+    assert sum(receipt.rows_in for receipt in output.receipts) == numbers.num_rows
+    assert pa.table(output)["a"].to_pylist() == list(range(0, 300_000, 3))
+    with pytest.raises(unlade.ConfigError, match="see `batches`"):
+        _ = output.batch
+
+
+def test_an_empty_table_gives_an_empty_one(runtime):
+    empty = pa.table({"a": pa.array([], pa.int64())})
+    output = runtime.compile(empty, filter="a > 1", select="a, a + 1 as b").run(empty)
+    assert output.num_rows == 0
+    assert pa.table(output).schema.names == ["a", "b"]
+
+
+def test_the_mask_says_which_rows_are_kept(batch):
+    output = unlade.run(batch, filter="id > 3", mask=True)
+    assert pa.array(output.masks[0]).to_pylist() == [False, True, True]
+
+
+def test_rules_are_chosen_by_name():
+    data = pa.record_batch({"x": [float("nan"), 1.0, -1.0]})
+    assert unlade.run(data, filter="x > 2").num_rows == 1
+    assert unlade.run(data, filter="x > 2", float_order="ieee").num_rows == 0
+    infinite = unlade.run(data, select="x / 0 as y")
+    assert pa.table(infinite)["y"].to_pylist()[1:] == [float("inf"), float("-inf")]
+    missing = unlade.run(data, select="x / 0 as y", semantics="spark-legacy")
+    assert pa.table(missing)["y"].to_pylist() == [None, None, None]
+    assert pa.table(unlade.run(data, select="x / 0 as y", semantics="spark_legacy")) == pa.table(missing)
+
+
+def test_overflow_wraps_where_that_is_asked_for():
+    data = pa.record_batch({"x": pa.array([2**31 - 1], pa.int32())})
+    wrapped = unlade.run(data, select="x + 1 as y", overflow="wrap")
+    assert pa.table(wrapped).to_pydict() == {"y": [-(2**31)]}
+    with pytest.raises(unlade.TrapError):
+        unlade.run(data, select="x + 1 as y")
+
+
+def test_explain_says_what_runs_where(batch):
+    explain = unlade.compile(batch, filter="id > 3").explain()
+    assert "cpu" in str(explain)
+    assert explain.to_dict()["reads"] == ["id", "name", "price"]
+
+
+def test_functions_are_listed_with_examples_that_run():
+    forms = unlade.functions()
+    assert {"name", "syntax", "nulls", "example"} <= set(forms[0])
+    columns = pa.schema(
+        [
+            ("a", pa.int32()),
+            ("b", pa.int64()),
+            ("f", pa.float64()),
+            ("p", pa.bool_()),
+            ("price", pa.decimal128(12, 2)),
+            ("day", pa.date32()),
+            ("at", pa.timestamp("us")),
+        ]
+    )
+    for form in forms:
+        unlade.compile(columns, select=f"{form['example']} as x")
+
+
+def test_one_of_ours_is_data_for_another_kernel(batch):
+    first = unlade.run(batch, filter="id > 1")
+    again = unlade.run(first.batch, filter="id > 5")
+    assert pa.table(again)["id"].to_pylist() == [9]
+    through = unlade.run(first, filter="id > 5")
+    assert pa.table(through) == pa.table(again)
+
+
+class TestErrors:
+    def test_syntax_is_shown_in_its_text(self, batch):
+        with pytest.raises(unlade.CompileError) as caught:
+            unlade.compile(batch, filter="id >")
+        assert caught.value.kind == "syntax"
+        assert "id >" in str(caught.value)
+        assert "^" in caught.value.rendered
+
+    def test_a_column_that_is_not_there(self, batch):
+        with pytest.raises(unlade.CompileError) as caught:
+            unlade.compile(batch, select="nam")
+        assert caught.value.kind == "unknown"
+        assert caught.value.clause == "select"
+        assert "name" in caught.value.help
+
+    def test_a_trap_says_which_row_and_why(self, batch):
+        with pytest.raises(unlade.TrapError) as caught:
+            unlade.run(batch, select="10 / (id - 5) as x")
+        error = caught.value
+        assert (error.row, error.operation, error.spark_class) == (1, "10 / (id - 5)", None)
+        assert "divides by zero" in str(error)
+        assert isinstance(error, ArithmeticError)
+
+    def test_rows_of_a_trap_are_those_of_the_whole_table(self, runtime, numbers):
+        kernel = runtime.compile(numbers, select="10 / (a - 222222) as x")
+        with pytest.raises(unlade.TrapError) as caught:
+            kernel.run(numbers)
+        assert caught.value.row == 222_222
+        assert "row 222222:" in str(caught.value)
+        with pytest.raises(unlade.TrapError) as caught:
+            for _output in kernel.stream(numbers, batch_rows=10_000):
+                pass
+        assert caught.value.row == 222_222
+
+    def test_sparks_classes(self, batch):
+        with pytest.raises(unlade.TrapError) as caught:
+            unlade.run(batch, select="1 / (id - 5) as x", semantics="spark-ansi")
+        assert caught.value.spark_class == "DIVIDE_BY_ZERO"
+
+    def test_data_of_another_schema(self, batch):
+        kernel = unlade.compile(batch, filter="id > 3")
+        with pytest.raises(unlade.SchemaError, match="columns"):
+            kernel.run(batch.select(["id"]))
+        with pytest.raises(unlade.SchemaError, match="`id`"):
+            kernel.run(batch.set_column(0, "id", pa.array([1, 2, 3], pa.int64())))
+
+    def test_what_is_no_arrow_data(self, batch):
+        with pytest.raises(TypeError, match=r"list has no Arrow PyCapsule interface"):
+            unlade.run([1, 2, 3], filter="id > 3")
+        with pytest.raises(TypeError, match="one array of Int64"):
+            unlade.run(pa.array([1, 2]), filter="id > 3")
+
+    def test_options_that_are_none(self, batch):
+        with pytest.raises(unlade.ConfigError, match="`trap` or `wrap`, not `explode`"):
+            unlade.compile(batch, filter="id > 3", overflow="explode")
+        with pytest.raises(unlade.ConfigError, match="semantics"):
+            unlade.compile(batch, filter="id > 3", semantics="postgres")
+        with pytest.raises(unlade.ConfigError, match="no device `gpu:7`; there is cpu"):
+            unlade.Runtime(devices=["gpu:7"])
+
+    def test_memory_that_is_used_up(self):
+        runtime = unlade.Runtime(devices=["cpu"], threads=1, memory_budget=1 << 20, pool_reserve=1 << 20)
+        data = pa.record_batch({"a": pa.array(range(100_000), pa.int64())})
+        kernel = runtime.compile(data, filter="a > 0")
+        outputs = []
+        with pytest.raises(unlade.Exhausted) as caught:
+            for _ in range(4):
+                outputs.append(kernel.run(data))
+        assert caught.value.budget == 1 << 20
+        assert caught.value.holders
+        assert isinstance(caught.value, MemoryError)
+        outputs.clear()
+        assert kernel.run(data).num_rows == 99_999
+
+    def test_every_error_is_one_of_ours_and_can_be_sent_elsewhere(self, batch):
+        raised = []
+        for query in [{"filter": "id >"}, {"select": "10 / (id - 5) as x"}]:
+            with pytest.raises(unlade.Error) as caught:
+                unlade.run(batch, **query)
+            raised.append(caught.value)
+        for error in raised:
+            again = pickle.loads(pickle.dumps(error))
+            assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+class TestReceipts:
+    def test_what_a_batch_cost(self, batch):
+        output = unlade.run(batch, filter="id > 3", select="id")
+        receipt = output.receipt
+        assert (receipt.rows_in, receipt.rows_out, receipt.bytes_out) == (3, 2, 8)
+        assert receipt.bytes_copied == 8
+        assert receipt.taken_ns > 0
+        assert receipt.taken_clock == "wall"
+        assert receipt.verified == "reference"
+        (part,) = receipt.parts
+        assert (part.device, part.path, part.rows) == ("cpu", "inline", 3)
+        assert part.completed
+        as_dict = receipt.to_dict()
+        assert as_dict["rows_out"] == 2
+        assert as_dict["parts"][0]["device"] == "cpu"
+
+    def test_how_it_is_shown(self, batch):
+        output = unlade.run(batch, filter="id > 3")
+        assert "2 of 3 rows" in repr(output.receipt)
+        html = output._repr_html_()
+        assert html.count("<table>") == 1
+        assert "2 rows in 1 batches" in html
+        assert output.receipt._repr_html_() in html
+
+    def test_every_field_of_the_json_form_is_an_attribute(self, batch):
+        receipt = unlade.run(batch, filter="id > 3").receipt
+        for name, value in receipt.to_dict().items():
+            if name != "parts":
+                assert getattr(receipt, name) == value
+        for name, value in receipt.to_dict()["parts"][0].items():
+            if name != "reason":
+                assert getattr(receipt.parts[0], name) == value
+
+
+class TestDevices:
+    def test_those_of_the_shared_runtime(self):
+        devices = {device["name"]: device for device in unlade.devices()}
+        assert devices["cpu"]["state"] == "ready"
+        assert unlade.runtime().threads >= 1
+
+    def test_a_device_by_name(self, batch):
+        with unlade.Runtime(devices=["cpu", "sim"], device="sim", threads=1) as runtime:
+            kernel = runtime.compile(batch, filter="id > 3", select="id, id + 1 as more")
+            output = kernel.run(batch)
+            (part,) = output.receipt.parts
+            assert (part.device, part.path, part.clock) == ("sim", "queued", "virtual")
+            assert part.compute_ns > 0
+            assert output.receipt.verified == "unverified"
+            assert pa.table(output).to_pydict() == {"id": [5, 9], "more": [6, 10]}
+
+    def test_data_that_stays_on_a_device(self, batch):
+        with unlade.Runtime(devices=["cpu", "sim"], device="sim", threads=1) as runtime:
+            resident = runtime.pin(pa.Table.from_batches([batch, batch]), device="sim")
+            assert (resident.device, resident.batches_on_device) == ("sim", 2)
+            output = runtime.compile(batch, filter="id > 3", select="id").run_resident(resident)
+            assert pa.table(output)["id"].to_pylist() == [5, 9, 5, 9]
+            assert all(receipt.bytes_to_device < 8 for receipt in output.receipts)
+
+    def test_a_runtime_ends_with_its_block(self, batch):
+        with unlade.Runtime(devices=["cpu"]) as runtime:
+            kernel = runtime.compile(batch, filter="id > 3")
+            assert kernel.run(batch).num_rows == 2
+        with pytest.raises(unlade.Shutdown):
+            kernel.run(batch)
+
+
+class TestSessions:
+    def test_a_session_has_a_share_and_an_end(self, runtime, batch):
+        with runtime.session("report", weight=2, priority="background", memory_budget=1 << 20) as session:
+            kernel = session.compile(batch, filter="id > 3")
+            assert kernel.run(batch).num_rows == 2
+            status = session.status()
+            assert (status["label"], status["weight"], status["batches"]) == ("report", 2, 1)
+            assert status["device_time_ns"] >= 0
+            assert len(runtime.sessions()) == 2
+        assert session.cancelled
+        with pytest.raises(unlade.Cancelled):
+            kernel.run(batch)
+
+    def test_a_deadline(self, runtime, batch):
+        session = runtime.session("late", deadline=0)
+        kernel = session.compile(batch, filter="id > 3")
+        with pytest.raises(unlade.DeadlineExceeded) as caught:
+            kernel.run(batch)
+        assert caught.value.session == "late"
+
+    def test_devices_that_cannot_be_had(self, runtime):
+        with pytest.raises(unlade.Refused) as caught:
+            runtime.session("wants a card", devices=["dpu=0.5"])
+        assert caught.value.asked == "dpu=0.5"
+        assert "there is no `dpu`" in caught.value.reason
+
+    def test_options_that_are_none(self, runtime):
+        with pytest.raises(unlade.ConfigError, match="priority"):
+            runtime.session("x", priority="urgent")
+        with pytest.raises(unlade.ConfigError, match="seconds"):
+            runtime.session("x", deadline=-1)
+
+
+def test_what_it_logs_goes_to_pythons_logging(tmp_path, caplog):
+    spoilt = tmp_path / "calibration.json"
+    spoilt.write_text("no JSON")
+    with caplog.at_level("WARNING"):
+        unlade.Runtime(devices=["cpu", "sim"], calibration=spoilt)
+    (record,) = (record for record in caplog.records if record.name.startswith("unlade_runtime"))
+    assert record.levelname == "WARNING"
+    assert str(spoilt) in record.getMessage()
