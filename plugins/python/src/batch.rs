@@ -33,9 +33,9 @@ enum Which {
 impl Batch {
     /// A batch of anything that is one by the Arrow PyCapsule interface.
     #[new]
-    fn new(data: Given) -> PyResult<Self> {
+    fn new(py: Python<'_>, data: Given) -> PyResult<Self> {
         Ok(Batch {
-            inner: data.one()?.batch,
+            inner: data.one(py)?.batch,
         })
     }
 

@@ -87,11 +87,14 @@ pub(crate) fn import_stream(capsule: &Bound<'_, PyAny>) -> PyResult<Incoming> {
         .cast::<FFI_ArrowArrayStream>();
     // SAFETY: As of an array: the capsule points to an initialised stream, which is moved out.
     let stream = unsafe { FFI_ArrowArrayStream::from_raw(pointer.as_ptr()) };
-    Incoming::new(stream)
+    capsule
+        .py()
+        .detach(|| Incoming::new(stream))
+        .map_err(refused)
 }
 
-/// Batches that come from Python or a library beside it. Reading them takes the interpreter if its
-/// source needs that.
+/// Batches that come from Python or a library beside it. They are read without the interpreter: a
+/// source that needs it, on whichever thread, takes it.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     stream: FFI_ArrowArrayStream,
@@ -100,9 +103,11 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    fn new(mut stream: FFI_ArrowArrayStream) -> PyResult<Self> {
+    fn new(mut stream: FFI_ArrowArrayStream) -> Result<Self, ArrowError> {
         let Some(get_schema) = stream.get_schema.filter(|_| stream.release.is_some()) else {
-            return Err(refused("the stream of the capsule was taken before"));
+            return Err(ArrowError::CDataInterface(
+                "the stream of the capsule was taken before".to_owned(),
+            ));
         };
         let mut schema = FFI_ArrowSchema::empty();
         // SAFETY: The stream is not released, so its functions may be called with it; the schema is
@@ -110,9 +115,9 @@ impl Incoming {
         let code = unsafe { get_schema(&mut stream, &mut schema) };
         if code != 0 {
             let said = last_error(&mut stream, code);
-            return Err(refused(said));
+            return Err(ArrowError::CDataInterface(said));
         }
-        let schema = Arc::new(Schema::try_from(&schema).map_err(refused)?);
+        let schema = Arc::new(Schema::try_from(&schema)?);
         Ok(Incoming {
             stream,
             schema,

@@ -1,6 +1,6 @@
 //! What callers hand over: one batch, or a stream of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -8,7 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Schema};
 use crate::capsule::{self, Imported, Incoming};
 use crate::failure::{Failure, config};
 
@@ -22,32 +22,36 @@ pub(crate) enum Given {
 }
 
 impl Given {
-    /// As one batch, for what takes no more than one.
-    pub(crate) fn one(self) -> Result<Imported, Failure> {
-        let mut incoming = match self {
-            Given::Batch(imported) => return Ok(imported),
-            Given::Stream(incoming) => incoming,
-        };
-        let several = || {
-            config(
-                "the data comes as several batches, and this takes one; use `run` or `stream`, or \
-                 hand over a pyarrow.RecordBatch",
-            )
-        };
-        let first = match incoming.next_batch() {
-            Some(first) => first.map_err(unlade_input)?,
-            None => {
-                let batch = RecordBatch::new_empty(incoming.schema());
-                return Ok(Imported {
-                    batch,
-                    realigned: 0,
-                });
-            }
-        };
-        match incoming.next_batch() {
-            None => Ok(first),
-            Some(_) => Err(several()),
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Given::Batch(imported) => imported.batch.schema(),
+            Given::Stream(incoming) => incoming.schema(),
         }
+    }
+
+    /// As one batch, for what takes no more than one.
+    pub(crate) fn one(self, py: Python<'_>) -> Result<Imported, Failure> {
+        match self {
+            Given::Batch(imported) => Ok(imported),
+            Given::Stream(incoming) => py.detach(|| only(incoming)),
+        }
+    }
+}
+
+/// The batch of a stream that has one.
+fn only(mut incoming: Incoming) -> Result<Imported, Failure> {
+    let Some(first) = incoming.next_batch().transpose().map_err(unlade_input)? else {
+        return Ok(Imported {
+            batch: RecordBatch::new_empty(incoming.schema()),
+            realigned: 0,
+        });
+    };
+    match incoming.next_batch() {
+        None => Ok(first),
+        Some(_) => Err(config(
+            "the data comes as several batches, and this takes one; use `run` or `stream`, or hand \
+             over a pyarrow.RecordBatch",
+        )),
     }
 }
 
@@ -68,6 +72,9 @@ impl<'py> FromPyObject<'_, 'py> for Given {
                 realigned: 0,
             }));
         }
+        if let Ok(source) = object.cast::<Source>() {
+            return Ok(source.get().take()?);
+        }
         if let Some(array) = object.getattr_opt(intern!(py, "__arrow_c_array__"))? {
             return capsule::import_batch(&array.call0()?).map(Given::Batch);
         }
@@ -87,13 +94,57 @@ impl<'py> FromPyObject<'_, 'py> for GivenSchema {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let py = object.py();
+        if let Ok(source) = object.cast::<Source>() {
+            return Ok(GivenSchema(Arc::clone(&source.get().schema)));
+        }
         if let Some(schema) = object.getattr_opt(intern!(py, "__arrow_c_schema__"))? {
             return capsule::import_schema(&schema.call0()?).map(GivenSchema);
         }
-        Ok(GivenSchema(match object.extract::<Given>()? {
-            Given::Batch(imported) => imported.batch.schema(),
-            Given::Stream(incoming) => incoming.schema(),
-        }))
+        object
+            .extract::<Given>()
+            .map(|given| GivenSchema(given.schema()))
+    }
+}
+
+/// Data that is opened once: a kernel is compiled for its schema before it is read.
+///
+/// ``unlade.compile`` looks at the schema and leaves the rows to ``Kernel.run``. A DuckDB relation, for
+/// one, is executed each time that it is opened.
+#[pyclass(frozen, module = "unlade")]
+#[derive(Debug)]
+pub(crate) struct Source {
+    schema: SchemaRef,
+    /// Until it is read.
+    given: Mutex<Option<Given>>,
+}
+
+impl Source {
+    fn take(&self) -> Result<Given, Failure> {
+        let given = self
+            .given
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        given.ok_or_else(|| config("the source was read already; open the data again"))
+    }
+}
+
+#[pymethods]
+impl Source {
+    #[new]
+    fn new(data: Given) -> Self {
+        Source {
+            schema: data.schema(),
+            given: Mutex::new(Some(data)),
+        }
+    }
+
+    /// Names and types of its columns.
+    #[getter]
+    fn schema(&self) -> Schema {
+        Schema {
+            inner: Arc::clone(&self.schema),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow_array::{RecordBatchIterator, RecordBatchReader};
 use pyo3::prelude::*;
@@ -16,13 +16,11 @@ use crate::runtime::Resident;
 use crate::status::dictionary;
 use crate::stream::Stream;
 use crate::ticket::Ticket;
+use crate::time::SIGNALS;
 
 /// Rows of the pieces in which `run` takes tables: their columns stay in a core's cache, and the
 /// interpreter is asked for signals between them.
 const PIECE_ROWS: usize = 1 << 16;
-
-/// How often a long run lets Python handle signals, Ctrl-C among them.
-const SIGNALS: Duration = Duration::from_millis(50);
 
 /// A query compiled for data of one schema. It runs from any thread, on several at once, and without
 /// the interpreter.
@@ -70,14 +68,14 @@ impl Kernel {
 
     /// Hands a batch over, to be computed by the runtime's threads.
     fn submit(&self, py: Python<'_>, data: Given) -> Result<Ticket, Failure> {
-        let Imported { batch, realigned } = data.one()?;
+        let Imported { batch, realigned } = data.one(py)?;
         let ticket = py.detach(|| self.inner.submit(batch))?;
         Ok(Ticket::new(ticket, self.inner.schema(), realigned))
     }
 
     /// Runs the query on a batch, to be awaited.
     async fn run_async(&self, data: Given) -> Result<Output, Failure> {
-        let Imported { batch, realigned } = data.one()?;
+        let Imported { batch, realigned } = Python::attach(|py| data.one(py))?;
         let output = self.inner.submit(batch)?.await?;
         Ok(Output::new(self.inner.schema(), [output], realigned))
     }
@@ -85,19 +83,23 @@ impl Kernel {
     /// Runs the query on every batch of a table or reader, as results are asked for.
     #[pyo3(signature = (data, *, batch_rows=None))]
     fn stream(&self, data: Given, batch_rows: Option<usize>) -> Result<Stream, Failure> {
-        let reader: Box<dyn RecordBatchReader + Send> = match data {
-            Given::Batch(imported) => {
-                let schema = imported.batch.schema();
-                let batches = [Ok(imported.batch)];
-                Box::new(RecordBatchIterator::new(batches, schema))
+        let (reader, realigned): (Box<dyn RecordBatchReader + Send>, _) = match data {
+            Given::Batch(Imported { batch, realigned }) => {
+                let schema = batch.schema();
+                let reader = RecordBatchIterator::new([Ok(batch)], schema);
+                (Box::new(reader), Arc::new(realigned.into()))
             }
-            Given::Stream(incoming) => Box::new(incoming),
+            Given::Stream(incoming) => {
+                let realigned = incoming.realigned();
+                (Box::new(incoming), realigned)
+            }
         };
         if batch_rows == Some(0) {
             return Err(config("batch_rows is at least 1, not 0"));
         }
         let rows = batch_rows.unwrap_or(usize::MAX);
-        Ok(Stream::new(self.inner.stream(Pieces::new(reader, rows))))
+        let stream = self.inner.stream(Pieces::new(reader, rows));
+        Ok(Stream::new(stream, realigned))
     }
 
     /// Runs the query on every batch that was pinned, where they lie.

@@ -10,6 +10,7 @@
 //! | [`output`], [`batch`], [`column`], [`receipt`] | what comes back |
 //! | [`dlpack`] | columns as tensors                                      (contains unsafe code) |
 //! | [`status`] | reports, as Python's own dictionaries |
+//! | [`time`] | times, as Python counts them |
 //! | [`failure`] | errors as Python's exceptions |
 //! | [`language`] | the table of functions |
 //!
@@ -31,6 +32,7 @@ mod session;
 mod status;
 mod stream;
 mod ticket;
+mod time;
 
 /// What is compiled of the package `unlade`.
 #[pyo3::pymodule(name = "_unlade")]
@@ -41,6 +43,8 @@ mod module {
     use crate::batch::{Batch, Schema};
     #[pymodule_export]
     use crate::column::Column;
+    #[pymodule_export]
+    use crate::given::Source;
     #[pymodule_export]
     use crate::kernel::{Explain, Kernel};
     #[pymodule_export]

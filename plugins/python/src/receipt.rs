@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use unlade::ClockKind;
 
 use crate::status::dictionary;
+use crate::time::nanos;
 
 /// What became of one batch: what ran where, why, and what it cost.
 ///
@@ -298,10 +299,6 @@ impl Part {
             part.rows, part.device, part.reason
         )
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn clock(kind: ClockKind) -> &'static str {

@@ -16,7 +16,7 @@ use crate::kernel::Kernel;
 use crate::query::{Asked, Columns, For, one_of, rules};
 use crate::session::{Session, Wishes};
 use crate::status::dictionary;
-use crate::ticket::seconds;
+use crate::time::seconds;
 
 /// Devices, memory and threads, shared by all kernels that are compiled with it. As a context
 /// manager it is shut down at the end of its block.

@@ -9,7 +9,7 @@ use crate::kernel::Kernel;
 use crate::query::{Asked, Columns, For, one_of, rules};
 use crate::runtime::Runtime;
 use crate::status::dictionary;
-use crate::ticket::seconds;
+use crate::time::seconds;
 
 /// One who shares a runtime's devices and memory with others. As a context manager it is cancelled
 /// at the end of its block.

@@ -1,5 +1,6 @@
 //! Streams: results of a kernel over a reader.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_schema::SchemaRef;
@@ -21,6 +22,8 @@ use crate::output::Output;
 pub(crate) struct Stream {
     state: Mutex<State>,
     canceller: Canceller,
+    /// Bytes that were copied to align them, of batches read since the last result.
+    realigned: Arc<AtomicU64>,
     schema: SchemaRef,
 }
 
@@ -33,8 +36,9 @@ struct State {
 }
 
 impl Stream {
-    pub(crate) fn new(inner: KernelStream) -> Self {
+    pub(crate) fn new(inner: KernelStream, realigned: Arc<AtomicU64>) -> Self {
         Stream {
+            realigned,
             canceller: inner.canceller(),
             schema: Arc::clone(inner.schema()),
             state: Mutex::new(State {
@@ -74,8 +78,11 @@ impl Stream {
                 }
             }
         });
-        let output = next.transpose()?;
-        Ok(output.map(|output| Output::new(&self.schema, [output], 0)))
+        let Some(output) = next.transpose()? else {
+            return Ok(None);
+        };
+        let realigned = self.realigned.swap(0, Ordering::Relaxed);
+        Ok(Some(Output::new(&self.schema, [output], realigned)))
     }
 
     fn __aiter__(slf: Py<Self>) -> Py<Self> {

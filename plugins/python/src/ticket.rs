@@ -1,7 +1,7 @@
 //! Tickets: results that are still to come.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use pyo3::exceptions::PyTimeoutError;
@@ -9,9 +9,7 @@ use pyo3::prelude::*;
 
 use crate::failure::{Failure, config};
 use crate::output::Output;
-
-/// How long a wait goes on before Python handles signals, Ctrl-C among them.
-const SIGNALS: Duration = Duration::from_millis(50);
+use crate::time::{SIGNALS, seconds};
 
 /// The result of a batch that was submitted. A ticket that is dropped is cancelled.
 #[pyclass(frozen, module = "unlade")]
@@ -91,10 +89,4 @@ impl Ticket {
             false => "Ticket(pending)",
         }
     }
-}
-
-/// Seconds as Python counts them.
-pub(crate) fn seconds(seconds: f64) -> Result<Duration, Failure> {
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|error| config(format!("{seconds} seconds: {error}")))
 }

@@ -81,6 +81,19 @@ class TestThreads:
         assert runtime.memory()["exported"] == before
 
 
+def test_a_source_may_need_the_interpreter_on_its_own_threads():
+    def batches():
+        for i in range(3):
+            yield pa.record_batch({"a": np.arange(i, i + 10)})
+
+    schema = pa.schema([("a", pa.int64())])
+    connection = duckdb.connect()
+    for take in (unlade.Batch, lambda data: unlade.run(data, select="a")):
+        reader = pa.RecordBatchReader.from_batches(schema, batches())
+        connection.register("reader", reader)
+        assert take(connection.sql("SELECT max(a) AS a FROM reader")).num_rows == 1
+
+
 class TestTickets:
     def test_a_result_comes_with_its_ticket(self, runtime, batch):
         kernel = runtime.compile(batch, filter="id > 3")

@@ -104,6 +104,26 @@ def test_a_relation_of_duckdb_by_itself():
     assert pa.table(kept)["a"].to_pylist() == list(range(990, 1000))
 
 
+def test_a_source_is_opened_once():
+    opened = 0
+
+    class Opened:
+        def __arrow_c_stream__(self, requested_schema=None):
+            nonlocal opened
+            opened += 1
+            return pa.table({"a": [1, 2, 3]}).__arrow_c_stream__()
+
+    assert unlade.run(Opened(), filter="a > 1").num_rows == 2
+    assert opened == 1
+    source = unlade.Source(Opened())
+    assert source.schema.names == ["a"]
+    kernel = unlade.compile(source, filter="a > 2")
+    assert kernel.run(source).num_rows == 1
+    assert opened == 2
+    with pytest.raises(unlade.ConfigError, match="read already"):
+        kernel.run(source)
+
+
 def test_duckdb_reads_an_output():
     output = unlade.run(pa.table({"a": np.arange(ROWS)}), filter="a % 2 = 0")
     kept = pa.table(output)
@@ -136,7 +156,10 @@ def test_a_buffer_that_is_not_aligned_is_copied_and_counted():
     output = passed_through(batch)
     assert output.bytes_realigned == 800
     assert pa.table(output)["a"].to_pylist() == list(range(100))
-    assert passed_through(pa.Table.from_batches([batch])).bytes_realigned == 800
+    table = pa.Table.from_batches([batch, batch])
+    assert passed_through(table).bytes_realigned == 1600
+    streamed = unlade.compile(table, select="a").stream(table)
+    assert sum(output.bytes_realigned for output in streamed) == 1600
 
 
 class TestTensors:

@@ -50,6 +50,7 @@ from unlade._unlade import (
     Runtime,
     Schema,
     Session,
+    Source,
     Stream,
     Ticket,
     __version__,
@@ -83,6 +84,7 @@ __all__ = [
     "SchemaError",
     "Session",
     "Shutdown",
+    "Source",
     "Stream",
     "Ticket",
     "TrapError",
@@ -105,11 +107,9 @@ def compile(data: Any, **query: Any) -> Kernel:  # noqa: A001
 
 
 def run(data: Any, **query: Any) -> Output:
-    """Compiles a query for the schema of a batch, table or frame, and runs it once.
-
-    ``unlade.run(batch, filter="id > 3")``. A reader can be read once only: compile for its schema.
-    """
-    return compile(data, **query).run(data)
+    """Compiles a query for the schema of data, and runs it once: ``unlade.run(batch, filter="id > 3")``."""
+    source = Source(data)
+    return compile(source, **query).run(source)
 
 
 def devices() -> list[dict[str, Any]]:

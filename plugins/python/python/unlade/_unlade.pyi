@@ -20,7 +20,7 @@ class ArrowSchema(Protocol):
 
     def __arrow_c_schema__(self) -> object: ...
 
-Data = ArrowArray | ArrowStream
+Data = ArrowArray | ArrowStream | Source
 Semantics = Literal["arrow", "datafusion", "spark-legacy", "spark-ansi"]
 
 __version__: str
@@ -178,6 +178,19 @@ class Session:
         raised: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+@final
+class Source:
+    """Data that is opened once: a kernel is compiled for its schema before it is read.
+
+    :meth:`Runtime.compile` looks at the schema and leaves the rows to :meth:`Kernel.run`. A DuckDB
+    relation, for one, is executed each time that it is opened.
+    """
+
+    def __new__(cls, data: Data) -> Source: ...
+    @property
+    def schema(self) -> Schema:
+        """Names and types of its columns."""
 
 @final
 class Kernel:
