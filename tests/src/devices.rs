@@ -3,9 +3,7 @@
 use std::env;
 use std::sync::{Arc, LazyLock};
 
-use unlade_dpu::{Options, connect};
 use unlade_hal::Device;
-use unlade_sim_card::{Config, Served};
 
 /// The variable that names the device to test beside those that need no hardware.
 const VARIABLE: &str = "UNLADE_TEST_DEVICE";
@@ -19,27 +17,8 @@ pub const SIMULATED_CARD: &str = "sim-dpu";
 /// # Errors
 /// Which devices there are, and why there is no GPU among them; for cards, why it cannot be opened.
 pub fn named(name: &str) -> Result<Arc<dyn Device>, String> {
-    if name == SIMULATED_CARD {
-        return Ok(simulated_card());
-    }
-    if name.starts_with("dpu:") {
-        return unlade::open_card(name);
-    }
-    let devices = unlade::discover();
-    let known: Vec<String> = devices
-        .iter()
-        .map(|device| device.info().name.clone())
-        .collect();
-    let found = devices
-        .into_iter()
-        .find(|device| device.info().name == name);
-    found.ok_or_else(|| {
-        let why = unlade::why_no_gpu().map_or_else(String::new, |why| format!("; {why}"));
-        format!(
-            "no device `{name}`; there are: {}, {SIMULATED_CARD}, dpu:...{why}",
-            known.join(", ")
-        )
-    })
+    let mut opened = unlade::open_devices(&[name])?;
+    Ok(opened.remove(0))
 }
 
 /// The device that `UNLADE_TEST_DEVICE` names, `sim` where it is not set.
@@ -56,13 +35,7 @@ pub fn chosen() -> Arc<dyn Device> {
 /// # Panics
 /// Where no socket can be made in the folder for temporary files.
 pub fn simulated_card() -> Arc<dyn Device> {
-    let served = Served::start(Config::default()).expect("a socket can be made");
-    let card = connect(served.path(), &Options::default());
-    let card = card.unwrap_or_else(|error| panic!("{error}"));
-    served.hide();
-    // Dropped, it would end the card.
-    std::mem::forget(served);
-    card
+    named(SIMULATED_CARD).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A simulated NVIDIA GPU, which from here on is this process's only one. It is opened once: a

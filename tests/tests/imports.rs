@@ -55,11 +55,12 @@ impl Layer {
 }
 
 /// Crates that may contain `unsafe`; every other forbids it in its root file.
-const MAY_BE_UNSAFE: [&str; 6] = [
+const MAY_BE_UNSAFE: [&str; 7] = [
     "devices/cuda",
     "devices/dpu",
     "devices/hal",
     "kernels/eval",
+    "plugins/capi",
     "plugins/python",
     "sim/gpu",
 ];

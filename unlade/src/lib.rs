@@ -112,6 +112,7 @@
 //! | `dpu` | `dpu:...`: DMA-capable cards, which [`open_card`] opens by name and `find_cards` finds |
 //! | `iommufd` | `dpu:iommufd:...`: the same, through the kernel's newer interface |
 //! | `sim` | `sim`: a simulated device with memory and time of its own, for tests |
+//! | `sim-card` | `sim-dpu`: a simulated card, which [`open_devices`] has this process serve to itself |
 //!
 //! # Look on
 //! [`observe`] has a process show what its runtime is doing, to `unlade top` or into a file.
@@ -199,6 +200,83 @@ pub fn simulate_gpu() -> Result<(), String> {
     return unlade_cuda::simulate().map_err(|error| error.to_string());
     #[cfg(not(feature = "cuda"))]
     Err("this build of Unlade is without feature `cuda`".to_owned())
+}
+
+/// The devices of these names, in their order: of those that are [present](discover), or one that
+/// is only there when it is asked for, which are `sim-gpu`, `sim-dpu` and `dpu:...`. A simulated GPU
+/// is this process's only one from then on.
+///
+/// ```
+/// let devices = unlade::open_devices(&["cpu"])?;
+/// assert_eq!(devices[0].info().name, "cpu");
+/// let error = unlade::open_devices(&["tpu:0"]).unwrap_err();
+/// assert!(error.contains("no device `tpu:0`") && error.contains("cpu"));
+/// # Ok::<(), String>(())
+/// ```
+///
+/// # Errors
+/// In words that say what to do: which devices there are, and why there is no GPU among them; of
+/// cards, why one cannot be opened.
+pub fn open_devices(names: &[&str]) -> Result<Vec<Arc<dyn Device>>, String> {
+    // A process has one CUDA driver, so a simulated one is chosen before any is looked for.
+    if names.iter().any(|name| name.starts_with(SIMULATED_GPU)) {
+        simulate_gpu()?;
+    }
+    let present = discover();
+    let open = |name: &&str| match *name {
+        SIMULATED_CARD => simulated_card(),
+        card if card.starts_with("dpu:") => open_card(card),
+        SIMULATED_GPU => find(&present, "sim-gpu:0"),
+        name => find(&present, name),
+    };
+    names.iter().map(open).collect()
+}
+
+/// The simulated GPU's name, of which there is one.
+const SIMULATED_GPU: &str = "sim-gpu";
+
+/// The simulated card's name.
+const SIMULATED_CARD: &str = "sim-dpu";
+
+fn find(present: &[Arc<dyn Device>], name: &str) -> Result<Arc<dyn Device>, String> {
+    let found = present.iter().find(|device| device.info().name == name);
+    found.cloned().ok_or_else(|| {
+        let known: Vec<&str> = present
+            .iter()
+            .map(|device| device.info().name.as_str())
+            .collect();
+        let why = why_no_gpu().map_or_else(String::new, |why| format!("; {why}"));
+        format!(
+            "no device `{name}`; there are: {}, and by name {SIMULATED_GPU}, {SIMULATED_CARD} and \
+             dpu:...{why}",
+            known.join(", ")
+        )
+    })
+}
+
+/// A simulated card, which this process serves as long as it is there.
+#[cfg(feature = "sim-card")]
+fn simulated_card() -> Result<Arc<dyn Device>, String> {
+    use std::sync::{Mutex, PoisonError};
+    /// What serves cards: dropped, it would end them.
+    static SERVED: Mutex<Vec<unlade_sim_card::Served>> = Mutex::new(Vec::new());
+    let served = unlade_sim_card::Served::start(unlade_sim_card::Config::default())
+        .map_err(|error| format!("{SIMULATED_CARD}: it has no socket: {error}"))?;
+    let address = format!("dpu:unix:{}", served.path().display());
+    let place = format!("process {}", std::process::id());
+    let card = open_card_as(&address, SIMULATED_CARD, Some(&place));
+    served.hide();
+    let card = card?;
+    let mut all = SERVED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.push(served);
+    Ok(card)
+}
+
+#[cfg(not(feature = "sim-card"))]
+fn simulated_card() -> Result<Arc<dyn Device>, String> {
+    Err(format!(
+        "{SIMULATED_CARD}: this build of Unlade is without feature `sim-card`"
+    ))
 }
 
 /// Opens a DMA-capable card, which is not among those that [`discover`] finds: `dpu:unix:PATH` is one

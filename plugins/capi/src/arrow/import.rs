@@ -1,0 +1,140 @@
+//! Arrays from outside as record batches, on the memory where they are.
+
+use std::sync::Arc;
+
+use arrow_array::ffi::{FFI_ArrowArray, from_ffi_and_data_type};
+use arrow_array::{RecordBatch, RecordBatchOptions, StructArray};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
+
+use super::check::{Depth, check, zeros};
+use super::raw::ArrowArray;
+use crate::code::unlade_code::UNLADE_SCHEMA;
+use crate::failure::Failure;
+
+/// An array that is ours to release, which happens once, whatever becomes of it.
+#[derive(Debug)]
+pub(crate) struct Owned(ArrowArray);
+
+/// What was made of an array.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    pub(crate) batch: RecordBatch,
+    /// Bytes that were copied, since they lay less aligned than arrow-rs computes on; all else is
+    /// where it was.
+    pub(crate) realigned: u64,
+}
+
+/// How arrays are taken in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) depth: Depth,
+    /// Whether what is not aligned is an error rather than copied.
+    pub(crate) only_aligned: bool,
+}
+
+impl Owned {
+    /// Takes an array from where it is, which is marked as released: it moved.
+    ///
+    /// # Safety
+    /// `array` is null or points to an array, which may be written.
+    pub(crate) unsafe fn take(array: *mut ArrowArray) -> Result<Self, Failure> {
+        if array.is_null() {
+            return Err(Failure::null("ArrowArray"));
+        }
+        // SAFETY: As the caller vouches. A move leaves all but `release` as it was.
+        let taken = unsafe { array.read() };
+        // SAFETY: The same.
+        unsafe { (*array).release = None };
+        Ok(Owned(taken))
+    }
+
+    /// As a batch of a schema, whose columns lie where the array's are.
+    ///
+    /// # Safety
+    /// The array is one of the C Data Interface, of a struct type; what [`check()`] tells from the
+    /// outside it may have wrong.
+    pub(crate) unsafe fn import(
+        self,
+        schema: &SchemaRef,
+        rules: Rules,
+    ) -> Result<Imported, Failure> {
+        if self.0.release.is_none() {
+            return Err(Failure::malformed(
+                "the ArrowArray was released: it can be handed over once",
+            ));
+        }
+        let of = DataType::Struct(schema.fields().clone());
+        // SAFETY: As the caller vouches.
+        let realigned = unsafe { check(&self.0, &of, rules.depth)? };
+        if realigned > 0 && rules.only_aligned {
+            return Err(Failure::malformed(format!(
+                "{realigned} bytes of the ArrowArray are not aligned to the width of their values, \
+                 and would have to be copied, which UNLADE_ONLY_ALIGNED rules out"
+            )));
+        }
+        // SAFETY: As the caller vouches; the counts were looked at.
+        let nulls = unsafe { self.nulls() };
+        if nulls > 0 {
+            return Err(Failure::malformed(format!(
+                "{nulls} rows of the ArrowArray are null as a whole; a batch's columns have nulls, \
+                 not the batch"
+            )));
+        }
+        let rows = self.0.length as usize;
+        if rows == 0 {
+            // Its columns may be without offsets, which arrow-rs does not take.
+            let batch = RecordBatch::new_empty(Arc::clone(schema));
+            return Ok(Imported { batch, realigned });
+        }
+        // SAFETY: It was looked at: whatever arrow-rs concludes from it is so.
+        let data = unsafe { from_ffi_and_data_type(self.into_ffi(), of) };
+        let refused = |error: ArrowError| Failure::malformed(error.to_string());
+        let data = data.map_err(refused)?;
+        if rules.depth == Depth::Values {
+            data.validate_full().map_err(refused)?;
+        }
+        let (_, columns, _) = StructArray::from(data).into_parts();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
+        match batch {
+            Ok(batch) => Ok(Imported { batch, realigned }),
+            Err(error) => Err(Failure::new(UNLADE_SCHEMA, error.to_string())),
+        }
+    }
+
+    /// How many rows are null as a whole.
+    ///
+    /// # Safety
+    /// It was checked.
+    unsafe fn nulls(&self) -> usize {
+        let array = &self.0;
+        // SAFETY: A struct has this buffer.
+        let bits = unsafe { (*array.buffers).cast::<u8>() };
+        if bits.is_null() || array.null_count == 0 {
+            return 0;
+        }
+        let (offset, rows) = (array.offset as usize, array.length as usize);
+        // SAFETY: It has a bit for each row.
+        let bytes = unsafe { std::slice::from_raw_parts(bits, (offset + rows).div_ceil(8)) };
+        zeros(bytes, offset, rows)
+    }
+
+    fn into_ffi(self) -> FFI_ArrowArray {
+        let owned = std::mem::ManuallyDrop::new(self);
+        // SAFETY: Both are the C struct of the specification; the value moves, and is dropped there.
+        unsafe { std::ptr::from_ref(&owned.0).cast::<FFI_ArrowArray>().read() }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if let Some(release) = self.0.release {
+            // SAFETY: It is ours, and was not released.
+            unsafe { release(&mut self.0) };
+        }
+    }
+}
+
+// SAFETY: The C Data Interface has no rule that an array is released on the thread that made it, and
+// docs/C.md says that it need not be.
+unsafe impl Send for Owned {}

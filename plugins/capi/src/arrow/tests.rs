@@ -1,0 +1,358 @@
+//! Arrays of every kind that arrow-rs exports are taken in as they are, and what is wrong in one of
+//! them is found.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    FixedSizeBinaryBuilder, FixedSizeListBuilder, Int32Builder, LargeListBuilder, ListBuilder,
+    MapBuilder, StringBuilder,
+};
+use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
+use arrow_array::{
+    Array, ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array,
+    DictionaryArray, Float16Array, Int32Array, IntervalMonthDayNanoArray, LargeBinaryArray,
+    LargeListViewArray, LargeStringArray, ListViewArray, NullArray, RecordBatch, RunArray,
+    StringArray, StringViewArray, StructArray, TimestampNanosecondArray, UnionArray,
+};
+use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, ScalarBuffer, i256};
+use arrow_schema::{DataType, Field, Schema, UnionFields};
+
+use super::check::Depth;
+use super::import::{Imported, Owned, Rules};
+use super::raw::ArrowArray;
+use super::{export, schema};
+use crate::code::unlade_code::UNLADE_MALFORMED;
+use crate::failure::Failure;
+
+const ROWS: usize = 40;
+
+const ALL: [Depth; 3] = [Depth::Shape, Depth::Offsets, Depth::Values];
+
+#[test]
+fn every_kind_of_array_comes_in_as_it_is() {
+    for column in columns() {
+        let batch = one(column);
+        let last = batch.num_rows();
+        for (start, rows) in [(0, last), (0, 1), (3, 20), (9, 0), (last - 1, 1)] {
+            let part = batch.slice(start, rows);
+            for depth in ALL {
+                let imported = import(&part, depth, |_| {}).unwrap_or_else(|failure| {
+                    panic!(
+                        "{}, {rows} from {start}, {depth:?}: {}",
+                        part.schema(),
+                        failure.message
+                    )
+                });
+                assert_eq!(imported.batch, part);
+                assert_eq!(imported.realigned, 0, "{}", part.schema());
+            }
+        }
+    }
+}
+
+#[test]
+fn schemas_come_in_as_they_are() {
+    for column in columns() {
+        let batch = one(column);
+        let mut exported = export::schema(&batch.schema()).unwrap();
+        // SAFETY: arrow-rs made it.
+        let read = unsafe { schema::read(&exported) }.map_err(|failure| failure.message);
+        assert_eq!(read, Ok(batch.schema()));
+        let release = exported.release.unwrap();
+        // SAFETY: It was not released.
+        unsafe { release(&mut exported) };
+    }
+}
+
+/// What is done to the one column's array.
+type Harm = fn(&mut ArrowArray);
+
+#[test]
+fn what_is_wrong_inside_is_found() {
+    let lists: Harm = |array| child(array).length = 1;
+    let cases: [(&str, Depth, Harm); 12] = [
+        ("list", Depth::Shape, lists),
+        ("large list", Depth::Shape, lists),
+        ("list view", Depth::Shape, lists),
+        ("fixed list", Depth::Shape, lists),
+        ("map", Depth::Shape, lists),
+        ("struct", Depth::Shape, lists),
+        ("sparse union", Depth::Shape, lists),
+        ("dense union", Depth::Shape, lists),
+        ("runs", Depth::Shape, |array| array.length += 1),
+        // Lengths of the bytes that views refer to.
+        ("views", Depth::Offsets, |array| {
+            overwrite(array, 3, &0_i64.to_ne_bytes());
+        }),
+        ("dictionary", Depth::Values, |array| {
+            overwrite(array, 1, &[99]);
+        }),
+        ("dense union", Depth::Shape, |array| {
+            overwrite(array, 0, &[77]);
+        }),
+    ];
+    for (kind, depth, harm) in cases {
+        let batch = one(column(kind));
+        let failure = import(&batch, depth, harm).expect_err(kind);
+        assert_eq!(failure.code, UNLADE_MALFORMED, "{kind}");
+        // Dictionaries' keys are found by arrow-rs, in words of its own.
+        let is_ours = failure.message.contains("in `c`");
+        assert!(is_ours || kind == "dictionary", "{}", failure.message);
+    }
+    // Offsets in the middle are looked at from the second depth on.
+    for kind in ["list", "large strings", "map"] {
+        let batch = one(column(kind));
+        let harm: Harm = |array| overwrite_at(array, 1, 16, &[0xff; 8]);
+        assert!(import(&batch, Depth::Offsets, harm).is_err(), "{kind}");
+    }
+    let batch = one(column("strings"));
+    let no_text: Harm = |array| overwrite(array, 2, &[0xff]);
+    assert!(import(&batch, Depth::Offsets, no_text).is_ok());
+    assert!(import(&batch, Depth::Values, no_text).is_err());
+}
+
+/// Has a batch handed over as C does, after harm was done to its one column. All of it is released
+/// when this returns, harmed or not, since harm is done to copies of what is pointed to.
+fn import(
+    batch: &RecordBatch,
+    depth: Depth,
+    harm: impl FnOnce(&mut ArrowArray),
+) -> Result<Imported, Failure> {
+    let (mut array, _) = export::batch(batch.clone());
+    // SAFETY: arrow-rs made it, with one child.
+    harm(unsafe { &mut **array.children });
+    let rules = Rules {
+        depth,
+        only_aligned: true,
+    };
+    // SAFETY: It is there, and but for the harm as it should be.
+    unsafe {
+        let owned = Owned::take(&mut array)?;
+        owned.import(&batch.schema(), rules)
+    }
+}
+
+fn child(array: &mut ArrowArray) -> &mut ArrowArray {
+    // SAFETY: Kinds that have children come here.
+    unsafe { &mut **array.children }
+}
+
+fn overwrite(array: &mut ArrowArray, buffer: usize, bytes: &[u8]) {
+    overwrite_at(array, buffer, 0, bytes);
+}
+
+/// Has a buffer be another one, of the same beginning, with other bytes at a place. It is leaked: a
+/// test's few bytes.
+fn overwrite_at(array: &mut ArrowArray, buffer: usize, at: usize, bytes: &[u8]) {
+    const BYTES: usize = 4096;
+    let copy = vec![0_u128; BYTES / 16].leak();
+    // SAFETY: The buffers of these arrays are of 64 bytes at least, as arrow-rs rounds them up, and of
+    // no more than that many where more of them matters; the copy is larger.
+    unsafe {
+        let place = array.buffers.add(buffer);
+        let copy = copy.as_mut_ptr().cast::<u8>();
+        copy.copy_from_nonoverlapping((*place).cast(), 64.min(8 * (ROWS + 1)));
+        copy.add(at)
+            .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        *place = copy.cast::<c_void>();
+    }
+}
+
+fn one(column: ArrayRef) -> RecordBatch {
+    let field = Field::new("c", column.data_type().clone(), true);
+    RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![column]).unwrap()
+}
+
+fn columns() -> Vec<ArrayRef> {
+    KINDS.map(column).to_vec()
+}
+
+const KINDS: [&str; 28] = [
+    "null",
+    "booleans",
+    "int32",
+    "float16",
+    "decimal128",
+    "decimal256",
+    "timestamps",
+    "intervals",
+    "fixed binary",
+    "strings",
+    "large strings",
+    "large binary",
+    "views",
+    "short views",
+    "binary views",
+    "list",
+    "large list",
+    "list view",
+    "large list view",
+    "fixed list",
+    "map",
+    "struct",
+    "sparse union",
+    "dense union",
+    "dictionary",
+    "runs",
+    "long runs",
+    "lists of structs",
+];
+
+fn column(kind: &str) -> ArrayRef {
+    let some = |row: usize| row % 5 != 2;
+    let numbers = || (0..ROWS as i32).map(move |row| some(row as usize).then_some(row * 3));
+    let words =
+        || (0..ROWS).map(move |row| some(row).then(|| format!("a word of some length {row}")));
+    let ints = || Int32Array::from_iter(numbers());
+    let nulls = || NullBuffer::from_iter((0..ROWS).map(some));
+    let pairs = |array: Int32Array| -> (ScalarBuffer<i32>, ScalarBuffer<i32>, ArrayRef) {
+        let starts = (0..ROWS as i32).rev().map(|row| row / 2).collect();
+        let lengths = (0..ROWS as i32).map(|row| row % 4).collect();
+        (starts, lengths, Arc::new(array))
+    };
+    let item = || Arc::new(Field::new("item", DataType::Int32, true));
+    match kind {
+        "null" => Arc::new(NullArray::new(ROWS)),
+        "booleans" => Arc::new(BooleanArray::from_iter(
+            (0..ROWS).map(|row| some(row).then_some(row % 3 == 0)),
+        )),
+        "int32" => Arc::new(ints()),
+        "float16" => Arc::new(Float16Array::from_iter_values(
+            (0..ROWS).map(|row| half::f16::from_f32(row as f32)),
+        )),
+        "decimal128" => Arc::new(Decimal128Array::from_iter_values(
+            (0..ROWS).map(|row| row as i128),
+        )),
+        "decimal256" => Arc::new(Decimal256Array::from_iter_values(
+            (0..ROWS).map(|row| i256::from_i128(row as i128)),
+        )),
+        "timestamps" => Arc::new(
+            TimestampNanosecondArray::from_iter_values((0..ROWS).map(|row| row as i64))
+                .with_timezone("Europe/Paris"),
+        ),
+        "intervals" => Arc::new(IntervalMonthDayNanoArray::from_iter_values(
+            (0..ROWS).map(|row| IntervalMonthDayNano::new(row as i32, 1, 2)),
+        )),
+        "fixed binary" => {
+            let mut builder = FixedSizeBinaryBuilder::new(3);
+            (0..ROWS).for_each(|row| builder.append_value([row as u8; 3]).unwrap());
+            Arc::new(builder.finish())
+        }
+        "strings" => Arc::new(StringArray::from_iter(words())),
+        "large strings" => Arc::new(LargeStringArray::from_iter(words())),
+        "large binary" => Arc::new(LargeBinaryArray::from_iter(words())),
+        "views" => Arc::new(StringViewArray::from_iter(words())),
+        "short views" => Arc::new(StringViewArray::from_iter_values(
+            (0..ROWS).map(|row| row.to_string()),
+        )),
+        "binary views" => Arc::new(BinaryViewArray::from_iter(words())),
+        "list" | "large list" => {
+            let mut small = ListBuilder::new(Int32Builder::new());
+            let mut large = LargeListBuilder::new(Int32Builder::new());
+            for row in 0..ROWS {
+                for number in 0..1 + row as i32 % 4 {
+                    small.values().append_value(number);
+                    large.values().append_value(number);
+                }
+                small.append(some(row));
+                large.append(some(row));
+            }
+            match kind {
+                "list" => Arc::new(small.finish()),
+                _ => Arc::new(large.finish()),
+            }
+        }
+        "list view" => {
+            let (starts, lengths, values) = pairs(ints());
+            Arc::new(ListViewArray::new(
+                item(),
+                starts,
+                lengths,
+                values,
+                Some(nulls()),
+            ))
+        }
+        "large list view" => {
+            let (starts, lengths, values) = pairs(ints());
+            let wide =
+                |numbers: ScalarBuffer<i32>| numbers.iter().map(|it| i64::from(*it)).collect();
+            Arc::new(LargeListViewArray::new(
+                item(),
+                wide(starts),
+                wide(lengths),
+                values,
+                None,
+            ))
+        }
+        "fixed list" => {
+            let mut builder = FixedSizeListBuilder::new(Int32Builder::new(), 2);
+            for row in 0..ROWS {
+                builder.values().append_value(row as i32);
+                builder.values().append_null();
+                builder.append(some(row));
+            }
+            Arc::new(builder.finish())
+        }
+        "map" => {
+            let mut builder = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+            for row in 0..ROWS {
+                builder.keys().append_value(format!("key {row}"));
+                builder.values().append_value(row as i32);
+                builder.append(some(row)).unwrap();
+            }
+            Arc::new(builder.finish())
+        }
+        "struct" => Arc::new(struct_of(ints())),
+        "lists of structs" => {
+            let offsets = OffsetBuffer::from_lengths((0..ROWS).map(|_| 1));
+            let values = struct_of(ints());
+            let field = Arc::new(Field::new("item", values.data_type().clone(), true));
+            let lists =
+                arrow_array::ListArray::new(field, offsets, Arc::new(values), Some(nulls()));
+            Arc::new(lists)
+        }
+        "sparse union" => {
+            let types = (0..ROWS).map(|row| [3, 5][row % 2]).collect();
+            let children: Vec<ArrayRef> = vec![Arc::new(ints()), column("strings")];
+            Arc::new(UnionArray::try_new(union_fields(), types, None, children).unwrap())
+        }
+        "dense union" => {
+            let types = (0..ROWS).map(|row| [3, 5][row % 2]).collect();
+            let offsets = (0..ROWS as i32).map(|row| row / 2).collect();
+            let children: Vec<ArrayRef> = vec![Arc::new(ints()), column("strings")];
+            Arc::new(UnionArray::try_new(union_fields(), types, Some(offsets), children).unwrap())
+        }
+        "dictionary" => {
+            let words = (0..ROWS).map(|row| some(row).then_some(["one", "two", "three"][row % 3]));
+            Arc::new(DictionaryArray::<Int8Type>::from_iter(words))
+        }
+        "runs" => Arc::new(RunArray::<Int32Type>::from_iter(
+            (0..ROWS).map(|row| Some(["x", "y"][row / 7 % 2])),
+        )),
+        "long runs" => {
+            let ends = arrow_array::PrimitiveArray::<Int64Type>::from_iter_values([5, ROWS as i64]);
+            let values = arrow_array::PrimitiveArray::<Int16Type>::from_iter_values([1, 2]);
+            Arc::new(RunArray::try_new(&ends, &values).unwrap())
+        }
+        other => unreachable!("{other}"),
+    }
+}
+
+fn struct_of(ints: Int32Array) -> StructArray {
+    let nulls = NullBuffer::from_iter((0..ROWS).map(|row| row % 4 != 1));
+    let columns: Vec<ArrayRef> = vec![Arc::new(ints), column("strings")];
+    let fields = vec![
+        Field::new("i", DataType::Int32, true),
+        Field::new("s", DataType::Utf8, true),
+    ];
+    StructArray::new(fields.into(), columns, Some(nulls))
+}
+
+fn union_fields() -> UnionFields {
+    let fields = [
+        Field::new("i", DataType::Int32, true),
+        Field::new("s", DataType::Utf8, true),
+    ];
+    UnionFields::try_new([3, 5], fields).unwrap()
+}

@@ -1,0 +1,169 @@
+//! Queries: which rows to keep, and what to put out of them.
+
+use std::ffi::c_char;
+
+use unlade::wire::{self, WireError};
+use unlade::{ExprError, Query, Select, parse_expr, parse_select_list};
+
+use crate::border::{end, enter, place, put};
+use crate::code::unlade_code::{self, UNLADE_EXPRESSION, UNLADE_LIMIT, UNLADE_OK};
+use crate::error::unlade_error;
+use crate::failure::Failure;
+use crate::handles::{self, Held};
+use crate::text;
+
+/// A predicate and what to put out of the rows that it keeps. It belongs to no runtime.
+#[allow(non_camel_case_types)]
+#[derive(Debug)]
+pub struct unlade_query {
+    _opaque: [u8; 0],
+}
+
+/// Of `unlade_query_text`: results have the mask of rows that are kept beside their columns, in
+/// `unlade_output.mask`.
+pub const UNLADE_QUERY_MASK: u32 = 1;
+
+/// Of `unlade_query_text`: results are the mask alone; `select` is null.
+pub const UNLADE_QUERY_MASK_ONLY: u32 = 2;
+
+/// What is behind a handle.
+pub(crate) struct QueryHeld(pub(crate) Query);
+
+impl Held for QueryHeld {
+    type Handle = unlade_query;
+    const KIND: &'static str = "query";
+}
+
+/// A query from text: which rows to keep, `a > 1 and b is not null`, and what to put out, `a, a * 2
+/// as twice`. Null is all rows, or all columns. `unlade functions` lists the language.
+///
+/// # Safety
+/// Pointers are null or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unlade_query_text(
+    filter: *const c_char,
+    select: *const c_char,
+    flags: u32,
+    query: *mut *mut unlade_query,
+    error: *mut *mut unlade_error,
+) -> unlade_code {
+    // SAFETY: As the caller vouches, here and below.
+    unsafe {
+        enter(error, || {
+            place(query, "place for the query")?;
+            let filter = text::optional(filter, "filter")?;
+            let select = text::optional(select, "select list")?;
+            let parsed = parse(filter, select, flags)?;
+            let handle = handles::give(QueryHeld(parsed));
+            put(query, "place for the query", handle)?;
+            Ok(UNLADE_OK)
+        })
+    }
+}
+
+/// A query from its bytes in Unlade's own encoding, docs/WIRE.md: what `unlade_query_encode`, or
+/// another process, has made. Bytes of a version that is not known are `UNLADE_MALFORMED`.
+///
+/// # Safety
+/// Pointers are null or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unlade_query_wire(
+    bytes: *const u8,
+    length: usize,
+    query: *mut *mut unlade_query,
+    error: *mut *mut unlade_error,
+) -> unlade_code {
+    // SAFETY: As the caller vouches, here and below.
+    unsafe {
+        enter(error, || {
+            place(query, "place for the query")?;
+            let decoded = wire::decode_query(text::bytes(bytes, length)?).map_err(malformed)?;
+            let handle = handles::give(QueryHeld(decoded));
+            put(query, "place for the query", handle)?;
+            Ok(UNLADE_OK)
+        })
+    }
+}
+
+/// Writes the bytes of a query to `bytes`, where there is room for `capacity` of them, and how many they
+/// are to `length`; `UNLADE_LIMIT` where there are more. `bytes` may be null where `capacity` is 0, to
+/// learn how many there are.
+///
+/// # Safety
+/// Pointers are null or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unlade_query_encode(
+    query: *const unlade_query,
+    bytes: *mut u8,
+    capacity: usize,
+    length: *mut usize,
+    error: *mut *mut unlade_error,
+) -> unlade_code {
+    // SAFETY: As the caller vouches, here and below.
+    unsafe {
+        enter(error, || {
+            put(length, "place for the length", 0)?;
+            if bytes.is_null() && capacity > 0 {
+                return Err(Failure::null("room for the bytes"));
+            }
+            let held = handles::get::<QueryHeld>(query)?;
+            let encoded = wire::encode_query(&held.0)
+                .map_err(|error| Failure::new(UNLADE_EXPRESSION, error.to_string()))?;
+            length.write(encoded.len());
+            if encoded.len() > capacity {
+                return Err(Failure::new(
+                    UNLADE_LIMIT,
+                    format!(
+                        "the query takes {} bytes, and there is room for {capacity}",
+                        encoded.len()
+                    ),
+                ));
+            }
+            std::ptr::copy_nonoverlapping(encoded.as_ptr(), bytes, encoded.len());
+            Ok(UNLADE_OK)
+        })
+    }
+}
+
+fn malformed(error: WireError) -> Failure {
+    Failure::malformed(error.to_string())
+}
+
+/// Frees a query. Kernels that were compiled of it stay. Null is allowed.
+#[unsafe(no_mangle)]
+pub extern "C" fn unlade_query_free(query: *mut unlade_query) -> unlade_code {
+    end(|| handles::free::<QueryHeld>(query))
+}
+
+fn parse(filter: Option<&str>, select: Option<&str>, flags: u32) -> Result<Query, Failure> {
+    let refused =
+        |text: &str, error: ExprError| Failure::new(UNLADE_EXPRESSION, error.render(text));
+    let mut query = Query::all();
+    if let Some(text) = filter {
+        query.filter = Some(parse_expr(text).map_err(|error| refused(text, error))?);
+    }
+    match (select, flags) {
+        (_, 0 | UNLADE_QUERY_MASK) => {
+            query.mask = flags != 0;
+            if let Some(text) = select.filter(|text| text.trim() != "*") {
+                let columns = parse_select_list(text).map_err(|error| refused(text, error))?;
+                query.select = Select::Columns(columns);
+            }
+        }
+        (None, UNLADE_QUERY_MASK_ONLY) => {
+            query.mask = true;
+            query.select = Select::Mask;
+        }
+        (Some(_), UNLADE_QUERY_MASK_ONLY) => {
+            return Err(Failure::argument(
+                "UNLADE_QUERY_MASK_ONLY puts out no columns, and there is a select list",
+            ));
+        }
+        (_, other) => {
+            return Err(Failure::argument(format!(
+                "there are no flags {other:#x} of queries"
+            )));
+        }
+    }
+    Ok(query)
+}

@@ -1,0 +1,90 @@
+//! How programs are built: with every warning an error, and on demand with the sanitizers.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// How a program is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Plain,
+    /// With AddressSanitizer, which looks for leaks at the end, too: of memory that C took, and that
+    /// the library did, which takes it from the same allocator.
+    Sanitized,
+}
+
+/// The folder of the crate.
+pub(crate) fn crate_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The shared library, which is built with the tests and lies beside them.
+pub(crate) fn library() -> PathBuf {
+    let program = std::env::current_exe().expect("the test has a path");
+    let library = program.with_file_name("libunlade_c.so");
+    assert!(library.is_file(), "{}: not there", library.display());
+    library
+}
+
+/// A program of these sources, built in a folder that it needs as long as it runs.
+pub(crate) fn build(source: &str, flags: &[&str], mode: Mode, into: &Path) -> PathBuf {
+    let source = crate_root().join(source);
+    let is_cpp = source.extension() == Some(OsStr::new("cpp"));
+    let name = source.file_stem().expect("it has a name");
+    let program = into.join(name);
+    // As it is when it is installed.
+    std::fs::create_dir_all(into).expect("the folder can be made");
+    for link in ["libunlade.so", "libunlade.so.0"] {
+        let link = into.join(link);
+        if !link.exists() {
+            std::os::unix::fs::symlink(library(), &link).expect("the link can be made");
+        }
+    }
+    let (compiler, standard) = match is_cpp {
+        true => ("g++", "-std=c++17"),
+        false => ("gcc", "-std=c99"),
+    };
+    let mut command = Command::new(compiler);
+    command.args([
+        standard,
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-pedantic",
+        "-g",
+        "-O1",
+    ]);
+    if mode == Mode::Sanitized {
+        command.args(["-fsanitize=address", "-fno-omit-frame-pointer"]);
+    }
+    command.arg("-I").arg(crate_root().join("include"));
+    command.arg("-I").arg(crate_root().join("examples"));
+    command.args(flags).arg(&source).arg("-o").arg(&program);
+    command.arg("-L").arg(into).args(["-lunlade", "-pthread"]);
+    command.arg(format!("-Wl,-rpath,{}", into.display()));
+    let out = command.output().expect("the compiler runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{command:?}\n{said}");
+    program
+}
+
+/// Runs a program; what it prints. It must end well.
+pub(crate) fn run(program: &Path, words: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(words);
+    let out = command.output().expect("the program runs");
+    must_end_well(&command, &out)
+}
+
+fn must_end_well(command: &Command, out: &Output) -> String {
+    let (printed, said) = (
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr),
+    );
+    assert!(
+        out.status.success(),
+        "{command:?}: {}\n{printed}{said}",
+        out.status
+    );
+    printed.into_owned()
+}

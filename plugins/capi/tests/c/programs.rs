@@ -1,0 +1,93 @@
+//! Programs that look for mistakes: each ends with `done`, plainly and under AddressSanitizer.
+
+use crate::build::{Mode, build, run};
+
+fn ends_well(source: &str, words: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [Mode::Plain, Mode::Sanitized] {
+        let program = build(
+            &format!("tests/programs/{source}"),
+            &[],
+            mode,
+            folder.path(),
+        );
+        let printed = run(&program, words);
+        assert!(printed.ends_with("done\n"), "{mode:?}: {printed}");
+    }
+}
+
+#[test]
+fn misuse_is_an_error() {
+    ends_well("misuse.c", &[]);
+}
+
+#[test]
+fn nothing_is_copied_at_the_border() {
+    ends_well("addresses.c", &[]);
+}
+
+#[test]
+fn queries_go_between_processes_as_bytes() {
+    ends_well("wire.c", &["1", "20000"]);
+}
+
+#[test]
+fn streams_are_read_to_their_end() {
+    ends_well("stream.c", &[]);
+}
+
+#[test]
+fn threads_call_one_kernel_at_once() {
+    ends_well("threads.c", &[]);
+}
+
+#[test]
+fn two_engines_share_one_runtime() {
+    ends_well("shared.c", &[]);
+}
+
+#[test]
+fn a_forked_child_is_told() {
+    ends_well("fork.c", &[]);
+}
+
+#[test]
+#[cfg(feature = "device-data")]
+fn arrays_say_where_their_memory_is() {
+    ends_well("device.c", &[]);
+}
+
+/// `UNLADE_SEED` and `UNLADE_FUZZ_CASES` choose others.
+#[test]
+fn mutated_arrays_are_refused() {
+    let chosen = |variable: &str, usual: &str| std::env::var(variable).unwrap_or(usual.to_owned());
+    let (seed, cases) = (
+        chosen("UNLADE_SEED", "1"),
+        chosen("UNLADE_FUZZ_CASES", "20000"),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [Mode::Plain, Mode::Sanitized] {
+        let program = build("tests/programs/mutate.c", &[], mode, folder.path());
+        let printed = run(&program, &[&seed, &cases]);
+        // Nearly all of them: a few change nothing, or something that does not matter.
+        let refused = printed.split(' ').next().and_then(|word| word.parse().ok());
+        let (refused, cases): (u64, u64) = (refused.unwrap(), cases.parse().unwrap());
+        assert!(refused > cases / 2, "seed {seed}: {printed}");
+        assert!(printed.ends_with("done\n"), "seed {seed}: {printed}");
+    }
+}
+
+/// What the other tests rest on: that a leak of the library's memory is found where there is one.
+#[test]
+fn a_leak_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "tests/programs/leak.c";
+    let program = build(source, &[], Mode::Sanitized, folder.path());
+    let out = std::process::Command::new(program).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success(), "{said}");
+    assert!(
+        said.contains("LeakSanitizer: detected memory leaks"),
+        "{said}"
+    );
+}
