@@ -8,11 +8,13 @@ use unlade_sim_card::fuzzing::{Verdict, sealed};
 pub type Target = fn(&[u8]);
 
 /// All of them.
-pub const ALL: [(&str, Target); 4] = [
+pub const ALL: [(&str, Target); 6] = [
     ("bytecode", bytecode),
     ("completions", completions),
     ("replies", replies),
     ("requests", requests),
+    ("substrait", substrait),
+    ("wire", wire),
 ];
 
 /// Bytecode, as it is and with the length and checksum that it should have: the card refuses it or
@@ -37,6 +39,16 @@ pub fn replies(bytes: &[u8]) {
 /// What a host sends a simulated card.
 pub fn requests(bytes: &[u8]) {
     unlade_sim_card::fuzzing::requests(bytes);
+}
+
+/// Expressions of Substrait.
+pub fn substrait(bytes: &[u8]) {
+    unlade_substrait::fuzzing::read(bytes);
+}
+
+/// Expressions, queries and requests for kernels on the wire.
+pub fn wire(bytes: &[u8]) {
+    unlade_wire::fuzzing::read(bytes);
 }
 
 fn read(bytes: &[u8]) -> Verdict {

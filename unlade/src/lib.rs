@@ -121,7 +121,8 @@
 //!
 //! # Between processes
 //! Module [`wire`] has queries and requests for kernels as bytes, documented for other languages in
-//! docs/WIRE.md.
+//! docs/WIRE.md. With feature `substrait`, module `substrait` reads the `ExtendedExpression` that
+//! pyarrow serialises and DataFusion produces; docs/SUBSTRAIT.md says what of it.
 //! ```
 //! # use unlade::{Query, parse_expr, wire};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -155,6 +156,8 @@ pub use unlade_hal::{
 };
 pub use unlade_program::{FloatOrder, ShapeHash};
 pub use unlade_runtime::*;
+#[cfg(feature = "substrait")]
+pub use unlade_substrait as substrait;
 pub use unlade_wire as wire;
 
 pub mod observe;

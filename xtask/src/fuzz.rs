@@ -26,7 +26,14 @@ pub(crate) struct Options {
 }
 
 /// By their names in `tests/fuzz/targets.rs`.
-const TARGETS: [&str; 4] = ["bytecode", "completions", "replies", "requests"];
+const TARGETS: [&str; 6] = [
+    "bytecode",
+    "completions",
+    "replies",
+    "requests",
+    "substrait",
+    "wire",
+];
 
 /// Longest input, in bytes. Every structure fits, and the kept corpus stays small.
 const LONGEST: u32 = 2048;

@@ -63,7 +63,7 @@ fn rest() -> Vec<Ended> {
     ]
 }
 
-/// The crates with code for what is off by default: iommufd, metrics over HTTP.
+/// The crates with code for what is off by default: iommufd, metrics over HTTP, Substrait.
 const FEATURED: [&str; 4] = ["unlade", "unlade-cli", "unlade-dpu", "unlade-tests"];
 
 /// Of the whole workspace, and of what only a feature that is off by default brings in.
@@ -72,7 +72,7 @@ fn lints() -> Outcome {
     let of = |chosen: &[&str]| cargo(&[&["clippy"], chosen, &TARGETS].concat());
     let packages = FEATURED.iter().flat_map(|name| ["-p", name]);
     let featured: Vec<&str> = packages
-        .chain(["--features", "iommufd,prometheus"])
+        .chain(["--features", "iommufd,prometheus,substrait"])
         .collect();
     match of(&["--workspace"]) {
         Outcome::Passed => of(&featured),

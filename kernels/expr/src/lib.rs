@@ -101,6 +101,7 @@ pub use builder::{
 };
 pub use check::casts::{CASTS, CastRow, can_cast, cast_makes_nulls, cast_row, computable_types};
 pub use check::check;
+pub use check::names::closest;
 pub use error::{Clause, ExprError, ExprErrorKind, Span};
 pub use functions::{EXAMPLE_COLUMNS, FUNCTIONS, Function, Group};
 pub use literal::Literal;

@@ -90,10 +90,7 @@ fn unknown_column(schema: &Schema, name: &str, exact: bool) -> ExprError {
 }
 
 /// The candidate that is fewest edits away, letter case aside, if that is few for its length.
-pub(crate) fn closest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer names are compared by their beginnings, so that a hostile one costs no more.
     const MOST_COMPARED: usize = 64;
     let lower = |text: &str| -> Vec<char> {

@@ -1,0 +1,7 @@
+//! Substrait as real producers write it, and as nobody should.
+
+mod build;
+mod differential;
+mod document;
+mod producers;
+mod refused;
