@@ -105,6 +105,41 @@ pub(crate) fn refused(error: &ExprError, text: Option<&str>) -> Failure {
     classes::CompileError::new_err((message, rendered, kind, clause, span, help)).into()
 }
 
+/// Substrait that is not read.
+pub(crate) fn not_imported(message: &str, help: Option<&str>) -> Failure {
+    let hint = help.map_or_else(String::new, |help| format!("\nhelp: {help}"));
+    let rendered = format!("error: {message}{hint}");
+    let (none, no_span) = (None::<&str>, None::<(u32, u32)>);
+    classes::CompileError::new_err((
+        message.to_owned(),
+        rendered,
+        "substrait",
+        none,
+        no_span,
+        help.map(str::to_owned),
+    ))
+    .into()
+}
+
+/// An expression of pyarrow's that it does not serialise.
+pub(crate) fn not_serialised(py: Python<'_>, error: PyErr) -> Failure {
+    let said = error.value(py).to_string();
+    let help = if said.contains("unsafe casts") {
+        "write casts as `x.cast(type, safe=False)`: they become checked ones here. Beside a column of \
+         another type pyarrow puts a safe cast itself: give constants the column's type, as \
+         `pc.scalar(pa.scalar(3, pa.uint16()))`"
+    } else {
+        "write it as text; `unlade.functions()` lists the language"
+    };
+    let failure = not_imported(
+        &format!("pyarrow does not serialise the expression: {said}"),
+        Some(help),
+    );
+    let refused = PyErr::from(failure);
+    refused.set_cause(py, Some(error));
+    refused.into()
+}
+
 fn raised(error: Error) -> PyErr {
     let message = error.to_string();
     match error {

@@ -2,17 +2,17 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`capsule`] | Arrow in and out by the PyCapsule interface, without a copy   (contains unsafe code) |
-//! | [`given`] | what is handed over: a batch, or a stream of them |
-//! | [`query`] | queries from text, and the rules that they are read by |
-//! | [`runtime`], [`session`] | `Runtime`, `Session` |
-//! | [`kernel`], [`ticket`], [`stream`] | `Kernel`, and its ways to run |
-//! | [`output`], [`batch`], [`column`], [`receipt`] | what comes back |
-//! | [`dlpack`] | columns as tensors                                      (contains unsafe code) |
-//! | [`status`] | reports, as Python's own dictionaries |
-//! | [`time`] | times, as Python counts them |
-//! | [`failure`] | errors as Python's exceptions |
-//! | [`language`] | the table of functions |
+//! | `capsule` | Arrow in and out by the PyCapsule interface, without a copy   (contains unsafe code) |
+//! | `given` | what is handed over: a batch, or a stream of them |
+//! | `query` | queries from text and from Substrait, and the rules that they are read by |
+//! | `runtime`, `session` | `Runtime`, `Session` |
+//! | `kernel`, `ticket`, `stream` | `Kernel`, and its ways to run |
+//! | `output`, `batch`, `column`, `receipt` | what comes back |
+//! | `dlpack` | columns as tensors                                      (contains unsafe code) |
+//! | `status` | reports, as Python's own dictionaries |
+//! | `time` | times, as Python counts them |
+//! | `failure` | errors as Python's exceptions |
+//! | `language` | the table of functions |
 //!
 //! The interpreter is released while anything is computed or waited for.
 

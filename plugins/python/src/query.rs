@@ -1,26 +1,88 @@
 //! Queries, and the rules that they are read by.
+//!
+//! A query is text, or comes as Substrait: from pyarrow's expressions, which serialise themselves, or
+//! as bytes of whoever wrote it.
 
 use arrow_schema::SchemaRef;
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+use unlade::substrait::{Imported, SubstraitError, import};
 use unlade::{
-    Clause, Error, ExprError, FloatOrder, Kernel, OnError, Query, Runtime, Select, Semantics,
+    Clause, Error, Expr, ExprError, FloatOrder, Kernel, OnError, Query, Runtime, Select, Semantics,
     Session, parse_expr, parse_select_list,
 };
 
-use crate::failure::{Failure, config, refused};
+use crate::batch::Schema;
+use crate::failure::{Failure, config, not_imported, not_serialised, refused};
 
-/// A list of columns: one text, or one for each.
-#[derive(Debug, FromPyObject)]
-pub(crate) enum Columns {
+/// One expression, or a message of several.
+#[derive(Debug)]
+pub(crate) enum Spelled {
     Text(String),
-    Each(Vec<String>),
+    /// Of pyarrow, or of another library with `to_substrait`.
+    Expression(Py<PyAny>),
+    /// A serialised `ExtendedExpression`.
+    Message(Vec<u8>),
 }
 
-impl Columns {
-    fn text(self) -> String {
-        match self {
-            Columns::Text(text) => text,
-            Columns::Each(each) => each.join(", "),
+impl<'py> FromPyObject<'_, 'py> for Spelled {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        if let Ok(text) = object.cast::<PyString>() {
+            return Ok(Spelled::Text(text.to_str()?.to_owned()));
+        }
+        if object.hasattr(intern!(py, "to_substrait"))? {
+            return Ok(Spelled::Expression(object.to_owned().unbind()));
+        }
+        let bytes = py.get_type::<PyBytes>();
+        let view = py
+            .import(intern!(py, "builtins"))?
+            .call_method1(intern!(py, "memoryview"), (object,));
+        let Ok(view) = view else {
+            return Err(PyTypeError::new_err(format!(
+                "an expression is text, a pyarrow expression, or Substrait's bytes, not {}",
+                object.get_type().name()?
+            )));
+        };
+        Ok(Spelled::Message(bytes.call1((view,))?.extract()?))
+    }
+}
+
+/// What to put out.
+#[derive(Debug)]
+pub(crate) enum Columns {
+    /// One list.
+    List(Spelled),
+    /// By their names.
+    Named(Vec<(String, Spelled)>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Columns {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(named) = object.cast::<PyDict>() {
+            let item = |(name, each): (Bound<'py, PyAny>, Bound<'py, PyAny>)| {
+                Ok((name.extract()?, each.extract()?))
+            };
+            return named
+                .iter()
+                .map(item)
+                .collect::<PyResult<_>>()
+                .map(Columns::Named);
+        }
+        if let Ok(each) = object.extract::<Vec<String>>() {
+            return Ok(Columns::List(Spelled::Text(each.join(", "))));
+        }
+        match object.extract()? {
+            Spelled::Expression(_) => Err(PyTypeError::new_err(
+                "an expression that is put out needs a name: select={'name': expression}",
+            )),
+            spelled => Ok(Columns::List(spelled)),
         }
     }
 }
@@ -28,81 +90,228 @@ impl Columns {
 /// What to compute, as callers spell it.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    filter: Option<String>,
-    select: Option<String>,
-    mask: bool,
+    pub(crate) filter: Option<Spelled>,
+    pub(crate) select: Option<Columns>,
+    pub(crate) mask: bool,
 }
 
-impl Asked {
-    pub(crate) fn new(filter: Option<String>, select: Option<Columns>, mask: bool) -> Self {
-        Asked {
-            filter,
-            select: select.map(Columns::text),
-            mask,
-        }
-    }
+/// The rules, as callers spell them.
+#[derive(Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) semantics: &'a str,
+    pub(crate) overflow: Option<&'a str>,
+    pub(crate) cast: Option<&'a str>,
+    pub(crate) float_order: Option<&'a str>,
+}
 
-    /// The query, compiled by `compile`; what is wrong with it is shown in its text.
+/// Where kernels are compiled: by a runtime, or for a session of its.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum For<'a> {
+    Runtime(&'a Runtime),
+    Session(&'a Session),
+}
+
+impl For<'_> {
     pub(crate) fn compile(
-        &self,
-        compile: impl FnOnce(&Query) -> Result<Kernel, Error>,
+        self,
+        py: Python<'_>,
+        schema: &SchemaRef,
+        asked: &Asked,
+        rules: &Rules<'_>,
     ) -> Result<Kernel, Failure> {
-        let query = self.query()?;
-        compile(&query).map_err(|error| match error {
-            Error::Expr(error) => refused(&error, self.text_of(&error)),
+        let mut reading = Reading {
+            py,
+            schema,
+            imported: Vec::new(),
+            of_pyarrow: false,
+        };
+        let query = reading.query(asked)?;
+        let rules = reading.rules(rules)?;
+        let compiled = py.detach(|| match self {
+            For::Runtime(runtime) => runtime.compile(&query, schema, &rules),
+            For::Session(session) => session.compile(&query, schema, &rules),
+        });
+        compiled.map_err(|error| match error {
+            Error::Expr(error) => refused(&error, asked.text_of(&error)),
             other => other.into(),
         })
     }
+}
 
-    fn query(&self) -> Result<Query, Failure> {
+/// A query that is being read.
+struct Reading<'a, 'py> {
+    py: Python<'py>,
+    schema: &'a SchemaRef,
+    /// What came as Substrait, which says some of the rules itself.
+    imported: Vec<Imported>,
+    /// Whether some of it was an expression of pyarrow's.
+    of_pyarrow: bool,
+}
+
+impl Reading<'_, '_> {
+    fn query(&mut self, asked: &Asked) -> Result<Query, Failure> {
         let mut query = Query::all();
-        query.mask = self.mask;
-        if let Some(text) = &self.filter {
-            let predicate = parse_expr(text).map_err(|error| refused(&error, Some(text)))?;
-            query.filter = Some(predicate);
+        query.mask = asked.mask;
+        if let Some(filter) = &asked.filter {
+            query.filter = Some(self.expression(filter)?);
         }
-        if let Some(text) = &self.select {
-            let columns = parse_select_list(text).map_err(|error| refused(&error, Some(text)))?;
-            query.select = Select::Columns(columns);
+        match &asked.select {
+            None => {}
+            Some(Columns::List(Spelled::Text(text))) => {
+                let columns = parse_select_list(text);
+                query.select =
+                    Select::Columns(columns.map_err(|error| refused(&error, Some(text)))?);
+            }
+            Some(Columns::List(message)) => {
+                query.select = self.message(message)?.projection().select
+            }
+            Some(Columns::Named(columns)) => {
+                let each = columns
+                    .iter()
+                    .map(|(name, spelled)| Ok(self.expression(spelled)?.alias(name.as_str())));
+                query.select = Select::Columns(each.collect::<Result<_, Failure>>()?);
+            }
         }
         Ok(query)
     }
 
+    fn expression(&mut self, spelled: &Spelled) -> Result<Expr, Failure> {
+        if let Spelled::Text(text) = spelled {
+            return parse_expr(text).map_err(|error| refused(&error, Some(text)));
+        }
+        match self.message(spelled)?.expressions.as_slice() {
+            [one] => Ok(one.expr.clone()),
+            several => Err(not_imported(
+                &format!(
+                    "one expression is asked for, and the message has {}",
+                    several.len()
+                ),
+                None,
+            )),
+        }
+    }
+
+    /// What comes as Substrait.
+    fn message(&mut self, spelled: &Spelled) -> Result<&Imported, Failure> {
+        let imported = match spelled {
+            Spelled::Message(bytes) => {
+                let imported = import(bytes).map_err(said)?;
+                self.is_over_the_data(&imported)?;
+                imported
+            }
+            Spelled::Expression(expression) => {
+                self.of_pyarrow = true;
+                import(&self.serialised(expression)?).map_err(said)?
+            }
+            Spelled::Text(_) => unreachable!("text is parsed"),
+        };
+        self.imported.push(imported);
+        Ok(self.imported.last().expect("it was pushed"))
+    }
+
+    fn serialised(&self, expression: &Py<PyAny>) -> Result<Vec<u8>, Failure> {
+        let py = self.py;
+        let schema = Schema {
+            inner: SchemaRef::clone(self.schema),
+        };
+        let pyarrow = py.import(intern!(py, "pyarrow"))?;
+        let schema = pyarrow.call_method1(intern!(py, "schema"), (schema,))?;
+        let message = expression
+            .bind(py)
+            .call_method1(intern!(py, "to_substrait"), (schema,))
+            .map_err(|error| not_serialised(py, error))?;
+        let bytes = py.get_type::<PyBytes>().call1((message,))?;
+        Ok(bytes.extract()?)
+    }
+
+    /// A message names columns by their positions in a schema of its own.
+    fn is_over_the_data(&self, imported: &Imported) -> Result<(), Failure> {
+        let (theirs, ours) = (imported.input.fields(), self.schema.fields());
+        let same = theirs.len() == ours.len()
+            && theirs.iter().zip(ours).all(|(theirs, ours)| {
+                theirs.name() == ours.name() && theirs.data_type() == ours.data_type()
+            });
+        if same {
+            return Ok(());
+        }
+        let words = |fields: &arrow_schema::Fields| {
+            let each = fields
+                .iter()
+                .map(|field| format!("{}: {}", field.name(), unlade::type_name(field.data_type())));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        Err(not_imported(
+            &format!(
+                "the message is over ({}), and the data is ({})",
+                words(theirs),
+                words(ours)
+            ),
+            Some("serialise it with the schema of the data"),
+        ))
+    }
+
+    /// The rules that are asked for, with what messages ask for in their place.
+    fn rules(&self, asked: &Rules<'_>) -> Result<Semantics, Failure> {
+        let mut rules = asked.read()?;
+        if self.of_pyarrow && asked.float_order.is_none() {
+            // pyarrow compares as IEEE 754 says, and Substrait has no word for it.
+            rules = rules.with_float_order(FloatOrder::Ieee);
+        }
+        for imported in &self.imported {
+            rules = imported.rules(&rules).map_err(said)?;
+        }
+        for imported in &self.imported {
+            if imported.rules(&rules).map_err(said)? != rules {
+                return Err(not_imported(
+                    "filter and columns ask for different rules of overflow, division or casts, and \
+                     a kernel has one set of them",
+                    Some("compile them apart, or use the checked functions in both"),
+                ));
+            }
+        }
+        Ok(rules)
+    }
+}
+
+impl Asked {
     /// The text that an error of the check is about.
     fn text_of(&self, error: &ExprError) -> Option<&str> {
-        match error.clause()? {
-            Clause::Filter => self.filter.as_deref(),
-            Clause::Select => self.select.as_deref(),
+        let spelled = match error.clause()? {
+            Clause::Filter => self.filter.as_ref()?,
+            Clause::Select => match self.select.as_ref()? {
+                Columns::List(list) => list,
+                Columns::Named(_) => return None,
+            },
+        };
+        match spelled {
+            Spelled::Text(text) => Some(text),
+            _ => None,
         }
     }
 }
 
-/// The rules of a name, with the modes that are chosen apart.
-pub(crate) fn rules(
-    name: &str,
-    overflow: Option<&str>,
-    cast: Option<&str>,
-    float_order: Option<&str>,
-) -> Result<Semantics, Failure> {
-    let named = name.replace('_', "-").parse::<Semantics>();
-    let mut rules = named.map_err(|error| config(format!("semantics: {error}")))?;
-    if let Some(overflow) = overflow {
-        let modes = [("trap", OnError::Trap), ("wrap", OnError::Wrap)];
-        rules = rules.with_overflow(one_of("overflow", overflow, &modes)?);
+impl Rules<'_> {
+    fn read(&self) -> Result<Semantics, Failure> {
+        let named = self.semantics.replace('_', "-").parse::<Semantics>();
+        let mut rules = named.map_err(|error| config(format!("semantics: {error}")))?;
+        if let Some(overflow) = self.overflow {
+            let modes = [("trap", OnError::Trap), ("wrap", OnError::Wrap)];
+            rules = rules.with_overflow(one_of("overflow", overflow, &modes)?);
+        }
+        if let Some(cast) = self.cast {
+            let modes = [("trap", OnError::Trap), ("null", OnError::Null)];
+            rules = rules.with_cast(one_of("cast", cast, &modes)?);
+        }
+        if let Some(order) = self.float_order {
+            let orders = [
+                ("total", FloatOrder::Total),
+                ("ieee", FloatOrder::Ieee),
+                ("spark", FloatOrder::Spark),
+            ];
+            rules = rules.with_float_order(one_of("float_order", order, &orders)?);
+        }
+        Ok(rules)
     }
-    if let Some(cast) = cast {
-        let modes = [("trap", OnError::Trap), ("null", OnError::Null)];
-        rules = rules.with_cast(one_of("cast", cast, &modes)?);
-    }
-    if let Some(order) = float_order {
-        let orders = [
-            ("total", FloatOrder::Total),
-            ("ieee", FloatOrder::Ieee),
-            ("spark", FloatOrder::Spark),
-        ];
-        rules = rules.with_float_order(one_of("float_order", order, &orders)?);
-    }
-    Ok(rules)
 }
 
 /// The value of a word out of a few.
@@ -117,26 +326,6 @@ pub(crate) fn one_of<T: Copy>(option: &str, word: &str, words: &[(&str, T)]) -> 
     })
 }
 
-/// Where kernels are compiled: by a runtime, or for a session of its.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum For<'a> {
-    Runtime(&'a Runtime),
-    Session(&'a Session),
-}
-
-impl For<'_> {
-    pub(crate) fn compile(
-        self,
-        py: Python<'_>,
-        asked: &Asked,
-        schema: &SchemaRef,
-        rules: &Semantics,
-    ) -> Result<Kernel, Failure> {
-        py.detach(|| {
-            asked.compile(|query| match self {
-                For::Runtime(runtime) => runtime.compile(query, schema, rules),
-                For::Session(session) => session.compile(query, schema, rules),
-            })
-        })
-    }
+fn said(error: SubstraitError) -> Failure {
+    not_imported(&error.to_string(), None)
 }

@@ -13,7 +13,7 @@ use unlade::{Device, Fallback, Placement, RuntimeBuilder, Trust};
 use crate::failure::{Failure, config};
 use crate::given::{Given, GivenSchema};
 use crate::kernel::Kernel;
-use crate::query::{Asked, Columns, For, one_of, rules};
+use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
 use crate::session::{Session, Wishes};
 use crate::status::dictionary;
 use crate::time::seconds;
@@ -116,7 +116,7 @@ impl Runtime {
         &self,
         py: Python<'_>,
         data: GivenSchema,
-        filter: Option<String>,
+        filter: Option<Spelled>,
         select: Option<Columns>,
         mask: bool,
         semantics: &str,
@@ -124,9 +124,18 @@ impl Runtime {
         cast: Option<&str>,
         float_order: Option<&str>,
     ) -> Result<Kernel, Failure> {
-        let rules = rules(semantics, overflow, cast, float_order)?;
-        let asked = Asked::new(filter, select, mask);
-        let kernel = For::Runtime(&self.inner).compile(py, &asked, &data.0, &rules)?;
+        let asked = Asked {
+            filter,
+            select,
+            mask,
+        };
+        let rules = Rules {
+            semantics,
+            overflow,
+            cast,
+            float_order,
+        };
+        let kernel = For::Runtime(&self.inner).compile(py, &data.0, &asked, &rules)?;
         Ok(Kernel::new(kernel, self.threads))
     }
 

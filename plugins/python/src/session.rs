@@ -6,7 +6,7 @@ use unlade::{Placement, Priority};
 use crate::failure::Failure;
 use crate::given::GivenSchema;
 use crate::kernel::Kernel;
-use crate::query::{Asked, Columns, For, one_of, rules};
+use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
 use crate::runtime::Runtime;
 use crate::status::dictionary;
 use crate::time::seconds;
@@ -79,7 +79,7 @@ impl Session {
         &self,
         py: Python<'_>,
         data: GivenSchema,
-        filter: Option<String>,
+        filter: Option<Spelled>,
         select: Option<Columns>,
         mask: bool,
         semantics: &str,
@@ -87,9 +87,18 @@ impl Session {
         cast: Option<&str>,
         float_order: Option<&str>,
     ) -> Result<Kernel, Failure> {
-        let rules = rules(semantics, overflow, cast, float_order)?;
-        let asked = Asked::new(filter, select, mask);
-        let kernel = For::Session(&self.inner).compile(py, &asked, &data.0, &rules)?;
+        let asked = Asked {
+            filter,
+            select,
+            mask,
+        };
+        let rules = Rules {
+            semantics,
+            overflow,
+            cast,
+            float_order,
+        };
+        let kernel = For::Session(&self.inner).compile(py, &data.0, &asked, &rules)?;
         Ok(Kernel::new(kernel, self.threads))
     }
 

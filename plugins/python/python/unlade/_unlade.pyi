@@ -1,6 +1,6 @@
 """The compiled part of Unlade."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Protocol, final
@@ -20,7 +20,14 @@ class ArrowSchema(Protocol):
 
     def __arrow_c_schema__(self) -> object: ...
 
+class Expression(Protocol):
+    """An expression that serialises itself as Substrait, as ``pyarrow.compute.Expression`` does."""
+
+    def to_substrait(self, schema: Any) -> Any: ...
+
 Data = ArrowArray | ArrowStream | Source
+#: SQL text, an expression of pyarrow, or a serialised ``ExtendedExpression`` of Substrait.
+Spelled = str | Expression | bytes | memoryview
 Semantics = Literal["arrow", "datafusion", "spark-legacy", "spark-ansi"]
 
 __version__: str
@@ -69,8 +76,8 @@ class Runtime:
         self,
         data: Data | ArrowSchema,
         *,
-        filter: str | None = None,
-        select: str | Sequence[str] | None = None,
+        filter: Spelled | None = None,
+        select: str | Sequence[str] | bytes | memoryview | Mapping[str, Spelled] | None = None,
         mask: bool = False,
         semantics: Semantics = "arrow",
         overflow: Literal["trap", "wrap"] | None = None,
@@ -80,8 +87,8 @@ class Runtime:
         """Prepares a query for data of a schema.
 
         ``filter`` is the condition on rows to keep, ``select`` the columns to put out, all of them
-        unless told otherwise; both are SQL expressions. ``mask=True`` also gives which rows are
-        kept.
+        unless told otherwise. Both are SQL text, expressions of pyarrow (``select`` then by name,
+        ``{"x": expression}``), or Substrait. ``mask=True`` also gives which rows are kept.
 
         :raises CompileError: for a query that does not fit the schema.
         :raises Unplaceable: where no allowed device can run it.
@@ -151,8 +158,8 @@ class Session:
         self,
         data: Data | ArrowSchema,
         *,
-        filter: str | None = None,
-        select: str | Sequence[str] | None = None,
+        filter: Spelled | None = None,
+        select: str | Sequence[str] | bytes | memoryview | Mapping[str, Spelled] | None = None,
         mask: bool = False,
         semantics: Semantics = "arrow",
         overflow: Literal["trap", "wrap"] | None = None,
