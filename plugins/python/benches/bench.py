@@ -10,6 +10,7 @@ where a target is missed.
 from __future__ import annotations
 
 import argparse
+import operator
 import os
 import statistics
 import sys
@@ -49,16 +50,16 @@ def unlade_jobs(table):
     return {name: job(predicate) for name, predicate in peers.WORKLOADS.items()}
 
 
-def predicates(a, b, c):
-    """The workloads on columns or fields of pyarrow."""
+def predicates(a, b, c, both):
+    """The workloads on columns or fields of pyarrow, `both` being its conjunction of them."""
     number = lambda value: pa.scalar(value, pa.int32())
-    three = lambda least, below, most: pc.and_(
-        pc.and_(pc.greater(a, number(least)), pc.less(b, number(below))),
+    three = lambda least, below, most: both(
+        both(pc.greater(a, number(least)), pc.less(b, number(below))),
         pc.less_equal(c, number(most)),
     )
     return {
-        "cast-1": lambda: pc.greater(pc.cast(a, pa.int64()), 989),
-        "cast-50": lambda: pc.greater(pc.cast(a, pa.int64()), 499),
+        "cast-1": lambda: pc.greater(a.cast(pa.int64()), pa.scalar(989, pa.int64())),
+        "cast-50": lambda: pc.greater(a.cast(pa.int64()), pa.scalar(499, pa.int64())),
         "equals-0.1": lambda: pc.equal(a, number(100)),
         "and3-1": lambda: three(784, 215, 214),
         "and3-50": lambda: three(205, 794, 793),
@@ -68,7 +69,7 @@ def predicates(a, b, c):
 def compute_jobs(table):
     """pyarrow's kernels, one after the other."""
     only = table.select(["a"])
-    jobs = predicates(*(table[name] for name in "abc"))
+    jobs = predicates(*(table[name] for name in "abc"), pc.and_)
     return {name: (lambda mask=mask: only.filter(mask()).num_rows) for name, mask in jobs.items()}
 
 
@@ -85,7 +86,7 @@ def acero_jobs(table):
         )
         return lambda: plan.to_table(use_threads=THREADS > 1).num_rows
 
-    fields = predicates(*(pc.field(name) for name in "abc"))
+    fields = predicates(*(pc.field(name) for name in "abc"), operator.and_)
     return {name: job(predicate()) for name, predicate in fields.items()}
 
 

@@ -26,6 +26,12 @@ def numbers() -> pa.Table:
     return pa.table({"a": np.arange(300_000, dtype=np.int32)})
 
 
+@pytest.fixture
+def many() -> pa.Table:
+    """Several pieces of `run`, in one chunk."""
+    return pa.table({"a": np.arange(2_500_000, dtype=np.int32)})
+
+
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
 def runtime(request):
     """A runtime of its own, whose memory must be back when the test is over."""

@@ -31,13 +31,13 @@ def test_a_schema_is_enough_to_compile(batch):
     assert pa.schema(kernel.input_schema) == batch.schema
 
 
-def test_a_table_gives_its_pieces_in_order(runtime, numbers):
-    kernel = runtime.compile(numbers, filter="a % 3 = 0")
-    output = kernel.run(numbers)
+def test_a_table_gives_its_pieces_in_order(runtime, many):
+    kernel = runtime.compile(many, filter="a % 3 = 0")
+    output = kernel.run(many)
     assert len(output.batches) > 1
     assert [receipt.batch for receipt in output.receipts] == list(range(len(output.batches)))
-    assert sum(receipt.rows_in for receipt in output.receipts) == numbers.num_rows
-    assert pa.table(output)["a"].to_pylist() == list(range(0, 300_000, 3))
+    assert sum(receipt.rows_in for receipt in output.receipts) == many.num_rows
+    assert pa.table(output)["a"].to_numpy().tolist() == list(range(0, 2_500_000, 3))
     with pytest.raises(unlade.ConfigError, match="see `batches`"):
         _ = output.batch
 
@@ -128,16 +128,16 @@ class TestErrors:
         assert "divides by zero" in str(error)
         assert isinstance(error, ArithmeticError)
 
-    def test_rows_of_a_trap_are_those_of_the_whole_table(self, runtime, numbers):
-        kernel = runtime.compile(numbers, select="10 / (a - 222222) as x")
+    def test_rows_of_a_trap_are_those_of_the_whole_table(self, runtime, many):
+        kernel = runtime.compile(many, select="10 / (a - 2222222) as x")
         with pytest.raises(unlade.TrapError) as caught:
-            kernel.run(numbers)
-        assert caught.value.row == 222_222
-        assert "row 222222:" in str(caught.value)
+            kernel.run(many)
+        assert caught.value.row == 2_222_222
+        assert "row 2222222:" in str(caught.value)
         with pytest.raises(unlade.TrapError) as caught:
-            for _output in kernel.stream(numbers, batch_rows=10_000):
+            for _output in kernel.stream(many, batch_rows=100_000):
                 pass
-        assert caught.value.row == 222_222
+        assert caught.value.row == 2_222_222
 
     def test_sparks_classes(self, batch):
         with pytest.raises(unlade.TrapError) as caught:
