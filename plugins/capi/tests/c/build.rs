@@ -71,7 +71,9 @@ pub(crate) fn build(source: &str, flags: &[&str], mode: Mode, into: &Path) -> Pa
 /// Runs a program; what it prints. It must end well.
 pub(crate) fn run(program: &Path, words: &[&str]) -> String {
     let mut command = Command::new(program);
-    command.args(words);
+    // The simulated driver is built with the tests, too.
+    let simulated = library().with_file_name("libunlade_sim_gpu.so");
+    command.args(words).env("UNLADE_SIM_GPU_LIBRARY", simulated);
     let out = command.output().expect("the program runs");
     must_end_well(&command, &out)
 }

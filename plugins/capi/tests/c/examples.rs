@@ -93,7 +93,7 @@ const ROWS: i64 = 100_000;
 
 /// A file of `a`, which counts on from the file before and is null in every seventh row, and `b`,
 /// twice that, without nulls.
-fn parquet(folder: &Path, file: i64) -> std::path::PathBuf {
+pub(crate) fn parquet(folder: &Path, file: i64) -> std::path::PathBuf {
     let path = folder.join(format!("{file}.parquet"));
     let rows = file * ROWS..(file + 1) * ROWS;
     let a = rows

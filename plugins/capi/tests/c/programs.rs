@@ -1,6 +1,7 @@
 //! Programs that look for mistakes: each ends with `done`, plainly and under AddressSanitizer.
 
 use crate::build::{Mode, build, run};
+use crate::examples::parquet;
 
 fn ends_well(source: &str, words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
@@ -34,6 +35,18 @@ fn queries_go_between_processes_as_bytes() {
 #[test]
 fn streams_are_read_to_their_end() {
     ends_well("stream.c", &[]);
+}
+
+#[test]
+fn every_device_gives_the_same_result() {
+    ends_well("devices.c", &[]);
+}
+
+#[test]
+fn files_are_streams_of_the_columns_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = parquet(folder.path(), 0);
+    ends_well("scan.c", &[&file.display().to_string()]);
 }
 
 #[test]
