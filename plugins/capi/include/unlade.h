@@ -184,6 +184,16 @@ struct ArrowDeviceArray {
 #define UNLADE_QUERY_MASK_ONLY 2
 
 /**
+ * Of `unlade_query_substrait`: the message's one expression says which rows to keep.
+ */
+#define UNLADE_SUBSTRAIT_FILTER 0
+
+/**
+ * Of `unlade_query_substrait`: the message's expressions are the columns to put out, of every row.
+ */
+#define UNLADE_SUBSTRAIT_PROJECTION 1
+
+/**
  * A time that is not known.
  */
 #define UNLADE_UNKNOWN_TIME UINT64_MAX
@@ -1008,6 +1018,19 @@ enum unlade_code unlade_query_wire(const uint8_t *bytes,
                                    size_t length,
                                    struct unlade_query **query,
                                    struct unlade_error **error);
+
+/**
+ * A query from the bytes of a Substrait `ExtendedExpression`, such as pyarrow serialises; `form` is
+ * `UNLADE_SUBSTRAIT_FILTER` or `_PROJECTION`. docs/SUBSTRAIT.md lists what is read. What the message asks
+ * of the rules, as the failure behaviour of a cast, holds when the query is compiled, before what
+ * `unlade_kernel_options` says; rules that cannot meet it are an error then. `unlade_query_encode` does
+ * not carry that. `UNLADE_UNSUPPORTED` in a library that was built without feature `substrait`.
+ */
+enum unlade_code unlade_query_substrait(const uint8_t *bytes,
+                                        size_t length,
+                                        uint32_t form,
+                                        struct unlade_query **query,
+                                        struct unlade_error **error);
 
 /**
  * Writes the bytes of a query to `bytes`, where there is room for `capacity` of them, and how many they

@@ -112,14 +112,14 @@ pub unsafe extern "C" fn unlade_kernel_compile(
             let runtime = handles::get::<RuntimeHeld>(runtime)?;
             let query = handles::get::<QueryHeld>(query)?;
             let options = sized::read(options)?;
-            let semantics = semantics(&options)?;
+            let semantics = query.rules(semantics(&options)?)?;
             let rules = rules(&options)?;
             let schema = schema::read(schema)?;
             let compiled = match session.is_null() {
-                true => runtime.0.compile(&query.0, &schema, &semantics)?,
+                true => runtime.0.compile(&query.query, &schema, &semantics)?,
                 false => {
                     let session = handles::get::<SessionHeld>(session)?;
-                    session.0.compile(&query.0, &schema, &semantics)?
+                    session.0.compile(&query.query, &schema, &semantics)?
                 }
             };
             let held = KernelHeld {

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use unlade::wire::{self, WireError};
-use unlade::{ExprError, Query, Select, parse_expr, parse_select_list};
+use unlade::{ExprError, Query, Select, Semantics, parse_expr, parse_select_list};
 
 use crate::border::{end, enter, place, put};
 use crate::code::unlade_code::{self, UNLADE_EXPRESSION, UNLADE_LIMIT, UNLADE_OK};
@@ -26,8 +26,38 @@ pub const UNLADE_QUERY_MASK: u32 = 1;
 /// Of `unlade_query_text`: results are the mask alone; `select` is null.
 pub const UNLADE_QUERY_MASK_ONLY: u32 = 2;
 
+/// Of `unlade_query_substrait`: the message's one expression says which rows to keep.
+pub const UNLADE_SUBSTRAIT_FILTER: u32 = 0;
+
+/// Of `unlade_query_substrait`: the message's expressions are the columns to put out, of every row.
+pub const UNLADE_SUBSTRAIT_PROJECTION: u32 = 1;
+
 /// What is behind a handle.
-pub(crate) struct QueryHeld(pub(crate) Query);
+pub(crate) struct QueryHeld {
+    pub(crate) query: Query,
+    /// What a message asks of the rules, where it came of one.
+    #[cfg(feature = "substrait")]
+    imported: Option<unlade::substrait::Imported>,
+}
+
+impl QueryHeld {
+    fn new(query: Query) -> Self {
+        QueryHeld {
+            query,
+            #[cfg(feature = "substrait")]
+            imported: None,
+        }
+    }
+
+    /// The rules by which the query means what it says: those given, with what it asks for itself.
+    pub(crate) fn rules(&self, base: Semantics) -> Result<Semantics, Failure> {
+        #[cfg(feature = "substrait")]
+        if let Some(imported) = &self.imported {
+            return imported.rules(&base).map_err(of_substrait);
+        }
+        Ok(base)
+    }
+}
 
 impl Held for QueryHeld {
     type Handle = unlade_query;
@@ -54,7 +84,7 @@ pub unsafe extern "C" fn unlade_query_text(
             let filter = text::optional(filter, "filter")?;
             let select = text::optional(select, "select list")?;
             let parsed = parse(filter, select, flags)?;
-            let handle = handles::give(QueryHeld(parsed));
+            let handle = handles::give(QueryHeld::new(parsed));
             put(query, "place for the query", handle)?;
             Ok(UNLADE_OK)
         })
@@ -78,11 +108,69 @@ pub unsafe extern "C" fn unlade_query_wire(
         enter(error, || {
             place(query, "place for the query")?;
             let decoded = wire::decode_query(text::bytes(bytes, length)?).map_err(malformed)?;
-            let handle = handles::give(QueryHeld(decoded));
+            let handle = handles::give(QueryHeld::new(decoded));
             put(query, "place for the query", handle)?;
             Ok(UNLADE_OK)
         })
     }
+}
+
+/// A query from the bytes of a Substrait `ExtendedExpression`, such as pyarrow serialises; `form` is
+/// `UNLADE_SUBSTRAIT_FILTER` or `_PROJECTION`. docs/SUBSTRAIT.md lists what is read. What the message asks
+/// of the rules, as the failure behaviour of a cast, holds when the query is compiled, before what
+/// `unlade_kernel_options` says; rules that cannot meet it are an error then. `unlade_query_encode` does
+/// not carry that. `UNLADE_UNSUPPORTED` in a library that was built without feature `substrait`.
+///
+/// # Safety
+/// Pointers are null or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unlade_query_substrait(
+    bytes: *const u8,
+    length: usize,
+    form: u32,
+    query: *mut *mut unlade_query,
+    error: *mut *mut unlade_error,
+) -> unlade_code {
+    // SAFETY: As the caller vouches, here and below.
+    unsafe {
+        enter(error, || {
+            place(query, "place for the query")?;
+            if !matches!(form, UNLADE_SUBSTRAIT_FILTER | UNLADE_SUBSTRAIT_PROJECTION) {
+                return Err(Failure::argument(format!(
+                    "there is no form {form} of a query; there are 0 and 1"
+                )));
+            }
+            let imported = of_message(text::bytes(bytes, length)?, form)?;
+            put(query, "place for the query", handles::give(imported))?;
+            Ok(UNLADE_OK)
+        })
+    }
+}
+
+#[cfg(feature = "substrait")]
+fn of_message(bytes: &[u8], form: u32) -> Result<QueryHeld, Failure> {
+    let imported = unlade::substrait::import(bytes).map_err(of_substrait)?;
+    let query = match form {
+        UNLADE_SUBSTRAIT_FILTER => imported.filter().map_err(of_substrait)?,
+        _ => imported.projection(),
+    };
+    Ok(QueryHeld {
+        query,
+        imported: Some(imported),
+    })
+}
+
+#[cfg(not(feature = "substrait"))]
+fn of_message(_: &[u8], _: u32) -> Result<QueryHeld, Failure> {
+    Err(Failure::new(
+        unlade_code::UNLADE_UNSUPPORTED,
+        "this library was built without feature `substrait`",
+    ))
+}
+
+#[cfg(feature = "substrait")]
+fn of_substrait(error: unlade::substrait::SubstraitError) -> Failure {
+    Failure::new(UNLADE_EXPRESSION, error.to_string())
 }
 
 /// Writes the bytes of a query to `bytes`, where there is room for `capacity` of them, and how many they
@@ -107,7 +195,7 @@ pub unsafe extern "C" fn unlade_query_encode(
                 return Err(Failure::null("room for the bytes"));
             }
             let held = handles::get::<QueryHeld>(query)?;
-            let encoded = wire::encode_query(&held.0)
+            let encoded = wire::encode_query(&held.query)
                 .map_err(|error| Failure::new(UNLADE_EXPRESSION, error.to_string()))?;
             length.write(encoded.len());
             if encoded.len() > capacity {

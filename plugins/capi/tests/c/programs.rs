@@ -1,6 +1,6 @@
 //! Programs that look for mistakes: each ends with `done`, plainly and under AddressSanitizer.
 
-use crate::build::{Mode, build, run};
+use crate::build::{Mode, build, crate_root, run};
 use crate::examples::parquet;
 
 fn ends_well(source: &str, words: &[&str]) {
@@ -37,9 +37,28 @@ fn streams_are_read_to_their_end() {
     ends_well("stream.c", &[]);
 }
 
+/// What pyarrow has serialised, `a > 100`, and what it is damaged to.
+#[test]
+#[cfg(feature = "substrait")]
+fn pyarrows_expressions_are_queries() {
+    let message = crate_root().join("../../kernels/substrait/tests/pyarrow/gt.bin");
+    ends_well("substrait.c", &[&message.display().to_string()]);
+}
+
 #[test]
 fn every_device_gives_the_same_result() {
-    ends_well("devices.c", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    // What a card may still touch is abandoned when the card is dropped, which counts as a leak.
+    let runs = [
+        (Mode::Plain, &["sim-gpu", "sim", "sim-dpu"][..]),
+        (Mode::Sanitized, &["sim-gpu", "sim"][..]),
+    ];
+    for (mode, devices) in runs {
+        let program = build("tests/programs/devices.c", &[], mode, folder.path());
+        let printed = run(&program, devices);
+        assert!(printed.ends_with("done\n"), "{mode:?}: {printed}");
+        assert_eq!(printed.lines().count(), devices.len() + 2, "{printed}");
+    }
 }
 
 #[test]
