@@ -12,6 +12,7 @@ use substrait::proto::expression::{
 use substrait::proto::function_argument::ArgType;
 use substrait::proto::{Expression, FunctionArgument};
 use unlade_expr::limits::{MAX_IN_LIST, MAX_OUTPUTS};
+use unlade_expr::tree::Kind;
 use unlade_expr::{Case, Expr, case, exact_col, lit, when};
 
 use crate::demands::Demands;
@@ -205,6 +206,12 @@ impl Reader<'_> {
     /// Several values, equal to those of one record each.
     fn in_records(&mut self, of: &MultiOrList) -> Result<Expr, SubstraitError> {
         let values = self.list(&of.value)?;
+        // They are repeated for each record.
+        let is_small =
+            |value: &Expr| matches!(value.kind(), Kind::Column { .. } | Kind::Literal(_));
+        if !values.iter().all(is_small) {
+            return unsupported("records are compared with columns and constants alone");
+        }
         bound(
             of.options.len().saturating_mul(values.len()),
             MAX_OUTPUTS,

@@ -3,7 +3,7 @@
 use prost::Message;
 use substrait::proto::expression::cast::FailureBehavior;
 use substrait::proto::expression::literal::{Decimal, LiteralType};
-use substrait::proto::expression::{Literal, RexType, SingularOrList};
+use substrait::proto::expression::{Literal, MultiOrList, RexType, SingularOrList};
 use substrait::proto::{Expression, ExtendedExpression, Version};
 use unlade_substrait::limits::{MAX_BYTES, MAX_MESSAGES};
 use unlade_substrait::{SubstraitError, import};
@@ -214,6 +214,14 @@ fn limits_hold() {
     assert_eq!(
         error.to_string(),
         "there are more than 524288 messages within the message; split the expression"
+    );
+    let computed = RexType::MultiOrList(MultiOrList {
+        value: vec![cast(column("b"), i32_type(0), FailureBehavior::ReturnNull)],
+        options: vec![],
+    });
+    assert_eq!(
+        refused(&[], rex(computed)),
+        "records are compared with columns and constants alone"
     );
     let list = rex(RexType::SingularOrList(Box::new(SingularOrList {
         value: Some(Box::new(column("a"))),
