@@ -230,9 +230,11 @@ impl Core {
             .map(|account| (account.session, account.counters.clone()))
             .collect();
         for (session, counters) in accounts {
-            let blocks = counters.take_large();
+            let (blocks, home) = counters.take_large();
             self.central
                 .put(session, Source::Cache, Use::Staged, blocks);
+            // Perhaps the last that keeps the session, whose end takes other locks.
+            drop(home);
         }
     }
 

@@ -347,14 +347,15 @@ impl Counters {
         lock(&self.caches).iter().map(|cache| cache.bytes()).sum()
     }
 
-    /// Takes the large blocks out of all threads' caches.
-    pub(super) fn take_large(&self) -> Vec<Lease> {
-        let leases: Vec<Lease> = lock(&self.caches)
+    /// Takes the large blocks out of all threads' caches, and their home. That keeps the session: what
+    /// comes back to the reserve must find its account open.
+    pub(super) fn take_large(&self) -> (Vec<Lease>, Option<Arc<dyn Home>>) {
+        let mut leases: Vec<Lease> = lock(&self.caches)
             .iter()
             .flat_map(|cache| cache.take_large())
             .collect();
-        // A lease may be the last that keeps the session, whose end takes other locks.
-        leases.into_iter().map(Lease::without_home).collect()
+        let home = leases.first_mut().and_then(Lease::take_home);
+        (leases.into_iter().map(Lease::without_home).collect(), home)
     }
 
     /// Bytes leased from caches for this use, which is not [`Use::Staged`].

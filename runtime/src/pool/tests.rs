@@ -361,6 +361,31 @@ fn threads_under_pressure_neither_share_nor_lose_memory() {
 
 /// Some leases are dropped before the thread's caches are emptied, others after: by destructors of
 /// the thread's own variables, which run in an order of their own.
+/// Whoever is short of memory takes it from threads' caches, without their threads and sessions.
+#[test]
+fn a_session_that_ends_while_its_blocks_are_taken_is_open_until_they_are_back() {
+    let pool = pool(4 * MIB, 16 * MIB);
+    let session = pool.session("ends", u64::MAX);
+    drop(session.lease(MIB).unwrap());
+    let central = &pool.core.central;
+    let accounts = || -> Vec<_> {
+        let state = central.state();
+        let accounts = state.ledger.accounts();
+        let known = accounts.map(|account| (account.session, account.counters.clone()));
+        known.collect()
+    };
+    let (id, counters) = accounts().remove(0);
+    let (blocks, home) = counters.take_large();
+    assert_eq!(blocks.len(), 1);
+    drop(session);
+    Pool::flush_thread();
+    assert_eq!(accounts().len(), 1, "it ends when what was taken is back");
+    central.put(id, Source::Cache, Use::Staged, blocks);
+    drop(home);
+    assert_eq!(accounts().len(), 0);
+    assert_none_leaked(&pool);
+}
+
 #[test]
 fn a_thread_that_ends_keeps_nothing() {
     thread_local! {

@@ -102,6 +102,11 @@ impl Lease {
         self
     }
 
+    /// Takes its home from it: dropping the lease then lets the range go for good.
+    pub fn take_home(&mut self) -> Option<Arc<dyn Home>> {
+        self.parts.home.take()
+    }
+
     /// The same lease, without a home: dropping it lets the range go for good.
     #[must_use]
     #[inline]
