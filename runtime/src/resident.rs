@@ -156,11 +156,14 @@ impl ResidentCore {
         if let Some(there) = residency().get(id) {
             return Some(there);
         }
+        let device = DeviceIndex(self.slot?);
+        if slot.check(runtime).is_err() {
+            runtime.dispatcher.found_lost(device);
+        }
         runtime
             .dispatcher
             .bring_back(|device| runtime.bring_back(device));
-        let rests = runtime.dispatcher.is_quarantined(DeviceIndex(self.slot?));
-        if rests || slot.check(runtime).is_err() {
+        if runtime.dispatcher.is_quarantined(device) {
             return None;
         }
         let capabilities = slot.device.capabilities();

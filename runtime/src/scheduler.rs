@@ -192,10 +192,10 @@ impl Scheduler {
                 self.rest(device, now);
                 self.lost(device, actions);
             }
-            Event::FoundLost { device } => {
-                match self.devices[device.0].lists {
-                    ..=1 => self.rest_until(device, now),
-                    _ => self.rest(device, now),
+            Event::FoundLost { device, by } => {
+                match self.devices[device.0].lists > u32::from(by.is_some()) {
+                    false => self.rest_until(device, now),
+                    true => self.rest(device, now),
                 }
                 self.lost(device, actions);
             }

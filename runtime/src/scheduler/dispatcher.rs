@@ -136,6 +136,16 @@ impl Dispatcher {
         state.next_tick()
     }
 
+    /// A device turns out to have been lost, by somebody who has no [permit](Permit::found_lost) for it.
+    /// Of a device that is known to be lost it says nothing new.
+    pub fn found_lost(&self, device: DeviceIndex) {
+        let mut state = self.lock();
+        if !state.scheduler.is_quarantined(device) {
+            self.metrics[device.0].losses.increment(1);
+            state.step(Event::FoundLost { device, by: None });
+        }
+    }
+
     /// Brings devices back whose quarantine is over, by `revive`, which says whether it succeeded.
     pub fn bring_back(&self, mut revive: impl FnMut(DeviceIndex) -> bool) {
         let mut state = self.lock();

@@ -54,11 +54,13 @@ pub enum Event {
         /// Jobs whose memory cannot be proven quiet and is abandoned.
         leaked: Vec<JobId>,
     },
-    /// A job's device turns out to have been lost before. As [`Lost`](Self::Lost), but where no other
-    /// job is on it, it is brought back without a rest: it has failed nobody.
+    /// A device turns out to have been lost. As [`Lost`](Self::Lost), but where nobody else has a job
+    /// on it, it is brought back without a rest: it has failed nobody.
     FoundLost {
         /// The device.
         device: DeviceIndex,
+        /// The job of whoever found it so, if that is on it.
+        by: Option<JobId>,
     },
     /// An attempt to bring a device back has ended, whether it succeeded or not.
     Revived {

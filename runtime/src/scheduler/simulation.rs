@@ -331,7 +331,7 @@ impl World {
             }
         }
         match leaked.is_empty() && self.random.random_bool(0.5) {
-            true => Event::FoundLost { device },
+            true => Event::FoundLost { device, by: None },
             false => Event::Lost { device, leaked },
         }
     }

@@ -217,7 +217,10 @@ fn a_deadline_passes_while_waiting() {
 fn a_device_that_is_found_lost_is_brought_back_at_once_and_rests_if_that_fails() {
     let mut scheduler = one_device(2);
     submit(&mut scheduler, 0, job(1));
-    let found = Event::FoundLost { device: device(0) };
+    let found = Event::FoundLost {
+        device: device(0),
+        by: Some(JobId(0)),
+    };
     let elsewhere = Action::End {
         id: JobId(0),
         end: End::NoDevice,
@@ -240,7 +243,11 @@ fn a_device_that_is_found_lost_by_one_while_another_was_on_it_rests() {
     let mut scheduler = one_device(2);
     submit(&mut scheduler, 0, job(1));
     submit(&mut scheduler, 1, job(1));
-    let ended = scheduler.step(Event::FoundLost { device: device(0) }, at(5));
+    let found = Event::FoundLost {
+        device: device(0),
+        by: Some(JobId(1)),
+    };
+    let ended = scheduler.step(found, at(5));
     assert_eq!(ended.len(), 2);
     assert_eq!(scheduler.next_tick(), Some(at(1005)));
 }

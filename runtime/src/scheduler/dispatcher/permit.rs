@@ -67,6 +67,7 @@ impl<'a> Permit<'a> {
     pub fn found_lost(self) -> Turn<'a> {
         let found = Event::FoundLost {
             device: self.device,
+            by: Some(self.id),
         };
         self.tell_of_loss(found)
     }
