@@ -62,7 +62,12 @@ fn measure(options: &Options) -> Result<Rounds, String> {
     let portable = build(
         "portable",
         None,
-        &["unlade-benches", "unlade-runtime", "unlade-dpu"],
+        &[
+            "unlade-benches",
+            "unlade-runtime",
+            "unlade-dpu",
+            "unlade-capi",
+        ],
     )?;
     let asked = options.asked();
     let native = match asked.any(|name| name.ends_with("/arrow")) {

@@ -1,6 +1,7 @@
 //! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
 //! `cargo xtask qemu`, `cargo xtask simulate`, `cargo xtask soak`,
-//! `cargo xtask fuzz`, `cargo xtask wheel`, `cargo xtask mutants`.
+//! `cargo xtask fuzz`, `cargo xtask wheel`, `cargo xtask mutants`, `cargo xtask header`,
+//! `cargo xtask install-c`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -12,6 +13,8 @@
 //! | [`fuzz`] | bytes of strangers, made up by cargo-fuzz |
 //! | [`wheel`] | the Python package, built, installed and tested or measured |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
+//! | [`header`] | the C interface's header, made of its sources |
+//! | [`install_c`] | the C interface, installed for C programs |
 //! | [`mod@test`] | every check that a change must pass |
 //! | [`card_document`] | the card's document against its examples |
 //! | [`flagged`] | a crate's own tests, built with a flag for the compiler |
@@ -27,6 +30,8 @@ mod card_document;
 mod flagged;
 mod fuzz;
 mod gpu;
+mod header;
+mod install_c;
 mod mutants;
 mod qemu;
 mod simulate;
@@ -69,6 +74,10 @@ enum Task {
     Wheel(wheel::Options),
     /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
     Mutants(mutants::Options),
+    /// Check that the C interface's header is what its sources say, or write it
+    Header(header::Options),
+    /// Install the C interface: header, libraries, and what pkg-config and CMake look for
+    InstallC(install_c::Options),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +92,8 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Wheel(options) => wheel::run(&options),
         Task::Mutants(options) => mutants::run(&options),
+        Task::Header(options) => header::run(&options),
+        Task::InstallC(options) => install_c::run(&options),
     };
     if passed {
         ExitCode::SUCCESS

@@ -11,6 +11,8 @@ pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
 const CARGO_DENY: &str = "0.20.2";
 /// The version of cargo-fuzz that `tests/fuzz` is run with.
 const CARGO_FUZZ: &str = "0.13.2";
+/// The version of cbindgen that makes the C interface's header; others may word it otherwise.
+const CBINDGEN: &str = "0.29.4";
 /// The release of CUDA whose assembler kernels are tried with.
 const CUDA: &str = "13.0.*";
 /// The other target that everything must compile for.
@@ -61,6 +63,29 @@ pub(crate) fn miri() -> Result<(), String> {
 /// Makes cargo-deny available and says where.
 pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     installed("cargo-deny", CARGO_DENY)
+}
+
+/// Makes cbindgen available and says where.
+pub(crate) fn cbindgen() -> Result<PathBuf, String> {
+    installed("cbindgen", CBINDGEN)
+}
+
+/// Makes available what C programs are built with: pkg-config and CMake.
+pub(crate) fn c_builders() -> Result<(), String> {
+    let all = || -> Result<(), String> {
+        for tool in ["gcc", "g++", "pkg-config", "cmake"] {
+            quietly(command(tool, &["--version"]))?;
+        }
+        Ok(())
+    };
+    if all().is_err() {
+        println!("    installing pkg-config and cmake");
+        // As in `aarch64`.
+        let _ = quietly(command("apt-get", &["update"]));
+        let packages = ["install", "--yes", "gcc", "g++", "pkg-config", "cmake"];
+        let _ = quietly(command("apt-get", &packages));
+    }
+    all()
 }
 
 /// Makes cargo-fuzz available and says where. It needs the toolchain of [`miri`], and a compiler of

@@ -194,8 +194,8 @@ fn alone(rounds: &Rounds, what: &str, target: Target, unit: &'static str, name: 
 }
 
 /// What is to be reached of figures that benchmarks note themselves, by their names: of the card's
-/// driver, of turns on devices, and of predictions.
-const NOTED: [(&str, Target, &str); 20] = [
+/// driver, of turns on devices, of predictions, and of the C interface.
+const NOTED: [(&str, Target, &str); 24] = [
     (
         "card/doorbell to completion/on one core",
         Target::AtMost(3.0),
@@ -285,6 +285,23 @@ const NOTED: [(&str, Target, &str); 20] = [
         "%",
     ),
     ("prediction/percent off/sim-dpu", Target::AtMost(15.0), "%"),
+    (
+        "capi/ns beyond Rust, numbers/a batch",
+        Target::AtMost(2000.0),
+        " ns",
+    ),
+    (
+        "capi/ns beyond Rust, numbers/a batch with its schema",
+        Target::AtMost(2000.0),
+        " ns",
+    ),
+    // Each offset is looked at, of 8,192 strings.
+    ("capi/ns beyond Rust, strings/a batch", Target::Shown, " ns"),
+    (
+        "capi/ns beyond Rust, strings/a batch with its schema",
+        Target::Shown,
+        " ns",
+    ),
 ];
 
 fn noted(rounds: &Rounds) -> Vec<Verdict> {
