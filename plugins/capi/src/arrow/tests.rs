@@ -83,13 +83,13 @@ fn what_is_wrong_inside_is_found() {
         ("runs", Depth::Shape, |array| array.length += 1),
         // Lengths of the bytes that views refer to.
         ("views", Depth::Offsets, |array| {
-            overwrite(array, 3, &0_i64.to_ne_bytes());
+            overwrite_at(array, 3, 8, 0, &0_i64.to_ne_bytes());
         }),
         ("dictionary", Depth::Values, |array| {
-            overwrite(array, 1, &[99]);
+            overwrite_at(array, 1, ROWS, 0, &[99]);
         }),
         ("dense union", Depth::Shape, |array| {
-            overwrite(array, 0, &[77]);
+            overwrite_at(array, 0, ROWS, 0, &[77]);
         }),
     ];
     for (kind, depth, harm) in cases {
@@ -103,11 +103,11 @@ fn what_is_wrong_inside_is_found() {
     // Offsets in the middle are looked at from the second depth on.
     for kind in ["list", "large strings", "map"] {
         let batch = one(column(kind));
-        let harm: Harm = |array| overwrite_at(array, 1, 16, &[0xff; 8]);
+        let harm: Harm = |array| overwrite_at(array, 1, 4 * (ROWS + 1), 16, &[0xff; 8]);
         assert!(import(&batch, Depth::Offsets, harm).is_err(), "{kind}");
     }
     let batch = one(column("strings"));
-    let no_text: Harm = |array| overwrite(array, 2, &[0xff]);
+    let no_text: Harm = |array| overwrite_at(array, 2, ROWS, 0, &[0xff]);
     assert!(import(&batch, Depth::Offsets, no_text).is_ok());
     assert!(import(&batch, Depth::Values, no_text).is_err());
 }
@@ -138,21 +138,17 @@ fn child(array: &mut ArrowArray) -> &mut ArrowArray {
     unsafe { &mut **array.children }
 }
 
-fn overwrite(array: &mut ArrowArray, buffer: usize, bytes: &[u8]) {
-    overwrite_at(array, buffer, 0, bytes);
-}
-
-/// Has a buffer be another one, of the same beginning, with other bytes at a place. It is leaked: a
-/// test's few bytes.
-fn overwrite_at(array: &mut ArrowArray, buffer: usize, at: usize, bytes: &[u8]) {
+/// Has a buffer be another one, of the same beginning of so many bytes, with other bytes at a place.
+/// It is leaked: a test's few bytes.
+fn overwrite_at(array: &mut ArrowArray, buffer: usize, len: usize, at: usize, bytes: &[u8]) {
     const BYTES: usize = 4096;
     let copy = vec![0_u128; BYTES / 16].leak();
-    // SAFETY: The buffers of these arrays are of 64 bytes at least, as arrow-rs rounds them up, and of
-    // no more than that many where more of them matters; the copy is larger.
+    // SAFETY: These arrays' buffers have at least as many bytes as the callers say, by their types and
+    // `ROWS`, and the copy has more.
     unsafe {
         let place = array.buffers.add(buffer);
         let copy = copy.as_mut_ptr().cast::<u8>();
-        copy.copy_from_nonoverlapping((*place).cast(), 64.min(8 * (ROWS + 1)));
+        copy.copy_from_nonoverlapping((*place).cast(), len);
         copy.add(at)
             .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         *place = copy.cast::<c_void>();
