@@ -13,7 +13,7 @@
 //! | [`stream`], [`scan`] | batch after batch, from Arrow streams and from files |
 //! | [`device_data`] | the same with Arrow's C Device Data |
 //! | [`log`] | what the library has to say |
-//! | [`arrow`] | Arrow's C structs, looked at before they are trusted |
+//! | `arrow` | Arrow's C structs, looked at before they are trusted |
 //! | `border`, `handles`, `sized`, `text`, `failure` | how every call comes in and goes out |
 //!
 //! `unsafe` is for what C hands over: pointers to read and to write. Handles are no pointers.
