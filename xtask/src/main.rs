@@ -1,5 +1,5 @@
 //! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
-//! `cargo xtask qemu`, `cargo xtask simulate`, `cargo xtask soak`,
+//! `cargo xtask qemu`, `cargo xtask simulate`, `cargo xtask soak`, `cargo xtask sanitize`,
 //! `cargo xtask fuzz`, `cargo xtask wheel`, `cargo xtask mutants`, `cargo xtask header`,
 //! `cargo xtask install-c`.
 //!
@@ -10,6 +10,7 @@
 //! | [`qemu`] | cards behind the kernel's VFIO, in a virtual machine |
 //! | [`simulate`] | random runs of the runtime with its devices, on a clock of their own |
 //! | [`soak`] | the runtime under load for long, while nothing may grow |
+//! | [`sanitize`] | the runtime under load, built with sanitizers |
 //! | [`fuzz`] | bytes of strangers, made up by cargo-fuzz |
 //! | [`wheel`] | the Python package, built, installed and tested or measured |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
@@ -34,6 +35,7 @@ mod header;
 mod install_c;
 mod mutants;
 mod qemu;
+mod sanitize;
 mod simulate;
 mod soak;
 mod step;
@@ -68,6 +70,8 @@ enum Task {
     Simulate(simulate::Options),
     /// Put the runtime under load with failing devices for long: nothing it holds may grow
     Soak(soak::Options),
+    /// Runs the stress test with the thread sanitizer and the address sanitizer
+    Sanitize(sanitize::Options),
     /// Fuzz what reads the bytes of cards, of servers and of hosts, each target for a while
     Fuzz(fuzz::Options),
     /// Build the Python package, and test or measure it in an environment of its own
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
         Task::Qemu(options) => qemu::run(&options),
         Task::Simulate(options) => simulate::run(&options),
         Task::Soak(options) => soak::run(&options),
+        Task::Sanitize(options) => sanitize::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Wheel(options) => wheel::run(&options),
         Task::Mutants(options) => mutants::run(&options),
