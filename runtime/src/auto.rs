@@ -9,6 +9,7 @@ use unlade_hal::{DeviceInfo, DeviceKind};
 
 use crate::calibration;
 use crate::device_plan::{DevicePlan, Readiness};
+use crate::device_slot::DeviceSlot;
 use crate::explain::CostTerm;
 use crate::options::Options;
 use crate::placement;
@@ -17,7 +18,7 @@ use crate::placement::{
     Placer, Policy, Profile, Terms, Work,
 };
 use crate::receipt::Reason;
-use crate::runtime::{Core, DeviceSlot};
+use crate::runtime::Core;
 use crate::sync::{Mutex, lock};
 
 /// The devices to choose from for one query.

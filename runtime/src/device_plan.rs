@@ -14,6 +14,7 @@ use unlade_program::{On, Part, Program, ShapeHash, Split, Trap, split};
 use crate::arrays;
 use crate::bind::Binding;
 use crate::call::Call;
+use crate::device_slot::DeviceSlot;
 use crate::driver::Point;
 use crate::error::Error;
 use crate::halving::in_halves;
@@ -24,7 +25,7 @@ use crate::parts::{Arguments, Brings, Collected, PlannedPart, PlannedStrings, ar
 use crate::placement::DeviceIndex;
 use crate::receipt::{PartReceipt, Path, Reason};
 use crate::resident::OnDevice;
-use crate::runtime::{Core, DeviceSlot};
+use crate::runtime::Core;
 use crate::scheduler::Priority;
 use crate::strings::offset_width;
 use crate::sync::{Mutex, MutexGuard, lock};

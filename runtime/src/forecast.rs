@@ -8,12 +8,13 @@ use unlade_program::{Cost, Op, Program, Ty};
 
 use crate::arrays;
 use crate::bind::Binding;
+use crate::device_slot::DeviceSlot;
 use crate::placement::{
     Candidates, DeviceIndex, HostBuffer, Load, Measured, Operation, Selectivity, TypeClass, Work,
     WorkKey,
 };
 use crate::receipt::{PartReceipt, Path, Receipt};
-use crate::runtime::{Core, DeviceSlot};
+use crate::runtime::Core;
 use crate::sync::{Mutex, MutexGuard, lock};
 
 /// What became of a batch that was meant for a device.

@@ -50,6 +50,7 @@ mod block;
 mod calibration;
 mod call;
 mod device_plan;
+mod device_slot;
 mod dictionary;
 mod driver;
 mod error;
@@ -94,6 +95,7 @@ mod ticket;
 mod trace;
 mod workers;
 
+pub use device_slot::{DeviceState, DeviceStatus};
 pub use error::{DataError, Error, Exhausted, Holder, Refused, SchemaError, Unplaceable};
 pub use executables::CacheStatus;
 pub use explain::{
@@ -112,7 +114,7 @@ pub use recording::{
 pub use replay::{DeviceChoice, DeviceOutcome, Outcome, Replay, ReplayError, SessionOutcome};
 pub use resident::Resident;
 pub use resources::DeviceRequest;
-pub use runtime::{DeviceState, DeviceStatus, Runtime, RuntimeBuilder, WeakRuntime};
+pub use runtime::{Runtime, RuntimeBuilder, WeakRuntime};
 pub use scheduler::Priority;
 pub use session::{Session, SessionBuilder, SessionStatus};
 pub use shutdown::Ended;

@@ -17,13 +17,13 @@ use unlade_program::{Trap, Ty};
 
 use self::strings::PlacedStrings;
 use crate::call::Call;
+use crate::device_slot::DeviceSlot;
 use crate::driver::{Point, Undone};
 use crate::error::Error;
 use crate::inline::Results;
 use crate::parts::{Arguments, Brings, PlannedPart};
 use crate::pool;
 use crate::resident::ResidentBytes;
-use crate::runtime::DeviceSlot;
 
 /// Spans begin at a cache line at least, whatever less a device asks for.
 const LINE: u64 = 64;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::device_slot::DeviceSlot;
 use crate::receipt::Receipt;
-use crate::runtime::DeviceSlot;
 use crate::sync::{Mutex, lock};
 
 /// Receipts that are kept; the oldest go first.

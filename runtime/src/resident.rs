@@ -10,12 +10,13 @@ use unlade_program::Ty;
 
 use crate::arrays::{self, fixed_values, fixed_width};
 use crate::bind::check_schema;
+use crate::device_slot::DeviceSlot;
 use crate::error::Error;
 use crate::heap::DeviceHeap;
 use crate::placement::DeviceIndex;
 use crate::pool;
 use crate::residency::ResidentId;
-use crate::runtime::{Core, DeviceSlot};
+use crate::runtime::Core;
 use crate::strings::StringsColumn;
 
 /// Batches pinned by [`Runtime::pin`](crate::Runtime::pin). Cheap to clone; they are let go with

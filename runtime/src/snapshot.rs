@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::device_slot::{DeviceState, DeviceStatus};
 use crate::fallbacks::FallbackStatus;
 use crate::pool::PoolStatus;
 use crate::receipt::{PartReceipt, clock_text, whole_nanos};
 use crate::recent::{Done, KernelReceipt};
-use crate::runtime::{DeviceState, DeviceStatus, Runtime};
+use crate::runtime::Runtime;
 use crate::session::SessionStatus;
 
 /// Version of a snapshot's JSON form; raised whenever a field changes its meaning or goes.

@@ -9,8 +9,8 @@ use serde::Serialize;
 use unlade_hal::{ClockKind, Timestamp};
 
 use crate::call::Call;
+use crate::device_slot::DeviceSlot;
 use crate::driver::Back;
-use crate::runtime::DeviceSlot;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Events kept; the oldest go first.

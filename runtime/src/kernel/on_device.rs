@@ -12,6 +12,7 @@ use super::plan::ResidentPlans;
 use super::{KernelCore, Output};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
+use crate::device_slot::DeviceSlot;
 use crate::error::Error;
 use crate::inline::Evaluated;
 use crate::offload;
@@ -19,7 +20,6 @@ use crate::options::Fallback;
 use crate::placement::{DeviceIndex, HostBuffer};
 use crate::receipt::{Path, Reason};
 use crate::resident::{OnDevice, ResidentCore};
-use crate::runtime::DeviceSlot;
 use crate::scheduler::Permit;
 
 impl KernelCore {

@@ -10,8 +10,8 @@ use super::{
     BATCH_SECONDS, BATCHES, BYTES_COPIED, BYTES_IN, BYTES_OUT, DEVICE_BUSY_SECONDS, ERRORS,
     RETRIES, ROWS_IN, ROWS_OUT,
 };
+use crate::device_slot::DeviceSlot;
 use crate::receipt::{Receipt, clock_text};
-use crate::runtime::DeviceSlot;
 
 /// The metrics of one kernel on one device.
 pub(crate) struct KernelMetrics {

@@ -8,8 +8,8 @@ use super::{
     POOL_EXPORTED_BYTES, POOL_FREE_BYTES, POOL_LEASED_BYTES, POOL_PEAK_BYTES, POOL_RESERVE_BYTES,
     POOL_WAITING, SESSIONS, TICKETS,
 };
+use crate::device_slot::{DeviceState, DeviceStatus};
 use crate::pool::PoolStatus;
-use crate::runtime::{DeviceState, DeviceStatus};
 
 /// How a runtime is at the moment.
 pub(crate) struct Now {

@@ -1,0 +1,280 @@
+//! A device and what the runtime knows about it: whether it works, and what is on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use unlade_hal::{AllocError, ClockKind, Device, DeviceKind, DeviceLost, Health, Lease};
+
+use crate::driver::Driver;
+use crate::heap::DeviceHeap;
+use crate::offload;
+use crate::residency::Residency;
+use crate::resident::OnDevice;
+use crate::resources::Facts;
+use crate::runtime::Core;
+use crate::scheduler::{DeviceTurns, Permit, Standing};
+use crate::sync::{Mutex, lock};
+
+/// A device and what the runtime knows about it.
+#[derive(Debug)]
+pub(crate) struct DeviceSlot {
+    pub(crate) device: Arc<dyn Device>,
+    pub(crate) name: Arc<str>,
+    pub(crate) architecture: Arc<str>,
+    pub(crate) kind: DeviceKind,
+    /// The clock of what it does: its own, or the runtime's where that is on the calling thread.
+    pub(crate) clock: ClockKind,
+    pub(crate) driver: Driver,
+    pub(crate) heap: DeviceHeap,
+    /// What is pinned on it.
+    pub(crate) residency: Mutex<Residency<OnDevice>>,
+    /// How often the device was reset: what was compiled before is void.
+    pub(crate) generation: AtomicU64,
+    /// Whether it reaches the pool.
+    pub(crate) attached: AtomicBool,
+    /// Held while the device is brought back.
+    reviving: Mutex<()>,
+}
+
+impl DeviceSlot {
+    pub(crate) fn new(device: Arc<dyn Device>, queue_depth: u32, runtime: ClockKind) -> Self {
+        let info = device.info();
+        DeviceSlot {
+            name: info.name.as_str().into(),
+            architecture: info.architecture.as_str().into(),
+            kind: info.kind,
+            clock: match info.kind {
+                DeviceKind::Cpu => runtime,
+                _ => info.clock,
+            },
+            driver: Driver::new(queue_depth),
+            heap: DeviceHeap::new(Arc::clone(&device)),
+            // The other half is for batches that pass through.
+            residency: Mutex::new(Residency::new(info.memory / 2)),
+            generation: AtomicU64::new(0),
+            attached: AtomicBool::new(true),
+            reviving: Mutex::default(),
+            device,
+        }
+    }
+
+    /// Whether the device works, after resetting it if it was lost. That is for those alone whom the
+    /// scheduler has asked to: whoever was on it has been told then.
+    pub(crate) fn bring_back(&self, runtime: &Core) -> bool {
+        let reviving = lock(&self.reviving);
+        if let Health::Lost(lost) = self.device.health() {
+            // Its queue is void, whatever becomes of the device.
+            self.driver.close(lost);
+            lock(&self.residency).clear();
+            self.heap.clear();
+            runtime.executables.forget_device(&self.name);
+            if self.device.reset().is_err() || self.device.health() != Health::Ready {
+                return false;
+            }
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            self.attached.store(false, Ordering::Release);
+        }
+        drop(reviving);
+        self.check(runtime).is_ok()
+    }
+
+    /// Whether it works, and reaches the pool's memory.
+    ///
+    /// # Errors
+    /// What it was lost by.
+    pub(crate) fn check(&self, runtime: &Core) -> Result<(), DeviceLost> {
+        if let Health::Lost(lost) = self.device.health() {
+            return Err(lost);
+        }
+        if self.attached.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // One thread does that while the others wait here, which is shorter than a fallback.
+        let _one_thread = lock(&self.reviving);
+        if !self.attached.load(Ordering::Acquire) {
+            runtime
+                .within_reach()
+                .attach(Arc::clone(&self.device))
+                .map_err(|error| offload::lost(self, error.to_string()))?;
+            self.attached.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Memory of its own, for a batch that passes through; what is pinned there and not in use makes
+    /// room where there is none.
+    pub(crate) fn lease(&self, len: u64) -> Result<Lease, AllocError> {
+        loop {
+            match self.heap.lease(len) {
+                Err(AllocError::OutOfMemory { .. }) if lock(&self.residency).evict_one() => {}
+                leased => return leased,
+            }
+        }
+    }
+
+    /// Whether it works on the host's memory in place.
+    pub(crate) fn is_coherent(&self) -> bool {
+        let capabilities = self.device.capabilities();
+        capabilities.coherent && capabilities.foreign_read
+    }
+
+    /// Whether batches can be pinned in memory of its own.
+    pub(crate) fn keeps_batches(&self) -> bool {
+        self.device.info().memory > 0 && !self.is_coherent()
+    }
+
+    /// Ends what the device was working on: it failed the holder of this permit. Of all that it
+    /// failed at once the first ends it; others may come when it has been brought back and works on
+    /// what has come since.
+    pub(crate) fn fault(&self, permit: Permit<'_>, lost: &DeviceLost) {
+        let _not_brought_back_meanwhile = lock(&self.reviving);
+        if permit.is_current() {
+            self.driver.close(lost.clone());
+            lock(&self.residency).clear();
+            self.heap.clear();
+            tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
+        }
+        let _ended = permit.lost();
+    }
+
+    /// Why it is left alone: it failed, in whatever way it or its queue says.
+    pub(crate) fn distrust(&self) -> DeviceLost {
+        let loss = match self.device.health() {
+            Health::Lost(lost) => Some(lost),
+            Health::Ready => self.driver.last_loss(),
+        };
+        let why = loss.map_or_else(String::new, |lost| format!(": {}", lost.reason));
+        DeviceLost {
+            device: self.name.to_string(),
+            reason: format!("it failed and is not trusted yet{why}"),
+        }
+    }
+
+    /// What sessions ask for it by.
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            name: Arc::clone(&self.name),
+            address: self.device.info().address.clone(),
+            kind: self.kind,
+        }
+    }
+
+    pub(crate) fn status(&self, turns: DeviceTurns) -> DeviceStatus {
+        let info = self.device.info();
+        let lost = match self.device.health() {
+            Health::Ready => None,
+            Health::Lost(lost) => Some(lost.reason),
+        };
+        DeviceStatus {
+            name: Arc::clone(&self.name),
+            kind: info.kind.name(),
+            description: info.description.clone(),
+            address: info.address.clone(),
+            architecture: Arc::clone(&self.architecture),
+            memory: info.memory,
+            clock: crate::receipt::clock_text(info.clock),
+            state: match turns.standing {
+                Standing::Resting(_) => DeviceState::Resting,
+                Standing::Reviving => DeviceState::Reviving,
+                Standing::Ready | Standing::OnTrial if lost.is_some() => DeviceState::Lost,
+                Standing::OnTrial => DeviceState::OnTrial,
+                Standing::Ready => DeviceState::Ready,
+            },
+            rests_for: turns.rests_for,
+            in_flight: self.driver.in_flight(),
+            turns: turns.in_flight,
+            waiting: turns.waiting,
+            depth: turns.depth,
+            resident_bytes: lock(&self.residency).bytes(),
+            leaked_bytes: self.driver.leaked_bytes(),
+            failures: turns.failures,
+            times_lost: turns.times_lost,
+            lost,
+        }
+    }
+}
+
+/// A device of a runtime, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceStatus {
+    /// Its name: `cpu`, `sim`, `cuda:0`.
+    pub name: Arc<str>,
+    /// `cpu`, `gpu`, `dpu` or `simulator`.
+    pub kind: &'static str,
+    /// Vendor's name for it.
+    pub description: String,
+    /// PCI address or the like, where there is one.
+    pub address: Option<String>,
+    /// What programs are compiled for.
+    pub architecture: Arc<str>,
+    /// Memory of its own in bytes, 0 where it uses the host's.
+    pub memory: u64,
+    /// Which clock its times are of: `wall` or `virtual`.
+    pub clock: &'static str,
+    /// Whether it has work done.
+    pub state: DeviceState,
+    /// How long it is left alone yet, where it [rests](DeviceState::Resting), by the runtime's clock.
+    #[serde(
+        rename = "rests_for_ns",
+        serialize_with = "crate::receipt::optional_nanos"
+    )]
+    pub rests_for: Option<Duration>,
+    /// Lists on it at the moment.
+    pub in_flight: u32,
+    /// Turns on it that are taken.
+    pub turns: u32,
+    /// Turns on it that are waited for.
+    pub waiting: usize,
+    /// Turns on it that may be taken at once.
+    pub depth: u32,
+    /// Bytes of batches that are [kept](crate::Runtime::pin) in its memory.
+    pub resident_bytes: u64,
+    /// Bytes of memory, the host's and its own, abandoned to it when it was lost.
+    pub leaked_bytes: u64,
+    /// Failures since it last worked. While there are any, it is left alone now and then.
+    pub failures: u32,
+    /// Times that it was lost.
+    pub times_lost: u64,
+    /// Whether it works; if not, why.
+    pub lost: Option<String>,
+}
+
+/// Whether a device has work done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceState {
+    /// It has.
+    Ready,
+    /// Back after a failure, with one turn to prove it.
+    OnTrial,
+    /// It failed, and is left alone for a while.
+    Resting,
+    /// Somebody is trying to bring it back.
+    Reviving,
+    /// It is lost, which nobody has noticed who had work for it.
+    Lost,
+}
+
+impl DeviceState {
+    /// All of them.
+    pub const ALL: [DeviceState; 5] = [
+        DeviceState::Ready,
+        DeviceState::OnTrial,
+        DeviceState::Resting,
+        DeviceState::Reviving,
+        DeviceState::Lost,
+    ];
+
+    /// Its name: `ready`, `on_trial`, `resting`, `reviving` or `lost`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceState::Ready => "ready",
+            DeviceState::OnTrial => "on_trial",
+            DeviceState::Resting => "resting",
+            DeviceState::Reviving => "reviving",
+            DeviceState::Lost => "lost",
+        }
+    }
+}
