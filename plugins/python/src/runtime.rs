@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use pyo3::prelude::*;
 use unlade::placement::Objective;
-use unlade::{Device, Fallback, Placement, RuntimeBuilder, Trust};
+use unlade::{Fallback, Placement, RuntimeBuilder, Trust};
 
 use crate::failure::{Failure, config};
 use crate::given::{Given, GivenSchema};
@@ -270,28 +270,12 @@ fn with_devices(
     builder: RuntimeBuilder,
     names: Option<Vec<String>>,
 ) -> Result<RuntimeBuilder, Failure> {
-    let present = unlade::discover();
-    let Some(names) = names else {
-        return Ok(present.into_iter().fold(builder, RuntimeBuilder::device));
+    let devices = match names {
+        None => unlade::discover(),
+        Some(names) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            unlade::open_devices(&names).map_err(config)?
+        }
     };
-    names.iter().try_fold(builder, |builder, name| {
-        let found = present.iter().find(|device| device.info().name == *name);
-        let device = match found {
-            Some(device) => std::sync::Arc::clone(device),
-            None if name.starts_with("dpu:") => unlade::open_card(name).map_err(config)?,
-            None => {
-                let known: Vec<&str> = present.iter().map(|device| name_of(&**device)).collect();
-                return Err(config(format!(
-                    "there is no device `{name}`; there is {}, and cards are opened by an address \
-                     that begins with `dpu:`",
-                    known.join(", ")
-                )));
-            }
-        };
-        Ok(builder.device(device))
-    })
-}
-
-fn name_of(device: &dyn Device) -> &str {
-    &device.info().name
+    Ok(devices.into_iter().fold(builder, RuntimeBuilder::device))
 }

@@ -162,7 +162,7 @@ class TestErrors:
             unlade.compile(batch, filter="id > 3", overflow="explode")
         with pytest.raises(unlade.ConfigError, match="semantics"):
             unlade.compile(batch, filter="id > 3", semantics="postgres")
-        with pytest.raises(unlade.ConfigError, match="no device `gpu:7`; there is cpu"):
+        with pytest.raises(unlade.ConfigError, match="no device `gpu:7`; there are: cpu"):
             unlade.Runtime(devices=["gpu:7"])
 
     def test_memory_that_is_used_up(self):
