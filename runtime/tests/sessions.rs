@@ -556,7 +556,8 @@ fn a_runtime_ends_once_what_is_under_way_is_done() {
     let kernel = kernel(&runtime.session("busy").open().unwrap());
     let tickets: Vec<_> = (0..3).map(|_| kernel.submit(input(100)).unwrap()).collect();
     until("they are on the device", || in_flight(&runtime) >= 1);
-    let batches: Vec<_> = (0..50).map(|_| Ok(input(100))).collect();
+    // More than is read ahead, however late the runtime is told to end.
+    let batches = std::iter::repeat_with(|| Ok(input(100)));
     let mut stream = kernel.stream(RecordBatchIterator::new(batches, input(1).schema()));
     let ends = thread::spawn({
         let runtime = runtime.clone();
