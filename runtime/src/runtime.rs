@@ -257,7 +257,7 @@ impl Core {
         call: &Call<'_>,
         bytes: u64,
     ) -> Result<Permit<'_>, End> {
-        let job = Job {
+        let job = || Job {
             devices: vec![DeviceIndex(slot)],
             ..call.job(bytes)
         };
@@ -272,16 +272,20 @@ impl Core {
         Ok(permit)
     }
 
-    fn enter_working(&self, slot: usize, job: Job) -> Result<Permit<'_>, End> {
-        let enter = |job| self.dispatcher.enter(job, |device| self.bring_back(device));
+    /// A turn on a device that works at its beginning.
+    fn enter_working(&self, slot: usize, job: impl Fn() -> Job) -> Result<Permit<'_>, End> {
+        let enter = || {
+            self.dispatcher
+                .enter(job(), |device| self.bring_back(device))
+        };
         let works = || self.devices[slot].check(self).is_ok();
-        let permit = enter(job.clone())?;
+        let permit = enter()?;
         if works() {
             return Ok(permit);
         }
         // Where it was lost while nobody used it, to bring it back is shorter than a fallback.
         drop(permit.found_lost());
-        let permit = enter(job)?;
+        let permit = enter()?;
         match works() {
             true => Ok(permit),
             false => permit.lost().wait(),
