@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::step::{Outcome, command, outcome};
+use crate::step::{Outcome, cargo, command, outcome};
 use crate::tools::said;
 
 /// Where to, and what of it.
@@ -173,4 +173,49 @@ fn link(name: &str, at: &Path) -> Result<(), String> {
 
 fn told(path: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
+}
+
+/// As a step of `cargo xtask test`: the C interface installed, and the examples built against it by
+/// pkg-config and by CMake, as users build them, and run.
+pub(crate) fn step() -> Outcome {
+    match tried() {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            eprintln!("{error}");
+            Outcome::Failed
+        }
+    }
+}
+
+fn tried() -> Result<Outcome, String> {
+    if let Err(error) = crate::tools::c_builders() {
+        return Ok(Outcome::NotRun(error));
+    }
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let prefix = folder.path().join("unlade");
+    // The library of the workspace's tests, so that nothing is built again.
+    match cargo(&["test", "--workspace", "--no-run", "--quiet"]) {
+        Outcome::Passed => {}
+        other => return Ok(other),
+    }
+    let options = Options {
+        prefix: prefix.clone(),
+        destdir: None,
+        debug: true,
+        no_static: true,
+    };
+    install(&options, &target()?.join("debug/deps"))?;
+    let example = crate::root().join("plugins/capi/examples");
+    let shell = "set -e\n\
+        export PKG_CONFIG_PATH=$1/lib/pkgconfig\n\
+        gcc $2/filter.c $(pkg-config --cflags --libs unlade) -Wl,-rpath,$1/lib -o $1/filter\n\
+        $1/filter\n\
+        cmake -S $2 -B $1/build -DCMAKE_PREFIX_PATH=$1 -DCMAKE_BUILD_TYPE=Debug\n\
+        cmake --build $1/build\n\
+        $1/build/filter\n\
+        $1/build/async\n\
+        $1/build/velox_function";
+    let mut build = command("sh", &["-c", shell, "sh"]);
+    build.args([&prefix, &example]);
+    Ok(outcome(build))
 }

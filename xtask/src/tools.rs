@@ -70,6 +70,24 @@ pub(crate) fn cbindgen() -> Result<PathBuf, String> {
     installed("cbindgen", CBINDGEN)
 }
 
+/// Makes available what C programs are built with: pkg-config and CMake.
+pub(crate) fn c_builders() -> Result<(), String> {
+    let all = || -> Result<(), String> {
+        for tool in ["gcc", "g++", "pkg-config", "cmake"] {
+            quietly(command(tool, &["--version"]))?;
+        }
+        Ok(())
+    };
+    if all().is_err() {
+        println!("    installing pkg-config and cmake");
+        // As in `aarch64`.
+        let _ = quietly(command("apt-get", &["update"]));
+        let packages = ["install", "--yes", "gcc", "g++", "pkg-config", "cmake"];
+        let _ = quietly(command("apt-get", &packages));
+    }
+    all()
+}
+
 /// Makes cargo-fuzz available and says where. It needs the toolchain of [`miri`], and a compiler of
 /// C++ for libFuzzer.
 pub(crate) fn cargo_fuzz() -> Result<PathBuf, String> {
