@@ -388,6 +388,15 @@ impl Driver {
     }
 }
 
+/// A queue that is only dropped abandons what the device might still touch.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(queue) = self.lock().queue.take() {
+            queue.quiesce(QUIESCE);
+        }
+    }
+}
+
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")

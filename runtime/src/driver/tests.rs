@@ -1,5 +1,6 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use unlade_cpu::CpuDevice;
@@ -126,18 +127,35 @@ fn who_waits_looks_up_less_often_the_longer_a_list_takes_but_never_past_a_deadli
     assert_eq!(slice_at(20, &[60_000, 19]), Duration::ZERO);
 }
 
+#[test]
+fn the_queue_of_a_driver_that_is_dropped_is_ended() {
+    let device = Meeting::of(1);
+    let driver = Driver::new(4);
+    driver
+        .run(&device, CommandList::new(), LONG, never)
+        .unwrap();
+    assert_eq!(device.ended.load(Ordering::SeqCst), 0);
+    drop(driver);
+    assert_eq!(device.ended.load(Ordering::SeqCst), 1);
+}
+
 /// Completes lists by the group: none before the last of a group is there.
 #[derive(Debug)]
 struct Meeting {
     /// Stands in for all that does not matter here.
     cpu: CpuDevice,
     group: usize,
+    /// Queues that were ended, not only dropped.
+    ended: Arc<AtomicU32>,
 }
 
 impl Meeting {
     fn of(group: usize) -> Self {
-        let cpu = CpuDevice::new();
-        Meeting { cpu, group }
+        Meeting {
+            cpu: CpuDevice::new(),
+            group,
+            ended: Arc::default(),
+        }
     }
 }
 
@@ -169,6 +187,7 @@ impl Device for Meeting {
     fn open_queue(&self, _: u32) -> Result<Box<dyn Queue>, DeviceError> {
         Ok(Box::new(MeetingQueue {
             group: self.group,
+            ended: Arc::clone(&self.ended),
             present: Vec::new(),
             next: Seq::FIRST,
             left: Seq::FIRST,
@@ -183,6 +202,7 @@ impl Device for Meeting {
 #[derive(Debug)]
 struct MeetingQueue {
     group: usize,
+    ended: Arc<AtomicU32>,
     present: Vec<(Seq, CommandList)>,
     next: Seq,
     /// Lists before this are back.
@@ -229,6 +249,7 @@ impl Queue for MeetingQueue {
 
     /// Counts a byte for each list.
     fn quiesce(self: Box<Self>, _: Duration) -> Quiesced {
+        self.ended.fetch_add(1, Ordering::SeqCst);
         let leaked = self.present.iter().map(|(seq, _)| Leaked {
             seq: *seq,
             bytes: 1,
