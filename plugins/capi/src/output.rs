@@ -134,7 +134,7 @@ pub(crate) fn fill(
     if let Some(mask) = &result.mask {
         output.mask = export::mask(mask);
     }
-    let (array, copied) = export::batch(result.batch);
+    let (array, copied) = export::batch(&result.batch);
     output.array = array;
     output.bytes_copied = realigned + copied;
     if output.want & UNLADE_WANT_RECEIPT != 0 {

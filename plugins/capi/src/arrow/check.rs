@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
     /// # Safety
     /// As [`check`]; counts were looked at.
     unsafe fn validity(&self, array: &ArrowArray, data_type: &DataType, rows: &Rows) -> Checked {
-        if !layout(data_type).can_contain_null_mask {
+        if !Shape::of(data_type).can_be_null {
             return Ok(());
         }
         // SAFETY: It has this buffer.
@@ -222,6 +222,11 @@ impl<'a> Walk<'a> {
     /// # Safety
     /// As [`check`]; counts were looked at.
     unsafe fn fixed(&mut self, array: &ArrowArray, data_type: &DataType, rows: &Rows) -> Checked {
+        if let Some((width, alignment)) = primitive(data_type) {
+            let bytes = rows.end.saturating_mul(width as u64);
+            // SAFETY: It has the buffers of its type.
+            return unsafe { self.present(array, 1, bytes, alignment) };
+        }
         for (position, spec) in layout(data_type).buffers.iter().enumerate() {
             match spec {
                 BufferSpec::FixedWidth {
@@ -539,10 +544,19 @@ struct Shape {
     buffers: usize,
     and_more: bool,
     children: usize,
+    can_be_null: bool,
 }
 
 impl Shape {
     fn of(data_type: &DataType) -> Shape {
+        if primitive(data_type).is_some() {
+            return Shape {
+                buffers: 2,
+                and_more: false,
+                children: 0,
+                can_be_null: true,
+            };
+        }
         let layout = layout(data_type);
         let buffers = layout.buffers.len() + usize::from(layout.can_contain_null_mask);
         let children = match data_type {
@@ -562,7 +576,23 @@ impl Shape {
             buffers: buffers + usize::from(layout.variadic),
             and_more: layout.variadic,
             children,
+            can_be_null: layout.can_contain_null_mask,
         }
+    }
+}
+
+/// Width and alignment of values, where these alone are what there is beside the nulls: what
+/// [`layout`] says, without the memory that it takes to say it.
+fn primitive(data_type: &DataType) -> Option<(usize, usize)> {
+    macro_rules! native {
+        ($of:ty) => {{
+            type Native = <$of as arrow_array::ArrowPrimitiveType>::Native;
+            Some((size_of::<Native>(), align_of::<Native>()))
+        }};
+    }
+    arrow_array::downcast_primitive! {
+        data_type => (native),
+        _ => None,
     }
 }
 

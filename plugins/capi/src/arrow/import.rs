@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::ffi::{FFI_ArrowArray, from_ffi_and_data_type};
-use arrow_array::{RecordBatch, RecordBatchOptions, StructArray};
-use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
+use arrow_buffer::alloc::Allocation;
+use arrow_schema::{ArrowError, DataType, Field, Fields, SchemaRef};
 
 use super::check::{Depth, check, zeros};
+use super::plain::{Column, is_plain};
 use super::raw::ArrowArray;
 use crate::code::unlade_code::UNLADE_SCHEMA;
 use crate::failure::Failure;
@@ -86,20 +88,63 @@ impl Owned {
             let batch = RecordBatch::new_empty(Arc::clone(schema));
             return Ok(Imported { batch, realigned });
         }
-        // SAFETY: It was looked at: whatever arrow-rs concludes from it is so.
-        let data = unsafe { from_ffi_and_data_type(self.into_ffi(), of) };
-        let refused = |error: ArrowError| Failure::malformed(error.to_string());
-        let data = data.map_err(refused)?;
-        if rules.depth == Depth::Values {
-            data.validate_full().map_err(refused)?;
-        }
-        let (_, columns, _) = StructArray::from(data).into_parts();
+        let are_plain = schema.fields().iter().all(|of| is_plain(of.data_type()));
+        let columns = match are_plain && realigned == 0 && rules.depth < Depth::Values {
+            // SAFETY: It was looked at, and nothing of it needs a copy.
+            true => unsafe { self.plain_columns(schema.fields(), rows) },
+            // SAFETY: It was looked at.
+            false => unsafe { self.columns(of, rules.depth)? },
+        };
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
         match batch {
             Ok(batch) => Ok(Imported { batch, realigned }),
             Err(error) => Err(Failure::new(UNLADE_SCHEMA, error.to_string())),
         }
+    }
+
+    /// # Safety
+    /// It was checked, to be of these fields, which are all [plain](is_plain), aligned, and to have so
+    /// many rows.
+    unsafe fn plain_columns(self, fields: &Fields, rows: usize) -> Vec<ArrayRef> {
+        let (children, offset) = (self.0.children, self.0.offset as usize);
+        let owner: Arc<dyn Allocation> = Arc::new(self);
+        let import = |(position, field): (usize, &Arc<Field>)| {
+            let column = Column {
+                // SAFETY: There is a child for each field, which lasts as long as its parent.
+                array: unsafe { &**children.add(position) },
+                offset,
+                rows,
+                owner: &owner,
+            };
+            // SAFETY: As the caller vouches.
+            unsafe { column.import(field.data_type()) }
+        };
+        fields.iter().enumerate().map(import).collect()
+    }
+
+    /// By way of arrow-rs, which copies what is not aligned.
+    ///
+    /// # Safety
+    /// It was checked, to be of this type and to have no row that is null as a whole.
+    unsafe fn columns(mut self, of: DataType, depth: Depth) -> Result<Vec<ArrayRef>, Failure> {
+        // Structs in a struct with an offset arrow-rs would cut twice.
+        let (offset, rows) = (self.0.offset as usize, self.0.length as usize);
+        self.0.length += std::mem::take(&mut self.0.offset);
+        self.0.null_count = 0;
+        // SAFETY: Whatever arrow-rs concludes from it is so.
+        let data = unsafe { from_ffi_and_data_type(self.into_ffi(), of) };
+        let refused = |error: ArrowError| Failure::malformed(error.to_string());
+        let data = data.map_err(refused)?;
+        if depth == Depth::Values {
+            data.validate_full().map_err(refused)?;
+        }
+        let (_, mut columns, _) = StructArray::from(data).into_parts();
+        if offset > 0 {
+            let cut = |column: &mut ArrayRef| *column = column.slice(offset, rows);
+            columns.iter_mut().for_each(cut);
+        }
+        Ok(columns)
     }
 
     /// How many rows are null as a whole.
@@ -138,3 +183,6 @@ impl Drop for Owned {
 // SAFETY: The C Data Interface has no rule that an array is released on the thread that made it, and
 // docs/C.md says that it need not be.
 unsafe impl Send for Owned {}
+
+// SAFETY: Behind a shared reference it is only read.
+unsafe impl Sync for Owned {}

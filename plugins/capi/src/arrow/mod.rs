@@ -7,11 +7,13 @@
 //! | [`check`] | arrays that came from outside, looked at before arrow-rs trusts them |
 //! | [`import`] | arrays as record batches, on the memory where they are |
 //! | [`export`] | record batches as arrays, likewise |
+//! | [`plain`] | columns of values and strings, in and out by the shortest way |
 //! | [`stream`] | streams that came from outside, as readers |
 
 pub(crate) mod check;
 pub(crate) mod export;
 pub(crate) mod import;
+mod plain;
 pub(crate) mod raw;
 pub(crate) mod schema;
 pub(crate) mod stream;

@@ -8,12 +8,13 @@ use arrow_array::builder::{
     FixedSizeBinaryBuilder, FixedSizeListBuilder, Int32Builder, LargeListBuilder, ListBuilder,
     MapBuilder, StringBuilder,
 };
+use arrow_array::ffi::{FFI_ArrowArray, from_ffi_and_data_type};
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array,
     DictionaryArray, Float16Array, Int32Array, IntervalMonthDayNanoArray, LargeBinaryArray,
     LargeListViewArray, LargeStringArray, ListViewArray, NullArray, RecordBatch, RunArray,
-    StringArray, StringViewArray, StructArray, TimestampNanosecondArray, UnionArray,
+    StringArray, StringViewArray, StructArray, TimestampNanosecondArray, UnionArray, make_array,
 };
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, Field, Schema, UnionFields};
@@ -48,6 +49,40 @@ fn every_kind_of_array_comes_in_as_it_is() {
                 assert_eq!(imported.realigned, 0, "{}", part.schema());
             }
         }
+    }
+}
+
+/// A batch's own offset comes on top of its columns'.
+#[test]
+fn rows_of_a_batch_that_begin_later_come_in_as_they_are() {
+    for column in columns() {
+        let batch = one(column);
+        let part = batch.slice(2, ROWS - 2);
+        for depth in ALL {
+            let (mut array, _) = export::batch(&part);
+            (array.offset, array.length) = (3, 20);
+            let imported = hand_over(array, &part, depth).unwrap_or_else(|failure| {
+                panic!("{}, {depth:?}: {}", part.schema(), failure.message)
+            });
+            assert_eq!(imported.batch, part.slice(3, 20));
+        }
+    }
+}
+
+#[test]
+fn a_column_that_was_moved_away_outlives_its_batch() {
+    for column in columns() {
+        let of = column.data_type().clone();
+        let (mut array, _) = export::batch(&one(Arc::clone(&column)));
+        let child = child(&mut array);
+        // SAFETY: arrow-rs's struct is the same; the child moves, and is marked as released where it was.
+        let moved = unsafe { std::ptr::from_ref(child).cast::<FFI_ArrowArray>().read() };
+        child.release = None;
+        // SAFETY: It is the batch's, which is released once.
+        unsafe { array.release.unwrap()(&mut array) };
+        // SAFETY: It was exported from an array of this type.
+        let data = unsafe { from_ffi_and_data_type(moved, of) }.unwrap();
+        assert_eq!(make_array(data).as_ref(), column.as_ref());
     }
 }
 
@@ -119,9 +154,17 @@ fn import(
     depth: Depth,
     harm: impl FnOnce(&mut ArrowArray),
 ) -> Result<Imported, Failure> {
-    let (mut array, _) = export::batch(batch.clone());
-    // SAFETY: arrow-rs made it, with one child.
+    let (array, _) = export::batch(batch);
+    // SAFETY: It was made here, with one child.
     harm(unsafe { &mut **array.children });
+    hand_over(array, batch, depth)
+}
+
+fn hand_over(
+    mut array: ArrowArray,
+    batch: &RecordBatch,
+    depth: Depth,
+) -> Result<Imported, Failure> {
     let rules = Rules {
         depth,
         only_aligned: true,
