@@ -112,7 +112,7 @@ pub use recording::{
     Recording, RecordingError,
 };
 pub use replay::{DeviceChoice, DeviceOutcome, Outcome, Replay, ReplayError, SessionOutcome};
-pub use resident::Resident;
+pub use resident::{Resident, ResidentValues};
 pub use resources::DeviceRequest;
 pub use runtime::{Runtime, RuntimeBuilder, WeakRuntime};
 pub use scheduler::Priority;
@@ -125,4 +125,5 @@ pub use snapshot::{
 pub use stream::{Canceller, KernelStream};
 pub use ticket::Ticket;
 pub use trace::{Activity, TraceEvent};
+pub use unlade_hal::DeviceAddr;
 pub use unlade_naive::Description;

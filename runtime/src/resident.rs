@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use arrow_array::RecordBatch;
-use unlade_hal::{Command, CommandList, DeviceKind, Lease, Outcome, Slot, Span};
+use arrow_schema::DataType;
+use unlade_hal::{Command, CommandList, DeviceAddr, DeviceKind, Lease, Outcome, Slot, Span};
 use unlade_program::Ty;
 
 use crate::arrays::{self, fixed_values, fixed_width};
@@ -141,6 +142,84 @@ impl Resident {
             .iter()
             .filter(|id| residency.get(**id).is_some())
             .count()
+    }
+
+    /// The batches, as they were pinned.
+    pub fn batches(&self) -> &[RecordBatch] {
+        &self.core.batches
+    }
+
+    /// Where the values of a column of one batch lie in the device's memory, for others that work
+    /// there. A batch that was moved out to make room is sent there again.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where there is no such batch or column, where its values are not of fixed
+    /// width, of whole bytes, or where there are nulls, of which an address says nothing; and where
+    /// the batch is not in a device's memory and cannot be sent there now.
+    pub fn values_on_device(&self, batch: usize, column: usize) -> Result<ResidentValues, Error> {
+        let refused =
+            |why: String| Error::Config(format!("column {column} of batch {batch}: {why}"));
+        let pinned = self.core.batches.get(batch);
+        let pinned =
+            pinned.ok_or_else(|| refused(format!("there are {}", self.core.batches.len())))?;
+        let array = pinned.columns().get(column);
+        let array = array.ok_or_else(|| refused(format!("it has {}", pinned.num_columns())))?;
+        let data_type = array.data_type();
+        if data_type.primitive_width().is_none() {
+            let why = format!("{data_type} is not of fixed width, of whole bytes");
+            return Err(refused(why));
+        }
+        if array.null_count() > 0 {
+            let nulls = array.null_count();
+            let why = format!("it has {nulls} nulls, of which an address of values says nothing");
+            return Err(refused(why));
+        }
+        let runtime = &self.core.runtime;
+        let slot = self.core.slot.map(|slot| &runtime.devices[slot]);
+        let slot = slot.ok_or_else(|| {
+            refused("it lies in the host's memory; pin it on a device with its own".to_owned())
+        })?;
+        let there = self
+            .core
+            .on_device(runtime, batch)
+            .ok_or_else(|| refused(format!("it cannot be sent to `{}` now", slot.name)))?;
+        let values = there.columns[column].expect("it is of fixed width").values;
+        let base = there.lease.address(slot.device.info().domain);
+        let DeviceAddr(base) = base.expect("the device allocated it");
+        Ok(ResidentValues {
+            address: DeviceAddr(base + values.at),
+            rows: array.len(),
+            data_type: data_type.clone(),
+            _there: there,
+        })
+    }
+}
+
+/// The values of a pinned column in a device's memory, one after another, as
+/// [`Resident::values_on_device`] finds them. They stay there as long as this does, and are to be
+/// read alone. A device that is lost loses them.
+#[derive(Clone, Debug)]
+pub struct ResidentValues {
+    address: DeviceAddr,
+    rows: usize,
+    data_type: DataType,
+    _there: Arc<OnDevice>,
+}
+
+impl ResidentValues {
+    /// Where the first one is, in the device's address space: of a CUDA GPU a `CUdeviceptr`.
+    pub fn address(&self) -> DeviceAddr {
+        self.address
+    }
+
+    /// How many there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Their type, which is of fixed width.
+    pub fn data_type(&self) -> &DataType {
+        &self.data_type
     }
 }
 

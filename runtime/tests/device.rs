@@ -659,6 +659,37 @@ fn pinned_batches_are_sent_once() {
 }
 
 #[test]
+fn a_pinned_column_tells_where_it_is_and_stays_there_while_it_is_held() {
+    let profile = Profile {
+        memory: 5 << 18,
+        ..Profile::gpu()
+    };
+    let runtime = on(sim(profile)).build().unwrap();
+    let pinned: Vec<RecordBatch> = (0..8).map(|_| input(2000)).collect();
+    let resident = runtime.pin(&pinned, Some("sim")).unwrap();
+    let column = |name: &str| pinned[0].schema().index_of(name).unwrap();
+    let nulls = resident.values_on_device(0, column("a")).unwrap_err();
+    assert!(nulls.to_string().contains("nulls"), "{nulls}");
+    let text = resident.values_on_device(0, column("text")).unwrap_err();
+    assert!(text.to_string().contains("fixed width"), "{text}");
+    assert!(resident.values_on_device(8, 0).is_err());
+    assert!(resident.values_on_device(0, 99).is_err());
+
+    let held = resident.values_on_device(0, column("b")).unwrap();
+    assert_eq!(
+        (held.rows(), held.data_type()),
+        (2000, pinned[0].column(column("b")).data_type())
+    );
+    // What needs the room has others moved out, and not this one.
+    let whole = input(130_000);
+    let kernel = compile(&runtime, &query("a", "a > 41"), &whole.schema());
+    assert_eq!(&*kernel.run(&whole).unwrap().receipt.parts[0].device, "sim");
+    assert!(resident.batches_on_device() < 8);
+    let again = resident.values_on_device(0, column("b")).unwrap();
+    assert_eq!(again.address(), held.address());
+}
+
+#[test]
 fn what_is_pinned_makes_room_and_comes_back() {
     let mut profile = Profile::gpu();
     profile.memory = 1 << 20;

@@ -89,11 +89,18 @@ fn wheel(release: bool) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("{}: maturin left no wheel there", wheels.display()))
 }
 
-/// Runs the tests on an installed wheel.
+/// Runs the tests on an installed wheel, with a simulated GPU to be had.
 fn tested(wheel: &Path) -> Result<Outcome, String> {
     let python = installed(wheel)?;
+    quietly(command(
+        "cargo",
+        &["build", "--quiet", "-p", "unlade-sim-gpu"],
+    ))?;
     let mut tests = command(&python.to_string_lossy(), &["-m", "pytest", "--quiet"]);
-    tests.current_dir(plugin());
+    tests.current_dir(plugin()).env(
+        "UNLADE_SIM_GPU_LIBRARY",
+        crate::root().join("target/debug/libunlade_sim_gpu.so"),
+    );
     Ok(outcome(tests))
 }
 

@@ -12,7 +12,7 @@ use crate::capsule::{Imported, Incoming};
 use crate::failure::{Failure, config, with_rows_before};
 use crate::given::{Given, Pieces, unlade_input};
 use crate::output::Output;
-use crate::runtime::Resident;
+use crate::resident::Resident;
 use crate::status::dictionary;
 use crate::stream::Stream;
 use crate::ticket::Ticket;

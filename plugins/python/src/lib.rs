@@ -7,6 +7,7 @@
 //! | `query` | queries from text and from Substrait, and the rules that they are read by |
 //! | `runtime`, `session` | `Runtime`, `Session` |
 //! | `kernel`, `ticket`, `stream` | `Kernel`, and its ways to run |
+//! | `resident` | data in a device's memory |
 //! | `output`, `batch`, `column`, `receipt` | what comes back |
 //! | `dlpack` | columns as tensors                                      (contains unsafe code) |
 //! | `status` | reports, as Python's own dictionaries |
@@ -27,6 +28,7 @@ mod language;
 mod output;
 mod query;
 mod receipt;
+mod resident;
 mod runtime;
 mod session;
 mod status;
@@ -54,7 +56,9 @@ mod module {
     #[pymodule_export]
     use crate::receipt::{Part, Receipt};
     #[pymodule_export]
-    use crate::runtime::{Resident, Runtime, runtime};
+    use crate::resident::{Resident, ResidentColumn};
+    #[pymodule_export]
+    use crate::runtime::{Runtime, runtime};
     #[pymodule_export]
     use crate::session::Session;
     #[pymodule_export]

@@ -14,6 +14,7 @@ use crate::failure::{Failure, config};
 use crate::given::{Given, GivenSchema};
 use crate::kernel::Kernel;
 use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
+use crate::resident::Resident;
 use crate::session::{Session, Wishes};
 use crate::status::dictionary;
 use crate::time::seconds;
@@ -235,28 +236,6 @@ impl Runtime {
         let devices = self.inner.devices();
         let names: Vec<&str> = devices.iter().map(|device| &*device.name).collect();
         format!("Runtime({}; {} threads)", names.join(", "), self.threads)
-    }
-}
-
-/// Data that is kept in a device's memory.
-#[pyclass(frozen, module = "unlade")]
-#[derive(Debug)]
-pub(crate) struct Resident {
-    pub(crate) inner: unlade::Resident,
-}
-
-#[pymethods]
-impl Resident {
-    /// The name of the device; ``None`` where the data lies in the host's memory.
-    #[getter]
-    fn device(&self) -> Option<String> {
-        self.inner.device().map(|name| name.to_string())
-    }
-
-    /// How many of the batches are on the device at the moment.
-    #[getter]
-    fn batches_on_device(&self) -> usize {
-        self.inner.batches_on_device()
     }
 }
 

@@ -1,6 +1,8 @@
 """Queries, and what comes of them."""
 
 import pickle
+import subprocess
+import sys
 
 import pyarrow as pa
 import pytest
@@ -247,6 +249,57 @@ class TestDevices:
             output = runtime.compile(batch, filter="id > 3", select="id").run_resident(resident)
             assert pa.table(output)["id"].to_pylist() == [5, 9, 5, 9]
             assert all(receipt.bytes_to_device < 8 for receipt in output.receipts)
+
+    def test_a_column_on_a_device_tells_where_it_is(self, batch):
+        with unlade.Runtime(devices=["cpu", "sim"], device="sim", threads=1) as runtime:
+            resident = runtime.pin(pa.Table.from_batches([batch, batch]), device="sim")
+            column = resident.column("id", batch=1)
+            assert (column.name, column.type, column.device, len(column)) == ("id", "int", "sim", 3)
+            assert repr(column) == "ResidentColumn(id: int, 3 rows on sim)"
+            # Its addresses are its own, and no CUDA.
+            assert not hasattr(column, "__cuda_array_interface__")
+            with pytest.raises(KeyError, match="no column `nobody`"):
+                resident.column("nobody")
+            with pytest.raises(unlade.ConfigError, match="batch 2: there are 2"):
+                resident.column("id", batch=2)
+            with pytest.raises(unlade.ConfigError, match="not of fixed width"):
+                resident.column("name")
+            with pytest.raises(unlade.ConfigError, match="1 nulls"):
+                resident.column("price")
+        with unlade.Runtime(devices=["cpu"]) as runtime:
+            with pytest.raises(unlade.ConfigError, match="in the host's memory"):
+                runtime.pin(batch).column("id")
+
+    def test_a_column_on_a_gpu_has_the_cuda_array_interface(self):
+        """Read back with the driver's own function, in a process whose only driver is simulated."""
+        script = """
+import ctypes, os
+import numpy as np, pyarrow as pa
+import unlade
+
+numbers = np.arange(5000, dtype=np.float64) * 0.5
+batch = pa.record_batch({"flag": pa.array([True] * 5000), "x": numbers})
+runtime = unlade.Runtime(devices=["cpu", "sim-gpu"], threads=1)
+resident = runtime.pin(batch, device="sim-gpu:0")
+column = resident.column("x")
+interface = column.__cuda_array_interface__
+address, read_only = interface.pop("data")
+assert interface == {
+    "shape": (5000,), "typestr": "<f8", "strides": None, "stream": None, "version": 3
+}, interface
+assert read_only
+driver = ctypes.CDLL(os.environ["UNLADE_SIM_GPU_LIBRARY"])
+device, context = ctypes.c_int(), ctypes.c_void_p()
+assert driver.cuDeviceGet(ctypes.byref(device), 0) == 0
+assert driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) == 0
+assert driver.cuCtxSetCurrent(context) == 0
+back = np.empty_like(numbers)
+assert driver.cuMemcpyDtoH_v2(
+    back.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint64(address), ctypes.c_size_t(back.nbytes)
+) == 0
+np.testing.assert_array_equal(back, numbers)
+"""
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
     def test_a_runtime_ends_with_its_block(self, batch):
         with unlade.Runtime(devices=["cpu"]) as runtime:

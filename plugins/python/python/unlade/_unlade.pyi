@@ -493,5 +493,38 @@ class Resident:
         """The name of the device; ``None`` where the data lies in the host's memory."""
 
     @property
+    def batches(self) -> int:
+        """How many batches were pinned."""
+
+    @property
     def batches_on_device(self) -> int:
         """How many of the batches are on the device at the moment."""
+
+    def column(self, name: str, *, batch: int = 0) -> ResidentColumn:
+        """A column of one batch where it lies on the device, of fixed-width numbers without nulls.
+
+        The batch stays there as long as the column is held.
+        """
+
+@final
+class ResidentColumn:
+    """A column in a device's memory, which may only be read.
+
+    On a CUDA device it has the CUDA array interface: ``cupy.asarray(column)``,
+    ``numba.cuda.as_cuda_array(column)``, ``torch.as_tensor(column, device="cuda")``.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def device(self) -> str:
+        """The name of the device."""
+
+    @property
+    def type(self) -> str:
+        """The type: by its name in the text form where that has one, else by Arrow's."""
+
+    def __len__(self) -> int: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Version 3 of the protocol. The values are there: there is no stream to wait for."""
