@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use unlade_expr::{Checked, Destination, OutputColumn};
-use unlade_program::{Cost, Op, Program, Ty};
+use unlade_program::{Cost, Op, Program, ShapeHash, Ty};
 
 use crate::arrays;
 use crate::bind::Binding;
 use crate::device_slot::DeviceSlot;
 use crate::placement::{
-    Candidates, DeviceIndex, HostBuffer, Load, Measured, Operation, Selectivity, TypeClass, Work,
-    WorkKey,
+    Candidates, DeviceIndex, HostBuffer, Load, Measured, Operation, ProgramId, Selectivity,
+    TypeClass, Work, WorkKey,
 };
 use crate::receipt::{PartReceipt, Path, Receipt};
 use crate::runtime::Core;
@@ -40,13 +40,15 @@ impl<'a> RanOnDevice<'a> {
 #[derive(Debug)]
 pub(crate) struct Forecast {
     key: WorkKey,
+    program: ProgramId,
     cost_per_row: f64,
     bits_out_per_row: f64,
     selectivity: Mutex<Selectivity>,
 }
 
 impl Forecast {
-    pub(crate) fn new(checked: &Checked, host: &Binding) -> Self {
+    /// Of a query whose program has this shape.
+    pub(crate) fn new(checked: &Checked, host: &Binding, shape: &ShapeHash) -> Self {
         let program = &host.lowered.program;
         let computed = |column: &OutputColumn| matches!(column, OutputColumn::Computed(_));
         let operation = match (&checked.filter, checked.columns.iter().any(computed)) {
@@ -66,6 +68,7 @@ impl Forecast {
                 operation,
                 ty: type_class(program),
             },
+            program: program_id(shape),
             cost_per_row: cost_per_row(program),
             bits_out_per_row: computed_bits.sum::<f64>(),
             selectivity: Mutex::default(),
@@ -90,6 +93,7 @@ impl Forecast {
             .sum();
         Work {
             key: self.key,
+            program: Some(self.program),
             rows,
             cost_per_row: self.cost_per_row,
             bytes_in,
@@ -121,6 +125,7 @@ impl Forecast {
         let share = self.selectivity().share();
         Work {
             key: self.key,
+            program: Some(self.program),
             rows,
             cost_per_row: self.cost_per_row,
             bytes_in: rows * bits_in / 8,
@@ -221,6 +226,11 @@ fn cost_per_row(program: &Program) -> f64 {
             Cost::Gather => 4.0,
         });
     costs.sum::<f64>().max(1.0)
+}
+
+fn program_id(shape: &ShapeHash) -> ProgramId {
+    let first = shape.as_bytes().first_chunk().expect("16 bytes");
+    ProgramId(u64::from_le_bytes(*first))
 }
 
 fn type_class(program: &Program) -> TypeClass {

@@ -60,7 +60,8 @@ pub use self::model::{LinkId, Modelled, Profile};
 use self::probe::ProbeBudget;
 pub use self::selectivity::Selectivity;
 pub use self::work::{
-    HostBuffer, Ineligible, LinkLoad, Load, Measured, Operation, TypeClass, Work, WorkKey,
+    HostBuffer, Ineligible, LinkLoad, Load, Measured, Operation, ProgramId, TypeClass, Work,
+    WorkKey,
 };
 
 /// How much better than the present choice another must be predicted to be.

@@ -53,7 +53,7 @@ impl Plan {
         let device = host.as_ref().and(runtime.cpu());
         let binding = binding(host.as_ref(), &route);
         Ok(Plan {
-            forecast: Forecast::new(&checked, binding),
+            forecast: Forecast::new(&checked, binding, &shape),
             query: query.clone(),
             semantics: *semantics,
             shape,

@@ -111,6 +111,16 @@ impl Estimate {
             .collect()
     }
 
+    /// Measurements that are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.window.len()
+    }
+
+    /// When the newest one was made: the number of batches placed before.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.window.back().map(|sample| sample.batch)
+    }
+
     /// Seconds expected where the profile says so much.
     pub(super) fn predict(&self, profile: Guess) -> f64 {
         if profile.total() <= 0.0 || self.window.is_empty() {

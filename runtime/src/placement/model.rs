@@ -9,7 +9,7 @@ use unlade_hal::ClockKind;
 use super::DeviceIndex;
 use super::candidates::Terms;
 use super::estimate::{Estimate, Guess};
-use super::work::{HostBuffer, Load, Measured, Work, WorkKey};
+use super::work::{HostBuffer, Load, Measured, ProgramId, Work, WorkKey};
 
 /// A link that several devices may share: a PCIe switch, a host bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +104,9 @@ pub struct Modelled {
     pub(super) gather: Estimate,
     pub(super) compile: Estimate,
     pub(super) compute: HashMap<WorkKey, Estimate>,
+    /// Compute of single programs, most of which are as wrong as their kind, and each in a way of
+    /// its own.
+    programs: Programs,
 }
 
 impl Modelled {
@@ -121,6 +124,7 @@ impl Modelled {
             gather: Estimate::default(),
             compile: Estimate::default(),
             compute: HashMap::new(),
+            programs: Programs::default(),
         }
     }
 
@@ -154,7 +158,8 @@ impl Modelled {
     /// What the device of this index will take, `load` saying how it is at the moment.
     pub(super) fn predict(&self, index: DeviceIndex, work: &Work, load: &Load) -> Terms {
         let by_profile = ByProfile::new(&self.profile, index, work);
-        let compute = match self.compute.get(&work.key) {
+        let kind = self.compute.get(&work.key);
+        let compute = match self.programs.known(work.program, kind).or(kind) {
             Some(estimate) => estimate.predict(by_profile.compute),
             None => by_profile.compute.total(),
         };
@@ -218,6 +223,10 @@ impl Modelled {
             }
         };
         learn(compute, by_profile.compute, measured.compute);
+        if let (Some(program), Some(_)) = (work.program, measured.compute) {
+            let compute = self.programs.entry(program);
+            learn(compute, by_profile.compute, measured.compute);
+        }
         let others = [
             (&mut self.stage, by_profile.stage, measured.stage),
             (&mut self.copy_in, by_profile.copy_in, measured.copy_in),
@@ -228,6 +237,42 @@ impl Modelled {
             learn(estimate, Guess::growing(by_profile), measured);
         }
         surprising
+    }
+}
+
+/// What was measured of single programs.
+#[derive(Debug, Default)]
+struct Programs(HashMap<ProgramId, Estimate>);
+
+/// Programs that are remembered of a device.
+const MOST_PROGRAMS: usize = 1024;
+
+/// Measurements of a program from which on they say more of it than those of its kind.
+const ENOUGH: usize = 4;
+
+/// Batches after which a program's measurements are old, if its kind was measured since.
+const OLD: u64 = 64;
+
+impl Programs {
+    /// The estimate of a program, if it is better than that of its kind.
+    fn known(&self, program: Option<ProgramId>, kind: Option<&Estimate>) -> Option<&Estimate> {
+        let estimate = self.0.get(&program?)?;
+        let newest = kind.and_then(Estimate::newest).unwrap_or(0);
+        let is_old = estimate.newest()?.saturating_add(OLD) < newest;
+        (estimate.len() >= ENOUGH && !is_old).then_some(estimate)
+    }
+
+    /// The estimate of a program; the one that was not measured for longest makes room for it.
+    fn entry(&mut self, program: ProgramId) -> &mut Estimate {
+        if self.0.len() >= MOST_PROGRAMS && !self.0.contains_key(&program) {
+            let oldest = self
+                .0
+                .iter()
+                .min_by_key(|(id, known)| (known.newest(), **id));
+            let oldest = oldest.map(|(id, _)| *id);
+            oldest.and_then(|id| self.0.remove(&id));
+        }
+        self.0.entry(program).or_default()
     }
 }
 
@@ -295,4 +340,75 @@ fn seconds(seconds: f64) -> Duration {
     } else {
         CENTURY
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICE: DeviceIndex = DeviceIndex(0);
+
+    fn batch(program: Option<u64>, rows: u64) -> Work {
+        Work {
+            program: program.map(ProgramId),
+            rows,
+            bytes_in: 8 * rows,
+            ..Work::default()
+        }
+    }
+
+    fn compute(device: &Modelled, work: &Work) -> f64 {
+        let terms = device.predict(DEVICE, work, &Load::default());
+        (terms.launch + terms.compute).as_secs_f64()
+    }
+
+    fn observe(device: &mut Modelled, work: &Work, factor: f64, batch: u64) {
+        let plain = Modelled::new("plain", ClockKind::Virtual, Profile::cpu());
+        let took = Duration::from_secs_f64(factor * compute(&plain, work));
+        let measured = Measured {
+            compute: Some(took),
+            ..Measured::default()
+        };
+        device.observe(DEVICE, work, &measured, batch);
+    }
+
+    #[test]
+    fn programs_of_one_kind_are_told_apart_and_old_measurements_from_new_ones() {
+        let profile = Profile::cpu();
+        let plain = Modelled::new("plain", ClockKind::Virtual, profile);
+        let mut device = Modelled::new("device", ClockKind::Virtual, profile);
+        for round in 0..30 {
+            for (program, factor) in [(1, 3.0), (2, 0.5)] {
+                let work = batch(Some(program), 100_000 * (1 + round % 7));
+                observe(&mut device, &work, factor, round);
+            }
+        }
+        let ratio = |device: &Modelled, program| {
+            let work = batch(program, 250_000);
+            compute(device, &work) / compute(&plain, &work)
+        };
+        assert!((ratio(&device, Some(1)) - 3.0).abs() < 0.03);
+        assert!((ratio(&device, Some(2)) - 0.5).abs() < 0.005);
+        // Of others the kind is what is known.
+        assert_eq!(ratio(&device, Some(3)), ratio(&device, None));
+        assert!((0.5..3.0).contains(&ratio(&device, None)));
+        // The device became slower since the second was seen.
+        for round in 0..30 {
+            observe(&mut device, &batch(Some(1), 100_000), 6.0, 30 + OLD + round);
+        }
+        assert!((ratio(&device, Some(1)) - 6.0).abs() < 0.06);
+        assert_eq!(ratio(&device, Some(2)), ratio(&device, None));
+    }
+
+    #[test]
+    fn so_many_programs_are_remembered_and_the_one_not_seen_for_longest_is_not() {
+        let mut device = Modelled::new("device", ClockKind::Virtual, Profile::cpu());
+        let all = MOST_PROGRAMS as u64 + 1;
+        for program in 0..all {
+            observe(&mut device, &batch(Some(program), 1000), 1.0, program);
+        }
+        assert_eq!(device.programs.0.len(), MOST_PROGRAMS);
+        assert!(!device.programs.0.contains_key(&ProgramId(0)));
+        assert!(device.programs.0.contains_key(&ProgramId(all - 1)));
+    }
 }

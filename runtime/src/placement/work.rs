@@ -11,6 +11,9 @@ use super::DeviceIndex;
 pub struct Work {
     /// What kind of work it is: measurements of one kind say nothing of another.
     pub key: WorkKey,
+    /// Which program it is, where that is known. Of one that has run often enough its own
+    /// measurements count; until then, those of its kind.
+    pub program: Option<ProgramId>,
     /// Rows.
     pub rows: u64,
     /// Units of work per row: the sum of the program's costs in the op table.
@@ -33,6 +36,7 @@ impl Default for Work {
     fn default() -> Self {
         Work {
             key: WorkKey::default(),
+            program: None,
             rows: 0,
             cost_per_row: 1.0,
             bytes_in: 0,
@@ -76,6 +80,11 @@ impl Work {
         self.rows.max(1).ilog2()
     }
 }
+
+/// A program, by the first bytes of its shape's hash: the same in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProgramId(pub u64);
 
 /// A kind of work.
 #[derive(

@@ -111,13 +111,15 @@ pub(super) mod profile {
 pub(super) mod work {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use crate::placement::{HostBuffer, Operation, TypeClass, Work, WorkKey};
+    use crate::placement::{HostBuffer, Operation, ProgramId, TypeClass, Work, WorkKey};
 
     #[derive(Serialize, Deserialize)]
     struct Form {
         operation: Operation,
         #[serde(rename = "type")]
         ty: TypeClass,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<ProgramId>,
         rows: u64,
         cost_per_row: f64,
         bytes_in: u64,
@@ -134,6 +136,7 @@ pub(super) mod work {
         let form = Form {
             operation: work.key.operation,
             ty: work.key.ty,
+            program: work.program,
             rows: work.rows,
             cost_per_row: work.cost_per_row,
             bytes_in: work.bytes_in,
@@ -154,6 +157,7 @@ pub(super) mod work {
                 operation: form.operation,
                 ty: form.ty,
             },
+            program: form.program,
             rows: form.rows,
             cost_per_row: form.cost_per_row,
             bytes_in: form.bytes_in,
