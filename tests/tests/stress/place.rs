@@ -119,6 +119,14 @@ impl Place {
         leased.saturating_sub(self.leaked())
     }
 
+    /// Devices give back what was dropped with their next request, so here is one.
+    pub(crate) fn have_memory_given_back(&self) {
+        for device in self.faulty.values() {
+            // One that is lost, or fails now, has a request to come.
+            let _made = device.allocate(MemoryKind::DeviceLocal, 1);
+        }
+    }
+
     /// Nobody works: all leases come home, no list is on a device, and nobody waits for memory.
     pub(crate) fn check_idle(&self) {
         let on_devices = |devices: Vec<DeviceStatus>| -> u32 {
