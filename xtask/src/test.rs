@@ -27,7 +27,9 @@ pub(crate) fn run(options: &Options) -> bool {
         steps.push(step("format", || cargo(&["fmt", "--all", "--check"])));
         steps.push(step("lints", lints));
     }
-    steps.push(step("tests", || cargo(&["test", "--workspace", "--quiet"])));
+    // All that fails is told at once.
+    let tests = ["test", "--workspace", "--quiet", "--no-fail-fast"];
+    steps.push(step("tests", || cargo(&tests)));
     if !options.quick {
         steps.push(step("the Python package (wheel)", wheel::step));
         steps.push(step("the C interface's header", header::step));
