@@ -84,7 +84,9 @@ fn stress(sanitizer: Sanitizer, options: &Options) -> Outcome {
     build.arg("--message-format=json-render-diagnostics");
     let folder = Path::new("target/sanitize").join(sanitizer.name());
     build.env("CARGO_TARGET_DIR", folder);
-    build.env("RUSTFLAGS", format!("-Zsanitizer={}", sanitizer.name()));
+    // The simulated GPU is a library that is loaded: it calls the sanitizer in the program.
+    let flags = format!("-Zsanitizer={} -Clink-arg=-rdynamic", sanitizer.name());
+    build.env("RUSTFLAGS", flags);
     let test = match built_tests(build) {
         Ok(test) => test,
         Err(outcome) => return outcome,
