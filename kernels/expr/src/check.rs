@@ -2,6 +2,7 @@
 //! semantics leave open is written into the nodes.
 
 mod adapt;
+pub(crate) mod calls;
 pub(crate) mod casts;
 mod choice;
 mod common;
@@ -24,6 +25,7 @@ use crate::query::{Query, Select};
 use crate::semantics::{Dialect, Semantics};
 use crate::tree::{Expr, Kind};
 use crate::typed::{Checked, OutputColumn, Typed};
+use calls::Called;
 
 /// Checks a query against the schema of the batches it is to run on.
 ///
@@ -52,18 +54,43 @@ use crate::typed::{Checked, OutputColumn, Typed};
 ///
 /// # Errors
 /// Unknown and ambiguous names, types that do not fit, casts and types that these semantics do
-/// not have, and queries beyond the [`limits`](crate::limits).
+/// not have, and queries beyond the [`limits`](crate::limits); calls of users' functions, for which there is
+/// [`check_staged`](crate::check_staged).
 pub fn check(
     query: &Query,
     schema: &SchemaRef,
     semantics: &Semantics,
 ) -> Result<Checked, ExprError> {
-    let mut checker = Checker {
-        schema,
-        semantics: *semantics,
-        notes: Vec::new(),
-        nodes: 0,
-    };
+    check_called(query, schema, &[], semantics)
+}
+
+/// As [`check`], of a query whose calls of users' functions are done before it: each gives a column
+/// behind those of the schema, in this order.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_schema::{DataType, Field, Schema};
+/// use unlade_expr::{Called, Query, Semantics, Signature, check_called, col, lit};
+///
+/// let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+/// let half = Arc::new(Signature::new("half", [DataType::Int64], DataType::Int64)?);
+/// let query = Query::filter(half.call([col("a")]).gt(lit(1)));
+/// let calls = [Called::new(half.call([col("a")])).expect("it is a call")];
+/// let checked = check_called(&query, &schema, &calls, &Semantics::arrow())?;
+/// assert_eq!(checked.input.fields().len(), 2);
+/// assert_eq!(checked.output, schema);
+/// # Ok::<(), unlade_expr::ExprError>(())
+/// ```
+///
+/// # Errors
+/// As of [`check`], also for calls that are none of these.
+pub fn check_called(
+    query: &Query,
+    schema: &SchemaRef,
+    calls: &[Called],
+    semantics: &Semantics,
+) -> Result<Checked, ExprError> {
+    let mut checker = Checker::new(schema, calls, semantics);
     let mut filter = match &query.filter {
         Some(filter) => Some(
             checker
@@ -85,7 +112,7 @@ pub fn check(
         }
     }
     Ok(Checked {
-        input: Arc::clone(schema),
+        input: calls::with_results(schema, calls),
         output,
         filter,
         columns,
@@ -95,13 +122,26 @@ pub fn check(
 }
 
 struct Checker<'q> {
+    /// The columns that have names.
     schema: &'q SchemaRef,
+    /// Calls whose results are columns behind these.
+    calls: &'q [Called],
     semantics: Semantics,
     notes: Vec<String>,
     nodes: u32,
 }
 
 impl<'q> Checker<'q> {
+    fn new(schema: &'q SchemaRef, calls: &'q [Called], semantics: &Semantics) -> Self {
+        Checker {
+            schema,
+            calls,
+            semantics: *semantics,
+            notes: Vec::new(),
+            nodes: 0,
+        }
+    }
+
     fn outputs(&mut self, select: &'q Select) -> Result<(SchemaRef, Vec<OutputColumn>), ExprError> {
         let every_column = 0..self.schema.fields().len();
         let items = match select {
@@ -146,15 +186,16 @@ impl<'q> Checker<'q> {
             Kind::Alias { name, arg } => (Some(name.as_ref()), arg.as_ref()),
             _ => (None, item),
         };
-        if let Kind::Column { name, exact } = &expr.kind {
-            let position =
-                names::resolve(self.schema, name, *exact).map_err(|error| error.at(expr.span))?;
-            let field = &self.schema.fields()[position];
-            let field = match alias {
-                Some(alias) if alias != field.name() => {
-                    Arc::new(field.as_ref().clone().with_name(alias))
-                }
-                _ => Arc::clone(field),
+        let named = |name: &str, field: &Arc<Field>| match name == field.name() {
+            true => Arc::clone(field),
+            false => Arc::new(field.as_ref().clone().with_name(name)),
+        };
+        if let Some(position) = self.as_column(expr)? {
+            let field = self.field(position);
+            let field = match (alias, &expr.kind) {
+                (Some(alias), _) => named(alias, field),
+                (None, Kind::Call { .. }) => named(&expr.to_string(), field),
+                (None, _) => Arc::clone(field),
             };
             return Ok((field, OutputColumn::Payload(position)));
         }
@@ -165,6 +206,15 @@ impl<'q> Checker<'q> {
         };
         let field = Field::new(name, tree.data_type.clone(), tree.nullable);
         Ok((Arc::new(field), OutputColumn::Computed(tree)))
+    }
+
+    /// A column by its position, those of calls behind those that have names.
+    fn field(&self, position: usize) -> &'q Arc<Field> {
+        let named = self.schema.fields();
+        match position.checked_sub(named.len()) {
+            None => &named[position],
+            Some(call) => &self.calls[call].result,
+        }
     }
 
     /// Counts a node of the typed tree.

@@ -134,6 +134,11 @@ impl fmt::Display for Expr {
                 f.write_str(")")
             }
             Kind::NullIf(value, null_where) => write!(f, "nullif({value}, {null_where})"),
+            Kind::Call { function, args } => {
+                write!(f, "{}(", function.name())?;
+                separated(f, args, ", ", level::OR)?;
+                f.write_str(")")
+            }
             Kind::Alias { name, arg } => {
                 write!(f, "{arg} AS ")?;
                 if is_plain_identifier(name) {

@@ -61,6 +61,9 @@
 //! - Text front: [`parse_expr`] and [`parse_select_list`]; an [`Expr`] prints as text that parses
 //!   back to it. [`FUNCTIONS`] lists the language.
 //! - The tree: [`Expr::kind`] shows what an expression is made of, by the types of [`tree`].
+//! - Users' functions: a [`Signature`] is what one is called, takes and gives; [`parse_expr_with`] reads
+//!   calls of those in a set of [`Signatures`], and [`check_staged`] says what to call, and on what,
+//!   before the program runs.
 //! - Check: [`check`] makes a [`Checked`] query of [`Typed`] trees. [`Semantics`] are the rules of
 //!   an engine; [`CASTS`] lists the casts and what each computes.
 //! - Lowering: [`lower`] makes a [`Lowered`] query: a program and where its arguments come from.
@@ -92,6 +95,7 @@ mod parse;
 mod physical;
 mod query;
 mod semantics;
+mod signature;
 pub mod tree;
 mod type_name;
 mod typed;
@@ -99,18 +103,20 @@ mod typed;
 pub use builder::{
     Case, IntoLiteral, When, all, case, coalesce, col, exact_col, if_, lit, null, nullif, when,
 };
+pub use check::calls::{Called, Stage, Staged, check_staged};
 pub use check::casts::{CASTS, CastRow, can_cast, cast_makes_nulls, cast_row, computable_types};
-pub use check::check;
 pub use check::names::closest;
+pub use check::{check, check_called};
 pub use error::{Clause, ExprError, ExprErrorKind, Span};
 pub use functions::{EXAMPLE_COLUMNS, FUNCTIONS, Function, Group};
 pub use literal::Literal;
 pub use lower::lower;
 pub use lowered::{Destination, DictionaryStage, Lowered, Payload, StringsPayload, Table};
-pub use parse::{parse_expr, parse_select_list};
+pub use parse::{parse_expr, parse_expr_with, parse_select_list, parse_select_list_with};
 pub use physical::physical_type;
 pub use query::{Query, Select};
 pub use semantics::{Coercion, Dialect, FloatZeroDivision, OnError, Semantics, UnknownSemantics};
+pub use signature::{Signature, Signatures};
 pub use tree::Expr;
 pub use type_name::{TypeSpelling, type_name, type_spellings};
 pub use typed::{ArithmeticOp, Checked, IsTest, Node, OutputColumn, Typed};

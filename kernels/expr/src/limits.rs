@@ -21,6 +21,26 @@ pub const MAX_IN_LIST: usize = 65_536;
 /// Most columns that a query puts out by name. `*` is bounded by the schema alone.
 pub const MAX_OUTPUTS: usize = 4_096;
 
+/// Most bytes of the name of a user's function.
+pub const MAX_FUNCTION_NAME: usize = 128;
+
+/// Most arguments of a user's function.
+pub const MAX_ARGUMENTS: usize = 64;
+
+/// Most users' functions that are known at once.
+pub const MAX_FUNCTIONS: usize = 1_024;
+
+/// Most calls of users' functions in a query, equal ones counted once.
+pub const MAX_CALLS: usize = 64;
+
+pub(crate) fn too_many_calls() -> ExprError {
+    ExprError::new(
+        ExprErrorKind::Limit,
+        format!("the query has more than {MAX_CALLS} different calls of users' functions"),
+    )
+    .with_help("split it into several queries")
+}
+
 pub(crate) fn too_deep() -> ExprError {
     ExprError::new(
         ExprErrorKind::Limit,

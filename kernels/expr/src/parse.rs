@@ -10,6 +10,7 @@ mod tokens;
 mod types;
 
 use crate::error::ExprError;
+use crate::signature::Signatures;
 use crate::tree::Expr;
 use tokens::Cursor;
 
@@ -33,7 +34,28 @@ use tokens::Cursor;
 /// Text that is no expression, text over [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES), and
 /// nesting over [`MAX_DEPTH`](crate::limits::MAX_DEPTH).
 pub fn parse_expr(text: &str) -> Result<Expr, ExprError> {
-    let mut cursor = Cursor::new(text)?;
+    parse_expr_with(text, Signatures::none())
+}
+
+/// As [`parse_expr`], with users' functions beside those of the language.
+///
+/// ```
+/// use arrow_schema::DataType;
+/// use unlade_expr::{Signature, Signatures, parse_expr_with};
+///
+/// let mut known = Signatures::default();
+/// known.insert(Signature::new("gcd", [DataType::Int64, DataType::Int64], DataType::Int64)?)?;
+/// assert_eq!(parse_expr_with("GCD(a, b) = 1", &known)?.to_string(), "gcd(a, b) = 1");
+///
+/// let error = parse_expr_with("gcdd(a, b)", &known).unwrap_err();
+/// assert_eq!(error.help(), Some("did you mean `gcd`?"));
+/// # Ok::<(), unlade_expr::ExprError>(())
+/// ```
+///
+/// # Errors
+/// As of [`parse_expr`].
+pub fn parse_expr_with(text: &str, functions: &Signatures) -> Result<Expr, ExprError> {
+    let mut cursor = Cursor::new(text, functions)?;
     let expr = cursor.expression()?;
     cursor.expect_end()?;
     Ok(expr)
@@ -53,7 +75,15 @@ pub fn parse_expr(text: &str) -> Result<Expr, ExprError> {
 /// # Errors
 /// As of [`parse_expr`].
 pub fn parse_select_list(text: &str) -> Result<Vec<Expr>, ExprError> {
-    let mut cursor = Cursor::new(text)?;
+    parse_select_list_with(text, Signatures::none())
+}
+
+/// As [`parse_select_list`], with users' functions beside those of the language.
+///
+/// # Errors
+/// As of [`parse_expr`].
+pub fn parse_select_list_with(text: &str, functions: &Signatures) -> Result<Vec<Expr>, ExprError> {
+    let mut cursor = Cursor::new(text, functions)?;
     let mut items = vec![cursor.select_item()?];
     while cursor.take_comma() {
         items.push(cursor.select_item()?);

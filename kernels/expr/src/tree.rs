@@ -4,6 +4,7 @@
 //! another form.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use arrow_schema::DataType;
 use unlade_program::CompareOp;
@@ -11,6 +12,7 @@ use unlade_program::CompareOp;
 use crate::error::Span;
 use crate::limits::MAX_DEPTH;
 use crate::literal::Literal;
+use crate::signature::Signature;
 use crate::typed::{ArithmeticOp, IsTest};
 
 /// An expression over the columns of a batch, not yet checked against a schema.
@@ -40,7 +42,7 @@ pub struct Expr {
 }
 
 /// What an expression is, and of which operands.
-#[derive(Clone, Debug, PartialEq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A column of the input.
     Column {
@@ -123,6 +125,13 @@ pub enum Kind {
     Coalesce(Vec<Expr>),
     /// `nullif(value, null_where)`
     NullIf(Box<Expr>, Box<Expr>),
+    /// A call of a user's function.
+    Call {
+        /// What it is called, takes and gives.
+        function: Arc<Signature>,
+        /// Its arguments.
+        args: Vec<Expr>,
+    },
     /// A name for an output, on top of a select item only.
     Alias {
         /// The name.
@@ -152,7 +161,7 @@ pub enum BinaryOp {
 }
 
 /// A constant as it was written. Which type all but [`Value::Typed`] have is for the check to say.
-#[derive(Clone, Debug, PartialEq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// `NULL`
     Null,
@@ -173,6 +182,8 @@ impl PartialEq for Expr {
         self.kind == other.kind
     }
 }
+
+impl Eq for Expr {}
 
 /// As equality: where in a text it stood does not count.
 impl Hash for Expr {
@@ -263,7 +274,8 @@ fn chain_kind(operands: Vec<Expr>, is_and: bool) -> Kind {
 }
 
 impl Kind {
-    fn for_each_operand(&self, mut visit: impl FnMut(&Expr)) {
+    /// Calls `visit` with each operand, in the order in which they are written.
+    pub(crate) fn for_each_operand<'a>(&'a self, mut visit: impl FnMut(&'a Expr)) {
         match self {
             Kind::Column { .. } | Kind::Literal(_) | Kind::Wildcard | Kind::TooDeep => {}
             Kind::Not(arg)
@@ -277,7 +289,9 @@ impl Kind {
                 visit(lhs);
                 visit(rhs);
             }
-            Kind::And(args) | Kind::Or(args) | Kind::Coalesce(args) => args.iter().for_each(visit),
+            Kind::And(args) | Kind::Or(args) | Kind::Coalesce(args) | Kind::Call { args, .. } => {
+                args.iter().for_each(visit)
+            }
             Kind::Between { arg, low, high, .. } => {
                 visit(arg);
                 visit(low);

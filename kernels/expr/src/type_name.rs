@@ -175,6 +175,13 @@ pub(crate) fn plain_type(name: &str) -> Option<DataType> {
         .map(|(_, data_type)| data_type.clone())
 }
 
+/// Whether a word is a type only with parameters behind it, or without but not as [`plain_type`]s are.
+pub(crate) fn takes_parameters(name: &str) -> bool {
+    ["decimal", "numeric", "timestamp", "timestamptz"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// Every spelling without parameters, for suggestions.
 pub(crate) fn plain_type_names() -> impl Iterator<Item = &'static str> {
     PLAIN.iter().map(|(name, _)| *name)

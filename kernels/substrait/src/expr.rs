@@ -13,18 +13,20 @@ use substrait::proto::function_argument::ArgType;
 use substrait::proto::{Expression, FunctionArgument};
 use unlade_expr::limits::{MAX_IN_LIST, MAX_OUTPUTS};
 use unlade_expr::tree::Kind;
-use unlade_expr::{Case, Expr, case, exact_col, lit, when};
+use unlade_expr::{Case, Expr, Signatures, case, exact_col, lit, when};
 
 use crate::demands::Demands;
 use crate::error::{SubstraitError, unsupported};
 use crate::extensions::Extensions;
-use crate::functions::resolve;
+use crate::functions::{Resolved, resolve};
 use crate::literals::{Constant, literal};
 use crate::types::{Names, data_type};
 
 /// Reads the expressions of one message.
 pub(crate) struct Reader<'a> {
     pub(crate) extensions: &'a Extensions,
+    /// Those that users have registered.
+    pub(crate) functions: &'a Signatures,
     pub(crate) input: &'a Schema,
     pub(crate) demands: Demands,
 }
@@ -97,28 +99,43 @@ impl Reader<'_> {
 
     fn call(&mut self, call: &ScalarFunction) -> Result<Expr, SubstraitError> {
         let anchor = call.function_reference;
-        let function = resolve(self.extensions.function(anchor)?, anchor)?;
-        let of_floats = match &call.output_type {
-            Some(of) => {
-                let (output, _) = data_type(of, self.extensions, &mut Names::Nowhere)?;
-                Some(output.is_floating())
-            }
+        let declared = self.extensions.function(anchor)?;
+        let output = match &call.output_type {
+            Some(of) => Some(data_type(of, self.extensions, &mut Names::Nowhere)?.0),
             None => None,
         };
-        self.demands
-            .options(function, anchor, &call.options, of_floats)?;
-        let arguments = call
-            .arguments
-            .iter()
-            .map(|argument| self.argument(argument));
-        let arguments = arguments.collect::<Result<_, _>>()?;
-        function
-            .apply(arguments)
-            .map_err(|what| SubstraitError::Call {
-                name: function.name.to_owned(),
-                anchor,
-                what,
-            })
+        let wrong = |name: &str, what: String| SubstraitError::Call {
+            name: name.to_owned(),
+            anchor,
+            what,
+        };
+        match resolve(declared, anchor, self.functions)? {
+            Resolved::Known(function) => {
+                let of_floats = output.map(|output| output.is_floating());
+                self.demands
+                    .options(function, anchor, &call.options, of_floats)?;
+                let arguments = self.arguments(call)?;
+                let applied = function.apply(arguments);
+                applied.map_err(|what| wrong(function.name, what))
+            }
+            Resolved::Users(function) => {
+                let name = function.name();
+                if let Some(option) = call.options.first() {
+                    let what = format!("a user's function has no option `{}`", option.name);
+                    return Err(wrong(name, what));
+                }
+                if let Some(output) = output.filter(|output| output != function.result()) {
+                    let what = format!("the message says it gives {output}; it is {function}");
+                    return Err(wrong(name, what));
+                }
+                Ok(function.call(self.arguments(call)?))
+            }
+        }
+    }
+
+    fn arguments(&mut self, call: &ScalarFunction) -> Result<Vec<Expr>, SubstraitError> {
+        let arguments = call.arguments.iter();
+        arguments.map(|argument| self.argument(argument)).collect()
     }
 
     fn argument(&mut self, argument: &FunctionArgument) -> Result<Expr, SubstraitError> {

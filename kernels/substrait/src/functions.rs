@@ -1,7 +1,9 @@
 //! The functions that are read.
 
+use std::sync::Arc;
+
 use unlade_expr::tree::BinaryOp;
-use unlade_expr::{ArithmeticOp, Expr, IsTest, closest, coalesce, nullif};
+use unlade_expr::{ArithmeticOp, Expr, IsTest, Signature, Signatures, closest, coalesce, nullif};
 use unlade_program::CompareOp;
 
 use crate::error::SubstraitError;
@@ -190,11 +192,21 @@ pub const FUNCTIONS: &[Function] = &[
     },
 ];
 
-/// The function that is declared at an anchor.
-pub(crate) fn resolve(
+/// What is declared at an anchor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Resolved<'a> {
+    /// A function that is read.
+    Known(&'static Function),
+    /// One that a user has registered.
+    Users(&'a Arc<Signature>),
+}
+
+/// The function that is declared at an anchor: what is not read may be a user's.
+pub(crate) fn resolve<'a>(
     declared: &Declared,
     anchor: u32,
-) -> Result<&'static Function, SubstraitError> {
+    users: &'a Signatures,
+) -> Result<Resolved<'a>, SubstraitError> {
     // The types of arguments may follow the name: `gt:any_any`.
     let name = declared.name.split(':').next().unwrap_or_default();
     let found = FUNCTIONS.iter().find(|function| function.name == name);
@@ -204,17 +216,23 @@ pub(crate) fn resolve(
         Origin::Arrow => function.name == "xor",
         Origin::Other(_) => false,
     };
-    found
-        .filter(is_of)
-        .ok_or_else(|| SubstraitError::UnknownFunction {
+    if let Some(known) = found.filter(is_of) {
+        return Ok(Resolved::Known(known));
+    }
+    match users.get(name) {
+        Some(function) => Ok(Resolved::Users(function)),
+        None => Err(SubstraitError::UnknownFunction {
             name: name.to_owned(),
             anchor,
             origin: declared.origin.describe(),
-            help: help(name, found, &declared.origin),
-        })
+            help: help(name, found, &declared.origin, users),
+        }),
+    }
 }
 
-fn help(name: &str, found: Option<&Function>, origin: &Origin) -> String {
+fn help(name: &str, found: Option<&Function>, origin: &Origin, users: &Signatures) -> String {
+    let known = FUNCTIONS.iter().map(|function| function.name);
+    let users = users.iter().map(|function| function.name());
     match (found, origin) {
         (Some(function), _) if !function.files.is_empty() => {
             format!(
@@ -223,7 +241,7 @@ fn help(name: &str, found: Option<&Function>, origin: &Origin) -> String {
             )
         }
         (Some(_), _) => "there is one of that name where none names an extension".to_owned(),
-        (None, _) => match closest(name, FUNCTIONS.iter().map(|function| function.name)) {
+        (None, _) => match closest(name, known.chain(users)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "docs/SUBSTRAIT.md lists those that are read".to_owned(),
         },

@@ -6,7 +6,7 @@ use arrow_schema::{DataType, SchemaRef};
 use substrait::proto::ExtendedExpression;
 use substrait::proto::expression_reference::ExprType;
 use unlade_expr::limits::MAX_OUTPUTS;
-use unlade_expr::{Expr, Query, Semantics, check, type_name};
+use unlade_expr::{Expr, Query, Semantics, Signatures, check_staged, type_name};
 use unlade_wire::KernelRequest;
 
 use crate::demands::Demands;
@@ -37,7 +37,7 @@ pub struct Named {
     pub declared: Option<DataType>,
 }
 
-pub(crate) fn import(bytes: &[u8]) -> Result<Imported, SubstraitError> {
+pub(crate) fn import(bytes: &[u8], functions: &Signatures) -> Result<Imported, SubstraitError> {
     let message: ExtendedExpression = decode(&upgrade(bytes)?)?;
     let version = message.version.as_ref();
     let major = version.map(|version| version.major_number);
@@ -56,6 +56,7 @@ pub(crate) fn import(bytes: &[u8]) -> Result<Imported, SubstraitError> {
     let input = Arc::new(schema(base, &extensions)?);
     let mut reader = Reader {
         extensions: &extensions,
+        functions,
         input: &input,
         demands: Demands::default(),
     };
@@ -126,12 +127,12 @@ impl Imported {
         for named in &self.expressions {
             let output = || named.name.clone();
             let query = Query::all().select([named.expr.clone().alias(output())]);
-            let checked = check(&query, &self.input, &rules);
-            let checked = checked.map_err(|error| SubstraitError::Check {
+            let staged = check_staged(&query, &self.input, &rules);
+            let staged = staged.map_err(|error| SubstraitError::Check {
                 output: output(),
                 error,
             })?;
-            let found = checked.output.field(0).data_type();
+            let found = staged.checked.output.field(0).data_type();
             match &named.declared {
                 Some(declared) if declared != found => {
                     return Err(SubstraitError::OutputType {

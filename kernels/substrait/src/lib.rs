@@ -24,7 +24,8 @@
 //!   must be, is an error, as it may say something in another version of Substrait.
 //! - Versions from 0.44 on are read. What was written in fields that are given up since (URIs,
 //!   timestamps and times in microseconds) is read from those.
-//! - Functions are known by name and extension where the message names one, else by name.
+//! - Functions are known by name and extension where the message names one, else by name. What is none of
+//!   these may be a function that a user has registered under its name: [`import_with`].
 //! - No bytes make it panic or allocate without bound: [`limits`].
 //!
 //! # What is inside
@@ -47,6 +48,8 @@ mod literals;
 mod types;
 mod upgrade;
 
+use unlade_expr::Signatures;
+
 pub use error::SubstraitError;
 pub use functions::{FUNCTIONS, Function, Options};
 pub use imported::{Imported, Named};
@@ -57,5 +60,15 @@ pub use types::USER_DEFINED;
 /// # Errors
 /// Bytes that are none, and whatever they say that is not known or not computed.
 pub fn import(bytes: &[u8]) -> Result<Imported, SubstraitError> {
-    imported::import(bytes)
+    import_with(bytes, Signatures::none())
+}
+
+/// As [`import`], where a function that is none of [`FUNCTIONS`] may be one that a user has registered
+/// under its name. It has the types of the one that is registered: arguments of others are refused by
+/// [`Imported::rules`], and so is another type of the result.
+///
+/// # Errors
+/// As of [`import`].
+pub fn import_with(bytes: &[u8], functions: &Signatures) -> Result<Imported, SubstraitError> {
+    imported::import(bytes, functions)
 }

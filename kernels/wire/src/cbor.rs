@@ -5,9 +5,10 @@
 
 use ciborium_io::{Read, Write};
 use ciborium_ll::{Decoder, Encoder, Error, Header, simple, tag};
+use unlade_expr::Signatures;
 use unlade_expr::limits::{MAX_DEPTH, MAX_TEXT_BYTES};
 
-use crate::envelope::HEADER;
+use crate::envelope::{FIRST_VERSION, HEADER};
 use crate::error::WireError;
 use crate::limits::{MAX_BODY_BYTES, MAX_EXPRESSIONS, MAX_FIELDS, MAX_METADATA, MAX_TYPE_DEPTH};
 
@@ -72,13 +73,29 @@ fn limit(counted: usize, most: usize, what: &'static str) -> Result<(), WireErro
 }
 
 /// Writes a body.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Writer {
     body: Vec<u8>,
+    version: u16,
     pub(crate) counts: Counts,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        Writer {
+            body: Vec::new(),
+            version: FIRST_VERSION,
+            counts: Counts::default(),
+        }
+    }
+}
+
 impl Writer {
+    /// What is written is of this version at least.
+    pub(crate) fn needs(&mut self, version: u16) {
+        self.version = self.version.max(version);
+    }
+
     pub(crate) fn array(&mut self, length: usize) -> Result<(), WireError> {
         self.head(Header::Array(Some(length)))
     }
@@ -151,8 +168,9 @@ impl Writer {
         items.into_iter().try_for_each(|item| item.write(self))
     }
 
-    pub(crate) fn body(self) -> Vec<u8> {
-        self.body
+    /// The body, and its version.
+    pub(crate) fn body(self) -> (Vec<u8>, u16) {
+        (self.body, self.version)
     }
 
     fn head(&mut self, head: Header) -> Result<(), WireError> {
@@ -189,14 +207,17 @@ impl Write for Sink<'_> {
 
 /// Reads a body.
 pub(crate) struct Reader<'a> {
+    functions: &'a Signatures,
     decoder: Decoder<Source<'a>>,
     length: usize,
     pub(crate) counts: Counts,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(body: &'a [u8]) -> Self {
+    /// Of a body that may call these functions of users.
+    pub(crate) fn new(body: &'a [u8], functions: &'a Signatures) -> Self {
         Reader {
+            functions,
             decoder: Decoder::from(Source(body)),
             length: body.len(),
             counts: Counts::default(),
@@ -204,6 +225,11 @@ impl<'a> Reader<'a> {
     }
 
     /// An array's length. Who takes it for a capacity takes [`Reader::capacity`] of it.
+    /// The users' functions that may be called.
+    pub(crate) fn functions(&self) -> &'a Signatures {
+        self.functions
+    }
+
     pub(crate) fn array(&mut self) -> Result<usize, WireError> {
         match self.head()? {
             Header::Array(Some(length)) => Ok(length),

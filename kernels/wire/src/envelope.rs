@@ -3,8 +3,15 @@
 use crate::error::WireError;
 use crate::limits::MAX_BODY_BYTES;
 
-/// The version of the format that is written and read.
-pub const VERSION: u16 = 1;
+/// The newest version of the format that is read. Written is the oldest that has what is in a body: 1, and
+/// 2 where users' functions are called.
+pub const VERSION: u16 = VERSION_OF_CALLS;
+
+/// The version that every body has at least.
+pub(crate) const FIRST_VERSION: u16 = 1;
+
+/// The version that brought calls of users' functions.
+pub(crate) const VERSION_OF_CALLS: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"UNLW";
 
@@ -34,12 +41,12 @@ impl Kind {
     }
 }
 
-/// A body with its header before it.
-pub(crate) fn seal(kind: Kind, body: &[u8]) -> Result<Vec<u8>, WireError> {
+/// A body with its header before it, which says that it is of this version.
+pub(crate) fn seal(kind: Kind, version: u16, body: &[u8]) -> Result<Vec<u8>, WireError> {
     let length = body_length(body.len())?;
     let mut bytes = Vec::with_capacity(HEADER + body.len());
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&(kind as u16).to_le_bytes());
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&checksum(&bytes, body).to_le_bytes());
@@ -59,7 +66,7 @@ pub(crate) fn open(kind: Kind, bytes: &[u8]) -> Result<&[u8], WireError> {
     let (header, body) = bytes.split_first_chunk::<HEADER>().ok_or(short)?;
     let [_, _, _, _, v0, v1, k0, k1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
     let version = u16::from_le_bytes([v0, v1]);
-    if version != VERSION {
+    if !(FIRST_VERSION..=VERSION).contains(&version) {
         return Err(WireError::Version {
             found: version,
             known: VERSION,

@@ -1,5 +1,7 @@
 //! Why bytes are refused, or cannot be made.
 
+use unlade_expr::ExprError;
+
 /// Why something cannot be written, or bytes cannot be read.
 ///
 /// Offsets are in bytes from the beginning of the encoding, its header included.
@@ -11,12 +13,12 @@ pub enum WireError {
     Magic,
     /// Another version of the format.
     #[error(
-        "the encoding is of version {found}; version {known} is read here: let the writer's release be no newer than the reader's"
+        "the encoding is of version {found}; versions up to {known} are read here: let the writer's release be no newer than the reader's"
     )]
     Version {
         /// The version of the bytes.
         found: u16,
-        /// The version that is read.
+        /// The newest version that is read.
         known: u16,
     },
     /// Something else than what was asked for.
@@ -64,6 +66,9 @@ pub enum WireError {
         /// The first byte that is not as it should be.
         offset: usize,
     },
+    /// A user's function is called that the reader does not know, or knows with other types.
+    #[error(transparent)]
+    Function(ExprError),
     /// The value is none that can be written.
     #[error("{0}")]
     NotEncodable(String),

@@ -1,14 +1,18 @@
 //! Expressions, as arrays of a number and operands.
 
+use std::sync::Arc;
+
 use arrow_schema::DataType;
+use unlade_expr::limits::MAX_ARGUMENTS;
 use unlade_expr::tree::{BinaryOp, Kind, Value};
 use unlade_expr::{
-    Expr, Literal, all, case, coalesce, exact_col, lit, null, nullif, parse_expr, physical_type,
-    when,
+    Expr, Literal, Signature, all, case, coalesce, exact_col, lit, null, nullif, parse_expr,
+    physical_type, when,
 };
 use unlade_program::Imm;
 
 use crate::cbor::{Item, Reader, Writer};
+use crate::envelope::VERSION_OF_CALLS;
 use crate::error::WireError;
 
 /// The numbers of expressions. Each is given once and never again.
@@ -36,6 +40,7 @@ mod number {
     pub(super) const CASE: u64 = 20;
     pub(super) const NULLIF: u64 = 21;
     pub(super) const ALIAS: u64 = 22;
+    pub(super) const CALL: u64 = 23;
 }
 
 impl Item for Expr {
@@ -107,6 +112,16 @@ impl Item for Expr {
             Kind::NullIf(value, null_where) => {
                 to.tagged(number::NULLIF, 2)?;
                 to.items([value.as_ref(), null_where])?;
+            }
+            Kind::Call { function, args } => {
+                to.needs(VERSION_OF_CALLS);
+                to.tagged(number::CALL, 4 + args.len())?;
+                to.text(function.name())?;
+                to.array(function.arguments().len())?;
+                to.items(function.arguments())?;
+                function.result().write(to)?;
+                to.boolean(function.is_nullable())?;
+                to.items(args)?;
             }
             Kind::Alias { name, arg } => {
                 to.tagged(number::ALIAS, 2)?;
@@ -241,6 +256,9 @@ fn read_operation(number: u64, operands: usize, from: &mut Reader<'_>) -> Result
     if let number::CASE = number {
         return read_case(operands, from);
     }
+    if let number::CALL = number {
+        return read_call(operands, from);
+    }
     if let number::IN = number {
         let members = operands.checked_sub(2);
         let members = members.ok_or_else(|| from.malformed("an IN lacks its operand"))?;
@@ -334,6 +352,29 @@ fn read_case(operands: usize, from: &mut Reader<'_>) -> Result<Expr, WireError> 
         Some(otherwise) => built.otherwise(otherwise),
         None => built.end(),
     })
+}
+
+/// A call of a user's function, which the reader has to know.
+fn read_call(operands: usize, from: &mut Reader<'_>) -> Result<Expr, WireError> {
+    let args = operands.checked_sub(4);
+    let args = args.ok_or_else(|| from.malformed("a call lacks a part of what it calls"))?;
+    let name = from.text()?;
+    let types = from.array()?;
+    if types > MAX_ARGUMENTS {
+        return Err(from.malformed(format!("a function takes {types} arguments")));
+    }
+    let types: Vec<DataType> = from.items(types)?;
+    let result = DataType::read(from)?;
+    let nullable = from.boolean()?;
+    let signature = Signature::new(name, types, result);
+    let signature = signature.map_err(|error| from.malformed(error.to_string()))?;
+    let signature = match nullable {
+        true => signature,
+        false => signature.never_null(),
+    };
+    let known = from.functions().require(&signature);
+    let function = Arc::clone(known.map_err(WireError::Function)?);
+    Ok(function.call(from.items::<Expr>(args)?))
 }
 
 fn expect(

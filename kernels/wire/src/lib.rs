@@ -13,6 +13,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Users' functions
+//! A call travels by its function's name and types. Whoever reads it has the same function registered
+//! and says so; else the bytes are refused:
+//!
+//! ```
+//! use arrow_schema::DataType::Int64;
+//! use unlade_expr::{Signature, Signatures, col};
+//! use unlade_wire::{WireError, decode_expr, decode_expr_with, encode_expr};
+//!
+//! let mut known = Signatures::default();
+//! let gcd = known.insert(Signature::new("gcd", [Int64, Int64], Int64)?)?;
+//! let expr = gcd.call([col("a"), col("b")]);
+//! let bytes = encode_expr(&expr)?;
+//! assert_eq!(decode_expr_with(&bytes, &known)?, expr);
+//! assert!(matches!(decode_expr(&bytes), Err(WireError::Function(_))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The format
 //! docs/WIRE.md documents every byte for readers and writers in other languages. Bytes are a header
 //! of 16 (magic, version, kind, length, CRC-32C) and a body: CBOR in the deterministic encoding of
@@ -49,7 +67,7 @@ mod numbers;
 mod request;
 mod types;
 
-use unlade_expr::{Expr, Query};
+use unlade_expr::{Expr, Query, Signatures};
 
 use cbor::{Item, Reader, Writer};
 pub use envelope::VERSION;
@@ -70,7 +88,15 @@ pub fn encode_expr(expr: &Expr) -> Result<Vec<u8>, WireError> {
 /// # Errors
 /// Bytes that are no such encoding: damaged, of another version or kind, beyond the limits.
 pub fn decode_expr(bytes: &[u8]) -> Result<Expr, WireError> {
-    decode(Kind::Expression, bytes)
+    decode_expr_with(bytes, Signatures::none())
+}
+
+/// As [`decode_expr`], where users' functions may be called that the reader has, too.
+///
+/// # Errors
+/// As of [`decode_expr`]; [`WireError::Function`] for one that is none of these.
+pub fn decode_expr_with(bytes: &[u8], functions: &Signatures) -> Result<Expr, WireError> {
+    decode(Kind::Expression, bytes, functions)
 }
 
 /// A query as bytes.
@@ -86,7 +112,15 @@ pub fn encode_query(query: &Query) -> Result<Vec<u8>, WireError> {
 /// # Errors
 /// As of [`decode_expr`].
 pub fn decode_query(bytes: &[u8]) -> Result<Query, WireError> {
-    decode(Kind::Query, bytes)
+    decode_query_with(bytes, Signatures::none())
+}
+
+/// As [`decode_query`], where users' functions may be called that the reader has, too.
+///
+/// # Errors
+/// As of [`decode_expr`]; [`WireError::Function`] for one that is none of these.
+pub fn decode_query_with(bytes: &[u8], functions: &Signatures) -> Result<Query, WireError> {
+    decode(Kind::Query, bytes, functions)
 }
 
 /// A kernel request as bytes.
@@ -102,18 +136,30 @@ pub fn encode_kernel(request: &KernelRequest) -> Result<Vec<u8>, WireError> {
 /// # Errors
 /// As of [`decode_expr`].
 pub fn decode_kernel(bytes: &[u8]) -> Result<KernelRequest, WireError> {
-    decode(Kind::Kernel, bytes)
+    decode_kernel_with(bytes, Signatures::none())
+}
+
+/// As [`decode_kernel`], where users' functions may be called that the reader has, too.
+///
+/// # Errors
+/// As of [`decode_expr`]; [`WireError::Function`] for one that is none of these.
+pub fn decode_kernel_with(
+    bytes: &[u8],
+    functions: &Signatures,
+) -> Result<KernelRequest, WireError> {
+    decode(Kind::Kernel, bytes, functions)
 }
 
 fn encode<T: Item>(kind: Kind, value: &T) -> Result<Vec<u8>, WireError> {
     let mut writer = Writer::default();
     value.write(&mut writer)?;
-    seal(kind, &writer.body())
+    let (body, version) = writer.body();
+    seal(kind, version, &body)
 }
 
-fn decode<T: Item>(kind: Kind, bytes: &[u8]) -> Result<T, WireError> {
+fn decode<T: Item>(kind: Kind, bytes: &[u8], functions: &Signatures) -> Result<T, WireError> {
     let body = open(kind, bytes)?;
-    let mut reader = Reader::new(body);
+    let mut reader = Reader::new(body, functions);
     let value = T::read(&mut reader)?;
     reader.finish()?;
     // The writer is the one authority on what is canonical.

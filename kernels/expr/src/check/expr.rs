@@ -137,6 +137,10 @@ impl<'q> Checker<'q> {
             } => self.case(operand.as_deref(), branches, otherwise.as_deref()),
             Kind::Coalesce(args) => self.coalesce(args),
             Kind::NullIf(value, null_where) => self.nullif(value, null_where),
+            Kind::Call { function, .. } => {
+                let position = self.result_of(source, function)?;
+                self.column_at(position, source.span)
+            }
             Kind::Alias { name, .. } => Err(misplaced_alias(name)),
             Kind::Wildcard => Err(misplaced_star()),
             Kind::TooDeep => Err(too_deep()),
@@ -145,7 +149,12 @@ impl<'q> Checker<'q> {
 
     fn column(&mut self, name: &str, exact: bool, span: Option<Span>) -> Result<Typed, ExprError> {
         let position = names::resolve(self.schema, name, exact)?;
-        let field = self.schema.field(position);
+        self.column_at(position, span)
+    }
+
+    /// The values of a column.
+    fn column_at(&mut self, position: usize, span: Option<Span>) -> Result<Typed, ExprError> {
+        let field = self.field(position);
         let column = Typed {
             node: Node::Column(position),
             data_type: field.data_type().clone(),
@@ -157,10 +166,11 @@ impl<'q> Checker<'q> {
             DataType::Dictionary(_, values) => values.as_ref(),
             plain => plain,
         };
-        self.require_computable(
-            values,
-            &format_args!("column `{}`", field.name()).to_string(),
-        )?;
+        let what = match position < self.schema.fields().len() {
+            true => format!("column `{}`", field.name()),
+            false => format!("the result of `{}`", field.name()),
+        };
+        self.require_computable(values, &what)?;
         if values == field.data_type() {
             return Ok(column);
         }
@@ -173,6 +183,17 @@ impl<'q> Checker<'q> {
             span,
             node: Node::Decode(Box::new(column)),
         })
+    }
+
+    /// The position of the column that an expression is as it stands, if it is one: of the batch, or a
+    /// call's result.
+    pub(super) fn as_column(&self, source: &Expr) -> Result<Option<usize>, ExprError> {
+        let position = match &source.kind {
+            Kind::Column { name, exact } => names::resolve(self.schema, name, *exact),
+            Kind::Call { function, .. } => self.result_of(source, function),
+            _ => return Ok(None),
+        };
+        position.map(Some).map_err(|error| error.at(source.span))
     }
 
     fn typed_literal(&mut self, literal: &Literal) -> Result<Typed, ExprError> {
@@ -211,8 +232,8 @@ impl<'q> Checker<'q> {
                 let value = (!is_null).then(|| Imm::mask(true));
                 constant(DataType::Boolean, value, arg.span)
             }
-            (IsTest::Null, Kind::Column { name, exact }) => {
-                self.nullness_of_column(name, *exact, arg)?
+            (IsTest::Null, Kind::Column { .. } | Kind::Call { .. }) => {
+                self.nullness_of_column(arg)?
             }
             (IsTest::Null, _) => self.typed(arg)?,
             _ => self.boolean(arg, "the operand of IS TRUE and IS FALSE")?,
@@ -232,15 +253,12 @@ impl<'q> Checker<'q> {
 
     /// The operand of `IS [NOT] NULL`: also a column that expressions do not compute with, of which
     /// that is all they ask.
-    fn nullness_of_column(
-        &mut self,
-        name: &str,
-        exact: bool,
-        source: &'q Expr,
-    ) -> Result<Typed, ExprError> {
-        let position =
-            names::resolve(self.schema, name, exact).map_err(|error| error.at(source.span))?;
-        let field = self.schema.field(position);
+    fn nullness_of_column(&mut self, source: &'q Expr) -> Result<Typed, ExprError> {
+        let position = self.as_column(source)?;
+        let field = position.map(|position| self.field(position));
+        let (Some(position), Some(field)) = (position, field) else {
+            return self.typed(source);
+        };
         if physical_type(field.data_type()).is_some() {
             return self.typed(source);
         }

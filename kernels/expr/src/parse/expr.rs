@@ -1,5 +1,7 @@
 //! The grammar of expressions: operators by how tightly they bind.
 
+use std::sync::Arc;
+
 use arrow_schema::DataType;
 use sqlparser::tokenizer::Token;
 use unlade_program::CompareOp;
@@ -11,8 +13,9 @@ use crate::display::Brief;
 use crate::display::{is_reserved, level};
 use crate::error::{ExprError, ExprErrorKind, Span};
 use crate::functions::function_names;
+use crate::signature::Signatures;
 use crate::tree::{BinaryOp, Expr, Kind, Value};
-use crate::type_name::plain_type;
+use crate::type_name::{plain_type, takes_parameters};
 use crate::typed::{ArithmeticOp, IsTest};
 
 impl Cursor<'_> {
@@ -197,9 +200,7 @@ impl Cursor<'_> {
     /// Whether a type stands here that text follows: `date '2020-01-01'`, `decimal(5, 2) '1.50'`.
     fn starts_typed_string(&self, word: &str) -> bool {
         let next = self.peek_at(1);
-        let has_parameters = ["decimal", "numeric", "timestamp", "timestamptz"]
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(word));
+        let has_parameters = takes_parameters(word);
         match next {
             Token::SingleQuotedString(_) => has_parameters || plain_type(word).is_some(),
             Token::LParen => has_parameters,
@@ -287,8 +288,18 @@ impl Cursor<'_> {
             "nullif" => self.nullif(),
             "if" => self.if_(),
             "coalesce" => self.list("coalesce").map(coalesce),
-            _ => Err(unknown_function(name).at(Some(span))),
+            _ => self.call_of_user(name, span),
         }
+    }
+
+    /// The rest of a call of a user's function.
+    fn call_of_user(&mut self, name: &str, span: Span) -> Result<Expr, ExprError> {
+        let known = self.functions.get(name).map(Arc::clone);
+        let Some(function) = known else {
+            return Err(unknown_function(name, self.functions).at(Some(span)));
+        };
+        let args = self.list(name)?;
+        Ok(function.call(args))
     }
 
     fn unary(&mut self, name: &str, make: fn(Expr) -> Expr) -> Result<Expr, ExprError> {
@@ -538,7 +549,7 @@ const AGGREGATES: &[&str] = &[
     "string_agg",
 ];
 
-fn unknown_function(name: &str) -> ExprError {
+fn unknown_function(name: &str, functions: &Signatures) -> ExprError {
     let message = format!("there is no function `{name}`");
     let error = ExprError::new(ExprErrorKind::Unknown, message);
     if AGGREGATES
@@ -547,7 +558,8 @@ fn unknown_function(name: &str) -> ExprError {
     {
         return error.with_help("there are no aggregates yet: a row is computed from itself alone");
     }
-    match closest(name, function_names()) {
+    let known = function_names().map(|known| -> &str { known });
+    match closest(name, known.chain(functions.names())) {
         Some(near) => error.with_help(format!("did you mean `{near}`?")),
         None => error.with_help("`unlade functions` lists those there are"),
     }

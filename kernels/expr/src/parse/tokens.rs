@@ -5,10 +5,13 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{ExprError, ExprErrorKind, Span};
 use crate::limits::{MAX_DEPTH, MAX_TEXT_BYTES, too_deep};
+use crate::signature::Signatures;
 
 /// A reader of tokens, white space and comments left out.
 pub(super) struct Cursor<'a> {
     text: &'a str,
+    /// The users' functions that may be called.
+    pub(super) functions: &'a Signatures,
     tokens: Vec<Placed>,
     position: usize,
     depth: u32,
@@ -20,7 +23,7 @@ struct Placed {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a str) -> Result<Self, ExprError> {
+    pub(super) fn new(text: &'a str, functions: &'a Signatures) -> Result<Self, ExprError> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(ExprError::new(
                 ExprErrorKind::Limit,
@@ -42,6 +45,7 @@ impl<'a> Cursor<'a> {
             .collect();
         Ok(Cursor {
             text,
+            functions,
             tokens,
             position: 0,
             depth: 0,

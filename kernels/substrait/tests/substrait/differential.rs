@@ -148,6 +148,7 @@ fn is_lazy(expr: &Expr) -> bool {
         | Kind::Cast { arg, .. }
         | Kind::Alias { arg, .. } => is_lazy(arg),
         Kind::In { arg, list, .. } => is_lazy(arg) || list.iter().any(is_lazy),
+        Kind::Call { args, .. } => args.iter().any(is_lazy),
         Kind::Binary { lhs, rhs, .. } | Kind::NullIf(lhs, rhs) => is_lazy(lhs) || is_lazy(rhs),
         Kind::Between { arg, low, high, .. } => {
             [arg, low, high].into_iter().any(|arg| is_lazy(arg))

@@ -12,8 +12,8 @@ use substrait::proto::expression::{
     switch_expression,
 };
 use substrait::proto::r#type::Kind;
-use unlade_expr::{FloatZeroDivision, OnError, Semantics};
-use unlade_substrait::{FUNCTIONS, import};
+use unlade_expr::{FloatZeroDivision, OnError, Semantics, Signature, Signatures};
+use unlade_substrait::{FUNCTIONS, SubstraitError, import, import_with};
 
 use crate::build::{
     NOWHERE, bool_type, bytes, call, cast, column, fp64_type, given, i32_type, i64_type, literal,
@@ -498,4 +498,52 @@ pub(crate) fn file(name: &str) -> Vec<u8> {
 
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pyarrow")
+}
+
+/// What is refused of pyarrow's because there is no such function, a user may have.
+#[test]
+fn functions_that_a_user_has_registered() {
+    let registered = |name: &str, takes: DataType, gives: DataType| {
+        let mut known = Signatures::default();
+        let signature = Signature::new(name, [takes], gives).expect("it is one");
+        known.insert(signature).expect("no other has the name");
+        known
+    };
+    for (name, known, expected) in [
+        (
+            "is_nan",
+            registered("is_nan", DataType::Float64, DataType::Boolean),
+            "is_nan(b)",
+        ),
+        (
+            "arrow_year",
+            registered("year", DataType::Date32, DataType::Int64),
+            "year(d)",
+        ),
+    ] {
+        let imported = import_with(&file(name), &known).unwrap_or_else(|error| panic!("{error}"));
+        let expr = imported.expressions[0].expr.to_string();
+        assert!(plain(&expr).starts_with(expected), "{name}: {expr}");
+        let rules = imported.rules(&Semantics::arrow());
+        assert!(rules.is_ok(), "{name}: {rules:?}");
+    }
+    // The message says what it gives, and the check what it takes.
+    let other = registered("is_nan", DataType::Float64, DataType::Int8);
+    let error = import_with(&file("is_nan"), &other).unwrap_err();
+    assert!(matches!(error, SubstraitError::Call { .. }), "{error}");
+    let other = registered("is_nan", DataType::Utf8, DataType::Boolean);
+    let imported = import_with(&file("is_nan"), &other).expect("it is of that name");
+    let error = imported.rules(&Semantics::arrow()).unwrap_err();
+    assert!(matches!(error, SubstraitError::Check { .. }), "{error}");
+    // Another's name is no nearer than it was.
+    let other = registered("is_not_a_number", DataType::Float64, DataType::Boolean);
+    let error = import_with(&file("is_nan"), &other).unwrap_err();
+    assert!(
+        matches!(error, SubstraitError::UnknownFunction { .. }),
+        "{error}"
+    );
+    // What is read is read as ever, whatever has its name.
+    let other = registered("equal", DataType::Int32, DataType::Boolean);
+    let imported = import_with(&file("equal"), &other).expect("it is read");
+    assert_eq!(plain(&imported.expressions[0].expr.to_string()), "a = 100");
 }

@@ -9,7 +9,8 @@ use arrow_schema::{
 use unlade_expr::tree::BinaryOp;
 use unlade_expr::{
     ArithmeticOp, Coercion, Dialect, Expr, FloatZeroDivision, IsTest, Literal, OnError, Semantics,
-    all, case, coalesce, col, exact_col, lit, null, nullif, parse_expr, when,
+    Signature, Signatures, all, case, coalesce, col, exact_col, lit, null, nullif, parse_expr,
+    when,
 };
 use unlade_program::{CompareOp, FloatOrder};
 
@@ -88,7 +89,32 @@ pub(crate) fn expressions() -> Vec<Vec<Expr>> {
         ],
         vec![nullif(a(), lit(0))],
         vec![a().alias("Sum")],
+        {
+            let (half, gcd) = (user("half"), user("gcd"));
+            vec![half.call([a()]), gcd.call([half.call([a()]), lit(1)])]
+        },
     ]
+}
+
+/// The users' functions that [`expressions`] call.
+pub(crate) fn functions() -> Signatures {
+    use DataType::{Dictionary, Int8, Int64, Utf8};
+    let mut known = Signatures::default();
+    let words = Dictionary(Box::new(Int8), Box::new(Utf8));
+    for signature in [
+        Signature::new("half", [Int64], Int64),
+        Signature::new("gcd", [Int64, Int64], Int64).map(Signature::never_null),
+        Signature::new("Sorted", [words, Utf8], Utf8),
+    ] {
+        known
+            .insert(signature.expect("it is one"))
+            .expect("no other has the name");
+    }
+    known
+}
+
+fn user(name: &str) -> Arc<Signature> {
+    Arc::clone(functions().get(name).expect("it is one of them"))
 }
 
 /// Every type, by its number; of some several.

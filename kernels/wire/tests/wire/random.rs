@@ -13,8 +13,8 @@ use unlade_expr::{
 use unlade_naive::generate::Rng;
 use unlade_program::Imm;
 use unlade_wire::{
-    KernelRequest, WireError, decode_expr, decode_kernel, decode_query, encode_expr, encode_kernel,
-    encode_query,
+    KernelRequest, WireError, decode_expr, decode_expr_with, decode_kernel, decode_query,
+    encode_expr, encode_kernel, encode_query,
 };
 
 use crate::forms::{self, OPERATORS};
@@ -24,7 +24,7 @@ fn everything_that_has_an_encoding_is_read_as_it_was_written() {
     let input = Arc::new(forms::schema());
     for expr in forms::expressions().into_iter().flatten() {
         let bytes = encode_expr(&expr).unwrap_or_else(|error| panic!("{expr}: {error}"));
-        assert_eq!(decode_expr(&bytes), Ok(expr));
+        assert_eq!(decode_expr_with(&bytes, &forms::functions()), Ok(expr));
     }
     let query = Query::filter(col("c1")).select([all(), col("c4").alias("d")]);
     for query in [

@@ -4,22 +4,25 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema};
 use unlade_expr::limits::{MAX_DEPTH, MAX_TEXT_BYTES};
-use unlade_expr::{Literal, OnError, Query, Semantics, col, lit};
+use unlade_expr::{Literal, OnError, Query, Semantics, Signature, Signatures, col, lit};
 use unlade_program::Imm;
 use unlade_wire::limits::{MAX_BODY_BYTES, MAX_EXPRESSIONS, MAX_METADATA, MAX_TYPE_DEPTH};
 use unlade_wire::{
-    KernelRequest, VERSION, WireError, decode_expr, decode_kernel, decode_query, encode_expr,
-    encode_kernel, encode_query,
+    KernelRequest, VERSION, WireError, decode_expr, decode_expr_with, decode_kernel,
+    decode_kernel_with, decode_query, decode_query_with, encode_expr, encode_kernel, encode_query,
 };
 
 const EXPRESSION: u16 = 1;
 const QUERY: u16 = 2;
 const KERNEL: u16 = 3;
 
+/// The version of bodies that call no user's function.
+const FIRST_VERSION: u16 = 1;
+
 /// A body with its header, by docs/WIRE.md rather than by the writer.
 pub(crate) fn sealed(kind: u16, body: &[u8]) -> Vec<u8> {
     let mut bytes = b"UNLW".to_vec();
-    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(FIRST_VERSION.to_le_bytes());
     bytes.extend(kind.to_le_bytes());
     bytes.extend((body.len() as u32).to_le_bytes());
     let checksum = crc32c(bytes.iter().chain(body));
@@ -46,7 +49,11 @@ fn headers_that_are_not_whole_or_not_known() {
     };
     assert_eq!(decode_query(b"").unwrap_err(), WireError::Magic);
     assert_eq!(changed(0, b'V'), WireError::Magic);
-    assert_eq!(changed(4, 2), WireError::Version { found: 2, known: 1 });
+    let (found, known) = (VERSION + 1, VERSION);
+    assert_eq!(changed(4, 3), WireError::Version { found, known });
+    assert_eq!(changed(4, 0), WireError::Version { found: 0, known });
+    // The checksum is of the version, too.
+    assert_eq!(changed(4, 2), WireError::Checksum);
     assert_eq!(changed(12, !good[12]), WireError::Checksum);
     for length in 4..good.len() {
         let error = decode_query(&good[..length]).unwrap_err();
@@ -80,7 +87,8 @@ fn bodies_that_say_what_the_format_does_not_know() {
     for (body, message) in [
         ("", "byte 16: the body ends within a value"),
         ("80", "byte 17: an empty array says not what it is"),
-        ("8117", "byte 18: no expression has number 23"),
+        ("811818", "byte 19: no expression has number 24"),
+        ("8117", "byte 18: a call lacks a part of what it calls"),
         (
             "811bffffffffffffffff",
             "byte 26: no expression has number 18446744073709551615",
@@ -331,6 +339,84 @@ fn values_that_mean_nothing_are_not_written() {
     wrapping.divide_by_zero = OnError::Wrap;
     let error = encode_kernel(&request(Schema::empty(), wrapping)).unwrap_err();
     assert!(matches!(error, WireError::NotEncodable(_)), "{error}");
+}
+
+/// A call is as good as the function that the reader has under its name.
+#[test]
+fn calls_of_functions_that_the_reader_has_not() {
+    let known = crate::forms::functions();
+    let half = known.get("half").expect("it is one of them");
+    let bytes = encode_expr(&half.call([col("a")])).expect("it is small");
+    assert_eq!(bytes[4..6], [2, 0], "the version that has calls");
+    let error = decode_expr(&bytes).unwrap_err();
+    assert!(matches!(&error, WireError::Function(_)), "{error}");
+    assert!(
+        error.to_string().contains("half(Int64) -> Int64"),
+        "{error}"
+    );
+    let mut others = Signatures::default();
+    let other = Signature::new("half", [DataType::Int32], DataType::Int32);
+    others
+        .insert(other.expect("it is one"))
+        .expect("none has the name");
+    let error = decode_expr_with(&bytes, &others).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("registered is half(Int32) -> Int32"),
+        "{error}"
+    );
+    let request = KernelRequest {
+        query: Query::filter(half.call([col("a")]).gt(lit(1))),
+        ..request(Schema::empty(), Semantics::arrow())
+    };
+    let bytes = encode_kernel(&request).expect("it is small");
+    assert!(matches!(decode_kernel(&bytes), Err(WireError::Function(_))));
+    assert_eq!(decode_kernel_with(&bytes, &known).as_ref(), Ok(&request));
+    let bytes = encode_query(&request.query).expect("it is small");
+    assert!(matches!(decode_query(&bytes), Err(WireError::Function(_))));
+    assert_eq!(decode_query_with(&bytes, &known), Ok(request.query));
+}
+
+#[test]
+fn calls_that_are_none() {
+    let known = crate::forms::functions();
+    let half = "8617 6468616c66 818105 8105 f5 83006161f4";
+    let version = |version: u16, body: &str| {
+        let mut bytes = sealed(EXPRESSION, &hex(body));
+        bytes[4..6].copy_from_slice(&version.to_le_bytes());
+        let checksum = crc32c(bytes[..12].iter().chain(&bytes[16..]));
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        decode_expr_with(&bytes, &known)
+    };
+    assert!(version(2, half).is_ok());
+    // Of a version that has none; and of the one that has, without any.
+    for (number, body) in [(1, half), (2, "83006161f4")] {
+        let error = version(number, body).unwrap_err();
+        assert_eq!(error, WireError::NotCanonical { offset: 4 });
+    }
+    for (body, message) in [
+        (
+            "8617 6461206220 818105 8105 f5 8101",
+            "is no name of a function",
+        ),
+        (
+            "8617 63616273 818105 8105 f5 8101",
+            "is a word of the language",
+        ),
+        ("8617 6468616c66 80 8105 f5 8101", "takes no argument"),
+        (
+            "8617 6468616c66 9841 8105 8105",
+            "a function takes 65 arguments",
+        ),
+        (
+            "8617 6468616c66 818105 8105 f6 8101",
+            "true or false is expected",
+        ),
+    ] {
+        let error = version(2, body).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }
 
 fn coalesce_of(members: u32) -> unlade_expr::Expr {
