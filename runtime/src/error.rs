@@ -21,6 +21,9 @@ pub enum Error {
     /// A row has no result under the chosen semantics: overflow, division by zero, a bad cast.
     #[error(transparent)]
     Data(#[from] Box<DataError>),
+    /// A user's function has no result for a batch.
+    #[error(transparent)]
+    Function(#[from] Box<FunctionError>),
     /// A batch is not of the schema that the kernel was compiled for.
     #[error(transparent)]
     Schema(#[from] Box<SchemaError>),
@@ -162,6 +165,57 @@ impl fmt::Display for DataError {
 }
 
 impl std::error::Error for DataError {}
+
+/// The error of a user's function: of one row, if it named one, or of the batch. It stands before the
+/// errors of rows that the query's program has.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FunctionError {
+    /// The function's name.
+    pub function: Arc<str>,
+    /// What went wrong with it.
+    pub kind: FunctionErrorKind,
+    /// The row, counted from 0 in the batch that the caller handed over.
+    pub row: Option<u64>,
+    /// In the function's words.
+    pub message: String,
+    /// The source, where it is another error.
+    pub(crate) cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What went wrong with a user's function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FunctionErrorKind {
+    /// It said so.
+    Failed,
+    /// It returned what is not of its signature: of another length or type, or with nulls that it was
+    /// not to have; or, from another language, what is no array.
+    Malformed,
+    /// It panicked.
+    Panicked,
+}
+
+impl fmt::Display for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(row) = self.row {
+            write!(f, "row {row}: ")?;
+        }
+        let what = match self.kind {
+            FunctionErrorKind::Failed => "failed",
+            FunctionErrorKind::Malformed => "broke its promise",
+            FunctionErrorKind::Panicked => "panicked",
+        };
+        write!(f, "function `{}` {what}: {}", self.function, self.message)
+    }
+}
+
+impl std::error::Error for FunctionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let cause = self.cause.as_deref()?;
+        Some(cause)
+    }
+}
 
 /// How a batch differs from the schema that the kernel was compiled for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -27,6 +27,8 @@ pub struct Explain {
     pub shape: String,
     /// Columns that are read, by name.
     pub reads: Vec<String>,
+    /// Calls of users' functions, which the CPU does before the parts, in order.
+    pub calls: Vec<ExplainCall>,
     /// What runs where, in order.
     pub parts: Vec<ExplainPart>,
     /// How payload of batches is filtered that are pinned on a device with memory of its own.
@@ -35,6 +37,17 @@ pub struct Explain {
     pub candidates: Vec<Candidate>,
     /// Conversions that the query did not spell out.
     pub notes: Vec<String>,
+}
+
+/// A call of a user's function.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExplainCall {
+    /// The function: its name, what it takes and what it gives.
+    pub function: String,
+    /// The call as text, its beginning where that is long.
+    pub call: String,
+    /// The device that calls it, which is the CPU.
+    pub device: Arc<str>,
 }
 
 /// What one device runs.
@@ -85,7 +98,7 @@ pub struct CostTerm {
 
 /// What a kernel will do.
 pub(crate) fn explain(core: &KernelCore) -> Explain {
-    let name = |column: usize| core.checked.input.field(column).name().clone();
+    let name = |column: usize| core.input.field(column).name().clone();
     let runtime = &core.runtime;
     let parts: Vec<ExplainPart> = match (&core.route.device, &core.host) {
         (Some(plan), _) => plan
@@ -126,15 +139,16 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
     let candidates = candidates.collect();
     let pinned = (0..runtime.devices.len()).filter_map(|slot| explain_pinned(core, slot));
     let pinned = pinned.collect();
+    let calls = core.calls.iter().map(|call| ExplainCall {
+        function: call.function().to_string(),
+        call: call.name().to_owned(),
+        device: cpu_name(core),
+    });
     Explain {
         version: EXPLAIN_VERSION,
         shape: core.shape.to_string(),
-        reads: core
-            .binding()
-            .input_columns()
-            .into_iter()
-            .map(name)
-            .collect(),
+        reads: core.plan.input_columns().into_iter().map(name).collect(),
+        calls: calls.collect(),
         parts,
         pinned,
         candidates,
@@ -147,13 +161,9 @@ fn explain_part(core: &KernelCore, plan: &DevicePlan, part: &Part) -> ExplainPar
     let (device, reason) = match part.on {
         On::Device => (Arc::clone(&device.name), plan.reason.clone()),
         On::Cpu => {
-            let cpu = core
-                .runtime
-                .cpu()
-                .map_or_else(|| "cpu".into(), |cpu| Arc::clone(&cpu.name));
             let lacks = plan.lacks().unwrap_or_else(|| "nothing".into());
             (
-                cpu,
+                cpu_name(core),
                 Reason::Unsupported {
                     device: Arc::clone(&device.name),
                     lacks,
@@ -169,10 +179,16 @@ fn explain_part(core: &KernelCore, plan: &DevicePlan, part: &Part) -> ExplainPar
     }
 }
 
-/// `None` for a device that keeps no batches, or runs nothing of the query.
+fn cpu_name(core: &KernelCore) -> Arc<str> {
+    let cpu = core.runtime.cpu();
+    cpu.map_or_else(|| "cpu".into(), |cpu| Arc::clone(&cpu.name))
+}
+
+/// `None` for a device that keeps no batches, or runs nothing of the query; and where there are calls,
+/// whose results are nowhere pinned.
 fn explain_pinned(core: &KernelCore, position: usize) -> Option<ExplainPinned> {
     let slot = &core.runtime.devices[position];
-    if !slot.keeps_batches() {
+    if !slot.keeps_batches() || !core.stages.is_empty() {
         return None;
     }
     let plans = core.plan.for_resident(&core.runtime, position).ok()?;
@@ -212,6 +228,17 @@ fn payload_words(payload: Payload) -> &'static str {
 impl fmt::Display for Explain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "reads {}", list(&self.reads))?;
+        for ExplainCall {
+            function,
+            call,
+            device,
+        } in &self.calls
+        {
+            writeln!(
+                f,
+                "calls {call} on {device}, for every row, before the rest: the user's {function}"
+            )?;
+        }
         for part in &self.parts {
             writeln!(
                 f,

@@ -1,9 +1,10 @@
 //! Kernels: compiled queries, and what they make of batches.
 //!
-//! What is compiled is in [`plan`]; a batch runs where it was [`told`] to or wherever it is
+//! What is compiled is in [`plan`]; after the [`calls`] of users' functions a batch runs where it was [`told`] to or wherever it is
 //! [`fastest`]: [`on_cpu`] or [`on_device`], with the CPU in its place where that fails;
 //! [`finish`] makes the output of it, and [`describe`] words a row's error.
 
+mod calls;
 mod describe;
 mod fastest;
 mod finish;
@@ -41,6 +42,7 @@ use crate::sync::Mutex;
 use crate::ticket::{Ticket, TicketPlace, ticket};
 use crate::workers::panic_message;
 
+pub(crate) use calls::Calling;
 pub(crate) use plan::Plan;
 pub(crate) use portions::{Assignment, Joint};
 
@@ -74,7 +76,11 @@ impl Kernel {
         let plan = plans.get_or_make(query, schema, semantics, allowed, || {
             Plan::new(runtime, allowed, query, schema, semantics)
         })?;
-        Ok(Kernel {
+        Ok(Kernel::of_plan(runtime, session, plan))
+    }
+
+    fn of_plan(runtime: &Arc<Core>, session: &Arc<SessionCore>, plan: Arc<Plan>) -> Self {
+        Kernel {
             core: Arc::new(KernelCore {
                 runtime: Arc::clone(runtime),
                 session: Arc::clone(session),
@@ -83,13 +89,14 @@ impl Kernel {
                 batches: AtomicU64::new(0),
                 joint: Mutex::default(),
             }),
-        })
+        }
     }
 
     /// Runs the query on a batch; on the calling thread where that is the CPU's part.
     ///
     /// # Errors
     /// [`Error::Schema`] for a batch of another schema; [`Error::Data`] where a row has no result;
+    /// [`Error::Function`] where a user's function has none;
     /// [`Error::Exhausted`] without memory; [`Error::DeviceFault`] where a device failed and
     /// nothing else may take its work; [`Error::Cancelled`] and [`Error::DeadlineExceeded`] where
     /// its session has ended.
@@ -97,7 +104,8 @@ impl Kernel {
         self.core.run(batch)
     }
 
-    /// Runs the query on every batch that was pinned, in order, where they lie.
+    /// Runs the query on every batch that was pinned, in order, where they lie. A query that calls users'
+    /// functions runs on the batches as the host has them: what these give is not pinned.
     ///
     /// # Errors
     /// As [`run`](Kernel::run), for the first batch that has one.
@@ -107,7 +115,7 @@ impl Kernel {
             return Err(Error::Config("pinned by another runtime".to_owned()));
         }
         if let Some(first) = core.batches.first() {
-            check_schema(&self.core.checked.input, first)?;
+            check_schema(&self.core.input, first)?;
         }
         (0..core.batches.len())
             .map(|position| self.core.run_resident(core, position))
@@ -121,7 +129,7 @@ impl Kernel {
     /// not done; the batch's own errors come with the ticket.
     pub fn submit(&self, batch: RecordBatch) -> Result<Ticket, Error> {
         unlade_hal::fork::check()?;
-        check_schema(&self.core.checked.input, &batch)?;
+        check_schema(&self.core.input, &batch)?;
         let place = TicketPlace::take(&self.core.runtime)?;
         self.core.runtime.door.may_begin()?;
         let (ticket, completer) = ticket(&self.core.session);
@@ -155,13 +163,13 @@ impl Kernel {
 
     /// The schema of the batches that it takes.
     pub fn input_schema(&self) -> &SchemaRef {
-        &self.core.checked.input
+        &self.core.input
     }
 
     /// The columns of a batch that it reads, ascending. A reader need not decode the others, but
     /// must leave something in their place: positions count.
     pub fn input_columns(&self) -> Vec<usize> {
-        self.core.binding().input_columns()
+        self.core.plan.input_columns()
     }
 
     /// Names the program whatever its literals are.
@@ -169,7 +177,8 @@ impl Kernel {
         self.core.shape
     }
 
-    /// The query as it was understood.
+    /// The query as it was understood. Where it calls users' functions, their results are columns of
+    /// its input behind those of the batches.
     pub fn checked(&self) -> &Checked {
         &self.core.checked
     }
@@ -199,7 +208,7 @@ impl KernelCore {
     /// Runs a batch.
     pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
         let call = self.call(self.next_batches(1), 1, None);
-        let run = |call: &Call<'_>| self.run_called(call, batch, None);
+        let run = |call: &Call<'_>| self.run_whole(call, batch);
         self.recorded(call, batch, HostBuffer::default(), run)
     }
 
@@ -209,7 +218,7 @@ impl KernelCore {
             taken_on: true,
             ..self.call(self.next_batches(1), 1, Some(given_up))
         };
-        let run = |call: &Call<'_>| self.run_called(call, batch, None);
+        let run = |call: &Call<'_>| self.run_whole(call, batch);
         self.recorded(call, batch, HostBuffer::default(), run)
     }
 
@@ -223,11 +232,16 @@ impl KernelCore {
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
         let work = || {
-            let fits = check_schema(&self.checked.input, batch).is_ok();
-            fits.then(|| Work {
-                buffer,
-                ..self.forecast.work(self.binding(), batch)
-            })
+            let fits = check_schema(&self.input, batch).is_ok();
+            let work = || match self.stages.is_empty() {
+                true => self.forecast.work(self.binding(), batch),
+                // What calls give is not there yet.
+                false => {
+                    let rows = batch.num_rows() as u64;
+                    self.forecast.typical_work(self.binding(), rows)
+                }
+            };
+            fits.then(|| Work { buffer, ..work() })
         };
         let Some(begun) = runtime.recorder.begin(&*runtime.clock, work) else {
             return run(&call);
@@ -249,12 +263,32 @@ impl KernelCore {
         result
     }
 
+    /// The number that the next batch gets, if no other comes before it.
+    pub(crate) fn next_batch(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
     /// Numbers for so many batches that no other of the kernel has; returns the first.
     pub(crate) fn next_batches(&self, count: u64) -> u64 {
         self.batches.fetch_add(count, Ordering::Relaxed)
     }
 
-    /// Runs a batch where placement has chosen, if it has.
+    /// Runs a batch as it was handed over.
+    fn run_whole(&self, call: &Call<'_>, batch: &RecordBatch) -> Result<Output, Error> {
+        unlade_hal::fork::check()?;
+        check_schema(&self.input, batch)?;
+        self.observe(call, || {
+            if self.stages.is_empty() {
+                return self.run_routed(call, batch, None);
+            }
+            let (called, calling) = self.do_calls(call, batch)?;
+            let mut output = self.run_routed(call, &called, None)?;
+            calling.note(&mut output.receipt);
+            Ok(output)
+        })
+    }
+
+    /// Runs a batch whose calls are done, where placement has chosen, if it has.
     fn run_called(
         &self,
         call: &Call<'_>,
@@ -283,7 +317,7 @@ impl KernelCore {
     }
 
     /// A batch on its way, with its number, made of so many.
-    fn call<'a>(
+    pub(crate) fn call<'a>(
         &'a self,
         number: u64,
         together: u64,

@@ -36,6 +36,7 @@
 //!   [`Explain`]
 //! - [`Session`]: one who shares devices and memory with others, with a weight, a priority, a budget,
 //!   a deadline and [devices](DeviceRequest) to count on
+//! - [`UserFunction`]: what users have written, called by queries and computed on the CPU
 //! - [`Output`], [`Receipt`], [`TraceEvent`]: what happened
 //! - [`Error`]: what can go wrong
 //! - [`placement`]: the model of what a batch costs where; [`pool`]: pinned memory
@@ -58,6 +59,7 @@ mod executables;
 mod explain;
 mod fallbacks;
 mod forecast;
+mod functions;
 mod gather;
 mod halving;
 mod heap;
@@ -96,17 +98,22 @@ mod trace;
 mod workers;
 
 pub use device_slot::{DeviceState, DeviceStatus};
-pub use error::{DataError, Error, Exhausted, Holder, Refused, SchemaError, Unplaceable};
+pub use error::{
+    DataError, Error, Exhausted, FunctionError, FunctionErrorKind, Holder, Refused, SchemaError,
+    Unplaceable,
+};
 pub use executables::CacheStatus;
 pub use explain::{
-    Candidate, CostTerm, EXPLAIN_VERSION, Explain, ExplainPart, ExplainPinned, TYPICAL_ROWS,
+    Candidate, CostTerm, EXPLAIN_VERSION, Explain, ExplainCall, ExplainPart, ExplainPinned,
+    TYPICAL_ROWS,
 };
 pub use fallbacks::FallbackStatus;
+pub use functions::{FunctionFailure, UserFunction};
 pub use kernel::{Kernel, Output};
 pub use metrics::{METRICS, Metric, MetricKind, MetricUnit};
 pub use options::{Fallback, Placement, Trust};
 pub use pool::PoolStatus as MemoryStatus;
-pub use receipt::{PartReceipt, Path, RECEIPT_VERSION, Reason, Receipt, Verified};
+pub use receipt::{CallReceipt, PartReceipt, Path, RECEIPT_VERSION, Reason, Receipt, Verified};
 pub use recording::{
     RECORDING_VERSION, RecordedBatch, RecordedDevice, RecordedKernel, RecordedRun, RecordedSession,
     Recording, RecordingError,

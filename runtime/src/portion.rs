@@ -1,16 +1,23 @@
 //! What a stream has done at once: a batch, several small ones, or a piece of a large one.
 
+use std::sync::Arc;
+
 use arrow_array::{Array, RecordBatch};
 use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::concat::concat_batches;
 use smallvec::{SmallVec, smallvec};
 
+use crate::kernel::Calling;
+
 /// What a stream has done at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Portion {
     /// Whole ones, in the reader's order, or one slice.
     pub(crate) batches: SmallVec<[RecordBatch; 1]>,
+    /// What became of the calls of users' functions for each batch, of a kernel that has any; not of a
+    /// piece, which knows of its batch's.
+    pub(crate) calling: Vec<Arc<Calling>>,
     /// Number of the first among those that the kernel has taken.
     pub(crate) number: u64,
     pub(crate) piece: Option<Piece>,
@@ -19,15 +26,24 @@ pub(crate) struct Portion {
 /// Of which batch a slice is.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
-    pub(crate) whole: RecordBatch,
+    pub(crate) whole: Read,
     pub(crate) number: u64,
     pub(crate) is_last: bool,
 }
 
+/// A batch that was read, of a kernel that calls users' functions with what these gave, and what became
+/// of the calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) batch: RecordBatch,
+    pub(crate) calling: Option<Arc<Calling>>,
+}
+
 impl Portion {
-    pub(crate) fn whole(batch: RecordBatch, number: u64) -> Self {
+    pub(crate) fn whole(read: Read, number: u64) -> Self {
         Portion {
-            batches: smallvec![batch],
+            batches: smallvec![read.batch],
+            calling: read.calling.into_iter().collect(),
             number,
             piece: None,
         }
@@ -35,18 +51,20 @@ impl Portion {
 
     /// So many pieces of a batch, of about the same number of rows.
     pub(crate) fn pieces(
-        batch: &RecordBatch,
+        whole: &Read,
         number: u64,
         pieces: usize,
     ) -> impl Iterator<Item = Portion> {
+        let batch = &whole.batch;
         let rows = batch.num_rows();
         let pieces = pieces.clamp(1, rows.max(1));
         let start = move |piece: usize| (rows as u128 * piece as u128 / pieces as u128) as usize;
         (0..pieces).map(move |piece| Portion {
             batches: smallvec![batch.slice(start(piece), start(piece + 1) - start(piece))],
+            calling: Vec::new(),
             number,
             piece: Some(Piece {
-                whole: batch.clone(),
+                whole: whole.clone(),
                 number,
                 is_last: piece + 1 == pieces,
             }),
@@ -112,8 +130,6 @@ fn refers_to_the_same(one: &ArrayData, other: &ArrayData) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::types::Int32Type;
     use arrow_array::{ArrayRef, DictionaryArray, Int64Array};
 
@@ -127,8 +143,12 @@ mod tests {
     #[test]
     fn pieces_are_the_batch() {
         let batch = numbers(0, 10);
+        let read = |batch: &RecordBatch| Read {
+            batch: batch.clone(),
+            calling: None,
+        };
         for pieces in [1, 2, 3, 7, 10, 11] {
-            let pieces: Vec<Portion> = Portion::pieces(&batch, 5, pieces).collect();
+            let pieces: Vec<Portion> = Portion::pieces(&read(&batch), 5, pieces).collect();
             let slices: Vec<&RecordBatch> = pieces.iter().map(|each| &each.batches[0]).collect();
             assert!(slices.iter().all(|slice| slice.num_rows() > 0));
             assert_eq!(concat_batches(batch.schema_ref(), slices).unwrap(), batch);
@@ -138,13 +158,14 @@ mod tests {
             assert_eq!(last.filter(|last| *last).count(), 1);
             assert!(pieces.iter().all(|each| each.number == 5));
         }
-        assert_eq!(Portion::pieces(&numbers(0, 0), 0, 4).count(), 1);
+        assert_eq!(Portion::pieces(&read(&numbers(0, 0)), 0, 4).count(), 1);
     }
 
     #[test]
     fn batches_are_joined_in_order_less_what_is_not_read() {
         let portion = Portion {
             batches: smallvec![numbers(0, 3), numbers(3, 3), numbers(3, 8)],
+            calling: Vec::new(),
             number: 0,
             piece: None,
         };
@@ -163,6 +184,7 @@ mod tests {
             let schema = batches[0].schema();
             let portion = Portion {
                 batches: batches.into_iter().collect(),
+                calling: Vec::new(),
                 number: 0,
                 piece: None,
             };

@@ -35,6 +35,8 @@ pub struct Receipt {
     pub rows_in: u64,
     /// Rows given back.
     pub rows_out: u64,
+    /// The calls of users' functions, in order: what each took on the host's CPU, before the parts.
+    pub calls: Vec<CallReceipt>,
     /// Which device ran what; one entry unless the query was split or retried.
     pub parts: Vec<PartReceipt>,
     /// Bytes of the columns that were read, by the program or as payload, each column once.
@@ -109,6 +111,8 @@ impl Receipt {
             together: self.together,
             rows_in: rows.end - rows.start,
             rows_out: kept.end - kept.start,
+            // Each batch's are its own.
+            calls: Vec::new(),
             parts: parts.collect(),
             bytes_in: share.of(self.bytes_in),
             bytes_out: share_out.of(self.bytes_out),
@@ -136,6 +140,7 @@ impl Receipt {
             together: self.together,
             rows_in: self.rows_in + other.rows_in,
             rows_out: self.rows_out + other.rows_out,
+            calls: self.calls.into_iter().chain(other.calls).collect(),
             parts: self.parts.into_iter().chain(other.parts).collect(),
             bytes_in: self.bytes_in + other.bytes_in,
             bytes_out: self.bytes_out + other.bytes_out,
@@ -179,6 +184,18 @@ impl Share {
         let until = |row: u64| amount.saturating_mul(row.into()) / rows;
         until(self.part.end) - until(self.part.start)
     }
+}
+
+/// A call of a user's function for a batch, on the host's CPU.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CallReceipt {
+    /// The function's name.
+    pub function: Arc<str>,
+    /// Rows that it was given: all of the batch.
+    pub rows: u64,
+    /// What it took, by the runtime's clock, without its arguments. It is part of what the batch took.
+    #[serde(rename = "taken_ns", serialize_with = "nanos")]
+    pub taken: Duration,
 }
 
 /// What one device did for a batch. Its times serialise as null where they [are not
@@ -482,6 +499,7 @@ mod tests {
             together: 1,
             rows_in: 10,
             rows_out: 4,
+            calls: Vec::new(),
             parts: vec![PartReceipt {
                 device: "cpu".into(),
                 path: Path::Fallback,

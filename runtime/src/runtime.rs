@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use unlade_expr::{Query, Semantics};
+use unlade_expr::{Query, Semantics, Signature, Signatures};
 use unlade_hal::{Clock, DeviceKind};
 
 use crate::block::Memory;
@@ -14,6 +14,7 @@ use crate::device_slot::{DeviceSlot, DeviceStatus};
 use crate::error::Error;
 use crate::executables::{CacheStatus, Executables};
 use crate::fallbacks::{FallbackStatus, Fallbacks};
+use crate::functions::{Functions, UserFunction};
 use crate::kernel::Kernel;
 use crate::metrics::Now;
 use crate::options::{Options, Placement};
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) ahead: RwLock<()>,
     pub(crate) executables: Executables,
     pub(crate) plans: Plans,
+    /// What users have registered.
+    pub(crate) functions: Functions,
     /// Chooses between devices where there is a choice.
     pub(crate) placer: Mutex<Placer>,
     /// Gives threads their turns on devices.
@@ -125,6 +128,24 @@ impl Runtime {
     ) -> Result<Kernel, Error> {
         unlade_hal::fork::check()?;
         Kernel::compile(&self.core, &self.core.own, query, schema, semantics)
+    }
+
+    /// Adds a function that a user has written: queries compiled from now on may call it. It stays as
+    /// long as the runtime does, and its name is its own.
+    ///
+    /// Whoever reads expressions is to be told of it: [`functions`](Self::functions) are for
+    /// [`parse_expr_with`](unlade_expr::parse_expr_with) and its like. The signature that comes back
+    /// [calls](Signature::call) it.
+    ///
+    /// # Errors
+    /// [`Error::Expr`] where another has the name, or there are as many functions as there may be.
+    pub fn register(&self, function: UserFunction) -> Result<Arc<Signature>, Error> {
+        self.core.functions.register(function)
+    }
+
+    /// The functions that were registered, for readers of expressions.
+    pub fn functions(&self) -> Arc<Signatures> {
+        self.core.functions.signatures()
     }
 
     /// A session to be configured and opened: one who shares devices and memory with others. The

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use serde::Serialize;
-use unlade_expr::{Query, Semantics};
+use unlade_expr::{Query, Semantics, Signatures};
 use unlade_hal::Timestamp;
 
 use crate::block::Memory;
@@ -78,6 +78,11 @@ impl Session {
     ) -> Result<Kernel, Error> {
         unlade_hal::fork::check()?;
         Kernel::compile(&self.runtime, &self.core, query, schema, semantics)
+    }
+
+    /// As [`Runtime::functions`](crate::Runtime::functions): the users' functions that its queries may call.
+    pub fn functions(&self) -> Arc<Signatures> {
+        self.runtime.functions.signatures()
     }
 
     /// Ends everything that the session has under way, with [`Error::Cancelled`], and refuses the

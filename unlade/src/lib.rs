@@ -100,6 +100,11 @@
 //! # }
 //! ```
 //!
+//! # Functions of one's own
+//! A [`UserFunction`] is Rust over Arrow arrays; [`Runtime::register`] has queries call it, anywhere in an
+//! expression. It runs on the CPU, before the program of the query, which runs wherever it would without:
+//! results of calls are columns to it. [`Kernel::explain`] and receipts name the calls.
+//!
 //! # Devices
 //! [`runtime`] opens the devices that are present, [`discover`] lists them, and
 //! [`Runtime::builder`] takes whichever it is given, in [`unlade_hal`]'s terms. What one device
@@ -145,10 +150,10 @@ use std::sync::Arc;
 pub use unlade_dpu::{Obstacle, PciCard, find_cards};
 pub use unlade_expr::{
     CASTS, Case, CastRow, Checked, Clause, Coercion, Dialect, Expr, ExprError, ExprErrorKind,
-    FUNCTIONS, Function, Literal, OnError, OutputColumn, Query, Select, Semantics, Span,
-    TypeSpelling, UnknownSemantics, When, all, case, cast_row, check, coalesce, col,
-    computable_types, exact_col, if_, lit, null, nullif, parse_expr, parse_select_list, type_name,
-    type_spellings, when,
+    FUNCTIONS, Function, Literal, OnError, OutputColumn, Query, Select, Semantics, Signature,
+    Signatures, Span, Staged, TypeSpelling, UnknownSemantics, When, all, case, cast_row, check,
+    check_staged, coalesce, col, computable_types, exact_col, if_, lit, null, nullif, parse_expr,
+    parse_expr_with, parse_select_list, parse_select_list_with, type_name, type_spellings, when,
 };
 pub use unlade_hal::{
     Clock, ClockKind, Device, DeviceInfo, DeviceKind, Health, MemoryKind, PageSize, Quantity,

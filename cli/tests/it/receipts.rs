@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
-use unlade::Reason;
+use unlade::{CallReceipt, Reason};
 
 use crate::sim_dpu::Served;
 use crate::support::Place;
@@ -64,6 +64,14 @@ fn every_field_is_described_and_every_description_is_of_a_field() {
         let document = receipts(&place, &[&query[..], &["--device", device]].concat());
         let mut found = BTreeSet::new();
         fields(&document, "", &mut found);
+        // The command registers no functions.
+        let call = CallReceipt {
+            function: "f".into(),
+            rows: 1,
+            taken: Duration::ZERO,
+        };
+        let call = serde_json::to_value(call).unwrap();
+        fields(&call, "receipts[].calls[]", &mut found);
         assert_eq!(found, described, "{device}");
         let version = format!("now {}.", document["version"]);
         assert!(include_str!("../../../docs/RECEIPTS.md").contains(&version));

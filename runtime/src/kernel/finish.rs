@@ -34,6 +34,7 @@ impl KernelCore {
             together: call.together,
             rows_in: batch.num_rows() as u64,
             rows_out: evaluated.rows_out as u64,
+            calls: Vec::new(),
             parts: tally.parts,
             bytes_in: evaluated.bytes_in,
             bytes_out: evaluated.bytes_out,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
+use unlade_expr::Checked;
 
 use super::describe::describe;
 use super::room::is_exhausted;
@@ -13,6 +14,7 @@ use crate::device_plan::Tally;
 use crate::error::{DataError, Error};
 use crate::inline::{Evaluated, InlineFailure};
 use crate::receipt::{PartReceipt, Path, Reason};
+use crate::route::HostPlan;
 
 impl KernelCore {
     /// Runs a batch of the right schema on the CPU, on this thread.
@@ -23,7 +25,8 @@ impl KernelCore {
         reason: Reason,
         path: Path,
     ) -> Result<Output, Error> {
-        let (evaluated, part, retries) = self.evaluate_inline(call, batch, reason, path)?;
+        let (evaluated, part, retries) =
+            self.evaluate_inline(call, self.on_host(), batch, (reason, path))?;
         let taken = part.compute;
         let tally = Tally {
             parts: vec![part],
@@ -33,23 +36,26 @@ impl KernelCore {
         self.finish(call, batch, evaluated, tally, taken, None)
     }
 
+    /// The query as the CPU runs it, of a kernel that the CPU may run.
+    pub(super) fn on_host(&self) -> (&HostPlan, &Checked) {
+        let host = self.host.as_ref();
+        let host = host.expect("a route without a device has a CPU");
+        (host, &self.checked)
+    }
+
     /// Evaluates a batch on this thread, and says what that took and how often it was in vain.
     pub(super) fn evaluate_inline(
         &self,
         call: &Call<'_>,
+        (host, checked): (&HostPlan, &Checked),
         batch: &RecordBatch,
-        reason: Reason,
-        path: Path,
+        (reason, path): (Reason, Path),
     ) -> Result<(Evaluated, PartReceipt, u32), Error> {
         let clock = &self.runtime.clock;
         let start = clock.now();
-        let host = self
-            .host
-            .as_ref()
-            .expect("a route without a device has a CPU");
         let evaluate = |batch: &RecordBatch, first_row: usize| {
             call.check()?;
-            host.evaluate(&call.session.memory, &self.checked, batch)
+            host.evaluate(&call.session.memory, checked, batch)
                 .map_err(|failure| failure.moved_by(first_row))
         };
         let mut retries = 0;
@@ -66,7 +72,7 @@ impl KernelCore {
         let evaluated = evaluated.map_err(|failure| match failure {
             InlineFailure::Error(error) => error,
             InlineFailure::Trap(trap) => {
-                describe(&self.checked, self.semantics.dialect, batch, trap).into()
+                describe(checked, self.semantics.dialect, batch, trap).into()
             }
         })?;
         let taken = clock.now().since(start);

@@ -30,7 +30,7 @@ impl KernelCore {
         position: usize,
     ) -> Result<Output, Error> {
         let batch = &resident.batches[position];
-        let Some(slot) = resident.slot else {
+        let Some(slot) = resident.slot.filter(|_| self.stages.is_empty()) else {
             return self.run(batch);
         };
         unlade_hal::fork::check()?;
@@ -118,7 +118,7 @@ impl KernelCore {
                 continue;
             }
             let (evaluated, part, retries) =
-                self.evaluate_inline(call, batch, reason, Path::Fallback)?;
+                self.evaluate_inline(call, self.on_host(), batch, (reason, Path::Fallback))?;
             tally.retries += retries;
             tally.parts.push(part);
             let taken = runtime.clock.now().since(start);

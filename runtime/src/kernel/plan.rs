@@ -3,9 +3,10 @@
 use std::sync::{Arc, PoisonError};
 
 use arrow_schema::SchemaRef;
-use unlade_expr::{Checked, Query, Semantics};
+use unlade_expr::{Called, Checked, Query, Semantics, Staged};
 use unlade_program::ShapeHash;
 
+use super::calls::Stage;
 use crate::bind::Binding;
 use crate::device_plan::DevicePlan;
 use crate::error::Error;
@@ -21,6 +22,13 @@ use crate::sync::Mutex;
 pub(crate) struct Plan {
     pub(crate) query: Query,
     pub(crate) semantics: Semantics,
+    /// The schema of the batches that are handed over.
+    pub(crate) input: SchemaRef,
+    /// Calls of users' functions that are done first.
+    pub(crate) stages: Vec<Stage>,
+    /// The calls, of which each gives a column behind those of the batch.
+    pub(crate) calls: Vec<Called>,
+    /// The rest of the query, over all of these columns.
     pub(crate) checked: Checked,
     pub(crate) shape: ShapeHash,
     /// How the CPU runs it, if there is one.
@@ -40,7 +48,38 @@ impl Plan {
         schema: &SchemaRef,
         semantics: &Semantics,
     ) -> Result<Self, Error> {
-        let checked = unlade_expr::check(query, schema, semantics)?;
+        let staged = unlade_expr::check_staged(query, schema, semantics)?;
+        let stages = Stage::all(runtime, &staged)?;
+        let Staged { checked, calls, .. } = staged;
+        let plan = Plan::of_checked(runtime, allowed, query, semantics, checked)?;
+        Ok(Plan {
+            input: Arc::clone(schema),
+            stages,
+            calls,
+            ..plan
+        })
+    }
+
+    /// A plan for batches that have the results of these calls behind the columns of the schema.
+    pub(super) fn of_called(
+        runtime: &Core,
+        allowed: &Allowed,
+        query: &Query,
+        (schema, calls): (&SchemaRef, &[Called]),
+        semantics: &Semantics,
+    ) -> Result<Self, Error> {
+        let checked = unlade_expr::check_called(query, schema, calls, semantics)?;
+        Plan::of_checked(runtime, allowed, query, semantics, checked)
+    }
+
+    /// A plan for batches that have every column already.
+    fn of_checked(
+        runtime: &Core,
+        allowed: &Allowed,
+        query: &Query,
+        semantics: &Semantics,
+        checked: Checked,
+    ) -> Result<Self, Error> {
         // Without a CPU a device has to do it all.
         let host = HostPlan::new(runtime, &checked);
         let host_plan = host.as_ref().ok().map(|(host, _)| host);
@@ -56,6 +95,9 @@ impl Plan {
             forecast: Forecast::new(&checked, binding, &shape),
             query: query.clone(),
             semantics: *semantics,
+            input: Arc::clone(&checked.input),
+            stages: Vec::new(),
+            calls: Vec::new(),
             shape,
             metrics: KernelMetrics::new(device.unwrap_or(&runtime.devices[0])),
             host,
@@ -63,6 +105,24 @@ impl Plan {
             checked,
             resident_plans: Mutex::default(),
         })
+    }
+
+    /// The columns of the batches handed over that are read, by the program, as payload or by calls,
+    /// ascending.
+    pub(crate) fn input_columns(&self) -> Vec<usize> {
+        let mut columns = self.binding().input_columns();
+        if !self.stages.is_empty() {
+            let of_batch = self.input.fields().len();
+            columns.retain(|column| *column < of_batch);
+            columns.extend(
+                self.stages
+                    .iter()
+                    .flat_map(|stage| stage.input_columns(of_batch)),
+            );
+            columns.sort_unstable();
+            columns.dedup();
+        }
+        columns
     }
 
     /// What is bound for the CPU; without one, for the device.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use unlade_expr::Called;
 use unlade_hal::Timestamp;
 
-use super::{KernelCore, Output};
+use super::{Calling, KernelCore, Output, Plan};
 use crate::auto::Placed;
 use crate::call::Call;
 use crate::error::Error;
@@ -66,6 +67,23 @@ impl KernelCore {
 
     /// Runs a portion: a result for each of its batches, or for its piece, up to the first error.
     pub(crate) fn run_portion(
+        &self,
+        portion: &Portion,
+        placed: Option<Placed>,
+        inline: bool,
+        given_up: &AtomicBool,
+        account: Option<&Account>,
+    ) -> VecDeque<Result<Output, Error>> {
+        let mut results = self.run_batches(portion, placed, inline, given_up, account);
+        for (result, calling) in results.iter_mut().zip(&portion.calling) {
+            if let Ok(output) = result {
+                calling.note(&mut output.receipt);
+            }
+        }
+        results
+    }
+
+    fn run_batches(
         &self,
         portion: &Portion,
         placed: Option<Placed>,
@@ -143,16 +161,25 @@ impl KernelCore {
 
     fn compile_joint(&self) -> Option<Arc<Joint>> {
         let columns = self.binding().input_columns();
-        let schema = Arc::new(self.checked.input.project(&columns).ok()?);
+        let of_batch = self.input.fields().len();
+        let (named, results): (Vec<usize>, Vec<usize>) =
+            columns.iter().partition(|column| **column < of_batch);
+        let schema = Arc::new(self.input.project(&named).ok()?);
         let query = self.query.clone().with_mask();
-        let kernel = Kernel::compile(
-            &self.runtime,
-            &self.session,
-            &query,
-            &schema,
-            &self.semantics,
-        );
-        let kernel = kernel.ok()?.core;
+        let (runtime, session) = (&self.runtime, &self.session);
+        let kernel = match &results[..] {
+            [] => Kernel::compile(runtime, session, &query, &schema, &self.semantics).ok()?,
+            results => {
+                let calls = results.iter().map(|result| &self.calls[result - of_batch]);
+                let calls: Vec<Called> = calls.cloned().collect();
+                let allowed = &session.allowed;
+                let given = (&schema, &calls[..]);
+                let plan =
+                    Plan::of_called(runtime, allowed, &query, given, &self.semantics).ok()?;
+                Kernel::of_plan(runtime, session, Arc::new(plan))
+            }
+        };
+        let kernel = kernel.core;
         let fits = kernel.checked.output == self.checked.output;
         fits.then(|| Arc::new(Joint { kernel, columns }))
     }
@@ -190,7 +217,11 @@ impl KernelCore {
     ///
     /// # Errors
     /// [`Error::Exhausted`] where there is not enough for all of it beside the pieces.
-    pub(crate) fn join_pieces(&self, pieces: Vec<Output>) -> Result<Output, Error> {
+    pub(crate) fn join_pieces(
+        &self,
+        pieces: Vec<Output>,
+        calling: &[Arc<Calling>],
+    ) -> Result<Output, Error> {
         let mut receipts = Vec::with_capacity(pieces.len());
         let pieces = pieces.into_iter().map(|piece| {
             let receipt = piece.receipt;
@@ -211,6 +242,9 @@ impl KernelCore {
         let first = receipts.next().expect("a batch has a piece");
         let mut receipt = receipts.fold(first, |sum, piece| sum.and(piece));
         receipt.bytes_copied = joined.bytes_copied;
+        for calling in calling {
+            calling.note(&mut receipt);
+        }
         Ok(Output {
             batch: self.output_batch(joined.columns, joined.rows_out)?,
             mask: joined.mask,

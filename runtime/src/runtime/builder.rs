@@ -14,6 +14,7 @@ use crate::device_slot::DeviceSlot;
 use crate::error::Error;
 use crate::executables::Executables;
 use crate::fallbacks::Fallbacks;
+use crate::functions::Functions;
 use crate::metrics::{self};
 use crate::options::{Fallback, Options, Placement, Trust};
 use crate::placement::Objective;
@@ -204,6 +205,7 @@ impl RuntimeBuilder {
                 ahead: RwLock::default(),
                 executables: Executables::default(),
                 plans: Plans::default(),
+                functions: Functions::default(),
                 placer,
                 dispatcher,
                 resources: Arc::new(Resources::new(

@@ -152,7 +152,9 @@ impl Shared {
             Some(piece) => match window.put_together(piece, result) {
                 Some(pieces) => {
                     drop(window);
-                    let joined = pieces.and_then(|pieces| shared.kernel.core.join_pieces(pieces));
+                    let core = &shared.kernel.core;
+                    let calling = piece.whole.calling.as_slice();
+                    let joined = pieces.and_then(|pieces| core.join_pieces(pieces, calling));
                     // Done whole it may find room; or its error is that of its first bad row.
                     let result = joined.or_else(|_| shared.run_whole(piece));
                     window = shared.lock();
@@ -293,7 +295,7 @@ impl Shared {
     fn read(shared: &Arc<Shared>) {
         let core = &shared.kernel.core;
         let recorded = shared.recorded.map(|_| shared.now());
-        let read = lock(&shared.source).next(core);
+        let read = lock(&shared.source).next(core, &shared.given_up);
         let recorded = recorded.map(|began| {
             let now = shared.now();
             (now, now.since(began))

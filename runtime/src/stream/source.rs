@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
@@ -11,7 +12,7 @@ use smallvec::smallvec;
 use crate::bind::check_schema;
 use crate::error::Error;
 use crate::kernel::KernelCore;
-use crate::portion::Portion;
+use crate::portion::{Portion, Read};
 use crate::shape::{Shape, Shaper};
 use crate::sync::Instant;
 use crate::workers::panic_message;
@@ -28,7 +29,7 @@ pub(super) struct Source {
     /// The rest of a batch in pieces.
     pieces: VecDeque<Portion>,
     /// A batch that was read and does not go with those before it.
-    next: Option<RecordBatch>,
+    next: Option<Read>,
     /// What comes when no more is read: nothing, or an error first.
     end: Option<Option<Error>>,
 }
@@ -45,18 +46,23 @@ impl Source {
     }
 
     /// The next portion; an error is the last.
-    pub(super) fn next(&mut self, kernel: &KernelCore) -> Option<Result<Portion, Error>> {
+    pub(super) fn next(
+        &mut self,
+        kernel: &KernelCore,
+        given_up: &AtomicBool,
+    ) -> Option<Result<Portion, Error>> {
         if let Some(piece) = self.pieces.pop_front() {
             return Some(Ok(piece));
         }
-        let Some(batch) = self.next.take().or_else(|| self.read(kernel)) else {
+        let read = self.next.take();
+        let Some(read) = read.or_else(|| self.read(kernel, given_up, 0)) else {
             return self.end.as_mut()?.take().map(Err);
         };
-        Some(Ok(match self.shaper.shape(kernel, &batch) {
-            Shape::Alone => Portion::whole(batch, kernel.next_batches(1)),
-            Shape::Together { rows } => self.gather(kernel, batch, rows),
+        Some(Ok(match self.shaper.shape(kernel, &read.batch) {
+            Shape::Alone => Portion::whole(read, kernel.next_batches(1)),
+            Shape::Together { rows } => self.gather(kernel, given_up, read, rows),
             Shape::Apart { pieces } => {
-                let mut pieces = Portion::pieces(&batch, kernel.next_batches(1), pieces);
+                let mut pieces = Portion::pieces(&read, kernel.next_batches(1), pieces);
                 let first = pieces.next().expect("one piece at least");
                 self.pieces.extend(pieces);
                 first
@@ -66,40 +72,56 @@ impl Source {
 
     /// A batch with those that follow, until there are so many rows, or the first has waited for as
     /// long as it may.
-    fn gather(&mut self, kernel: &KernelCore, first: RecordBatch, rows: u64) -> Portion {
+    fn gather(
+        &mut self,
+        kernel: &KernelCore,
+        given_up: &AtomicBool,
+        first: Read,
+        rows: u64,
+    ) -> Portion {
         let deadline = Instant::now() + kernel.runtime.options.gather_within;
-        let mut gathered = first.num_rows() as u64;
-        let mut batches = smallvec![first];
+        let mut gathered = first.batch.num_rows() as u64;
+        let mut batches = smallvec![first.batch];
+        let mut calling: Vec<_> = first.calling.into_iter().collect();
         while gathered < rows
             && batches.len() < MOST_BATCHES
             && Instant::now() < deadline
-            && let Some(batch) = self.read(kernel)
+            && let Some(read) = self.read(kernel, given_up, batches.len() as u64)
         {
             // What is large enough by itself neither waits nor is waited for.
-            if batch.num_rows() as u64 >= rows {
-                self.next = Some(batch);
+            if read.batch.num_rows() as u64 >= rows {
+                self.next = Some(read);
                 break;
             }
-            gathered += batch.num_rows() as u64;
-            batches.push(batch);
+            gathered += read.batch.num_rows() as u64;
+            batches.push(read.batch);
+            calling.extend(read.calling);
         }
         Portion {
             number: kernel.next_batches(batches.len() as u64),
             batches,
+            calling,
             piece: None,
         }
     }
 
-    /// The next batch, of the kernel's schema.
-    fn read(&mut self, kernel: &KernelCore) -> Option<RecordBatch> {
+    /// The next batch, of the kernel's schema, with what users' functions give for it; so many that have
+    /// no number yet were read before it.
+    fn read(&mut self, kernel: &KernelCore, given_up: &AtomicBool, before: u64) -> Option<Read> {
         if self.end.is_some() {
             return None;
         }
         let error = match catch_unwind(AssertUnwindSafe(|| self.reader.next())) {
-            Ok(Some(Ok(batch))) => match check_schema(&kernel.checked.input, &batch) {
-                Ok(()) => return Some(batch),
-                Err(error) => Some(error),
-            },
+            Ok(Some(Ok(batch))) => {
+                let called = check_schema(&kernel.input, &batch).and_then(|()| {
+                    let number = kernel.next_batch() + before;
+                    with_calls(kernel, given_up, number, batch)
+                });
+                match called {
+                    Ok(read) => return Some(read),
+                    Err(error) => Some(error),
+                }
+            }
             Ok(Some(Err(error))) => Some(Error::Input(Arc::new(error))),
             Ok(None) => None,
             Err(panic) => Some(Error::Panicked(panic_message(panic))),
@@ -107,4 +129,25 @@ impl Source {
         self.end = Some(error);
         None
     }
+}
+
+/// A batch with what users' functions give for it. Their rows are those of the batch, whatever it is
+/// joined with or cut into.
+fn with_calls(
+    kernel: &KernelCore,
+    given_up: &AtomicBool,
+    number: u64,
+    batch: RecordBatch,
+) -> Result<Read, Error> {
+    if kernel.stages.is_empty() {
+        let calling = None;
+        return Ok(Read { batch, calling });
+    }
+    let call = kernel.call(number, 1, Some(given_up));
+    call.check()?;
+    let (batch, calling) = kernel.do_calls(&call, &batch)?;
+    Ok(Read {
+        batch,
+        calling: Some(Arc::new(calling)),
+    })
 }

@@ -8,7 +8,7 @@ use unlade_expr::{Query, Semantics, parse_select_list};
 use super::shared::{WITHHELD, is_crowded};
 use super::window::{Slot, Task};
 use super::*;
-use crate::portion::Portion;
+use crate::portion::{Portion, Read};
 use crate::runtime::Runtime;
 
 /// A result with columns of less than 32 KiB: blocks of a size that threads keep.
@@ -69,7 +69,10 @@ fn a_result_ahead_is_given_up_for_one_that_finds_no_room() {
     let none = RecordBatchIterator::new([], Arc::clone(&schema));
     let mut stream = kernel.stream(none);
     let (large, small) = (batch(budget * 5 / 8), batch(budget * 7 / 16));
-    let again = |batch: &RecordBatch| Portion::whole(batch.clone(), 0);
+    let again = |batch: &RecordBatch| {
+        let (batch, calling) = (batch.clone(), None);
+        Portion::whole(Read { batch, calling }, 0)
+    };
     let ahead = stream.shared.run_ahead(Task::Again(again(&small)), None);
     assert!(matches!(ahead, Slot::Done { again: Some(_), .. }));
     let results = [Slot::Held(again(&large)), ahead];

@@ -92,6 +92,7 @@ mod tests {
             version: EXPLAIN_VERSION,
             shape: String::new(),
             reads: Vec::new(),
+            calls: Vec::new(),
             parts: Vec::new(),
             pinned: Vec::new(),
             candidates,
