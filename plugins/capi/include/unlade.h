@@ -90,6 +90,11 @@ struct ArrowDeviceArray {
 #endif /* ARROW_C_DEVICE_DATA_INTERFACE */
 
 /**
+ * Bytes of the message of a function that fails, with the zero byte at its end.
+ */
+#define UNLADE_FUNCTION_MESSAGE 512
+
+/**
  * Of `unlade_kernel_options.check`: arrays that are handed over are looked at as far as memory
  * depends on it: lengths, counts, pointers, each offset, each view, counts of nulls.
  */
@@ -249,7 +254,7 @@ struct ArrowDeviceArray {
 /**
  * Of the ABI: it grows where functions, or fields of structs, came to it.
  */
-#define UNLADE_ABI_MINOR 1
+#define UNLADE_ABI_MINOR 2
 
 /**
  * What became of a call. Zero is done, positive is an error, negative is neither.
@@ -479,6 +484,84 @@ typedef struct unlade_device {
      */
     uint32_t in_flight;
 } unlade_device;
+
+/**
+ * Why a function has no result, filled by the function.
+ */
+typedef struct unlade_function_failure {
+    /**
+     * The row that has none, counted from 0 in the arrays that it was given; -1, as it comes, where it is
+     * no one row.
+     */
+    int64_t row;
+    /**
+     * Why, in UTF-8, with a zero byte at its end. It comes empty.
+     */
+    char message[UNLADE_FUNCTION_MESSAGE];
+} unlade_function_failure;
+
+/**
+ * Computes a function: 0 where `result` is filled, anything else where `failure` says why it is not.
+ *
+ * `arguments` are `count` arrays of `rows` rows each, of the types that the function was registered with,
+ * which `types` has as a struct of them, to be read. They are on the memory where Unlade has them, and are
+ * not to be written. A function may move one out, as Arrow has it, and then releases it itself; what it
+ * leaves is released when it returns.
+ *
+ * `result` comes as all 0. What the function puts there is handed over: an array of `rows` rows of the
+ * type that it was registered with. It is looked at as `UNLADE_CHECK_VALUES` says.
+ *
+ * It must be pure: equal calls are done once, and a batch is sometimes done again. It is called by several
+ * threads at once, must not throw or jump, and may call Unlade, but not wait for other results of the
+ * same runtime.
+ */
+typedef int (*unlade_function_call)(void *user,
+                                    const struct ArrowSchema *types,
+                                    struct ArrowArray *arguments,
+                                    size_t count,
+                                    int64_t rows,
+                                    struct ArrowArray *result,
+                                    struct unlade_function_failure *failure);
+
+/**
+ * Called once, when nothing calls the function any more: by any thread.
+ */
+typedef void (*unlade_function_release)(void *user);
+
+/**
+ * A function for queries to call. Set all of it to 0, and `struct_size` to its size.
+ */
+typedef struct unlade_function {
+    /**
+     * `sizeof(struct unlade_function)`.
+     */
+    size_t struct_size;
+    /**
+     * What it is called: letters of ASCII, digits and `_`. Words of the language are taken.
+     */
+    const char *name;
+    /**
+     * The types of its arguments, as a struct of one field for each. Read, and not released.
+     */
+    const struct ArrowSchema *arguments;
+    /**
+     * The type of its result; without `ARROW_FLAG_NULLABLE` no result is ever null. Read, and not
+     * released.
+     */
+    const struct ArrowSchema *result;
+    /**
+     * What computes it.
+     */
+    unlade_function_call call;
+    /**
+     * Handed to `call` and `release`.
+     */
+    void *user;
+    /**
+     * Called when nothing calls the function any more. Null: nothing is.
+     */
+    unlade_function_release release;
+} unlade_function;
 
 /**
  * How a query is compiled. Set all of it to 0, and `struct_size` to its size.
@@ -923,6 +1006,22 @@ bool unlade_error_row(const struct unlade_error *error, uint64_t *row);
 enum unlade_code unlade_error_free(struct unlade_error *error);
 
 /**
+ * Registers a function at a runtime, for as long as that lives: queries that are read with the runtime
+ * (`unlade_query_text_with` and its like) may call it by its name, in a filter and in a select list, on
+ * arguments that are any expressions. Kernels that call it compute it on the CPU, before their program,
+ * for every row of a batch, also for those that a filter drops; the receipt and the explanation say so.
+ * Its failure is `UNLADE_DATA`, with the row if it named one; a result that is no array of its type and
+ * length is `UNLADE_MALFORMED`.
+ *
+ * `function` is read, and `user` is the runtime's from then on: `release` is called when the runtime and
+ * all that was made with it have ended. Where this fails nothing was taken, and it is not called.
+ * `UNLADE_EXPRESSION` for a name that is none or is taken.
+ */
+enum unlade_code unlade_function_register(const struct unlade_runtime *runtime,
+                                          const struct unlade_function *function,
+                                          struct unlade_error **error);
+
+/**
  * Compiles a query for batches of a schema, which is a struct of the columns, read and not
  * released. `session` may be null: the kernel then belongs to the runtime's own; `options` may be
  * null.
@@ -1011,6 +1110,16 @@ enum unlade_code unlade_query_text(const char *filter,
                                    struct unlade_error **error);
 
 /**
+ * As `unlade_query_text`, where the functions may be called that were registered at a runtime.
+ */
+enum unlade_code unlade_query_text_with(const struct unlade_runtime *runtime,
+                                        const char *filter,
+                                        const char *select,
+                                        uint32_t flags,
+                                        struct unlade_query **query,
+                                        struct unlade_error **error);
+
+/**
  * A query from its bytes in Unlade's own encoding, docs/WIRE.md: what `unlade_query_encode`, or
  * another process, has made. Bytes of a version that is not known are `UNLADE_MALFORMED`.
  */
@@ -1018,6 +1127,16 @@ enum unlade_code unlade_query_wire(const uint8_t *bytes,
                                    size_t length,
                                    struct unlade_query **query,
                                    struct unlade_error **error);
+
+/**
+ * As `unlade_query_wire`, where the functions may be called that were registered at a runtime; bytes that
+ * call another are `UNLADE_EXPRESSION`.
+ */
+enum unlade_code unlade_query_wire_with(const struct unlade_runtime *runtime,
+                                        const uint8_t *bytes,
+                                        size_t length,
+                                        struct unlade_query **query,
+                                        struct unlade_error **error);
 
 /**
  * A query from the bytes of a Substrait `ExtendedExpression`, such as pyarrow serialises; `form` is
@@ -1031,6 +1150,17 @@ enum unlade_code unlade_query_substrait(const uint8_t *bytes,
                                         uint32_t form,
                                         struct unlade_query **query,
                                         struct unlade_error **error);
+
+/**
+ * As `unlade_query_substrait`, where a function that is none of Substrait's may be one that was registered
+ * at a runtime under its name.
+ */
+enum unlade_code unlade_query_substrait_with(const struct unlade_runtime *runtime,
+                                             const uint8_t *bytes,
+                                             size_t length,
+                                             uint32_t form,
+                                             struct unlade_query **query,
+                                             struct unlade_error **error);
 
 /**
  * Writes the bytes of a query to `bytes`, where there is room for `capacity` of them, and how many they

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use unlade::FunctionErrorKind;
 use unlade_ingest::IngestError;
 
 use crate::code::unlade_code::{self, *};
@@ -67,11 +68,16 @@ impl From<unlade::Error> for Failure {
         use unlade::Error;
         let row = match &error {
             Error::Data(data) => Some(data.row),
+            Error::Function(function) => function.row,
             _ => None,
         };
         let code = match &error {
             Error::Expr(_) => UNLADE_EXPRESSION,
             Error::Data(_) => UNLADE_DATA,
+            Error::Function(function) => match function.kind {
+                FunctionErrorKind::Malformed => UNLADE_MALFORMED,
+                _ => UNLADE_DATA,
+            },
             Error::Schema(_) => UNLADE_SCHEMA,
             Error::Exhausted(_) | Error::Reserve { .. } => UNLADE_EXHAUSTED,
             Error::Unplaceable(_) => UNLADE_UNSUPPORTED,

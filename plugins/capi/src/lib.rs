@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`mod@code`], [`error`] | codes and errors |
 //! | [`runtime`], [`session`], [`devices`], [`memory`] | devices and memory, and who shares them |
-//! | [`query`], [`kernel`], [`output`], [`receipt`] | what is computed, on a batch, and what became of it |
+//! | [`query`], [`function`], [`kernel`], [`output`], [`receipt`] | what is computed, on a batch, and what became of it |
 //! | [`ticket`] | the same, later: a callback, a descriptor to poll, waiting |
 //! | [`stream`], [`scan`] | batch after batch, from Arrow streams and from files |
 //! | [`device_data`] | the same with Arrow's C Device Data |
@@ -26,6 +26,7 @@ pub mod device_data;
 pub mod devices;
 pub mod error;
 mod failure;
+pub mod function;
 mod handles;
 pub mod kernel;
 pub mod log;

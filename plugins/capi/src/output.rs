@@ -132,7 +132,7 @@ pub(crate) fn fill(
         output.schema = export::schema(result.batch.schema_ref())?;
     }
     if let Some(mask) = &result.mask {
-        output.mask = export::mask(mask);
+        output.mask = export::column(mask);
     }
     let (array, copied) = export::batch(&result.batch);
     output.array = array;

@@ -3,13 +3,16 @@
 use std::ffi::c_char;
 
 use unlade::wire::{self, WireError};
-use unlade::{ExprError, Query, Select, Semantics, parse_expr, parse_select_list};
+use unlade::{
+    ExprError, Query, Select, Semantics, Signatures, parse_expr_with, parse_select_list_with,
+};
 
 use crate::border::{end, enter, place, put};
 use crate::code::unlade_code::{self, UNLADE_EXPRESSION, UNLADE_LIMIT, UNLADE_OK};
 use crate::error::unlade_error;
 use crate::failure::Failure;
 use crate::handles::{self, Held};
+use crate::runtime::{RuntimeHeld, unlade_runtime};
 use crate::text;
 
 /// A predicate and what to put out of the rows that it keeps. It belongs to no runtime.
@@ -83,7 +86,35 @@ pub unsafe extern "C" fn unlade_query_text(
             place(query, "place for the query")?;
             let filter = text::optional(filter, "filter")?;
             let select = text::optional(select, "select list")?;
-            let parsed = parse(filter, select, flags)?;
+            let parsed = parse(filter, select, flags, Signatures::none())?;
+            let handle = handles::give(QueryHeld::new(parsed));
+            put(query, "place for the query", handle)?;
+            Ok(UNLADE_OK)
+        })
+    }
+}
+
+/// As `unlade_query_text`, where the functions may be called that were registered at a runtime.
+///
+/// # Safety
+/// Pointers are null or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unlade_query_text_with(
+    runtime: *const unlade_runtime,
+    filter: *const c_char,
+    select: *const c_char,
+    flags: u32,
+    query: *mut *mut unlade_query,
+    error: *mut *mut unlade_error,
+) -> unlade_code {
+    // SAFETY: As the caller vouches, here and below.
+    unsafe {
+        enter(error, || {
+            place(query, "place for the query")?;
+            let functions = handles::get::<RuntimeHeld>(runtime)?.0.functions();
+            let filter = text::optional(filter, "filter")?;
+            let select = text::optional(select, "select list")?;
+            let parsed = parse(filter, select, flags, &functions)?;
             let handle = handles::give(QueryHeld::new(parsed));
             put(query, "place for the query", handle)?;
             Ok(UNLADE_OK)
@@ -115,6 +146,32 @@ pub unsafe extern "C" fn unlade_query_wire(
     }
 }
 
+/// As `unlade_query_wire`, where the functions may be called that were registered at a runtime; bytes that
+/// call another are `UNLADE_EXPRESSION`.
+///
+/// # Safety
+/// Pointers are null or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unlade_query_wire_with(
+    runtime: *const unlade_runtime,
+    bytes: *const u8,
+    length: usize,
+    query: *mut *mut unlade_query,
+    error: *mut *mut unlade_error,
+) -> unlade_code {
+    // SAFETY: As the caller vouches, here and below.
+    unsafe {
+        enter(error, || {
+            place(query, "place for the query")?;
+            let functions = handles::get::<RuntimeHeld>(runtime)?.0.functions();
+            let decoded = wire::decode_query_with(text::bytes(bytes, length)?, &functions);
+            let handle = handles::give(QueryHeld::new(decoded.map_err(malformed)?));
+            put(query, "place for the query", handle)?;
+            Ok(UNLADE_OK)
+        })
+    }
+}
+
 /// A query from the bytes of a Substrait `ExtendedExpression`, such as pyarrow serialises; `form` is
 /// `UNLADE_SUBSTRAIT_FILTER` or `_PROJECTION`. docs/SUBSTRAIT.md lists what is read. What the message asks
 /// of the rules, as the failure behaviour of a cast, holds when the query is compiled, before what
@@ -135,12 +192,33 @@ pub unsafe extern "C" fn unlade_query_substrait(
     unsafe {
         enter(error, || {
             place(query, "place for the query")?;
-            if !matches!(form, UNLADE_SUBSTRAIT_FILTER | UNLADE_SUBSTRAIT_PROJECTION) {
-                return Err(Failure::argument(format!(
-                    "there is no form {form} of a query; there are 0 and 1"
-                )));
-            }
-            let imported = of_message(text::bytes(bytes, length)?, form)?;
+            let imported = of_message(text::bytes(bytes, length)?, form, Signatures::none())?;
+            put(query, "place for the query", handles::give(imported))?;
+            Ok(UNLADE_OK)
+        })
+    }
+}
+
+/// As `unlade_query_substrait`, where a function that is none of Substrait's may be one that was registered
+/// at a runtime under its name.
+///
+/// # Safety
+/// Pointers are null or as the header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unlade_query_substrait_with(
+    runtime: *const unlade_runtime,
+    bytes: *const u8,
+    length: usize,
+    form: u32,
+    query: *mut *mut unlade_query,
+    error: *mut *mut unlade_error,
+) -> unlade_code {
+    // SAFETY: As the caller vouches, here and below.
+    unsafe {
+        enter(error, || {
+            place(query, "place for the query")?;
+            let functions = handles::get::<RuntimeHeld>(runtime)?.0.functions();
+            let imported = of_message(text::bytes(bytes, length)?, form, &functions)?;
             put(query, "place for the query", handles::give(imported))?;
             Ok(UNLADE_OK)
         })
@@ -148,8 +226,9 @@ pub unsafe extern "C" fn unlade_query_substrait(
 }
 
 #[cfg(feature = "substrait")]
-fn of_message(bytes: &[u8], form: u32) -> Result<QueryHeld, Failure> {
-    let imported = unlade::substrait::import(bytes).map_err(of_substrait)?;
+fn of_message(bytes: &[u8], form: u32, functions: &Signatures) -> Result<QueryHeld, Failure> {
+    check_form(form)?;
+    let imported = unlade::substrait::import_with(bytes, functions).map_err(of_substrait)?;
     let query = match form {
         UNLADE_SUBSTRAIT_FILTER => imported.filter().map_err(of_substrait)?,
         _ => imported.projection(),
@@ -161,11 +240,21 @@ fn of_message(bytes: &[u8], form: u32) -> Result<QueryHeld, Failure> {
 }
 
 #[cfg(not(feature = "substrait"))]
-fn of_message(_: &[u8], _: u32) -> Result<QueryHeld, Failure> {
+fn of_message(_: &[u8], form: u32, _: &Signatures) -> Result<QueryHeld, Failure> {
+    check_form(form)?;
     Err(Failure::new(
         unlade_code::UNLADE_UNSUPPORTED,
         "this library was built without feature `substrait`",
     ))
+}
+
+fn check_form(form: u32) -> Result<(), Failure> {
+    match form {
+        UNLADE_SUBSTRAIT_FILTER | UNLADE_SUBSTRAIT_PROJECTION => Ok(()),
+        other => Err(Failure::argument(format!(
+            "there is no form {other} of a query; there are 0 and 1"
+        ))),
+    }
 }
 
 #[cfg(feature = "substrait")]
@@ -214,7 +303,10 @@ pub unsafe extern "C" fn unlade_query_encode(
 }
 
 fn malformed(error: WireError) -> Failure {
-    Failure::malformed(error.to_string())
+    match error {
+        WireError::Function(error) => Failure::new(UNLADE_EXPRESSION, error.to_string()),
+        error => Failure::malformed(error.to_string()),
+    }
 }
 
 /// Frees a query. Kernels that were compiled of it stay. Null is allowed.
@@ -223,18 +315,25 @@ pub extern "C" fn unlade_query_free(query: *mut unlade_query) -> unlade_code {
     end(|| handles::free::<QueryHeld>(query))
 }
 
-fn parse(filter: Option<&str>, select: Option<&str>, flags: u32) -> Result<Query, Failure> {
+fn parse(
+    filter: Option<&str>,
+    select: Option<&str>,
+    flags: u32,
+    functions: &Signatures,
+) -> Result<Query, Failure> {
     let refused =
         |text: &str, error: ExprError| Failure::new(UNLADE_EXPRESSION, error.render(text));
     let mut query = Query::all();
     if let Some(text) = filter {
-        query.filter = Some(parse_expr(text).map_err(|error| refused(text, error))?);
+        query.filter =
+            Some(parse_expr_with(text, functions).map_err(|error| refused(text, error))?);
     }
     match (select, flags) {
         (_, 0 | UNLADE_QUERY_MASK) => {
             query.mask = flags != 0;
             if let Some(text) = select.filter(|text| text.trim() != "*") {
-                let columns = parse_select_list(text).map_err(|error| refused(text, error))?;
+                let columns = parse_select_list_with(text, functions);
+                let columns = columns.map_err(|error| refused(text, error))?;
                 query.select = Select::Columns(columns);
             }
         }

@@ -9,7 +9,7 @@ use crate::handles;
 pub const UNLADE_ABI_MAJOR: u32 = 0;
 
 /// Of the ABI: it grows where functions, or fields of structs, came to it.
-pub const UNLADE_ABI_MINOR: u32 = 1;
+pub const UNLADE_ABI_MINOR: u32 = 2;
 
 /// The version of the ABI that the library has: `UNLADE_ABI_MAJOR << 16 | UNLADE_ABI_MINOR`, as they
 /// were when it was built. A program works with it where the major number is the one of its header

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::ptr;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Schema};
 
@@ -83,9 +83,9 @@ unsafe extern "C" fn release(array: *mut ArrowArray) {
     }
 }
 
-/// A mask as an array of booleans.
-pub(crate) fn mask(mask: &BooleanArray) -> ArrowArray {
-    ArrowArray::exported(FFI_ArrowArray::new(&mask.to_data()))
+/// One column, such as a mask, as an array.
+pub(crate) fn column(column: &dyn Array) -> ArrowArray {
+    ArrowArray::exported(FFI_ArrowArray::new(&column.to_data()))
 }
 
 pub(crate) fn schema(schema: &Schema) -> Result<ArrowSchema, Failure> {

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use arrow_array::ffi::{FFI_ArrowArray, from_ffi_and_data_type};
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
+use arrow_array::{
+    ArrayRef, RecordBatch, RecordBatchOptions, StructArray, make_array, new_empty_array,
+};
 use arrow_buffer::alloc::Allocation;
+use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType, Field, Fields, SchemaRef};
 
 use super::check::{Depth, check, zeros};
@@ -60,20 +63,9 @@ impl Owned {
         schema: &SchemaRef,
         rules: Rules,
     ) -> Result<Imported, Failure> {
-        if self.0.release.is_none() {
-            return Err(Failure::malformed(
-                "the ArrowArray was released: it can be handed over once",
-            ));
-        }
         let of = DataType::Struct(schema.fields().clone());
         // SAFETY: As the caller vouches.
-        let realigned = unsafe { check(&self.0, &of, rules.depth)? };
-        if realigned > 0 && rules.only_aligned {
-            return Err(Failure::malformed(format!(
-                "{realigned} bytes of the ArrowArray are not aligned to the width of their values, \
-                 and would have to be copied, which UNLADE_ONLY_ALIGNED rules out"
-            )));
-        }
+        let realigned = unsafe { self.looked_at(&of, rules)? };
         // SAFETY: As the caller vouches; the counts were looked at.
         let nulls = unsafe { self.nulls() };
         if nulls > 0 {
@@ -132,19 +124,78 @@ impl Owned {
         let (offset, rows) = (self.0.offset as usize, self.0.length as usize);
         self.0.length += std::mem::take(&mut self.0.offset);
         self.0.null_count = 0;
-        // SAFETY: Whatever arrow-rs concludes from it is so.
-        let data = unsafe { from_ffi_and_data_type(self.into_ffi(), of) };
-        let refused = |error: ArrowError| Failure::malformed(error.to_string());
-        let data = data.map_err(refused)?;
-        if depth == Depth::Values {
-            data.validate_full().map_err(refused)?;
-        }
+        // SAFETY: It was looked at.
+        let data = unsafe { self.into_data(of, depth)? };
         let (_, mut columns, _) = StructArray::from(data).into_parts();
         if offset > 0 {
             let cut = |column: &mut ArrayRef| *column = column.slice(offset, rows);
             columns.iter_mut().for_each(cut);
         }
         Ok(columns)
+    }
+
+    /// As one column of a type, which lies where the array is.
+    ///
+    /// # Safety
+    /// As [`import`](Self::import), of that type.
+    pub(crate) unsafe fn import_column(
+        mut self,
+        of: &DataType,
+        rules: Rules,
+    ) -> Result<ArrayRef, Failure> {
+        // SAFETY: As the caller vouches.
+        unsafe { self.looked_at(of, rules)? };
+        if self.0.length == 0 {
+            // It may be without offsets, which arrow-rs does not take.
+            return Ok(new_empty_array(of));
+        }
+        let (offset, rows) = (self.0.offset as usize, self.0.length as usize);
+        let is_cut = offset > 0 && matches!(of, DataType::Struct(_));
+        if is_cut {
+            // As of batches: structs in it arrow-rs would cut twice.
+            self.0.length += std::mem::take(&mut self.0.offset);
+            self.0.null_count = -1;
+        }
+        // SAFETY: It was looked at.
+        let column = make_array(unsafe { self.into_data(of.clone(), rules.depth)? });
+        Ok(match is_cut {
+            true => column.slice(offset, rows),
+            false => column,
+        })
+    }
+
+    /// Looks at it; returns how many bytes will be copied to be aligned.
+    ///
+    /// # Safety
+    /// As [`import`](Self::import), of this type.
+    unsafe fn looked_at(&self, of: &DataType, rules: Rules) -> Result<u64, Failure> {
+        if self.0.release.is_none() {
+            return Err(Failure::malformed(
+                "the ArrowArray was released: it can be handed over once",
+            ));
+        }
+        // SAFETY: As the caller vouches.
+        let realigned = unsafe { check(&self.0, of, rules.depth)? };
+        if realigned > 0 && rules.only_aligned {
+            return Err(Failure::malformed(format!(
+                "{realigned} bytes of the ArrowArray are not aligned to the width of their values, \
+                 and would have to be copied, which UNLADE_ONLY_ALIGNED rules out"
+            )));
+        }
+        Ok(realigned)
+    }
+
+    /// # Safety
+    /// It was looked at, as of this type, and has a row.
+    unsafe fn into_data(self, of: DataType, depth: Depth) -> Result<ArrayData, Failure> {
+        let refused = |error: ArrowError| Failure::malformed(error.to_string());
+        // SAFETY: Whatever arrow-rs concludes from it is so.
+        let data = unsafe { from_ffi_and_data_type(self.into_ffi(), of) };
+        let data = data.map_err(refused)?;
+        if depth == Depth::Values {
+            data.validate_full().map_err(refused)?;
+        }
+        Ok(data)
     }
 
     /// How many rows are null as a whole.

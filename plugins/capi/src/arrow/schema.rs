@@ -27,14 +27,8 @@ const MOST_METADATA: usize = 16 << 20;
 /// `schema` is null or points to a struct that is as the C Data Interface says: pointers in it are
 /// null or lead to what they should, texts end in a zero byte.
 pub(crate) unsafe fn read(schema: *const ArrowSchema) -> Result<SchemaRef, Failure> {
-    if schema.is_null() {
-        return Err(Failure::null("ArrowSchema"));
-    }
-    let mut fields = 0;
     // SAFETY: As the caller vouches.
-    unsafe { check(&*schema, 0, &mut fields)? };
-    // SAFETY: The same struct, which stays the caller's: it is borrowed, not dropped.
-    let known = unsafe { &*schema.cast::<FFI_ArrowSchema>() };
+    let known = unsafe { looked_at(schema)? };
     let refused = |error: arrow_schema::ArrowError| malformed(&error.to_string());
     // SAFETY: It was looked at.
     if unsafe { format(&*schema)? } != "+s" {
@@ -47,6 +41,34 @@ pub(crate) unsafe fn read(schema: *const ArrowSchema) -> Result<SchemaRef, Failu
         check_type(field.data_type())?;
     }
     Ok(Arc::new(read))
+}
+
+/// Reads the schema of one column. It is not released.
+///
+/// # Safety
+/// As [`read`].
+pub(crate) unsafe fn field(schema: *const ArrowSchema) -> Result<Field, Failure> {
+    // SAFETY: As the caller vouches.
+    let known = unsafe { looked_at(schema)? };
+    let read = Field::try_from(known);
+    let read = read.map_err(|error| malformed(&error.to_string()))?;
+    check_type(read.data_type())?;
+    Ok(read)
+}
+
+/// A schema as arrow-rs has it, once it was looked at.
+///
+/// # Safety
+/// As [`read`].
+unsafe fn looked_at<'a>(schema: *const ArrowSchema) -> Result<&'a FFI_ArrowSchema, Failure> {
+    if schema.is_null() {
+        return Err(Failure::null("ArrowSchema"));
+    }
+    let mut fields = 0;
+    // SAFETY: As the caller vouches.
+    unsafe { check(&*schema, 0, &mut fields)? };
+    // SAFETY: The same struct, which stays the caller's: it is borrowed, not dropped.
+    Ok(unsafe { &*schema.cast::<FFI_ArrowSchema>() })
 }
 
 /// # Safety

@@ -47,6 +47,16 @@ fn parquet_stream() {
 }
 
 #[test]
+fn function() {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in MODES {
+        let program = build("examples/function.c", &[], mode, folder.path());
+        let wanted = "35 and 18\n12 and 25\nrow 4: function `gcd` failed: -4 is below zero\n";
+        assert_eq!(run(&program, &[]), wanted, "{mode:?}");
+    }
+}
+
+#[test]
 fn asynchronous() {
     let folder = tempfile::tempdir().unwrap();
     for mode in MODES {

@@ -33,6 +33,22 @@ fn queries_go_between_processes_as_bytes() {
 }
 
 #[test]
+fn functions_of_cs_are_called_and_looked_after() {
+    let folder = tempfile::tempdir().unwrap();
+    // As of `every_device_gives_the_same_result`.
+    let runs = [
+        (Mode::Plain, &["cpu", "sim-gpu", "sim", "sim-dpu"][..]),
+        (Mode::Sanitized, &["cpu", "sim-gpu", "sim"][..]),
+    ];
+    for (mode, devices) in runs {
+        let program = build("tests/programs/functions.c", &[], mode, folder.path());
+        for device in devices {
+            assert_eq!(run(&program, &[device]), "done\n", "{mode:?}, {device}");
+        }
+    }
+}
+
+#[test]
 fn streams_are_read_to_their_end() {
     ends_well("stream.c", &[]);
 }
