@@ -14,7 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::{Array, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray};
+use arrow_array::{
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader, StructArray, make_array,
+    new_empty_array,
+};
 use arrow_data::{BufferSpec, layout};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use pyo3::exceptions::PyTypeError;
@@ -64,7 +67,27 @@ pub(crate) fn import_schema(capsule: &Bound<'_, PyAny>) -> PyResult<SchemaRef> {
 pub(crate) fn import_batch(pair: &Bound<'_, PyAny>) -> PyResult<Imported> {
     let pair = pair.cast::<PyTuple>()?;
     let schema = import_schema(&pair.get_item(0)?)?;
-    let capsule = pair.get_item(1)?;
+    let array = take_array(&pair.get_item(1)?)?;
+    batch_of(array, &schema).map_err(refused)
+}
+
+/// The array of a pair of capsules, of any type.
+pub(crate) fn import_array(pair: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
+    let pair = pair.cast::<PyTuple>()?;
+    let field = import_field(&pair.get_item(0)?)?;
+    let array = take_array(&pair.get_item(1)?)?;
+    if array.is_empty() {
+        // It may be without offsets, which arrow-rs does not take.
+        return Ok(new_empty_array(field.data_type()));
+    }
+    // SAFETY: The array comes from a producer of the C data interface, by the type that it gave with
+    // it, and is not released.
+    let data = unsafe { from_ffi_and_data_type(array, field.data_type().clone()) };
+    Ok(make_array(data.map_err(refused)?))
+}
+
+/// The array of a capsule, which it has once.
+fn take_array(capsule: &Bound<'_, PyAny>) -> PyResult<FFI_ArrowArray> {
     let pointer = capsule
         .cast::<PyCapsule>()?
         .pointer_checked(Some(ARRAY))?
@@ -73,10 +96,10 @@ pub(crate) fn import_batch(pair: &Bound<'_, PyAny>) -> PyResult<Imported> {
     // leaving a released one behind, as the interface says. The interpreter is held, so nobody else
     // does the same at the same time.
     let array = unsafe { FFI_ArrowArray::from_raw(pointer.as_ptr()) };
-    if array.is_released() {
-        return Err(refused("the array of the capsule was taken before"));
+    match array.is_released() {
+        true => Err(refused("the array of the capsule was taken before")),
+        false => Ok(array),
     }
-    batch_of(array, &schema).map_err(refused)
 }
 
 /// The stream of a capsule, as `__arrow_c_stream__` gives it.

@@ -1,8 +1,10 @@
 //! Errors as the exceptions that `unlade/_errors.py` defines.
 
-use pyo3::exceptions::PyKeyboardInterrupt;
+use std::error::Error as _;
+
+use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;
-use unlade::{Clause, DataError, Error, ExprError, ExprErrorKind};
+use unlade::{Clause, DataError, Error, ExprError, ExprErrorKind, FunctionError};
 
 /// The classes, as Python has them.
 mod classes {
@@ -17,6 +19,7 @@ mod classes {
     import_exception!(unlade._errors, Error);
     import_exception!(unlade._errors, Exhausted);
     import_exception!(unlade._errors, Forked);
+    import_exception!(unlade._errors, FunctionError);
     import_exception!(unlade._errors, InputError);
     import_exception!(unlade._errors, LimitError);
     import_exception!(unlade._errors, Refused);
@@ -73,6 +76,10 @@ pub(crate) fn with_rows_before(error: Error, before: u64) -> Error {
                 description.row += before;
             }
             Error::Data(data)
+        }
+        Error::Function(mut function) => {
+            function.row = function.row.map(|row| row + before);
+            Error::Function(function)
         }
         other => other,
     }
@@ -145,6 +152,7 @@ fn raised(error: Error) -> PyErr {
     match error {
         Error::Expr(error) => refused(&error, None).into(),
         Error::Data(data) => trapped(message, &data),
+        Error::Function(function) => of_function(message, &function),
         Error::Schema(_) => classes::SchemaError::new_err(message),
         Error::Exhausted(exhausted) => {
             let holders: Vec<_> = exhausted
@@ -192,6 +200,26 @@ fn interrupts(message: &str) -> bool {
     message
         .lines()
         .any(|line| line.trim() == "KeyboardInterrupt")
+}
+
+/// The exception of a function in Python is the cause; one that is to end the program stays what it is.
+fn of_function(message: String, error: &FunctionError) -> PyErr {
+    Python::attach(|py| {
+        let cause = error
+            .source()
+            .and_then(|cause| cause.downcast_ref::<PyErr>());
+        let cause = cause.map(|cause| cause.clone_ref(py));
+        if let Some(cause) = cause
+            .as_ref()
+            .filter(|it| !it.is_instance_of::<PyException>(py))
+        {
+            return cause.clone_ref(py);
+        }
+        let function = error.function.to_string();
+        let raised = classes::FunctionError::new_err((message, function, error.row));
+        raised.set_cause(py, cause);
+        raised
+    })
 }
 
 fn trapped(message: String, data: &DataError) -> PyErr {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `capsule` | Arrow in and out by the PyCapsule interface, without a copy   (contains unsafe code) |
 //! | `given` | what is handed over: a batch, or a stream of them |
+//! | `function` | functions in Python that queries call |
 //! | `query` | queries from text and from Substrait, and the rules that they are read by |
 //! | `runtime`, `session` | `Runtime`, `Session` |
 //! | `kernel`, `ticket`, `stream` | `Kernel`, and its ways to run |
@@ -22,6 +23,7 @@ mod capsule;
 mod column;
 mod dlpack;
 mod failure;
+mod function;
 mod given;
 mod kernel;
 mod language;

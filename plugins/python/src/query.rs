@@ -3,15 +3,17 @@
 //! A query is text, or comes as Substrait: from pyarrow's expressions, which serialise themselves, or
 //! as bytes of whoever wrote it.
 
+use std::sync::Arc;
+
 use arrow_schema::SchemaRef;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
-use unlade::substrait::{Imported, SubstraitError, import};
+use unlade::substrait::{Imported, SubstraitError, import_with};
 use unlade::{
     Clause, Error, Expr, ExprError, FloatOrder, Kernel, OnError, Query, Runtime, Select, Semantics,
-    Session, parse_expr, parse_select_list,
+    Session, Signatures, parse_expr_with, parse_select_list_with,
 };
 
 use crate::batch::Schema;
@@ -119,9 +121,14 @@ impl For<'_> {
         asked: &Asked,
         rules: &Rules<'_>,
     ) -> Result<Kernel, Failure> {
+        let functions = match self {
+            For::Runtime(runtime) => runtime.functions(),
+            For::Session(session) => session.functions(),
+        };
         let mut reading = Reading {
             py,
             schema,
+            functions,
             imported: Vec::new(),
             of_pyarrow: false,
         };
@@ -142,6 +149,8 @@ impl For<'_> {
 struct Reading<'a, 'py> {
     py: Python<'py>,
     schema: &'a SchemaRef,
+    /// Those that were registered.
+    functions: Arc<Signatures>,
     /// What came as Substrait, which says some of the rules itself.
     imported: Vec<Imported>,
     /// Whether some of it was an expression of pyarrow's.
@@ -158,7 +167,7 @@ impl Reading<'_, '_> {
         match &asked.select {
             None => {}
             Some(Columns::List(Spelled::Text(text))) => {
-                let columns = parse_select_list(text);
+                let columns = parse_select_list_with(text, &self.functions);
                 query.select =
                     Select::Columns(columns.map_err(|error| refused(&error, Some(text)))?);
             }
@@ -177,7 +186,8 @@ impl Reading<'_, '_> {
 
     fn expression(&mut self, spelled: &Spelled) -> Result<Expr, Failure> {
         if let Spelled::Text(text) = spelled {
-            return parse_expr(text).map_err(|error| refused(&error, Some(text)));
+            let parsed = parse_expr_with(text, &self.functions);
+            return parsed.map_err(|error| refused(&error, Some(text)));
         }
         match self.message(spelled)?.expressions.as_slice() {
             [one] => Ok(one.expr.clone()),
@@ -195,13 +205,13 @@ impl Reading<'_, '_> {
     fn message(&mut self, spelled: &Spelled) -> Result<&Imported, Failure> {
         let imported = match spelled {
             Spelled::Message(bytes) => {
-                let imported = import(bytes).map_err(said)?;
+                let imported = import_with(bytes, &self.functions).map_err(said)?;
                 self.is_over_the_data(&imported)?;
                 imported
             }
             Spelled::Expression(expression) => {
                 self.of_pyarrow = true;
-                import(&self.serialised(expression)?).map_err(said)?
+                import_with(&self.serialised(expression)?, &self.functions).map_err(said)?
             }
             Spelled::Text(_) => unreachable!("text is parsed"),
         };

@@ -53,6 +53,12 @@ impl Receipt {
         self.inner.rows_out
     }
 
+    /// Calls of registered functions, in order: ``function``, ``rows`` and ``taken_ns`` of each.
+    #[getter]
+    fn calls<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        dictionary(py, &self.inner.calls)
+    }
+
     /// Which device ran what; one unless the query was split or work repeated.
     #[getter]
     fn parts(&self) -> Vec<Part> {

@@ -10,7 +10,8 @@ use pyo3::prelude::*;
 use unlade::placement::Objective;
 use unlade::{Fallback, Placement, RuntimeBuilder, Trust};
 
-use crate::failure::{Failure, config};
+use crate::failure::{Failure, config, refused};
+use crate::function::{self, GivenType};
 use crate::given::{Given, GivenSchema};
 use crate::kernel::Kernel;
 use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
@@ -138,6 +139,25 @@ impl Runtime {
         };
         let kernel = For::Runtime(&self.inner).compile(py, &data.0, &asked, &rules)?;
         Ok(Kernel::new(kernel, self.threads))
+    }
+
+    /// Registers a function for queries to call.
+    #[pyo3(signature = (name, arguments, result, function, *, nullable=true))]
+    fn register_function(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        arguments: Vec<GivenType>,
+        result: &Bound<'_, PyAny>,
+        function: Py<PyAny>,
+        nullable: bool,
+    ) -> Result<(), Failure> {
+        let function = function::function(name, arguments, result, nullable, function)?;
+        match py.detach(|| self.inner.register(function)) {
+            Ok(_) => Ok(()),
+            Err(unlade::Error::Expr(error)) => Err(refused(&error, None)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Opens a session.

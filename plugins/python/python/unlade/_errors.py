@@ -86,6 +86,33 @@ class TrapError(Error, ArithmeticError):
         return str(self.args[0])
 
 
+class FunctionError(Error):
+    """A function that was registered has no result; ``__cause__`` is what it raised."""
+
+    def __init__(self, message: str, function: str, row: int | None) -> None:
+        super().__init__(message, function, row)
+        #: The function's name.
+        self.function = function
+        #: The row that has none, counted from 0 in the data that was handed over, if the function
+        #: named one.
+        self.row = row
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RowError(ValueError):
+    """For functions that are registered: one row of their arguments has no result."""
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message, row)
+        #: The row, counted from 0 in the arrays that the function was given.
+        self.row = row
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class SchemaError(Error, TypeError):
     """The data is not of the schema that the kernel was compiled for."""
 

@@ -1,6 +1,6 @@
 """The compiled part of Unlade."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Protocol, final
@@ -92,6 +92,28 @@ class Runtime:
 
         :raises CompileError: for a query that does not fit the schema.
         :raises Unplaceable: where no allowed device can run it.
+        """
+
+    def register_function(
+        self,
+        name: str,
+        arguments: Sequence[ArrowSchema],
+        result: ArrowSchema,
+        function: Callable[..., Any],
+        *,
+        nullable: bool = True,
+    ) -> None:
+        """Registers a function for queries of this runtime to call by its name, in text or as
+        Substrait, as long as the runtime lives.
+
+        ``arguments`` and ``result`` are types, such as ``pyarrow.int64()``. The function gets a pyarrow
+        array for each argument and returns an array, or what ``pyarrow.array`` makes one of, of the
+        same length; with ``nullable=False`` it never has a null. It must be pure, is called for every
+        row of the data, also for those that a filter drops, and by several threads, one at a time.
+        What it raises is the ``__cause__`` of a :class:`FunctionError`; an attribute ``row`` of it,
+        as :class:`RowError` has, names the row.
+
+        :raises CompileError: for a name that is none, or that another has.
         """
 
     def session(
@@ -381,6 +403,10 @@ class Receipt:
     def rows_in(self) -> int: ...
     @property
     def rows_out(self) -> int: ...
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """Calls of registered functions, in order: ``function``, ``rows`` and ``taken_ns`` of each."""
+
     @property
     def parts(self) -> list[Part]: ...
     @property

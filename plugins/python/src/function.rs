@@ -1,0 +1,124 @@
+//! Functions in Python that queries call, over pyarrow's arrays.
+
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_schema::{DataType, Field};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use unlade::{FunctionFailure, Signature, UserFunction};
+
+use crate::capsule::{import_array, import_field};
+use crate::column::Column;
+use crate::failure::{Failure, refused};
+
+/// A type of Arrow's, by the PyCapsule interface.
+#[derive(Debug)]
+pub(crate) struct GivenType(DataType);
+
+impl<'py> FromPyObject<'_, 'py> for GivenType {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        match object.getattr_opt(intern!(py, "__arrow_c_schema__"))? {
+            Some(schema) => {
+                let field = import_field(&schema.call0()?)?;
+                Ok(GivenType(field.data_type().clone()))
+            }
+            None => Err(PyTypeError::new_err(format!(
+                "expected a type of Arrow's such as pyarrow.int64(), not {}",
+                object.get_type().name()?
+            ))),
+        }
+    }
+}
+
+/// A function that a runtime can register.
+pub(crate) fn function(
+    name: &str,
+    arguments: Vec<GivenType>,
+    result: &Bound<'_, PyAny>,
+    nullable: bool,
+    body: Py<PyAny>,
+) -> Result<UserFunction, Failure> {
+    let types = arguments.into_iter().map(|each| each.0);
+    let GivenType(gives) = result.extract()?;
+    let signature = Signature::new(name, types, gives);
+    let signature = signature.map_err(|error| refused(&error, None))?;
+    let signature = match nullable {
+        true => signature,
+        false => signature.never_null(),
+    };
+    let fields = signature.arguments().iter().enumerate();
+    let fields = fields.map(|(position, of)| Field::new(position.to_string(), of.clone(), true));
+    let callee = Callee {
+        fields: fields.map(Arc::new).collect(),
+        result: result.clone().unbind(),
+        body,
+    };
+    Ok(UserFunction::new(signature, move |arguments| {
+        let called = Python::try_attach(|py| callee.call(py, arguments));
+        match called {
+            Some(result) => result.map_err(|(error, row)| failed(error, row)),
+            None => Err(FunctionFailure::new("the interpreter has ended")),
+        }
+    }))
+}
+
+/// What is called, and with what.
+struct Callee {
+    fields: Vec<Arc<Field>>,
+    /// The type of the result, as it was given.
+    result: Py<PyAny>,
+    body: Py<PyAny>,
+}
+
+impl Callee {
+    /// An exception comes with the row that it names, if it does.
+    fn call(
+        &self,
+        py: Python<'_>,
+        arguments: &[ArrayRef],
+    ) -> Result<ArrayRef, (PyErr, Option<u64>)> {
+        self.call_with(py, arguments).map_err(|error| {
+            let row = error.value(py).getattr_opt(intern!(py, "row"));
+            let row = row.ok().flatten().and_then(|row| row.extract().ok());
+            (error, row)
+        })
+    }
+
+    fn call_with(&self, py: Python<'_>, arguments: &[ArrayRef]) -> PyResult<ArrayRef> {
+        let pyarrow = py.import(intern!(py, "pyarrow"))?;
+        let of_pyarrow = |(field, array): (&Arc<Field>, &ArrayRef)| {
+            let column = Column::new(Arc::clone(field), Arc::clone(array));
+            pyarrow.call_method1(intern!(py, "array"), (column,))
+        };
+        let arguments = self.fields.iter().zip(arguments).map(of_pyarrow);
+        let arguments = PyTuple::new(py, arguments.collect::<PyResult<Vec<_>>>()?)?;
+        let result = self.body.bind(py).call1(arguments)?;
+        let result = match result.getattr_opt(intern!(py, "combine_chunks"))? {
+            Some(combine) => combine.call0()?,
+            None => result,
+        };
+        let capsules = match result.getattr_opt(intern!(py, "__arrow_c_array__"))? {
+            Some(capsules) => capsules.call0()?,
+            // Of NumPy, or a list.
+            None => pyarrow
+                .call_method1(intern!(py, "array"), (result, self.result.bind(py)))?
+                .call_method0(intern!(py, "__arrow_c_array__"))?,
+        };
+        import_array(&capsules)
+    }
+}
+
+/// An exception as the failure of the function, whose source it is.
+fn failed(error: PyErr, row: Option<u64>) -> FunctionFailure {
+    let failure = FunctionFailure::new(error.to_string()).because(error);
+    match row {
+        Some(row) => failure.at(row),
+        None => failure,
+    }
+}
