@@ -275,7 +275,7 @@ fn chain_kind(operands: Vec<Expr>, is_and: bool) -> Kind {
 
 impl Kind {
     /// Calls `visit` with each operand, in the order in which they are written.
-    pub(crate) fn for_each_operand<'a>(&'a self, mut visit: impl FnMut(&'a Expr)) {
+    pub fn for_each_operand<'a>(&'a self, mut visit: impl FnMut(&'a Expr)) {
         match self {
             Kind::Column { .. } | Kind::Literal(_) | Kind::Wildcard | Kind::TooDeep => {}
             Kind::Not(arg)

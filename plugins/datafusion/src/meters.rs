@@ -1,0 +1,70 @@
+//! What `EXPLAIN ANALYZE` tells of a node: its rows and times as of every operator, and what the
+//! receipts say.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder,
+};
+use unlade::{Path, Receipt};
+
+/// The metrics of one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Meters {
+    pub(crate) baseline: BaselineMetrics,
+    batches: Count,
+    together: Count,
+    to_device: Count,
+    from_device: Count,
+    copied: Count,
+    fallbacks: Count,
+    retries: Count,
+    /// Rows by the device that took them, as they turn up.
+    rows_on: Arc<Mutex<HashMap<Arc<str>, Count>>>,
+    metrics: ExecutionPlanMetricsSet,
+    partition: usize,
+}
+
+impl Meters {
+    pub(crate) fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        let count = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
+        Meters {
+            baseline: BaselineMetrics::new(metrics, partition),
+            batches: count("batches"),
+            together: count("batches_together"),
+            to_device: count("bytes_to_device"),
+            from_device: count("bytes_from_device"),
+            copied: count("bytes_copied"),
+            fallbacks: count("fallbacks"),
+            retries: count("retries"),
+            rows_on: Arc::default(),
+            metrics: metrics.clone(),
+            partition,
+        }
+    }
+
+    pub(crate) fn note(&self, receipt: &Receipt) {
+        self.batches.add(1);
+        if receipt.together > 1 {
+            self.together.add(1);
+        }
+        self.to_device.add(receipt.bytes_to_device as usize);
+        self.from_device.add(receipt.bytes_from_device as usize);
+        self.copied.add(receipt.bytes_copied as usize);
+        self.retries.add(receipt.retries as usize);
+        let mut rows_on = self.rows_on.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in &receipt.parts {
+            if part.path == Path::Fallback {
+                self.fallbacks.add(1);
+            }
+            if part.completed {
+                let rows = rows_on.entry(Arc::clone(&part.device)).or_insert_with(|| {
+                    let name = format!("rows_on_{}", part.device);
+                    MetricBuilder::new(&self.metrics).counter(name, self.partition)
+                });
+                rows.add(part.rows as usize);
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The physical optimizer rule.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow_schema::SchemaRef;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{Result, plan_err};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
+use unlade::{Kernel, Placement, Query, Runtime, Semantics, Session, check};
+
+use crate::config::{Mode, UnladeConfig};
+use crate::error::from_runtime;
+use crate::exec::{UnladeExec, Work};
+use crate::expr::Unsupported;
+use crate::left::LeftExec;
+use crate::shape::{Extent, Shape, halves};
+
+/// Puts an [`UnladeExec`] in the place of filters and projections that are worth it, by the session's
+/// [`UnladeConfig`].
+///
+/// It is to be the last rule, for later ones would not know what the node stands for:
+/// `SessionStateBuilder::with_physical_optimizer_rule` puts it there.
+#[derive(Debug)]
+pub struct UnladeRule {
+    runtime: Runtime,
+    /// Whether it was said that filters are evaluated where files are read.
+    warned: AtomicBool,
+}
+
+impl UnladeRule {
+    /// A rule for the devices of a runtime.
+    pub fn new(runtime: &Runtime) -> Self {
+        UnladeRule {
+            runtime: runtime.clone(),
+            warned: AtomicBool::new(false),
+        }
+    }
+}
+
+impl PhysicalOptimizerRule for UnladeRule {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let default = UnladeConfig::default();
+        let options = config.extensions.get::<UnladeConfig>().unwrap_or(&default);
+        if !options.enabled {
+            return Ok(plan);
+        }
+        let session = self.runtime.session("datafusion");
+        let session = session.placement(options.placement()).open();
+        let planner = Planner {
+            session: session.map_err(from_runtime)?,
+            may_queue: self.may_queue(&options.placement()),
+            options,
+        };
+        if config.execution.parquet.pushdown_filters && !has_filter(&plan) {
+            self.warn();
+        }
+        planner.rewrite(plan)
+    }
+
+    fn name(&self) -> &str {
+        "unlade"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+impl UnladeRule {
+    /// Whether batches may go to a device behind a queue.
+    fn may_queue(&self, placement: &Placement) -> bool {
+        let devices = self.runtime.devices();
+        devices.iter().any(|device| match placement {
+            Placement::Device(name) => device.name == *name && device.kind != "cpu",
+            Placement::Auto => !["cpu", "simulator"].contains(&device.kind),
+        })
+    }
+
+    fn warn(&self) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "datafusion.execution.parquet.pushdown_filters is on: filters over Parquet files \
+                 are evaluated where these are read, and none is left for Unlade to take"
+            );
+        }
+    }
+}
+
+fn has_filter(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<FilterExec>() || plan.children().into_iter().any(has_filter)
+}
+
+/// One plan's rewriting.
+struct Planner<'a> {
+    session: Session,
+    may_queue: bool,
+    options: &'a UnladeConfig,
+}
+
+/// Why an operator is left.
+enum Left {
+    /// It is not in the language.
+    Unsupported(Unsupported),
+    /// It is too little to be worth it.
+    TooFew(usize),
+}
+
+impl Planner<'_> {
+    /// The plan with everything taken that is to be: the topmost first, as a projection takes the
+    /// filter below it along.
+    fn rewrite(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let fused = Shape::of(&plan, Extent::Fused);
+        if let Some(shape) = fused
+            && let Ok(work) = self.take(shape, &plan)
+        {
+            return self.put_in(plan, Extent::Fused, work);
+        }
+        let Some(shape) = Shape::of(&plan, Extent::Top).filter(|shape| shape.computes()) else {
+            return self.below(plan);
+        };
+        match self.take(shape, &plan) {
+            Ok(work) => self.put_in(plan, Extent::Top, work),
+            Err(Left::TooFew(rows)) => {
+                let why = format!("{rows} rows, fewer than unlade.min_rows");
+                self.leave(plan, &why)
+            }
+            Err(Left::Unsupported(why)) => match shape.filter {
+                Some(filter) => self.halve(filter, &plan, why),
+                None => self.leave(plan, &why.0),
+            },
+        }
+    }
+
+    /// What computes a shape, if it is worth it.
+    fn take(&self, shape: Shape<'_>, plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<Work>, Left> {
+        if let Some(rows) = self.too_few(shape.input) {
+            return Err(Left::TooFew(rows));
+        }
+        let query = shape.query().map_err(Left::Unsupported)?;
+        let schema = shape.input_schema();
+        let kernel = self
+            .compile(&query, &schema, plan)
+            .map_err(Left::Unsupported)?;
+        let work = Work::new(kernel, self.options.mode, self.may_queue);
+        Ok(Arc::new(work))
+    }
+
+    /// The rows of an input that are too few, where they are known.
+    fn too_few(&self, input: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+        if self.options.force || self.options.mode == Mode::Require {
+            return None;
+        }
+        let statistics = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new());
+        let rows = *statistics.ok()?.num_rows.get_value()?;
+        (rows < self.options.min_rows).then_some(rows)
+    }
+
+    /// # Errors
+    /// What no device of the session runs, and what would have another type than it is to have.
+    fn compile(
+        &self,
+        query: &Query,
+        schema: &SchemaRef,
+        plan: &Arc<dyn ExecutionPlan>,
+    ) -> Result<Kernel, Unsupported> {
+        let kernel = self.session.compile(query, schema, &RULES);
+        let kernel = kernel.map_err(|error| Unsupported(error.to_string()))?;
+        let (wanted, made) = (plan.schema(), kernel.schema());
+        let other = wanted.fields().iter().zip(made.fields());
+        let mut other = other.filter(|(wanted, made)| wanted.data_type() != made.data_type());
+        match other.next() {
+            Some((wanted, made)) => Err(Unsupported(format!(
+                "`{}`, which is {} there and {} here",
+                wanted.name(),
+                wanted.data_type(),
+                made.data_type()
+            ))),
+            None => Ok(kernel),
+        }
+    }
+
+    fn put_in(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        extent: Extent,
+        work: Arc<Work>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.below(Arc::new(UnladeExec::new(plan, extent, work)?))
+    }
+
+    /// The plan with what is below its top rewritten.
+    fn below(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let children = plan.children().into_iter();
+        let rewritten = children.map(|child| self.rewrite(Arc::clone(child)));
+        let rewritten = rewritten.collect::<Result<Vec<_>>>()?;
+        replace_children_if_necessary(plan, rewritten)
+    }
+
+    /// A filter of which some conditions can be taken.
+    fn halve(
+        &self,
+        filter: &FilterExec,
+        plan: &Arc<dyn ExecutionPlan>,
+        why: Unsupported,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(schema) = Shape::of(plan, Extent::Top).map(Shape::input_schema) else {
+            return self.leave(Arc::clone(plan), &why.0);
+        };
+        let accept = |condition: &unlade::Expr| {
+            let checked = check(&Query::mask(condition.clone()), &schema, &RULES);
+            checked
+                .map(drop)
+                .map_err(|error| Unsupported(error.to_string()))
+        };
+        let Some(halves) = halves(filter, accept)? else {
+            return self.leave(Arc::clone(plan), &why.0);
+        };
+        let taken =
+            Shape::of(&halves.taken, Extent::Top).map(|shape| self.take(shape, &halves.taken));
+        let Some(Ok(work)) = taken else {
+            return self.leave(Arc::clone(plan), &why.0);
+        };
+        let below = self.put_in(halves.taken, Extent::Top, work)?;
+        let above = replace_children_if_necessary(Arc::new(halves.left), vec![below])?;
+        let why: Vec<String> = halves.why.into_iter().map(|why| why.0).collect();
+        self.noted(above, &why.join("; "))
+    }
+
+    fn leave(&self, plan: Arc<dyn ExecutionPlan>, why: &str) -> Result<Arc<dyn ExecutionPlan>> {
+        self.noted(self.below(plan)?, why)
+    }
+
+    fn noted(&self, plan: Arc<dyn ExecutionPlan>, why: &str) -> Result<Arc<dyn ExecutionPlan>> {
+        tracing::debug!(operator = plan.name(), why, "left to DataFusion");
+        if self.options.mode == Mode::Require {
+            return plan_err!(
+                "unlade.mode is require, and {} is left to DataFusion because of {why}",
+                plan.name()
+            );
+        }
+        match self.options.notes {
+            true => Ok(Arc::new(LeftExec::new(plan, why))),
+            false => Ok(plan),
+        }
+    }
+}
+
+/// DataFusion's own.
+const RULES: Semantics = Semantics::datafusion();

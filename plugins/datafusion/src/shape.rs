@@ -1,0 +1,182 @@
+//! What is taken of a plan: a filter, a projection, or a projection over a filter, and what that
+//! computes of its input's columns.
+
+use std::sync::Arc;
+
+use arrow_schema::{Field, Schema, SchemaRef};
+use datafusion::error::Result as PlanResult;
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, ReplaceChildrenOptions};
+use unlade::{Expr, Query, exact_col};
+
+use crate::expr::{Reader, Unsupported, may_fail, name};
+
+/// How much of a plan a shape is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Its top node.
+    Top,
+    /// A projection and the filter below it.
+    Fused,
+}
+
+/// A projection, a filter or both, over their input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape<'a> {
+    pub(crate) projection: Option<&'a ProjectionExec>,
+    pub(crate) filter: Option<&'a FilterExec>,
+    pub(crate) input: &'a Arc<dyn ExecutionPlan>,
+}
+
+impl<'a> Shape<'a> {
+    /// What a plan is at its top, as far as that extends.
+    pub(crate) fn of(plan: &'a Arc<dyn ExecutionPlan>, extent: Extent) -> Option<Self> {
+        if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+            return (extent == Extent::Top).then_some(Shape {
+                projection: None,
+                filter: Some(filter),
+                input: filter.input(),
+            });
+        }
+        let projection = plan.downcast_ref::<ProjectionExec>()?;
+        let below = match extent {
+            Extent::Top => None,
+            Extent::Fused => Some(projection.input().downcast_ref::<FilterExec>()?),
+        };
+        Some(Shape {
+            projection: Some(projection),
+            filter: below,
+            input: below.map_or_else(|| projection.input(), FilterExec::input),
+        })
+    }
+
+    /// Whether it does more than to choose, rename and order columns.
+    pub(crate) fn computes(self) -> bool {
+        let is_plain = |expr: &Arc<dyn PhysicalExpr>| expr.is::<Column>() || expr.is::<Literal>();
+        let mut columns = self.projection.iter().flat_map(|each| each.expr());
+        self.filter.is_some() || !columns.all(|column| is_plain(&column.expr))
+    }
+
+    /// What it computes. Of no output column the query is the mask alone.
+    pub(crate) fn query(self) -> Result<Query, Unsupported> {
+        let input = self.input.schema();
+        let predicate = self
+            .filter
+            .map(|filter| Reader::new(None, &input).expr(filter.predicate()));
+        let outputs = self.outputs()?;
+        match (predicate.transpose()?, outputs) {
+            (Some(predicate), outputs) if outputs.is_empty() => Ok(Query::mask(predicate)),
+            (_, outputs) if outputs.is_empty() => {
+                Err(Unsupported("a projection of no column".to_owned()))
+            }
+            (Some(predicate), outputs) => Ok(Query::filter(predicate).select(outputs)),
+            (None, outputs) => Ok(Query::all().select(outputs)),
+        }
+    }
+
+    fn outputs(self) -> Result<Vec<Expr>, Unsupported> {
+        let kept = self
+            .filter
+            .and_then(|filter| filter.projection().as_deref());
+        let named = |(at, expr): (usize, Expr)| expr.alias(format!("o{at}"));
+        let exprs: Result<Vec<Expr>, Unsupported> = match (self.projection, kept) {
+            (Some(projection), kept) => {
+                let schema = projection.input().schema();
+                let read = |expr| Reader::new(kept, &schema).expr(expr);
+                projection
+                    .expr()
+                    .iter()
+                    .map(|each| read(&each.expr))
+                    .collect()
+            }
+            (None, Some(kept)) => Ok(kept.iter().map(|at| exact_col(name(*at))).collect()),
+            (None, None) => {
+                let width = self.input.schema().fields().len();
+                Ok((0..width).map(|at| exact_col(name(at))).collect())
+            }
+        };
+        Ok(exprs?.into_iter().enumerate().map(named).collect())
+    }
+
+    /// The input's schema, with its columns named by their positions.
+    pub(crate) fn input_schema(self) -> SchemaRef {
+        let schema = self.input.schema();
+        let fields = schema.fields().iter().enumerate();
+        let named = |(at, field): (usize, &Arc<Field>)| field.as_ref().clone().with_name(name(at));
+        Arc::new(Schema::new(fields.map(named).collect::<Vec<_>>()))
+    }
+}
+
+/// A filter in two: the conditions of its conjunction that are taken, and above them the others, with
+/// the filter's own projection and fetch.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    /// What is taken.
+    pub(crate) taken: Arc<dyn ExecutionPlan>,
+    /// The other conditions.
+    pub(crate) left: FilterExec,
+    /// Why these were left.
+    pub(crate) why: Vec<Unsupported>,
+}
+
+/// Takes a filter apart, where some of its conditions pass `accept` and others do not.
+pub(crate) fn halves(
+    filter: &FilterExec,
+    accept: impl Fn(&Expr) -> Result<(), Unsupported>,
+) -> PlanResult<Option<Halves>> {
+    let (mut taken, mut left, mut why) = (Vec::new(), Vec::new(), Vec::new());
+    let schema = filter.input().schema();
+    for condition in split_conjunction(filter.predicate()) {
+        let read = Reader::new(None, &schema).expr(condition);
+        let accepted = read.and_then(|expr| {
+            accept(&expr)?;
+            match why.is_empty() || !may_fail(&expr) {
+                true => Ok(()),
+                // What is left may be what keeps it from rows on which it fails.
+                false => Err(Unsupported(format!("what stands before `{condition}`"))),
+            }
+        });
+        match accepted {
+            Ok(()) => taken.push(Arc::clone(condition)),
+            Err(reason) => {
+                left.push(Arc::clone(condition));
+                why.push(reason);
+            }
+        }
+    }
+    if taken.is_empty() || left.is_empty() {
+        return Ok(None);
+    }
+    let conjunction = datafusion::physical_expr::conjunction;
+    let below = FilterExecBuilder::new(conjunction(taken), Arc::clone(filter.input()))
+        .with_batch_size(filter.batch_size())
+        .with_default_selectivity(filter.default_selectivity())
+        .build()?;
+    let below: Arc<dyn ExecutionPlan> = Arc::new(below);
+    let above = FilterExecBuilder::from(filter)
+        .with_predicate(conjunction(left))
+        .with_input(Arc::clone(&below))
+        .build()?;
+    Ok(Some(Halves {
+        taken: below,
+        left: above,
+        why,
+    }))
+}
+
+/// The plan that a shape was found in, over another input.
+pub(crate) fn with_input(
+    plan: &Arc<dyn ExecutionPlan>,
+    extent: Extent,
+    input: Arc<dyn ExecutionPlan>,
+    options: ReplaceChildrenOptions,
+) -> PlanResult<Arc<dyn ExecutionPlan>> {
+    let below = match (extent, plan.children().as_slice()) {
+        (Extent::Fused, [filter]) => Arc::clone(filter).replace_children(vec![input], options)?,
+        _ => input,
+    };
+    Arc::clone(plan).replace_children(vec![below], options)
+}

@@ -1,0 +1,9 @@
+//! The plugin in DataFusion: what it takes, what it answers, and what it says of both.
+
+mod answers;
+mod common;
+mod ends;
+mod plans;
+mod statements;
+mod tables;
+mod tpch;

@@ -1,0 +1,194 @@
+//! What plans look like, and what `EXPLAIN` says of them.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::common::stats::Precision;
+use datafusion::physical_plan::{ExecutionPlanProperties, StatisticsArgs, StatisticsContext};
+use datafusion::prelude::SessionContext;
+
+use crate::common::{forced, nodes, plain, run, runtime, table};
+
+fn batch() -> RecordBatch {
+    let numbers = Arc::new(Int32Array::from_iter_values(0..500)) as ArrayRef;
+    let names = Arc::new(StringArray::from_iter_values(
+        (0..500).map(|n| format!("n{n}")),
+    )) as ArrayRef;
+    RecordBatch::try_from_iter([("a", numbers), ("s", names)]).expect("columns are of one length")
+}
+
+fn context() -> SessionContext {
+    let context = forced(&runtime("cpu"));
+    table(&context, "t", &[batch(), batch()]);
+    context
+}
+
+async fn explained(context: &SessionContext, sql: &str) -> String {
+    let (_, batches) = run(context, sql).await.expect(sql);
+    pretty_format_batches(&batches)
+        .expect("it is text")
+        .to_string()
+}
+
+#[tokio::test]
+async fn explain_says_what_runs_where_and_what_is_left_and_why() {
+    let context = context();
+    let taken = explained(
+        &context,
+        "EXPLAIN FORMAT INDENT SELECT a + 1 AS x FROM t WHERE a > 490 AND s <> 'n1'",
+    )
+    .await;
+    assert!(
+        taken.contains("FilterExec: s@1 != n1, projection=[a@0]"),
+        "{taken}"
+    );
+    assert!(
+        taken.contains("LeftExec: because of a constant of type Utf8"),
+        "{taken}"
+    );
+    assert!(
+        taken.contains("UnladeExec: device=cpu (asked for by name"),
+        "{taken}"
+    );
+    assert!(taken.contains("predicate=a@0 > 490"), "{taken}");
+    let tree = explained(
+        &context,
+        "EXPLAIN FORMAT TREE SELECT a FROM t WHERE a > 490",
+    )
+    .await;
+    assert!(
+        tree.contains("UnladeExec") && tree.contains("predicate: a@0 > 490"),
+        "{tree}"
+    );
+    let fused = explained(
+        &context,
+        "EXPLAIN FORMAT INDENT SELECT a + 1 AS x FROM t WHERE a > 490",
+    )
+    .await;
+    assert!(
+        !fused.contains("FilterExec") && !fused.contains("ProjectionExec"),
+        "{fused}"
+    );
+    assert!(
+        fused.contains("predicate=a@0 > 490, expr=[CAST(a@0 AS Int64) + 1 as x]"),
+        "{fused}"
+    );
+    let limited = explained(
+        &context,
+        "EXPLAIN FORMAT INDENT SELECT a FROM t WHERE a > 490 LIMIT 5",
+    )
+    .await;
+    assert!(
+        limited.contains("predicate=a@0 > 490, fetch=5"),
+        "{limited}"
+    );
+    let analyzed = explained(&context, "EXPLAIN ANALYZE SELECT a FROM t WHERE a > 490").await;
+    for metric in [
+        "output_rows=18",
+        "batches=10",
+        "rows_on_cpu=1.00 K",
+        "fallbacks=0",
+    ] {
+        assert!(analyzed.contains(metric), "{metric}: {analyzed}");
+    }
+}
+
+#[tokio::test]
+async fn modes_are_kept() {
+    let context = context();
+    let sql = "SELECT a FROM t WHERE a > 490";
+    let set = async |text: &str| context.sql(text).await.map(drop);
+    set("SET unlade.mode = 'explain'").await.unwrap();
+    let shown = explained(&context, &format!("EXPLAIN FORMAT INDENT {sql}")).await;
+    assert!(shown.contains("device=would run on cpu"), "{shown}");
+    let (plan, _) = run(&context, sql).await.unwrap();
+    let metrics = nodes(&plan)[0].metrics().unwrap();
+    assert!(metrics.sum_by_name("rows_on_cpu").is_none());
+    assert_eq!(metrics.output_rows(), Some(18));
+
+    set("SET unlade.mode = 'require'").await.unwrap();
+    run(&context, sql).await.unwrap();
+    let error = run(&context, "SELECT a FROM t WHERE s LIKE '%9'")
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("unlade.mode is require, and FilterExec is left"),
+        "{error}"
+    );
+
+    let error = set("SET unlade.mode = 'maybe'").await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("unlade.mode is offload, explain or require"),
+        "{error}"
+    );
+    set("SET unlade.mode = 'offload'").await.unwrap();
+    set("SET unlade.device = 'tpu'").await.unwrap();
+    let error = run(&context, sql).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("there is no device `tpu`; there is cpu"),
+        "{error}"
+    );
+    set("SET unlade.device = 'auto'").await.unwrap();
+    set("SET unlade.enabled = false").await.unwrap();
+    let (plan, _) = run(&context, sql).await.unwrap();
+    assert!(nodes(&plan).is_empty());
+}
+
+#[tokio::test]
+async fn too_few_rows_are_left() {
+    let context = context();
+    context.sql("SET unlade.force = false").await.unwrap();
+    let shown = explained(
+        &context,
+        "EXPLAIN FORMAT INDENT SELECT a FROM t WHERE a > 490",
+    )
+    .await;
+    assert!(
+        shown.contains("LeftExec: because of 1000 rows, fewer than unlade.min_rows"),
+        "{shown}"
+    );
+    context.sql("SET unlade.min_rows = 1000").await.unwrap();
+    let (plan, _) = run(&context, "SELECT a FROM t WHERE a > 490")
+        .await
+        .unwrap();
+    assert_eq!(nodes(&plan).len(), 1);
+}
+
+/// Order, equivalences, partitions and statistics are those of the operators that it stands for.
+#[tokio::test]
+async fn properties_are_kept() {
+    let reference = plain();
+    table(&reference, "t", &[batch(), batch()]);
+    let context = context();
+    for sql in [
+        "SELECT a, s FROM t WHERE a > 100 AND a < 200",
+        "SELECT a + 1 AS x, a FROM t WHERE a = 7",
+        "SELECT a AS y, a + 1 AS x FROM t",
+    ] {
+        let (plan, _) = run(&context, sql).await.unwrap();
+        let (plain, _) = run(&reference, sql).await.unwrap();
+        assert_eq!(nodes(&plan).len(), 1, "{sql}");
+        assert_eq!(plan.schema(), plain.schema());
+        assert_eq!(
+            plan.output_partitioning().to_string(),
+            plain.output_partitioning().to_string()
+        );
+        let text = |plan: &dyn datafusion::physical_plan::ExecutionPlan| {
+            plan.properties().equivalence_properties().to_string()
+        };
+        assert_eq!(text(plan.as_ref()), text(plain.as_ref()));
+        let rows = |plan: &dyn datafusion::physical_plan::ExecutionPlan| {
+            let found = StatisticsContext::new().compute(plan, &StatisticsArgs::new());
+            found.unwrap().num_rows
+        };
+        assert_eq!(rows(plan.as_ref()), rows(plain.as_ref()));
+        assert_ne!(rows(plan.as_ref()), Precision::Absent);
+    }
+}
