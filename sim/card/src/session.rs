@@ -111,13 +111,15 @@ impl<'a> Session<'a> {
     }
 
     fn unmap(&self, payload: &[u8]) -> Result<Vec<u8>, Errno> {
-        const UNMAP_ALL: u32 = 1 << 2;
+        // VFIO_DMA_UNMAP_FLAG_ALL. The protocol's text has no flags here; QEMU and libvfio-user take
+        // those of the kernel's interface, which has nothing in the range then.
+        const ALL: u32 = 1 << 1;
 
-        if u32_at(payload, 4) & UNMAP_ALL != 0 {
-            self.card.unmap_all();
-        } else {
-            let (iova, size) = (u64_at(payload, 8), u64_at(payload, 16));
-            self.card.unmap(Iova(iova), size).map_err(errno)?;
+        let (iova, size) = (u64_at(payload, 8), u64_at(payload, 16));
+        match u32_at(payload, 4) {
+            0 => self.card.unmap(Iova(iova), size).map_err(errno)?,
+            ALL if iova == 0 && size == 0 => self.card.unmap_all(),
+            _ => return Err(Errno::INVAL),
         }
         Ok(payload.to_vec())
     }

@@ -3,8 +3,12 @@
 /// How lines begin that the checker means for us.
 const MARK: &str = "UNLADE ";
 
+/// What QEMU says where a card refuses a command of the protocol that the machine does not wait for.
+const REFUSED: &str = "error reply on async request";
+
 /// Prints the verdicts in a console's text. An error where one of those that are expected is not
-/// there, where one says that a check failed, or where the checks did not come to their end.
+/// there, where one says that a check failed, where the checks did not come to their end, or where a
+/// card refused QEMU something, which no machine sees.
 pub(super) fn judge(console: &str, expected: &[&str]) -> Result<(), String> {
     // The console ends lines as terminals do, and the kernel may have written before one of ours.
     let lines = console
@@ -25,6 +29,9 @@ pub(super) fn judge(console: &str, expected: &[&str]) -> Result<(), String> {
     }
     if let Some(panic) = console.lines().find(|line| line.contains("Kernel panic")) {
         return Err(panic.trim().to_owned());
+    }
+    if let Some(refused) = console.lines().find(|line| line.contains(REFUSED)) {
+        return Err(format!("a card refuses QEMU: {}", refused.trim()));
     }
     if !failed.is_empty() {
         return Err(failed.join("; "));
@@ -54,5 +61,9 @@ mod tests {
         assert!(judged(&all.replace("passed a", "FAILED a")).contains("a: 1"));
         let panic = format!("{all}[2.0] Kernel panic - not syncing: no\r\n");
         assert!(judged(&panic).contains("not syncing"));
+        let refused = format!(
+            "{all}vfio_user_process: error reply on async request command 3 error Invalid argument\r\n"
+        );
+        assert!(judged(&refused).contains("command 3"));
     }
 }

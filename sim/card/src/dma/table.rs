@@ -34,9 +34,9 @@ pub(super) struct Mapping {
 impl Table {
     /// An error where a range cannot be mapped, whatever lies behind it.
     pub(super) fn check_free(&self, Iova(iova): Iova, length: u64) -> Result<(), MapError> {
-        let end = range_end(iova, length)?;
-        if let Some((mapped, mapped_end)) = self.last_below(end)
-            && mapped_end > iova
+        let last = last_byte(iova, length)?;
+        if let Some((mapped, mapped_last)) = self.last_from(last)
+            && mapped_last >= iova
         {
             return Err(MapError::Overlap {
                 iova,
@@ -57,11 +57,11 @@ impl Table {
 
     pub(super) fn remove(&mut self, iova: Iova, length: u64) -> Result<(), MapError> {
         let iova = iova.0;
-        let end = range_end(iova, length)?;
-        let around = [self.last_below(iova), self.last_below(end)];
-        let cut = around.into_iter().flatten().find(|&(start, mapped_end)| {
-            let over_start = start < iova && mapped_end > iova;
-            over_start || mapped_end > end
+        let last = last_byte(iova, length)?;
+        let around = [self.last_from(iova), self.last_from(last)];
+        let cut = around.into_iter().flatten().find(|&(start, mapped_last)| {
+            let over_start = start < iova && mapped_last >= iova;
+            over_start || mapped_last > last
         });
         if let Some((mapped, _)) = cut {
             return Err(MapError::Cut {
@@ -70,7 +70,11 @@ impl Table {
                 mapped,
             });
         }
-        let inside: Vec<u64> = self.mappings.range(iova..end).map(|(&at, _)| at).collect();
+        let inside: Vec<u64> = self
+            .mappings
+            .range(iova..=last)
+            .map(|(&at, _)| at)
+            .collect();
         for at in inside {
             self.mappings.remove(&at);
         }
@@ -85,10 +89,10 @@ impl Table {
         self.mappings.len()
     }
 
-    /// Start and end of the last mapping that begins below an address.
-    fn last_below(&self, end: u64) -> Option<(u64, u64)> {
-        let (&start, mapping) = self.mappings.range(..end).next_back()?;
-        Some((start, start + mapping.length))
+    /// First and last byte of the last mapping that begins at an address or below it.
+    fn last_from(&self, iova: u64) -> Option<(u64, u64)> {
+        let (&start, mapping) = self.mappings.range(..=iova).next_back()?;
+        Some((start, start + (mapping.length - 1)))
     }
 
     pub(super) fn read(&mut self, iova: Iova, bytes: &mut [u8]) -> Result<(), DmaError> {
@@ -197,9 +201,9 @@ struct Found<'a> {
     length: usize,
 }
 
-fn range_end(iova: u64, length: u64) -> Result<u64, MapError> {
-    match iova.checked_add(length) {
-        Some(end) if length > 0 => Ok(end),
-        _ => Err(MapError::NoRange { iova, length }),
-    }
+/// The last byte of a range: its end may be 2^64, which is no number here.
+fn last_byte(iova: u64, length: u64) -> Result<u64, MapError> {
+    let last = length.checked_sub(1);
+    let last = last.and_then(|behind| iova.checked_add(behind));
+    last.ok_or(MapError::NoRange { iova, length })
 }

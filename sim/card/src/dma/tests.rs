@@ -130,6 +130,46 @@ fn mappings_do_not_overlap_and_are_unmapped_whole() {
 }
 
 #[test]
+fn a_range_may_end_with_the_address_space_and_not_beyond_it() {
+    const LAST_PAGE: u64 = u64::MAX - 4095;
+
+    let dma = open();
+    let file = memory(4096);
+    dma.map(
+        Iova(LAST_PAGE),
+        4096,
+        Some(file.try_clone().unwrap()),
+        0,
+        BOTH,
+    )
+    .unwrap();
+    dma.write(Iova(u64::MAX - 1), &[1, 2]).unwrap();
+    let mut seen = [0; 2];
+    file.read_exact_at(&mut seen, 4094).unwrap();
+    assert_eq!(seen, [1, 2]);
+    assert_eq!(
+        dma.read(Iova(u64::MAX), &mut [0; 2]),
+        Err(DmaError::Refused)
+    );
+    assert!(matches!(
+        dma.map(Iova(u64::MAX), 1, None, 0, BOTH),
+        Err(MapError::Overlap { .. })
+    ));
+    let beyond = Err(MapError::NoRange {
+        iova: LAST_PAGE,
+        length: 4097,
+    });
+    assert_eq!(dma.map(Iova(LAST_PAGE), 4097, None, 0, BOTH), beyond);
+    assert_eq!(dma.unmap(Iova(LAST_PAGE), 4097), beyond);
+    assert!(matches!(
+        dma.unmap(Iova(u64::MAX), 1),
+        Err(MapError::Cut { .. })
+    ));
+    dma.unmap(Iova(1), u64::MAX).unwrap();
+    assert_eq!(dma.mapped_ranges(), 0);
+}
+
+#[test]
 fn a_reset_ends_a_transfer_that_waits_for_the_bus() {
     let dma = Arc::new(Dma::default());
     let (sender, read) = mpsc::channel();

@@ -227,6 +227,12 @@ fn a_host_that_breaks_the_protocol_is_answered_or_cut_off_and_the_next_is_served
     };
     assert_eq!(errno(&mut stream, &map(0x10)), Some(0));
     assert_eq!(errno(&mut stream, &map(0x18)), Some(EEXIST), "an overlap");
+    // A flag that is none, and all of it with a range.
+    for (flags, size) in [(4, 0), (2, 0x10)] {
+        let mut unmap = [0; 24];
+        (unmap[4], unmap[17]) = (flags, size);
+        assert_eq!(errno(&mut stream, &message(3, 40, &unmap)), Some(EINVAL));
+    }
     // 4 GiB of a region.
     let mut read = [0; 16];
     read[12..].fill(0xFF);
@@ -243,6 +249,26 @@ fn a_host_that_breaks_the_protocol_is_answered_or_cut_off_and_the_next_is_served
     );
     let client = Client::new(card.path()).unwrap();
     assert_eq!(client.region(BAR0).unwrap().size, 8192);
+}
+
+/// As QEMU does when a machine is switched off whose IOMMU had pages of the card.
+#[test]
+fn everything_is_unmapped_at_once() {
+    let _limit = Limit::start();
+    let card = Served::start(Config::default()).unwrap();
+    let mut stream = UnixStream::connect(card.path()).unwrap();
+    let hello = message(1, 22, &[0, 0, 1, 0, b'{', 0]);
+    assert_eq!(errno(&mut stream, &hello), Some(0));
+    for page in [0, 0x10, 0x20] {
+        let mut map = [0; 32];
+        (map[4], map[17], map[25]) = (3, page, 0x10);
+        assert_eq!(errno(&mut stream, &message(2, 48, &map)), Some(0));
+    }
+    assert_eq!(card.card().mapped_ranges(), 3);
+    let mut all = [0; 24];
+    all[4] = 2; // VFIO_DMA_UNMAP_FLAG_ALL
+    assert_eq!(errno(&mut stream, &message(3, 40, &all)), Some(0));
+    assert_eq!(card.card().mapped_ranges(), 0);
 }
 
 #[test]
