@@ -87,6 +87,8 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Bytes of operands, result and checksum blocks that jobs wrote.
     pub bytes_written: u64,
+    /// Bytes of those that are result and checksum blocks.
+    pub block_bytes_written: u64,
     /// All bytes read by DMA: operands, descriptors, lists, bytecode, submission entries.
     pub bus_read: u64,
     /// All bytes written by DMA, completion entries included.
@@ -371,6 +373,7 @@ impl Card {
             jobs_failed: state.logs.failed,
             bytes_read: state.logs.bytes_read,
             bytes_written: state.logs.bytes_written,
+            block_bytes_written: state.block_bytes,
             bus_read: traffic.read,
             bus_written: traffic.written,
             interrupts: state.interrupts.sent,

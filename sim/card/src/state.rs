@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) clock: Nanos,
     /// Time in which the engine worked.
     pub(crate) busy_time: Nanos,
+    /// Bytes of result and checksum blocks that jobs wrote.
+    pub(crate) block_bytes: u64,
     pub(crate) faults: FaultPlan,
     pub(crate) injected: Vec<(u64, Fault)>,
     /// What the host did that it must not.
@@ -138,6 +140,7 @@ impl State {
             logs: Logs::new(seed),
             clock: Nanos(0),
             busy_time: Nanos(0),
+            block_bytes: 0,
             faults,
             injected: Vec::new(),
             findings: Vec::new(),

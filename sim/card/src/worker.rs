@@ -143,6 +143,7 @@ impl State {
     fn finish(&mut self, job: &FetchedJob, done: &Progress) {
         self.clock = Nanos(done.started.0 + done.duration.0);
         self.busy_time.0 += done.duration.0;
+        self.block_bytes += done.blocks;
         self.logs.bytes_read += done.read;
         self.logs.bytes_written += done.written;
         self.injected

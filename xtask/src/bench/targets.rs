@@ -195,7 +195,7 @@ fn alone(rounds: &Rounds, what: &str, target: Target, unit: &'static str, name: 
 
 /// What is to be reached of figures that benchmarks note themselves, by their names: of the card's
 /// driver, of turns on devices, of predictions, and of the C interface.
-const NOTED: [(&str, Target, &str); 24] = [
+const NOTED: [(&str, Target, &str); 27] = [
     (
         "card/doorbell to completion/on one core",
         Target::AtMost(3.0),
@@ -222,6 +222,11 @@ const NOTED: [(&str, Target, &str); 24] = [
         "x",
     ),
     (
+        "card/bytes of result blocks per job",
+        Target::Exactly(24.0),
+        "",
+    ),
+    (
         "card/percent at work, lists under way/1",
         Target::Shown,
         "%",
@@ -233,6 +238,16 @@ const NOTED: [(&str, Target, &str); 24] = [
     ),
     (
         "card/percent at work, lists under way/64",
+        Target::AtLeast(95.0),
+        "%",
+    ),
+    (
+        "card/percent at work, lists of 4 MiB under way/64",
+        Target::AtLeast(95.0),
+        "%",
+    ),
+    (
+        "card/percent at work, lists of 16 MiB under way/64",
         Target::AtLeast(95.0),
         "%",
     ),

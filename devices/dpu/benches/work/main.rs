@@ -34,12 +34,18 @@ fn main() {
     if is_asked_for(&["driver", DRIVER]) {
         driver_time(if quick { 1_000 } else { 50_000 });
     }
-    if is_asked_for(&["bytes", READ, WRITTEN]) {
+    if is_asked_for(&["bytes", READ, WRITTEN, BLOCKS]) {
         bytes_of_a_column(if quick { 1 << 20 } else { 64 << 20 });
     }
-    let busy = DEPTHS.map(busy);
-    if is_asked_for(&["utilisation", &busy[0], &busy[1], &busy[2]]) {
-        utilisation(if quick { 128 } else { 1_024 });
+    // Of as many bytes each.
+    let bytes = if quick { 128 << 20 } else { 1_024 << 20 };
+    for (list, depths) in SIZES {
+        let names: Vec<String> = depths.iter().map(|depth| busy(list, *depth)).collect();
+        let mut asked = vec!["utilisation"];
+        asked.extend(names.iter().map(String::as_str));
+        if is_asked_for(&asked) {
+            utilisation(list, depths, (bytes / list) as usize);
+        }
     }
 }
 
@@ -47,12 +53,16 @@ fn main() {
 const DRIVER: &str = "card/driver's own work per job";
 const READ: &str = "card/bytes read, of those on paper";
 const WRITTEN: &str = "card/bytes written, of those on paper";
+const BLOCKS: &str = "card/bytes of result blocks per job";
 
-/// Lists under way at once.
-const DEPTHS: [usize; 3] = [1, 4, 64];
+/// Bytes of a list's column, and lists under way at once.
+const SIZES: [(u64, &[usize]); 3] = [(1 << 20, &[1, 4, 64]), (4 << 20, &[64]), (16 << 20, &[64])];
 
-fn busy(depth: usize) -> String {
-    format!("card/percent at work, lists under way/{depth}")
+fn busy(list: u64, depth: usize) -> String {
+    match list >> 20 {
+        1 => format!("card/percent at work, lists under way/{depth}"),
+        size => format!("card/percent at work, lists of {size} MiB under way/{depth}"),
+    }
 }
 
 /// A card of this process, and the device that drives it.
@@ -149,6 +159,7 @@ impl Rig {
 
     /// Runs so many jobs with so many under way.
     fn run(&self, queue: &mut dyn Queue, jobs: usize, depth: usize, rows: u64) {
+        let depth = depth.min(jobs);
         let mut ready: VecDeque<CommandList> = (0..depth).map(|_| self.list(rows)).collect();
         let (mut submitted, mut ended) = (0, 0);
         let mut done = Vec::new();
@@ -243,16 +254,17 @@ fn bytes_of_a_column(bytes: u64) {
     rig.run(&mut *queue, jobs, 8.min(jobs), rows / jobs as u64);
     let after = rig.card.counters();
     let mask = rows / 8;
-    let status = jobs as u64 * Status::BYTES;
     let read = after.bytes_read - before.bytes_read;
     let written = after.bytes_written - before.bytes_written;
+    let blocks = after.block_bytes_written - before.block_bytes_written;
+    let bits = written - blocks;
     println!(
         "a column of {column} bytes in {jobs} jobs: {read} bytes read, on paper {column}; \
-         {written} written, on paper {mask} of mask and {status} of status"
+         {bits} written, on paper {mask}, a bit for each row; and {blocks} of result blocks"
     );
-    let paper = mask + status;
     note(READ, read as f64 / column as f64);
-    note(WRITTEN, written as f64 / paper as f64);
+    note(WRITTEN, bits as f64 / mask as f64);
+    note(BLOCKS, blocks as f64 / jobs as f64);
     let (bus_read, bus_written) = (
         after.bus_read - before.bus_read,
         after.bus_written - before.bus_written,
@@ -263,9 +275,9 @@ fn bytes_of_a_column(bytes: u64) {
     );
 }
 
-/// How much of the simulated time the card worked, while so many lists of 1 MiB were under way. What
-/// a host takes from a completion to the next doorbell passes on that clock.
-fn utilisation(jobs: usize) {
+/// How much of the simulated time the card worked, while so many lists of so many bytes were under way.
+/// What a host takes from a completion to the next doorbell passes on that clock.
+fn utilisation(list: u64, depths: &[usize], jobs: usize) {
     let rig = Rig::new();
     let timing = Profile::full().timing;
     println!(
@@ -273,16 +285,17 @@ fn utilisation(jobs: usize) {
          takes {} ns to fetch a job",
         timing.interrupt_nanos, timing.host_nanos, timing.doorbell_nanos, timing.job_nanos
     );
-    for depth in DEPTHS {
+    for &depth in depths {
         let mut queue = rig.device.open_queue(64).expect("a queue");
         let before = rig.card.counters();
-        rig.run(&mut *queue, jobs, depth, (1 << 20) / 4);
+        rig.run(&mut *queue, jobs, depth, list / 4);
         let after = rig.card.counters();
         let worked = (after.busy_time.0 - before.busy_time.0) as f64;
         let worked = 100.0 * worked / (after.time.0 - before.time.0) as f64;
+        let size = list >> 20;
         println!(
-            "{depth} lists of 1 MiB under way: the card works {worked:.2}% of the simulated time"
+            "{depth} lists of {size} MiB under way: the card works {worked:.2}% of the simulated time"
         );
-        note(&busy(depth), worked);
+        note(&busy(list, depth), worked);
     }
 }

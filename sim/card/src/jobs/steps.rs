@@ -32,6 +32,8 @@ pub(crate) struct Progress {
     pub(crate) steps_done: u32,
     pub(crate) read: u64,
     pub(crate) written: u64,
+    /// Bytes of those that are result and checksum blocks.
+    pub(crate) blocks: u64,
     pub(crate) started: Nanos,
     /// From the start to the end of the last step.
     pub(crate) duration: Nanos,
@@ -46,6 +48,7 @@ impl Progress {
             steps_done: 0,
             read: 0,
             written: 0,
+            blocks: 0,
             started,
             duration: Nanos(0),
             first_written: None,
@@ -86,6 +89,7 @@ pub(crate) fn execute(job: &Job, execution: &Execution<'_>) -> Progress {
         steps_done,
         read: transfers.read,
         written: transfers.written,
+        blocks: transfers.blocks,
         started: execution.started,
         duration,
         first_written: transfers.first_written,

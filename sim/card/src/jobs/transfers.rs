@@ -29,6 +29,8 @@ pub(crate) struct Transfers<'a> {
     step: u32,
     pub(crate) read: u64,
     pub(crate) written: u64,
+    /// Bytes of those that are result and checksum blocks.
+    pub(crate) blocks: u64,
     /// Where the first byte of an operand was written.
     pub(crate) first_written: Option<Iova>,
 }
@@ -41,6 +43,7 @@ impl<'a> Transfers<'a> {
             step: 0,
             read: 0,
             written: 0,
+            blocks: 0,
             first_written: None,
         }
     }
@@ -100,6 +103,7 @@ impl<'a> Transfers<'a> {
             .write(to.0, bytes)
             .map_err(|e| Stop::dma(e, self.step, to.1))?;
         self.written += length(bytes.len());
+        self.blocks += length(bytes.len());
         Ok(())
     }
 }
