@@ -200,7 +200,7 @@ impl Case {
         for tree in self.checked.trees() {
             tally.coverage.count(tree, |hits| hits.trapping += 1);
         }
-        self.trap_by_arrow_rs(error, batch, tally)
+        compare_trap_with_arrow_rs(&self.checked, self.dialect, error, batch, tally)
     }
 
     /// Compares the results on a batch on which no row traps.
@@ -232,7 +232,7 @@ impl Case {
         for tree in self.checked.trees() {
             tally.coverage.count(tree, |hits| hits.oracle += 1);
         }
-        self.compare_arrow_rs(batch, &kept, tally)
+        compare_with_arrow_rs(&self.checked, self.dialect, batch, &kept, tally)
     }
 
     /// Each backend with one of the two programs: over many cases every pair.
@@ -320,108 +320,113 @@ impl Case {
         Ok(())
     }
 
-    fn compare_arrow_rs(
-        &self,
-        batch: &RecordBatch,
-        kept: &[Kept],
-        tally: &mut Tally,
-    ) -> Result<(), String> {
-        if self.dialect != Dialect::Arrow {
-            return Ok(());
-        }
-        if let Some(filter) = &self.checked.filter
-            && let Some(column) = self.by_arrow_rs(filter, batch, tally)?
-        {
-            let keeps = |&row: &usize| value_at(&column, row) == Some(Imm::mask(true));
-            let rows = (0..batch.num_rows()).filter(keeps);
-            if !rows.eq(kept.iter().map(|row| row.row)) {
-                return Err("the filter by arrow-rs keeps other rows".to_owned());
-            }
-        }
-        let computed = self
-            .checked
-            .columns
-            .iter()
-            .filter_map(|column| match column {
-                OutputColumn::Computed(tree) => Some(tree),
-                OutputColumn::Payload(_) => None,
-            });
-        for (position, tree) in computed.enumerate() {
-            let Some(column) = self.by_arrow_rs(tree, batch, tally)? else {
-                continue;
-            };
-            for row in kept {
-                let (theirs, ours) = (value_at(&column, row.row), row.values[position]);
-                if theirs != ours {
-                    return Err(format!(
-                        "output {position} in row {} is {ours:?}, by arrow-rs {theirs:?}: {}",
-                        row.row,
-                        row_in_words(batch, row.row)
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A tree's column by arrow-rs on a batch on which no row traps; none where it has no kernel
-    /// or fails where an operation of the tree fails that no row needs.
-    fn by_arrow_rs(
-        &self,
-        tree: &Typed,
-        batch: &RecordBatch,
-        tally: &mut Tally,
-    ) -> Result<Option<ArrayRef>, String> {
-        match arrow_rs::evaluate(tree, batch) {
-            Ok(column) => {
-                tally.columns_of_arrow_rs += 1;
-                tally.coverage.count(tree, |hits| hits.arrow_rs += 1);
-                Ok(Some(column))
-            }
-            Err(NoColumn::LeftOut(why)) => {
-                *tally.left_out.entry(why).or_default() += 1;
-                Ok(None)
-            }
-            Err(NoColumn::Refused(error)) => Err(format!("arrow-rs refuses: {error}")),
-            Err(NoColumn::Data(error)) if !fails_somewhere(tree, batch) => Err(format!(
-                "arrow-rs reports `{error}`, the oracle no error of any operation on any row"
-            )),
-            Err(NoColumn::Data(_)) => {
-                tally.eager_errors += 1;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Whether arrow-rs, which computes more rows than are needed, fails on a tree that traps.
-    fn trap_by_arrow_rs(
-        &self,
-        error: &RowError,
-        batch: &RecordBatch,
-        tally: &mut Tally,
-    ) -> Result<(), String> {
-        if self.dialect != Dialect::Arrow {
-            return Ok(());
-        }
-        let mut trees = self.checked.trees();
-        let tree = trees.find(|tree| tree.find(error.ordinal).is_some());
-        match arrow_rs::evaluate(tree.ok_or("no tree has the trap's ordinal")?, batch) {
-            Ok(_) => Err(format!("arrow-rs reports nothing, the oracle {error:?}")),
-            Err(NoColumn::LeftOut(why)) => {
-                *tally.left_out.entry(why).or_default() += 1;
-                Ok(())
-            }
-            Err(NoColumn::Refused(refused)) => Err(format!("arrow-rs refuses: {refused}")),
-            Err(NoColumn::Data(_)) => {
-                tally.errors_of_arrow_rs += 1;
-                Ok(())
-            }
-        }
-    }
-
     fn in_words(&self, what: &str) -> String {
         let words = query_in_words(&self.query);
         format!("{words}over {}\n{what}", in_words(&self.checked.input))
+    }
+}
+
+/// Compares the rows that the oracle keeps, and their values, with arrow-rs under the arrow rules.
+///
+/// # Errors
+/// What differs, in words.
+pub fn compare_with_arrow_rs(
+    checked: &Checked,
+    dialect: Dialect,
+    batch: &RecordBatch,
+    kept: &[Kept],
+    tally: &mut Tally,
+) -> Result<(), String> {
+    if dialect != Dialect::Arrow {
+        return Ok(());
+    }
+    if let Some(filter) = &checked.filter
+        && let Some(column) = by_arrow_rs(filter, batch, tally)?
+    {
+        let keeps = |&row: &usize| value_at(&column, row) == Some(Imm::mask(true));
+        let rows = (0..batch.num_rows()).filter(keeps);
+        if !rows.eq(kept.iter().map(|row| row.row)) {
+            return Err("the filter by arrow-rs keeps other rows".to_owned());
+        }
+    }
+    let computed = checked.columns.iter().filter_map(|column| match column {
+        OutputColumn::Computed(tree) => Some(tree),
+        OutputColumn::Payload(_) => None,
+    });
+    for (position, tree) in computed.enumerate() {
+        let Some(column) = by_arrow_rs(tree, batch, tally)? else {
+            continue;
+        };
+        for row in kept {
+            let (theirs, ours) = (value_at(&column, row.row), row.values[position]);
+            if theirs != ours {
+                return Err(format!(
+                    "output {position} in row {} is {ours:?}, by arrow-rs {theirs:?}: {}",
+                    row.row,
+                    row_in_words(batch, row.row)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A tree's column by arrow-rs on a batch on which no row traps; none where it has no kernel or fails
+/// where an operation of the tree fails that no row needs.
+fn by_arrow_rs(
+    tree: &Typed,
+    batch: &RecordBatch,
+    tally: &mut Tally,
+) -> Result<Option<ArrayRef>, String> {
+    match arrow_rs::evaluate(tree, batch) {
+        Ok(column) => {
+            tally.columns_of_arrow_rs += 1;
+            tally.coverage.count(tree, |hits| hits.arrow_rs += 1);
+            Ok(Some(column))
+        }
+        Err(NoColumn::LeftOut(why)) => {
+            *tally.left_out.entry(why).or_default() += 1;
+            Ok(None)
+        }
+        Err(NoColumn::Refused(error)) => Err(format!("arrow-rs refuses: {error}")),
+        Err(NoColumn::Data(error)) if !fails_somewhere(tree, batch) => Err(format!(
+            "arrow-rs reports `{error}`, the oracle no error of any operation on any row"
+        )),
+        Err(NoColumn::Data(_)) => {
+            tally.eager_errors += 1;
+            Ok(None)
+        }
+    }
+}
+
+/// Whether arrow-rs, which computes more rows than are needed, fails on the tree of the operation
+/// with this ordinal, which traps by the oracle; under the arrow rules.
+///
+/// # Errors
+/// What differs, in words.
+pub fn compare_trap_with_arrow_rs(
+    checked: &Checked,
+    dialect: Dialect,
+    error: &RowError,
+    batch: &RecordBatch,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    if dialect != Dialect::Arrow {
+        return Ok(());
+    }
+    let mut trees = checked.trees();
+    let tree = trees.find(|tree| tree.find(error.ordinal).is_some());
+    match arrow_rs::evaluate(tree.ok_or("no tree has the trap's ordinal")?, batch) {
+        Ok(_) => Err(format!("arrow-rs reports nothing, the oracle {error:?}")),
+        Err(NoColumn::LeftOut(why)) => {
+            *tally.left_out.entry(why).or_default() += 1;
+            Ok(())
+        }
+        Err(NoColumn::Refused(refused)) => Err(format!("arrow-rs refuses: {refused}")),
+        Err(NoColumn::Data(_)) => {
+            tally.errors_of_arrow_rs += 1;
+            Ok(())
+        }
     }
 }
 

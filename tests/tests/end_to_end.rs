@@ -1,5 +1,6 @@
 //! Random queries through the runtime, as a user runs them: on the CPU, and on the simulated
-//! device with all its staging, against the oracle.
+//! device and the simulated card with all their staging, against the oracle, the CPU and arrow-rs.
+#![allow(clippy::print_stdout)] // how much was compared is what these tests report
 
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use unlade_runtime::{Error, Output, Placement, Runtime};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_tests::batches::take_rows;
 use unlade_tests::devices;
-use unlade_tests::differential::{query_in_words, random_case};
+use unlade_tests::differential::{
+    Tally, compare_trap_with_arrow_rs, compare_with_arrow_rs, query_in_words, random_case,
+};
 use unlade_tests::trees::{Target, rules, targets, types};
 
 /// Queries under each set of rules; more on a card, which does by itself all that a query has.
@@ -40,7 +43,7 @@ fn the_simulated_device_gives_the_oracles_results() {
     run_cases(&runtime, Some("sim"), 2, CASES);
 }
 
-/// On a card that has every operation: the oracle's results, and the CPU's bit for bit.
+/// On a card that has every operation: the oracle's results, the CPU's bit for bit, and those of arrow-rs.
 #[test]
 fn the_simulated_card_gives_the_oracles_results() {
     let runtime = Runtime::builder()
@@ -68,18 +71,29 @@ fn the_chosen_device_gives_the_oracles_results() {
 }
 
 /// Runs queries; all of each on the device, where one is named. Every result is compared with the
-/// CPU's, too.
+/// CPU's, too, and under the Arrow rules with arrow-rs, on the same batch.
 fn run_cases(runtime: &Runtime, device: Option<&str>, seed: u64, cases: u64) {
     let cpu = Runtime::builder().device(Arc::new(CpuDevice::new()));
     let cpu = cpu.build().expect("a runtime on the CPU");
     let mut rng = Rng::new(seed);
     let (mut errors, mut results) = (0, 0);
+    let mut tally = Tally::default();
     for (name, semantics) in rules() {
         let (types, targets) = (types(&semantics), targets(&semantics));
         for case in 0..cases {
             let chosen: Vec<&Target> = (0..4).map(|_| &targets[rng.below(targets.len())]).collect();
             let (query, batch) = random_case(&semantics, &types, &chosen, &mut rng);
-            let outcome = compare((runtime, &cpu), device, &query, &semantics, &batch);
+            let mut compare = |batch: &RecordBatch| {
+                compare(
+                    (runtime, &cpu),
+                    device,
+                    &query,
+                    &semantics,
+                    batch,
+                    &mut tally,
+                )
+            };
+            let outcome = compare(&batch);
             let words = |what| format!("{name}, case {case}\n{}{what}", query_in_words(&query));
             match outcome {
                 Ok(true) => results += 1,
@@ -90,7 +104,7 @@ fn run_cases(runtime: &Runtime, device: Option<&str>, seed: u64, cases: u64) {
             let fine = rows_without_errors(&query, &semantics, &batch);
             if !fine.is_empty() && fine.len() < batch.num_rows() {
                 let batch = take_rows(&batch, &fine);
-                if let Err(what) = compare((runtime, &cpu), device, &query, &semantics, &batch) {
+                if let Err(what) = compare(&batch) {
                     panic!("{}", words(what));
                 }
                 results += 1;
@@ -100,6 +114,16 @@ fn run_cases(runtime: &Runtime, device: Option<&str>, seed: u64, cases: u64) {
     assert!(
         errors > 5 && results > 50,
         "{errors} errors and {results} results"
+    );
+    let (columns, traps) = (tally.columns_of_arrow_rs, tally.errors_of_arrow_rs);
+    println!(
+        "{results} results and {errors} errors; {columns} columns and {traps} errors compared with \
+         arrow-rs, not asked: {:?}",
+        tally.left_out
+    );
+    assert!(
+        columns > 50 && traps > 0,
+        "{columns} columns, {traps} errors"
     );
 }
 
@@ -114,14 +138,15 @@ fn rows_without_errors(query: &Query, semantics: &Semantics, batch: &RecordBatch
         .collect()
 }
 
-/// Whether there is a result, which is then the oracle's and, bit for bit, the CPU's, or an error,
-/// which is then too.
+/// Whether there is a result, which is then the oracle's, that of arrow-rs and, bit for bit, the CPU's,
+/// or an error, which is then too.
 fn compare(
     (runtime, cpu): (&Runtime, &Runtime),
     device: Option<&str>,
     query: &Query,
     semantics: &Semantics,
     batch: &RecordBatch,
+    tally: &mut Tally,
 ) -> Result<bool, String> {
     let checked = checked(query, semantics, batch);
     let kernel = runtime
@@ -146,6 +171,7 @@ fn compare(
                     return Err("the mask keeps other rows".to_owned());
                 }
             }
+            compare_with_arrow_rs(&checked, semantics.dialect, batch, &kept, tally)?;
             Ok(true)
         }
         (Err(QueryError { row, error }), Err(Error::Data(found))) => {
@@ -157,6 +183,7 @@ fn compare(
             if (found.row, found.ordinal) != wanted || described != Some(wanted) {
                 return Err(format!("{found:?}, not row {row}: {error:?}"));
             }
+            compare_trap_with_arrow_rs(&checked, semantics.dialect, &error, batch, tally)?;
             Ok(false)
         }
         (Ok(_), Err(error)) => Err(format!("fails, and should not: {error}")),
