@@ -90,11 +90,16 @@ impl Packages {
 
     /// Unpacks them below a folder, where that has not been done.
     pub(super) fn fetch(folder: &Path) -> Result<Packages, String> {
+        Packages::fetch_from(folder, std::env::var(ARCHIVE).ok())
+    }
+
+    /// [`fetch`](Self::fetch) from this archive, or from the one that the machine's sources name.
+    fn fetch_from(folder: &Path, archive: Option<String>) -> Result<Packages, String> {
         let wanted = format!("{}, {KERNEL}", PROGRAMS.join(", "));
         let fetched = tools().and_then(|()| {
             once(folder, |apt, unpacked| {
                 println!("    fetching {wanted} of Debian {RELEASE} and {BACKPORTS}, 75 MB");
-                let apt = Apt::new(apt)?;
+                let apt = Apt::new(apt, archive)?;
                 apt.update()?;
                 apt.download()?;
                 apt.unpack(unpacked)
@@ -178,7 +183,7 @@ struct Apt {
 }
 
 impl Apt {
-    fn new(folder: &Path) -> Result<Apt, String> {
+    fn new(folder: &Path, archive: Option<String>) -> Result<Apt, String> {
         let at = |name: &str| folder.join(name);
         for name in ["lists/partial", "archives/partial"] {
             fs::create_dir_all(at(name)).map_err(failed(&at(name)))?;
@@ -215,7 +220,7 @@ impl Apt {
             .collect();
         let files = [
             ("status", String::new()),
-            ("sources.list", sources()?),
+            ("sources.list", sources(archive)?),
             ("settings", settings),
         ];
         for (name, text) in files {
@@ -267,12 +272,9 @@ impl Apt {
     }
 }
 
-/// Both releases, in the archive that the machine's own sources name.
-fn sources() -> Result<String, String> {
-    let archive = match std::env::var(ARCHIVE) {
-        Ok(named) => named,
-        Err(_unset) => configured()?,
-    };
+/// Both releases, in this archive, or in the one that the machine's own sources name.
+fn sources(archive: Option<String>) -> Result<String, String> {
+    let archive = archive.map_or_else(configured, Ok)?;
     let keys = KEYS.iter().find(|path| Path::new(path).exists());
     let signed = keys.map_or_else(String::new, |path| format!("[signed-by={path}] "));
     Ok([RELEASE, BACKPORTS]
@@ -353,6 +355,23 @@ mod tests {
         assert_eq!(fetched.load(Ordering::SeqCst), 1);
         let root = folder.path().join("root");
         assert!(!root.join("half").exists() && !folder.path().join("apt").exists());
+    }
+
+    /// With a real `apt-get`, where there is one; without, that is the reason that is given.
+    #[test]
+    fn packages_that_cannot_be_fetched_are_named_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = folder.path().join("no-archive");
+        let archive = format!("file://{}", nowhere.display());
+        let why = Packages::fetch_from(folder.path(), Some(archive)).unwrap_err();
+        let wanted = [&PROGRAMS[..], &[KERNEL]].concat();
+        assert!(wanted.iter().all(|name| why.contains(name)), "{why}");
+        let reason = match tools() {
+            Ok(()) => "no-archive".to_owned(),
+            Err(missing) => missing,
+        };
+        assert!(why.contains(&reason), "{why}");
+        assert!(Packages::kept(folder.path()).is_none());
     }
 
     #[test]
