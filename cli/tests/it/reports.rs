@@ -457,7 +457,8 @@ fn a_small_demonstration() {
     assert!(!table.contains("asked for by name"), "{table}");
     for word in [
         "cpu",
-        "sim",
+        " sim ",
+        "sim-dpu",
         "sim-gpu:0",
         "filter",
         "tpc-h q6",
