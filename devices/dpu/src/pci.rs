@@ -26,6 +26,9 @@ const WHOLE: usize = 256;
 const CLASS: usize = 0x0A;
 const ACCELERATOR: [u8; 2] = [0x00, 0x12];
 
+/// Configuration space of a virtual function's physical function, from the folder of the first.
+const PHYSICAL: &str = "physfn/config";
+
 const DEVICES: &str = "sys/bus/pci/devices";
 const VFIO: &str = "vfio-pci";
 
@@ -140,8 +143,8 @@ impl fmt::Display for Obstacle {
 
 /// The cards on the bus of the machine whose file system begins at `root`, by address.
 ///
-/// A card is told by the ids that experiments use, or by its signature, which only root sees. For
-/// other users, whatever may have one is listed as not certain: processing accelerators, and what is
+/// A card is told by the ids that experiments use, or by its signature, which only root sees. A virtual
+/// function shows no ids of its own: it is a card where its physical function is one. For other users, whatever may have one is listed as not certain: processing accelerators, and what is
 /// bound to vfio-pci.
 ///
 /// ```
@@ -161,7 +164,8 @@ pub fn find_cards(root: &Path) -> Vec<PciCard> {
     let cards = addresses.filter_map(|address| {
         let folder = devices.join(&address);
         let config = read(&folder.join("config"))?;
-        let certain = is_card(&config);
+        let physical = || read(&folder.join(PHYSICAL));
+        let certain = is_card(&config) || physical().is_some_and(|config| is_card(&config));
         (certain || may_be_card(&config, &folder)).then(|| look(root, address, certain))
     });
     cards.collect()
@@ -452,6 +456,29 @@ pub(crate) mod tests {
         assert!(!is_card(&config), "a list that goes in circles ends");
         assert!(is_card(&[0xF4, 0x1A, 0xF5, 0x10]));
         assert!(!is_card(&[]));
+    }
+
+    /// PCI Express has virtual functions read all ones for their ids.
+    #[test]
+    fn a_virtual_function_is_told_by_its_physical_one() {
+        const VIRTUAL: &str = "0000:3b:00.1";
+        let mut config = [0; 64];
+        config[..4].fill(0xFF);
+        let of = |physical: &[u8]| {
+            let machine = Machine(tempfile::tempdir().unwrap());
+            machine.device(ADDRESS, physical);
+            machine.device(VIRTUAL, &config);
+            machine.link(VIRTUAL, "physfn", &format!("../{ADDRESS}"));
+            let found = find_cards(machine.0.path()).into_iter();
+            let found = found.map(|card| (card.address, card.certain));
+            found.collect::<Vec<_>>()
+        };
+        let both = [ADDRESS, VIRTUAL].map(|address| (address.to_owned(), true));
+        assert_eq!(of(&[0xF4, 0x1A, 0xF5, 0x10]), both);
+        assert_eq!(of(&[0x86, 0x80, 0, 0]), [], "of a network card");
+        let machine = Machine(tempfile::tempdir().unwrap());
+        machine.device(VIRTUAL, &config);
+        assert_eq!(find_cards(machine.0.path()), [], "of nothing");
     }
 
     #[test]
