@@ -283,7 +283,7 @@ pub(crate) struct CardArgs {
     /// was killed left
     #[arg(long, value_name = "PATH", required_unless_present = "for_parent")]
     pub(crate) socket: Option<PathBuf>,
-    /// Kind of card: full has every operation, small few and little room
+    /// Kind of card: full has every operation, narrow no decimals, small few and little room
     #[arg(long, value_name = "NAME", default_value = "full")]
     pub(crate) profile: String,
     /// Let jobs go wrong in all ways a card can, by chance from this seed

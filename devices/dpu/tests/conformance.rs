@@ -51,6 +51,21 @@ fn a_card_that_lacks_much_conforms() {
 }
 
 #[test]
+fn a_card_without_decimals_conforms_and_copies_by_count() {
+    let _limit = Limit::start();
+    let (card, device) = card(Profile::narrow());
+    let capabilities = device.capabilities();
+    assert!(capabilities.copy_counted && capabilities.compaction);
+    let report = suite(&device).unwrap_or_else(|what| panic!("{what}"));
+    println!("{report}");
+    assert!(report.cells_refused > 0, "{report}");
+    assert!(report.cells_run > report.cells_refused, "{report}");
+    let counters = card.counters();
+    assert_eq!(counters.findings, [""; 0]);
+    assert_eq!(counters.dma_refused, 0, "{:?}", counters.first_refused);
+}
+
+#[test]
 fn random_programs_give_the_oracles_results() {
     let (card, device) = card(Profile::full());
     let first_seed = number("UNLADE_FUZZ_SEED").unwrap_or(1);

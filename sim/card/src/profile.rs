@@ -261,17 +261,73 @@ impl Profile {
         }
     }
 
-    /// The profile of this name, `full` or `small`.
+    /// A card between the two: it filters, copies as many bytes as a count says and writes reports, but
+    /// has no decimals, checksums, ABORT or time limit; it sends 40 address bits, and its alignment,
+    /// slack and limits are no others' either.
+    pub fn narrow() -> Profile {
+        let i128 = 6;
+        let lacks = |_, operand, result| operand == i128 || result == i128;
+        Profile {
+            model: "Unlade simulated card, narrow".to_owned(),
+            queue_pairs: 4,
+            queue_entries: 512,
+            doorbell_stride: 1,
+            timeout: 4,
+            address_bits: 40,
+            vectors: 5,
+            features: Features {
+                compaction: true,
+                counted_copy: true,
+                checksum: false,
+                report: true,
+                abort: false,
+                job_time_limit: false,
+            },
+            programs: 64,
+            program_bytes: 1 << 20,
+            program_words: 16_384,
+            constants: 4096,
+            columns: 256,
+            params: 1024,
+            tables: 64,
+            sets: 64,
+            outputs: 256,
+            v_registers: 20,
+            m_registers: 24,
+            tile_rows: 192,
+            operand_alignment: 128,
+            write_slack: 16,
+            segments: 1024,
+            steps: 512,
+            descriptor_bytes: 262_144,
+            rows: 1 << 24,
+            table_bytes: 1 << 20,
+            set_bytes: 131_072,
+            jobs_in_flight: 8,
+            timing: Timing {
+                bus_bytes_per_second: 6_000_000_000,
+                job_nanos: 5_000,
+                word_picos: 100,
+                interrupt_nanos: 5_000,
+                host_nanos: 5_000,
+                doorbell_nanos: 500,
+            },
+            capabilities: Capabilities::all().without(lacks),
+        }
+    }
+
+    /// The profile of this name, one of [`Profile::NAMES`].
     pub fn by_name(name: &str) -> Option<Profile> {
         match name {
             "full" => Some(Profile::full()),
+            "narrow" => Some(Profile::narrow()),
             "small" => Some(Profile::small()),
             _ => None,
         }
     }
 
     /// The names that [`Profile::by_name`] knows.
-    pub const NAMES: [&str; 2] = ["full", "small"];
+    pub const NAMES: [&str; 3] = ["full", "narrow", "small"];
 
     /// Makes the card lack the entries of its list of which the function says so. Given are the
     /// numbers of operation, operand type and result type.
