@@ -7,9 +7,13 @@ pub mod ends;
 mod faults;
 mod lists;
 mod meddler;
+pub mod names;
 
 pub use ends::{Case, End, STRUCK};
-pub use faults::{LOSSES, SHORT, lost_by, never_comes, removed, works, writes_outside};
+pub use faults::{
+    LOSSES, SHORT, asked_how_it_is, lies_about_lengths, lost_by, never_comes, removed, works,
+    writes_outside,
+};
 pub use lists::{
     LONG, STATUS_AFTER, bytes, fill, filter, filter_list, finish, lease, run, span, submit, values,
 };

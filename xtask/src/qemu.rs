@@ -96,6 +96,7 @@ const BOOTS: [Boot; 2] = [
             Role::Faulty("partial-dma"),
             Role::Faulty("corrupt-data"),
             Role::Faulty("huge-count"),
+            Role::Faulty("huge-length"),
             Role::Faulty("change-after-completion"),
             Role::Faulty("duplicate-completion"),
             Role::Faulty("wrong-phase"),

@@ -28,6 +28,17 @@ fn a_card_that_fails_or_lies_is_lost_until_it_is_reset() {
 }
 
 #[test]
+fn a_card_that_lies_about_lengths_is_lost_when_it_is_asked() {
+    let (card, device) = card([(2, Fault::HugeLength)]);
+    let lost = lies_about_lengths(&device);
+    assert!(lost.reason.contains("GET_LOG of the health"), "{lost}");
+    device.reset().unwrap();
+    works(&device);
+    assert!(device.readings()[0].value.is_ok());
+    assert_eq!(card.counters().findings, [""; 0]);
+}
+
+#[test]
 fn a_card_that_is_gone_does_not_come_back() {
     let (card, device) = card([(2, Fault::Removal)]);
     removed(&device);

@@ -214,6 +214,9 @@ impl State {
         require(offset.is_multiple_of(8) && start <= page.len(), 36)?;
         let room = length(page.len() - start).min(to.length);
         self.write(&to, &page[start..start + index(room)])?;
+        if self.huge_lengths {
+            return Ok(Outcome::success(u32::MAX, u32::MAX));
+        }
         let small = |count: u64| u32::try_from(count).expect("a page has a few kilobytes");
         Ok(Outcome::success(small(length(page.len())), small(room)))
     }

@@ -41,6 +41,9 @@ pub enum Fault {
     WildQueueHead,
     /// The result blocks of the job say that more rows were kept than the RUN had.
     HugeCount,
+    /// From this job on, GET_LOG says that its page has 2^32 - 1 bytes and that it has written them all,
+    /// until a reset. What it has written is the page.
+    HugeLength,
     /// Before it completes the job, the card writes 64 bytes of `0xA5` to this IOVA, which the job
     /// does not name. Whether they arrive is decided by the mapping table.
     WriteOutside(u64),
@@ -50,7 +53,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds; [`Fault::WriteOutside`] with an address that nobody maps.
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 17] = [
         Fault::LateCompletion,
         Fault::LostCompletion,
         Fault::DuplicateCompletion,
@@ -65,6 +68,7 @@ impl Fault {
         Fault::ForeignCommandId,
         Fault::WildQueueHead,
         Fault::HugeCount,
+        Fault::HugeLength,
         Fault::WriteOutside(0),
         Fault::ChangeAfterCompletion,
     ];

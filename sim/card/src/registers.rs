@@ -219,6 +219,7 @@ impl State {
         self.programs = crate::state::Programs::default();
         self.settings = crate::state::Settings::default();
         self.stuck = false;
+        self.huge_lengths = false;
         let registers = &mut self.registers;
         registers.enabled = false;
         registers.ready = false;

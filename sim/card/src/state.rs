@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(crate) epoch: u64,
     /// A fault: doorbells of I/O queues are ignored.
     pub(crate) stuck: bool,
+    /// A fault: lengths of log pages are said wrongly.
+    pub(crate) huge_lengths: bool,
     /// A fault: the card is gone.
     pub(crate) removed: bool,
     /// The card's thread is to end.
@@ -151,6 +153,7 @@ impl State {
             running: false,
             epoch: 0,
             stuck: false,
+            huge_lengths: false,
             removed: false,
             stop: false,
             profile,

@@ -155,6 +155,7 @@ impl State {
             }
             Some(Fault::Fatal) => return self.fatal(1),
             Some(Fault::Removal) => return self.remove(),
+            Some(Fault::HugeLength) => self.huge_lengths = true,
             _ => {}
         }
         // Abandoned without a reset: the engine has failed.

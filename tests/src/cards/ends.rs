@@ -17,6 +17,8 @@ use unlade_runtime::pool::Pool;
 use unlade_runtime::{Error, Fallback, Kernel, Output, Placement, Runtime, Trust, Verified};
 use unlade_sim_card::{Fault, LATE};
 
+use super::faults::asked_how_it_is;
+
 /// The job that goes wrong, and with it the batch: each is one job.
 pub const STRUCK: u64 = 2;
 
@@ -59,6 +61,8 @@ fn end_of(fault: Fault, checksums: bool) -> (End, &'static str) {
         // The first bytes that a list has the card write are a copy of its inputs, and only outputs
         // have checksums.
         Fault::PartialDma | Fault::CorruptData => (End::Believed, ""),
+        // Noticed by who asks the card how it is.
+        Fault::HugeLength => (End::Card, ""),
         // To where nothing is mapped, which the table refuses; behind the batch.
         Fault::WriteOutside(_) | Fault::ChangeAfterCompletion => (End::Card, ""),
         other => panic!("{other:?} is new: say here how it ends"),
@@ -110,6 +114,9 @@ impl Case {
         // What is changed behind a batch is changed by then.
         thread::sleep(2 * LATE);
         let end = self.check(&results, &expected);
+        if self.fault == Some(Fault::HugeLength) {
+            asked_how_it_is(device);
+        }
         drop(results);
         Pool::flush_thread();
         let memory = runtime.memory();

@@ -89,6 +89,40 @@ pub fn never_comes(fault: Fault, device: &DpuDevice) {
     assert_eq!(device.health(), Health::Ready, "{fault:?}");
 }
 
+/// Asks a card how it is that says, from the second job on, that it has written more than there was
+/// room for.
+///
+/// # Panics
+/// Where it is believed, or the device is not lost for that.
+pub fn lies_about_lengths(device: &DpuDevice) -> DeviceLost {
+    let mut queue = device.open_queue(1).expect("a queue is free");
+    for byte in [1, 2] {
+        let done = run(&mut *queue, fill(device, byte));
+        assert_eq!(done.outcome, Outcome::Done { written: [].into() });
+    }
+    let quiesced = queue.quiesce(SHORT);
+    assert!(quiesced.completions.is_empty() && quiesced.leaked.is_empty());
+    asked_how_it_is(device)
+}
+
+/// Asks a card how it is, which answers with a length that cannot be.
+///
+/// # Panics
+/// Where it is believed, or the device is not lost for that.
+pub fn asked_how_it_is(device: &DpuDevice) -> DeviceLost {
+    let readings = device.readings();
+    let Health::Lost(lost) = device.health() else {
+        panic!("a huge length goes unnoticed: {readings:?}")
+    };
+    assert!(
+        lost.reason.contains("4294967295 bytes were written"),
+        "{lost}"
+    );
+    let believed = readings.iter().any(|reading| reading.value.is_ok());
+    assert!(!believed, "{readings:?}");
+    lost
+}
+
 /// Has a card write where it was not told to, and be none the worse for it.
 ///
 /// # Panics

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use unlade_sim_card::{Config, Counters, Fault, FaultPlan, LATE, Profile, Region};
 
-use crate::encode::{absent, copy, descriptor, entry, memory, run, with};
+use crate::encode::{absent, copy, descriptor, entry, memory, run, with, with_memory};
 use crate::host::{Cqe, Host};
 use crate::program::{Bytecode, U8, load};
 
@@ -297,6 +297,25 @@ fn a_huge_count_is_more_than_there_are_rows() {
     assert_eq!(host.read_u64(result), 64);
     assert_eq!(host.job(&job).outcome(), (0, 1, 0));
     assert!(host.read_u64(result) > 64);
+}
+
+#[test]
+fn a_huge_length_is_of_a_log_until_a_reset() {
+    let mut host = host(Fault::HugeLength);
+    let (_, job) = copying(&mut host);
+    let to = host.allocate(144, 8);
+    let get_health = |host: &mut Host| {
+        let health = with_memory(with(entry(0x08), 32, &[1]), to, 144);
+        host.admin(health).outcome()
+    };
+    host.io(job);
+    assert_eq!(get_health(&mut host), (0, 144, 144));
+    assert_eq!(host.io(job).outcome(), (0, 1, 0));
+    assert_eq!(get_health(&mut host), (0, u32::MAX, u32::MAX));
+    host.set_register(0x20, 0);
+    host.wait_status(0);
+    host.enable();
+    assert_eq!(get_health(&mut host), (0, 144, 144));
 }
 
 #[test]

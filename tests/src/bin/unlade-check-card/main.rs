@@ -6,7 +6,6 @@
 #![allow(clippy::print_stdout)] // what it finds is what it prints
 
 mod checks;
-mod faults;
 mod serve;
 mod verdicts;
 

@@ -8,8 +8,7 @@ use std::thread;
 use clap::Args;
 use unlade_sim_card::{Config, Counters, FaultPlan, Server};
 
-use crate::faults;
-use unlade_tests::cards::STRUCK;
+use unlade_tests::cards::{STRUCK, names};
 
 /// Which card, and where.
 #[derive(Debug, Args)]
@@ -26,7 +25,7 @@ pub(crate) struct Options {
 }
 
 fn fault(name: &str) -> Result<unlade_sim_card::Fault, String> {
-    faults::named(name).ok_or_else(|| "no such fault".to_owned())
+    names::named(name).ok_or_else(|| "no such fault".to_owned())
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {

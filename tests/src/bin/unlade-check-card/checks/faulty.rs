@@ -7,14 +7,14 @@ use unlade_hal::{Device, Health};
 use unlade_runtime::{Fallback, Trust};
 use unlade_sim_card::Fault;
 use unlade_tests::cards::{
-    Case, End, LOSSES, lost_by, never_comes, removed, works, writes_outside,
+    Case, End, LOSSES, lies_about_lengths, lost_by, names, never_comes, removed, works,
+    writes_outside,
 };
 
 use super::{meddled, open, open_card};
-use crate::faults;
 
 pub(crate) fn check(name: &str, address: &str) -> Result<String, String> {
-    let fault = faults::named(name).ok_or_else(|| format!("there is no fault `{name}`"))?;
+    let fault = names::named(name).ok_or_else(|| format!("there is no fault `{name}`"))?;
     if let Some(ended) = through_a_runtime(fault, address) {
         let (device, seen) = ended?;
         return restored(&device, &seen);
@@ -34,6 +34,7 @@ pub(crate) fn check(name: &str, address: &str) -> Result<String, String> {
             writes_outside(&device);
             format!("a write to {iova:#x} has reached nothing")
         }
+        Fault::HugeLength => lies_about_lengths(&device).reason,
         Fault::LostCompletion | Fault::StuckDoorbell => {
             never_comes(fault, &device);
             "aborted when the queue ended".to_owned()

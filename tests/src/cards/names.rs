@@ -1,14 +1,15 @@
-//! Faults by their name on the command line.
+//! Faults by their name on the command line of `unlade-check-card`.
 
 use unlade_sim_card::Fault;
 
 /// The faults that are checked, each with its name.
-const NAMED: [(&str, Fault); 16] = [
+pub const NAMED: [(&str, Fault); 17] = [
     ("late-completion", Fault::LateCompletion),
     ("reordered-completion", Fault::ReorderedCompletion),
     ("partial-dma", Fault::PartialDma),
     ("corrupt-data", Fault::CorruptData),
     ("huge-count", Fault::HugeCount),
+    ("huge-length", Fault::HugeLength),
     ("change-after-completion", Fault::ChangeAfterCompletion),
     ("duplicate-completion", Fault::DuplicateCompletion),
     ("wrong-phase", Fault::WrongPhase),
@@ -23,7 +24,20 @@ const NAMED: [(&str, Fault); 16] = [
 ];
 
 /// The fault of this name.
-pub(crate) fn named(name: &str) -> Option<Fault> {
+pub fn named(name: &str) -> Option<Fault> {
     let found = NAMED.iter().find(|(known, _)| *known == name);
     found.map(|(_, fault)| *fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_name() {
+        for fault in Fault::ALL {
+            let count = NAMED.iter().filter(|(_, named)| *named == fault).count();
+            assert_eq!(count, 1, "{fault:?}");
+        }
+    }
 }
