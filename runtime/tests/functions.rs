@@ -358,6 +358,41 @@ fn small_batches_of_a_stream_are_still_done_together() {
 }
 
 #[test]
+fn a_large_batch_of_a_stream_is_called_for_once_and_then_cut() {
+    let setup = Setup::new(builder().threads(2));
+    let large = |last: i64| {
+        let numbers = (0..5_000_000).map(|row| if row == 4_999_998 { last } else { row });
+        batch(vec![(
+            "n",
+            Arc::new(Int64Array::from_iter_values(numbers)) as ArrayRef,
+        )])
+    };
+    let good = large(1);
+    let kernel = setup.kernel("twice(n) as m", "twice(n) < 1000", &good.schema());
+    let stream = |last: &RecordBatch| -> Vec<Result<Output, Error>> {
+        let batches = [Ok(good.clone()), Ok(last.clone())];
+        let reader = RecordBatchIterator::new(batches, good.schema());
+        kernel.stream(reader).collect()
+    };
+    // How few rows are kept is not known before anything ran.
+    let learns = stream(&good);
+    assert!(learns.iter().all(Result::is_ok));
+    setup.calls();
+    for output in stream(&good) {
+        let Output { batch, receipt, .. } = output.unwrap();
+        assert!(receipt.parts.len() > 1, "it is done in pieces");
+        assert_eq!((receipt.calls.len(), receipt.calls[0].rows), (1, 5_000_000));
+        assert!(receipt.taken >= receipt.calls[0].taken);
+        let values = batch.column(0).as_primitive::<Int64Type>().values();
+        let wanted = (0..500).map(|row| row * 2).chain([2]);
+        assert!(values.iter().copied().eq(wanted));
+    }
+    assert_eq!(setup.calls(), 2);
+    let failed = stream(&large(i64::MAX)).pop().expect("it has a result");
+    assert_eq!(data(failed).0, Some(4_999_998));
+}
+
+#[test]
 fn what_a_function_gives_must_be_what_it_promised() {
     let runtime = common::runtime();
     let int64 = || [DataType::Int64];
