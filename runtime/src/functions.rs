@@ -1,5 +1,6 @@
 //! Users' functions: what is registered, and what is made of a call.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -199,6 +200,13 @@ pub(crate) struct Function {
 impl Function {
     /// What it gives for so many rows of arguments, of its signature's types.
     pub(crate) fn call(&self, arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef, Error> {
+        let Some(_deeper) = Deeper::by_one() else {
+            let failure = format!(
+                "functions that run kernels which call functions are {MOST_DEEP} deep by now: does it \
+                 call itself?"
+            );
+            return Err(self.error(FunctionFailure::new(failure), rows));
+        };
         let called = catch_unwind(AssertUnwindSafe(|| (self.body)(arguments)));
         let result = called.unwrap_or_else(|panic| {
             Err(FunctionFailure {
@@ -246,6 +254,34 @@ impl Function {
             message,
             cause,
         }))
+    }
+}
+
+/// Functions that one thread is in, each called by a kernel that the one before has run: there is an
+/// end to the stack.
+const MOST_DEEP: u32 = 16;
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A function that this thread is in.
+struct Deeper;
+
+impl Deeper {
+    fn by_one() -> Option<Self> {
+        DEPTH.with(|depth| {
+            (depth.get() < MOST_DEEP).then(|| {
+                depth.set(depth.get() + 1);
+                Deeper
+            })
+        })
+    }
+}
+
+impl Drop for Deeper {
+    fn drop(&mut self) {
+        DEPTH.with(|depth| depth.set(depth.get() - 1));
     }
 }
 
@@ -322,6 +358,21 @@ mod tests {
             std::error::Error::source(&error)
                 .is_some_and(|source| source.is::<std::num::ParseIntError>())
         );
+    }
+
+    #[test]
+    fn a_function_that_calls_itself_without_end_is_told() {
+        let itself: Arc<std::sync::OnceLock<Function>> = Arc::default();
+        let inner = Arc::clone(&itself);
+        let function = registered(signature(), move |arguments| {
+            let itself = inner.get().expect("it is set before it is called");
+            itself.call(arguments, 3).map_err(FunctionFailure::from)
+        });
+        itself.set(function.clone()).unwrap();
+        for _ in 0..2 {
+            let error = failure(&function);
+            assert!(error.message.contains("16 deep"), "{}", error.message);
+        }
     }
 
     #[test]

@@ -138,8 +138,10 @@ impl Runtime {
     /// [calls](Signature::call) it.
     ///
     /// # Errors
-    /// [`Error::Expr`] where another has the name, or there are as many functions as there may be.
+    /// [`Error::Expr`] where another has the name, or there are as many functions as there may be;
+    /// [`Error::Forked`] in a forked child.
     pub fn register(&self, function: UserFunction) -> Result<Arc<Signature>, Error> {
+        unlade_hal::fork::check()?;
         self.core.functions.register(function)
     }
 

@@ -47,7 +47,7 @@ fn every_test_that_the_page_names_exists() {
         .collect();
     assert!(named.len() > 10, "the page names {named:?}");
     let mut sources = String::new();
-    for directory in ["kernels", "runtime", "tests"] {
+    for directory in ["kernels", "runtime", "tests", "plugins"] {
         read_sources(&root().join(directory), &mut sources);
     }
     let missing: Vec<_> = named

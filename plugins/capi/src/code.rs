@@ -1,7 +1,5 @@
 //! What calls return.
 
-use crate::border::shielded;
-
 /// What became of a call. Zero is done, positive is an error, negative is neither.
 #[repr(C)]
 #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
@@ -56,10 +54,9 @@ pub enum unlade_code {
 /// is loaded.
 #[unsafe(no_mangle)]
 pub extern "C" fn unlade_code_name(code: i32) -> *const std::ffi::c_char {
+    // In a forked child, too: it touches nothing that another thread may have had.
     let known = ALL.iter().find(|(each, _)| *each as i32 == code);
-    shielded(std::ptr::null(), || {
-        known.map_or(std::ptr::null(), |(_, name)| name.as_ptr())
-    })
+    known.map_or(std::ptr::null(), |(_, name)| name.as_ptr())
 }
 
 macro_rules! named {

@@ -43,9 +43,10 @@ pub unsafe extern "C" fn unlade_kernel_run_device(
                 Owned::take(&raw mut (*array).array).map(|array| (array, place))
             }
         };
+        let begun = output::begin(output);
         enter(error, || {
             put(result, "ArrowDeviceArray", none())?;
-            output::begin(output)?;
+            begun?;
             let held = handles::get::<KernelHeld>(kernel)?;
             let (array, place) = taken?;
             place.check()?;

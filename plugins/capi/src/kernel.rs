@@ -225,8 +225,9 @@ pub unsafe extern "C" fn unlade_kernel_run(
     // SAFETY: As the caller vouches, here and below. It is taken before anything can go wrong.
     unsafe {
         let array = Owned::take(array);
+        let begun = output::begin(output);
         enter(error, || {
-            output::begin(output)?;
+            begun?;
             let held = handles::get::<KernelHeld>(kernel)?;
             let imported = held.import(array?, schema)?;
             let result = held.kernel.run(&imported.batch)?;

@@ -91,7 +91,8 @@ impl unlade_output {
     }
 }
 
-/// Looks at where a result is to go, and has nothing there.
+/// Looks at where a result is to go, and has nothing there. It comes before a call enters, so that it
+/// is done in a forked child, too.
 ///
 /// # Safety
 /// `output` is null or points to as many bytes as its first field says.
@@ -107,10 +108,9 @@ pub(crate) unsafe fn begin(output: *mut unlade_output) -> Result<(), Failure> {
             "the `struct_size` of unlade_output is {size}; set it to sizeof(struct unlade_output)"
         )));
     }
-    check_want(want)?;
     // SAFETY: It has this size, and holds nothing yet.
     unsafe { output.write(unlade_output::wanting(want)) };
-    Ok(())
+    check_want(want)
 }
 
 pub(crate) fn check_want(want: u32) -> Result<(), Failure> {

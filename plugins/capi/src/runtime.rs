@@ -188,6 +188,7 @@ pub unsafe extern "C" fn unlade_runtime_status_json(
     // SAFETY: As the caller vouches, here and below.
     unsafe {
         enter(error, || {
+            place(json, "place for the text")?;
             let runtime = handles::get::<RuntimeHeld>(runtime)?;
             text::give(json, &to_json(&runtime.0.snapshot())?)?;
             Ok(UNLADE_OK)
@@ -227,7 +228,13 @@ impl Wanted {
     unsafe fn read(options: *const unlade_runtime_options) -> Result<Self, Failure> {
         // SAFETY: As the caller vouches, here and below.
         let options = unsafe { sized::read(options)? };
-        if options.flags & !KNOWN_FLAGS != 0 || options.reserved != 0 {
+        if options.reserved != 0 {
+            return Err(Failure::argument(format!(
+                "`reserved` of unlade_runtime_options is {}, and has to be 0",
+                options.reserved
+            )));
+        }
+        if options.flags & !KNOWN_FLAGS != 0 {
             return Err(Failure::argument(format!(
                 "the flags of unlade_runtime_options are {:#x}, and known are {KNOWN_FLAGS:#x}",
                 options.flags

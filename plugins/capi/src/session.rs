@@ -162,6 +162,7 @@ pub unsafe extern "C" fn unlade_session_status_json(
     // SAFETY: As the caller vouches, here and below.
     unsafe {
         enter(error, || {
+            place(json, "place for the text")?;
             let session = handles::get::<SessionHeld>(session)?;
             text::give(json, &to_json(&session.0.status())?)?;
             Ok(UNLADE_OK)

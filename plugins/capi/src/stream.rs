@@ -87,8 +87,9 @@ pub unsafe extern "C" fn unlade_stream_next(
 ) -> unlade_code {
     // SAFETY: As the caller vouches, here and below.
     unsafe {
+        let begun = output::begin(output);
         enter(error, || {
-            output::begin(output)?;
+            begun?;
             let held = handles::get::<StreamHeld>(stream)?;
             let mut stream = held.stream.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(result) = stream.as_mut().and_then(Iterator::next) else {

@@ -136,8 +136,9 @@ pub unsafe extern "C" fn unlade_ticket_wait(
 ) -> unlade_code {
     // SAFETY: As the caller vouches, here and below.
     unsafe {
+        let begun = output::begin(output);
         enter(error, || {
-            output::begin(output)?;
+            begun?;
             let held = handles::get::<TicketHeld>(ticket)?;
             let within = u64::try_from(within_ms).ok().map(Duration::from_millis);
             let Some(result) = held.0.wait(within)? else {

@@ -1,11 +1,12 @@
 //! Tickets: results that are still to come.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
+use unlade::Error;
 
 use crate::failure::{Failure, config};
 use crate::output::Output;
@@ -15,30 +16,72 @@ use crate::time::{SIGNALS, seconds};
 #[pyclass(frozen, module = "unlade")]
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    /// Until somebody has the result.
-    inner: Mutex<Option<unlade::Ticket>>,
+    place: Mutex<Place>,
     schema: SchemaRef,
     realigned: u64,
+}
+
+/// Where the runtime's ticket is.
+#[derive(Debug)]
+enum Place {
+    Here(unlade::Ticket),
+    /// A thread waits with it.
+    Waited {
+        /// Whether that is to give it up when it next looks.
+        cancelled: bool,
+    },
+    /// Somebody has the result.
+    Given,
+    Cancelled,
 }
 
 impl Ticket {
     pub(crate) fn new(inner: unlade::Ticket, schema: &SchemaRef, realigned: u64) -> Self {
         Ticket {
-            inner: Mutex::new(Some(inner)),
+            place: Mutex::new(Place::Here(inner)),
             schema: Arc::clone(schema),
             realigned,
         }
     }
 
-    fn take(&self) -> Option<unlade::Ticket> {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The ticket, to wait with.
+    fn take(&self) -> Result<unlade::Ticket, Failure> {
+        let mut place = self.place();
+        match std::mem::replace(&mut *place, Place::Waited { cancelled: false }) {
+            Place::Here(ticket) => Ok(ticket),
+            other => {
+                let why = match other {
+                    Place::Cancelled => Error::Cancelled.into(),
+                    Place::Given => config("the ticket has given its result, which it does once"),
+                    _ => config("another thread waits for the ticket"),
+                };
+                *place = other;
+                Err(why)
+            }
+        }
+    }
+
+    /// Puts the ticket back for later, unless it was cancelled meanwhile.
     fn put_back(&self, ticket: unlade::Ticket) {
-        *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticket);
+        let mut place = self.place();
+        *place = match *place {
+            Place::Waited { cancelled: true } => Place::Cancelled,
+            _ => Place::Here(ticket),
+        };
+    }
+
+    /// Whether the ticket was cancelled while it was waited with; then it is gone.
+    fn is_given_up(&self) -> bool {
+        let mut place = self.place();
+        let is = matches!(*place, Place::Waited { cancelled: true });
+        if is {
+            *place = Place::Cancelled;
+        }
+        is
     }
 }
 
@@ -49,15 +92,19 @@ impl Ticket {
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Output, Failure> {
         let deadline = timeout.map(seconds).transpose()?;
         let deadline = deadline.and_then(|after| Instant::now().checked_add(after));
-        let mut ticket = self.take().ok_or_else(|| {
-            config("the ticket has given its result, was cancelled, or another thread waits for it")
-        })?;
+        let mut ticket = self.take()?;
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let now = left.map_or(SIGNALS, |left| left.min(SIGNALS));
             match py.detach(|| ticket.wait_timeout(now)) {
-                Ok(outcome) => return Ok(Output::new(&self.schema, [outcome?], self.realigned)),
+                Ok(outcome) => {
+                    *self.place() = Place::Given;
+                    return Ok(Output::new(&self.schema, [outcome?], self.realigned));
+                }
                 Err(pending) => ticket = pending,
+            }
+            if self.is_given_up() {
+                return Err(Error::Cancelled.into());
             }
             let over = left.is_some_and(|left| left <= now);
             if let Err(interrupted) = py.check_signals() {
@@ -72,15 +119,24 @@ impl Ticket {
         }
     }
 
-    /// Whether the result is there.
+    /// Whether the result is there, was given, or will not come.
     fn done(&self) -> bool {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.as_ref().is_none_or(unlade::Ticket::is_done)
+        match &*self.place() {
+            Place::Here(ticket) => ticket.is_done(),
+            Place::Waited { .. } => false,
+            Place::Given | Place::Cancelled => true,
+        }
     }
 
-    /// Gives the result up: work that has not begun never will.
+    /// Gives the result up: work that has not begun never will, and who waits is told within a
+    /// moment.
     fn cancel(&self) {
-        drop(self.take());
+        let mut place = self.place();
+        match &mut *place {
+            Place::Waited { cancelled } => *cancelled = true,
+            Place::Here(_) => *place = Place::Cancelled,
+            Place::Given | Place::Cancelled => {}
+        }
     }
 
     fn __repr__(&self) -> &'static str {

@@ -118,8 +118,38 @@ class TestTickets:
             tickets[1].wait(timeout=0)
         assert tickets[1].wait().num_rows == len(large)
         tickets[0].cancel()
-        with pytest.raises(unlade.ConfigError, match="cancelled"):
+        assert tickets[0].done()
+        with pytest.raises(unlade.Cancelled):
             tickets[0].wait()
+
+    def test_a_ticket_is_cancelled_while_another_thread_waits_for_it(self, batch):
+        go_on = threading.Event()
+
+        def slow(column):
+            assert go_on.wait(60)
+            return column
+
+        with unlade.Runtime(devices=["cpu"], threads=1) as runtime:
+            runtime.register_function("slow", [pa.int32()], pa.int32(), slow)
+            ticket = runtime.compile(batch, select="slow(id) as x").submit(batch)
+            with ThreadPoolExecutor(1) as pool:
+                waits = pool.submit(ticket.wait)
+                while "another thread" not in waited_for_twice(ticket):
+                    time.sleep(0.01)
+                assert (ticket.done(), repr(ticket)) == (False, "Ticket(pending)")
+                ticket.cancel()
+                assert isinstance(waits.exception(timeout=60), unlade.Cancelled)
+            assert ticket.done()
+            go_on.set()
+
+
+def waited_for_twice(ticket) -> str:
+    """What a second wait says of a ticket that is not done."""
+    try:
+        ticket.wait(timeout=0)
+    except (unlade.ConfigError, TimeoutError) as error:
+        return str(error)
+    raise AssertionError("it cannot be done yet")
 
 
 class TestAsyncio:
@@ -242,6 +272,8 @@ class TestStreams:
 @pytest.mark.parametrize("how", ["stream", "run"])
 @pytest.mark.parametrize("seconds", [0.0, 0.005])
 def test_ctrl_c_ends_what_is_long(threads, how, seconds):
+    # A process that was started in the background has it ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     kernel = unlade.Runtime(devices=["cpu"], threads=threads).compile(endless().schema, filter="a < 0")
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
@@ -252,6 +284,7 @@ def test_ctrl_c_ends_what_is_long(threads, how, seconds):
         else:
             kernel.run(endless(seconds=seconds))
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 class TestForks:

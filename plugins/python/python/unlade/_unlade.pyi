@@ -475,13 +475,14 @@ class Ticket:
         """Waits for the result, which is given once, for so many seconds at most.
 
         :raises TimeoutError: where it is not there yet; the ticket can be waited for again.
+        :raises Cancelled: where the ticket was cancelled.
         """
 
     def done(self) -> bool:
-        """Whether the result is there."""
+        """Whether the result is there, was given, or will not come."""
 
     def cancel(self) -> None:
-        """Gives the result up: work that has not begun never will."""
+        """Gives the result up: work that has not begun never will, and who waits is told."""
 
 @final
 class Stream(Iterator[Output], AsyncIterator[Output]):
