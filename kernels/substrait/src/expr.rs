@@ -13,7 +13,7 @@ use substrait::proto::function_argument::ArgType;
 use substrait::proto::{Expression, FunctionArgument};
 use unlade_expr::limits::{MAX_IN_LIST, MAX_OUTPUTS};
 use unlade_expr::tree::Kind;
-use unlade_expr::{Case, Expr, Signatures, case, exact_col, lit, when};
+use unlade_expr::{Case, Expr, Literal, Signatures, case, exact_col, lit, null, when};
 
 use crate::demands::Demands;
 use crate::error::{SubstraitError, unsupported};
@@ -35,7 +35,7 @@ impl Reader<'_> {
     pub(crate) fn expression(&mut self, of: &Expression) -> Result<Expr, SubstraitError> {
         match rex(of)? {
             RexType::Literal(given) => match literal(given, self.extensions)? {
-                Constant::Typed(literal) => Ok(lit(literal)),
+                Constant::Typed(literal) => Ok(typed(literal)),
                 Constant::Text(_) => unsupported(
                     "text is not computed with: a text literal stands in a cast to a date, \
                      timestamp or number alone",
@@ -157,7 +157,7 @@ impl Reader<'_> {
         let input = match rex(input)? {
             RexType::Literal(given) => match literal(given, self.extensions)? {
                 Constant::Text(text) => lit(text.as_str()),
-                Constant::Typed(literal) => lit(literal),
+                Constant::Typed(literal) => typed(literal),
             },
             _ => self.expression(input)?,
         };
@@ -255,6 +255,14 @@ impl Reader<'_> {
             });
         }
         any.ok_or(SubstraitError::Unset("every record of a list"))
+    }
+}
+
+/// A null that has no type of its own takes that of what stands beside it.
+fn typed(literal: Literal) -> Expr {
+    match literal.data_type {
+        DataType::Null => null(),
+        _ => lit(literal),
     }
 }
 

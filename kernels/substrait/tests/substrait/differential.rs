@@ -89,9 +89,9 @@ fn a_thousand_expressions_compute_what_pyarrow_computes() {
 }
 
 /// A column of values that are held by integers.
-fn array(data_type: &DataType, values: &[&str]) -> ArrayRef {
+pub(crate) fn array<S: AsRef<str>>(data_type: &DataType, values: &[S]) -> ArrayRef {
     let ty = physical_type(data_type).expect("it is computed with");
-    let imms = values.iter().map(|text| imm(text, ty));
+    let imms = values.iter().map(|text| imm(text.as_ref(), ty));
     let imms: Vec<Option<Imm>> = imms.collect();
     let bytes: Vec<u8> = match ty {
         Ty::Mask => arrow_buffer::BooleanBuffer::from_iter(
@@ -125,7 +125,7 @@ fn imm(text: &str, ty: Ty) -> Option<Imm> {
 }
 
 /// NaNs are equal here: the one that arithmetic makes is not the same one.
-fn is_same(computed: Option<Imm>, answer: &str, ty: Ty) -> bool {
+pub(crate) fn is_same(computed: Option<Imm>, answer: &str, ty: Ty) -> bool {
     let expected = imm(answer, ty);
     let is_nan = |imm: Option<Imm>| match ty {
         Ty::F32 => imm.is_some_and(|imm| imm.as_f32().is_nan()),
@@ -136,7 +136,7 @@ fn is_same(computed: Option<Imm>, answer: &str, ty: Ty) -> bool {
 }
 
 /// Whether something in an expression is computed on some rows only.
-fn is_lazy(expr: &Expr) -> bool {
+pub(crate) fn is_lazy(expr: &Expr) -> bool {
     match expr.kind() {
         Kind::Case { .. } | Kind::Coalesce(_) | Kind::And(_) | Kind::Or(_) => true,
         Kind::Column { .. } | Kind::Literal(_) | Kind::Wildcard | Kind::TooDeep => false,
