@@ -146,6 +146,7 @@
 
 use std::sync::Arc;
 
+pub use settled::settled;
 #[cfg(feature = "dpu")]
 pub use unlade_dpu::{Obstacle, PciCard, find_cards};
 pub use unlade_expr::{
@@ -168,6 +169,7 @@ pub use unlade_wire as wire;
 pub mod observe;
 #[cfg(feature = "prometheus-text")]
 pub mod prometheus;
+mod settled;
 pub mod socket;
 
 /// The examples of the guide are run like those of this page.

@@ -198,5 +198,7 @@ fn jobs_that_go_wrong_are_done_elsewhere_with_the_same_result() {
 fn a_card_of_no_known_kind_is_refused() {
     let place = Place::new();
     let wrong = ["card", "--socket", "card.sock", "--profile", "nope"];
-    place.run(&wrong).failure(2, &["`nope`", "full, narrow, small"]);
+    place
+        .run(&wrong)
+        .failure(2, &["`nope`", "full, narrow, small"]);
 }

@@ -83,7 +83,8 @@ pub(crate) fn import_array(pair: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
     // SAFETY: The array comes from a producer of the C data interface, by the type that it gave with
     // it, and is not released.
     let data = unsafe { from_ffi_and_data_type(array, field.data_type().clone()) };
-    Ok(make_array(data.map_err(refused)?))
+    let data = data.and_then(unlade::settled).map_err(refused)?;
+    Ok(make_array(data))
 }
 
 /// The array of a capsule, which it has once.
@@ -207,6 +208,7 @@ fn batch_of(array: FFI_ArrowArray, schema: &SchemaRef) -> Result<Imported, Arrow
     // SAFETY: The array comes from a producer of the C data interface, by the type that it gave with
     // it, and is not released.
     let data = unsafe { from_ffi_and_data_type(array, data_type) }?;
+    let data = unlade::settled(data)?;
     let rows = StructArray::from(data);
     if rows.null_count() > 0 {
         return Err(ArrowError::CDataInterface(

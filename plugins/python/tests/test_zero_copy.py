@@ -36,6 +36,22 @@ def test_a_slice_of_a_batch():
     assert values_at(back["a"]) == values_at(whole["a"]) + 777 * 8
 
 
+def test_slices_of_structs_in_structs():
+    rows = [{"t": {"x": row, "s": str(row)}, "l": [{"y": row}]} for row in range(9)]
+    fixed = pa.array([[{"z": row}] for row in range(9)], pa.list_(pa.struct({"z": pa.int64()}), 1))
+    batch = pa.record_batch({"a": range(9), "s": rows, "f": fixed})
+    for start, length in [(0, 9), (3, 4), (5, 4), (8, 1)]:
+        part = batch.slice(start, length)
+        for given in (part, pa.Table.from_batches([part]), part.slice(0, length)):
+            assert pa.table(passed_through_all(given)).to_pylist() == part.to_pylist()
+        kept = unlade.run(part, filter="a > 4")
+        assert pa.table(kept).to_pylist() == [row for row in part.to_pylist() if row["a"] > 4]
+
+
+def passed_through_all(data):
+    return unlade.run(data, select="a, s, f")
+
+
 def test_a_pyarrow_table_in_pieces():
     table = pa.table({"a": np.arange(200_000)})
     back = pa.table(passed_through(table))

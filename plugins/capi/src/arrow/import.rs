@@ -119,18 +119,10 @@ impl Owned {
     ///
     /// # Safety
     /// It was checked, to be of this type and to have no row that is null as a whole.
-    unsafe fn columns(mut self, of: DataType, depth: Depth) -> Result<Vec<ArrayRef>, Failure> {
-        // Structs in a struct with an offset arrow-rs would cut twice.
-        let (offset, rows) = (self.0.offset as usize, self.0.length as usize);
-        self.0.length += std::mem::take(&mut self.0.offset);
-        self.0.null_count = 0;
+    unsafe fn columns(self, of: DataType, depth: Depth) -> Result<Vec<ArrayRef>, Failure> {
         // SAFETY: It was looked at.
         let data = unsafe { self.into_data(of, depth)? };
-        let (_, mut columns, _) = StructArray::from(data).into_parts();
-        if offset > 0 {
-            let cut = |column: &mut ArrayRef| *column = column.slice(offset, rows);
-            columns.iter_mut().for_each(cut);
-        }
+        let (_, columns, _) = StructArray::from(data).into_parts();
         Ok(columns)
     }
 
@@ -139,7 +131,7 @@ impl Owned {
     /// # Safety
     /// As [`import`](Self::import), of that type.
     pub(crate) unsafe fn import_column(
-        mut self,
+        self,
         of: &DataType,
         rules: Rules,
     ) -> Result<ArrayRef, Failure> {
@@ -149,19 +141,9 @@ impl Owned {
             // It may be without offsets, which arrow-rs does not take.
             return Ok(new_empty_array(of));
         }
-        let (offset, rows) = (self.0.offset as usize, self.0.length as usize);
-        let is_cut = offset > 0 && matches!(of, DataType::Struct(_));
-        if is_cut {
-            // As of batches: structs in it arrow-rs would cut twice.
-            self.0.length += std::mem::take(&mut self.0.offset);
-            self.0.null_count = -1;
-        }
         // SAFETY: It was looked at.
-        let column = make_array(unsafe { self.into_data(of.clone(), rules.depth)? });
-        Ok(match is_cut {
-            true => column.slice(offset, rows),
-            false => column,
-        })
+        let data = unsafe { self.into_data(of.clone(), rules.depth)? };
+        Ok(make_array(data))
     }
 
     /// Looks at it; returns how many bytes will be copied to be aligned.
@@ -195,7 +177,7 @@ impl Owned {
         if depth == Depth::Values {
             data.validate_full().map_err(refused)?;
         }
-        Ok(data)
+        unlade::settled(data).map_err(refused)
     }
 
     /// How many rows are null as a whole.

@@ -69,6 +69,25 @@ fn rows_of_a_batch_that_begin_later_come_in_as_they_are() {
     }
 }
 
+/// An offset of a column comes on top of those of what is below it.
+#[test]
+fn rows_of_a_column_that_begin_later_come_in_as_they_are() {
+    for column in columns() {
+        let batch = one(column);
+        let (mut array, _) = export::batch(&batch);
+        let column = child(&mut array);
+        // Ends of runs are those of all rows.
+        (column.offset, column.length) = (column.offset + 3, 20);
+        if column.null_count > 0 {
+            column.null_count = -1;
+        }
+        array.length = 20;
+        let imported = hand_over(array, &batch, Depth::Offsets)
+            .unwrap_or_else(|failure| panic!("{}: {}", batch.schema(), failure.message));
+        assert_eq!(imported.batch, batch.slice(3, 20));
+    }
+}
+
 #[test]
 fn a_column_that_was_moved_away_outlives_its_batch() {
     for column in columns() {
@@ -207,7 +226,7 @@ fn columns() -> Vec<ArrayRef> {
     KINDS.map(column).to_vec()
 }
 
-const KINDS: [&str; 28] = [
+const KINDS: [&str; 31] = [
     "null",
     "booleans",
     "int32",
@@ -236,6 +255,9 @@ const KINDS: [&str; 28] = [
     "runs",
     "long runs",
     "lists of structs",
+    "structs of structs",
+    "fixed lists of structs",
+    "sparse unions of structs",
 ];
 
 fn column(kind: &str) -> ArrayRef {
@@ -351,16 +373,38 @@ fn column(kind: &str) -> ArrayRef {
                 arrow_array::ListArray::new(field, offsets, Arc::new(values), Some(nulls()));
             Arc::new(lists)
         }
-        "sparse union" => {
+        "structs of structs" => {
+            let inner = struct_of(ints());
+            let field = Arc::new(Field::new("s", inner.data_type().clone(), true));
+            Arc::new(StructArray::new(
+                vec![field].into(),
+                vec![Arc::new(inner)],
+                Some(nulls()),
+            ))
+        }
+        "fixed lists of structs" => {
+            let values = struct_of(ints());
+            let field = Arc::new(Field::new("item", values.data_type().clone(), true));
+            let lists =
+                arrow_array::FixedSizeListArray::new(field, 1, Arc::new(values), Some(nulls()));
+            Arc::new(lists)
+        }
+        "sparse union" | "sparse unions of structs" => {
             let types = (0..ROWS).map(|row| [3, 5][row % 2]).collect();
-            let children: Vec<ArrayRef> = vec![Arc::new(ints()), column("strings")];
-            Arc::new(UnionArray::try_new(union_fields(), types, None, children).unwrap())
+            let first: ArrayRef = match kind {
+                "sparse union" => Arc::new(ints()),
+                _ => Arc::new(struct_of(ints())),
+            };
+            let fields = union_fields(first.data_type());
+            let children: Vec<ArrayRef> = vec![first, column("strings")];
+            Arc::new(UnionArray::try_new(fields, types, None, children).unwrap())
         }
         "dense union" => {
             let types = (0..ROWS).map(|row| [3, 5][row % 2]).collect();
             let offsets = (0..ROWS as i32).map(|row| row / 2).collect();
             let children: Vec<ArrayRef> = vec![Arc::new(ints()), column("strings")];
-            Arc::new(UnionArray::try_new(union_fields(), types, Some(offsets), children).unwrap())
+            let fields = union_fields(&DataType::Int32);
+            Arc::new(UnionArray::try_new(fields, types, Some(offsets), children).unwrap())
         }
         "dictionary" => {
             let words = (0..ROWS).map(|row| some(row).then_some(["one", "two", "three"][row % 3]));
@@ -388,9 +432,9 @@ fn struct_of(ints: Int32Array) -> StructArray {
     StructArray::new(fields.into(), columns, Some(nulls))
 }
 
-fn union_fields() -> UnionFields {
+fn union_fields(first: &DataType) -> UnionFields {
     let fields = [
-        Field::new("i", DataType::Int32, true),
+        Field::new("i", first.clone(), true),
         Field::new("s", DataType::Utf8, true),
     ];
     UnionFields::try_new([3, 5], fields).unwrap()
