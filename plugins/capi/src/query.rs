@@ -1,6 +1,7 @@
 //! Queries: which rows to keep, and what to put out of them.
 
 use std::ffi::c_char;
+use std::sync::Arc;
 
 use unlade::wire::{self, WireError};
 use unlade::{
@@ -80,16 +81,10 @@ pub unsafe extern "C" fn unlade_query_text(
     query: *mut *mut unlade_query,
     error: *mut *mut unlade_error,
 ) -> unlade_code {
-    // SAFETY: As the caller vouches, here and below.
+    // SAFETY: As the caller vouches.
     unsafe {
-        enter(error, || {
-            place(query, "place for the query")?;
-            let filter = text::optional(filter, "filter")?;
-            let select = text::optional(select, "select list")?;
-            let parsed = parse(filter, select, flags, Signatures::none())?;
-            let handle = handles::give(QueryHeld::new(parsed));
-            put(query, "place for the query", handle)?;
-            Ok(UNLADE_OK)
+        make(query, error, || {
+            of_text(filter, select, flags, Signatures::none())
         })
     }
 }
@@ -107,17 +102,11 @@ pub unsafe extern "C" fn unlade_query_text_with(
     query: *mut *mut unlade_query,
     error: *mut *mut unlade_error,
 ) -> unlade_code {
-    // SAFETY: As the caller vouches, here and below.
+    // SAFETY: As the caller vouches.
     unsafe {
-        enter(error, || {
-            place(query, "place for the query")?;
-            let functions = handles::get::<RuntimeHeld>(runtime)?.0.functions();
-            let filter = text::optional(filter, "filter")?;
-            let select = text::optional(select, "select list")?;
-            let parsed = parse(filter, select, flags, &functions)?;
-            let handle = handles::give(QueryHeld::new(parsed));
-            put(query, "place for the query", handle)?;
-            Ok(UNLADE_OK)
+        make(query, error, || {
+            let functions = functions_of(runtime)?;
+            of_text(filter, select, flags, &functions)
         })
     }
 }
@@ -134,16 +123,8 @@ pub unsafe extern "C" fn unlade_query_wire(
     query: *mut *mut unlade_query,
     error: *mut *mut unlade_error,
 ) -> unlade_code {
-    // SAFETY: As the caller vouches, here and below.
-    unsafe {
-        enter(error, || {
-            place(query, "place for the query")?;
-            let decoded = wire::decode_query(text::bytes(bytes, length)?).map_err(malformed)?;
-            let handle = handles::give(QueryHeld::new(decoded));
-            put(query, "place for the query", handle)?;
-            Ok(UNLADE_OK)
-        })
-    }
+    // SAFETY: As the caller vouches.
+    unsafe { make(query, error, || of_wire(bytes, length, Signatures::none())) }
 }
 
 /// As `unlade_query_wire`, where the functions may be called that were registered at a runtime; bytes that
@@ -159,15 +140,11 @@ pub unsafe extern "C" fn unlade_query_wire_with(
     query: *mut *mut unlade_query,
     error: *mut *mut unlade_error,
 ) -> unlade_code {
-    // SAFETY: As the caller vouches, here and below.
+    // SAFETY: As the caller vouches.
     unsafe {
-        enter(error, || {
-            place(query, "place for the query")?;
-            let functions = handles::get::<RuntimeHeld>(runtime)?.0.functions();
-            let decoded = wire::decode_query_with(text::bytes(bytes, length)?, &functions);
-            let handle = handles::give(QueryHeld::new(decoded.map_err(malformed)?));
-            put(query, "place for the query", handle)?;
-            Ok(UNLADE_OK)
+        make(query, error, || {
+            let functions = functions_of(runtime)?;
+            of_wire(bytes, length, &functions)
         })
     }
 }
@@ -190,11 +167,8 @@ pub unsafe extern "C" fn unlade_query_substrait(
 ) -> unlade_code {
     // SAFETY: As the caller vouches, here and below.
     unsafe {
-        enter(error, || {
-            place(query, "place for the query")?;
-            let imported = of_message(text::bytes(bytes, length)?, form, Signatures::none())?;
-            put(query, "place for the query", handles::give(imported))?;
-            Ok(UNLADE_OK)
+        make(query, error, || {
+            of_message(text::bytes(bytes, length)?, form, Signatures::none())
         })
     }
 }
@@ -215,14 +189,66 @@ pub unsafe extern "C" fn unlade_query_substrait_with(
 ) -> unlade_code {
     // SAFETY: As the caller vouches, here and below.
     unsafe {
+        make(query, error, || {
+            let functions = functions_of(runtime)?;
+            of_message(text::bytes(bytes, length)?, form, &functions)
+        })
+    }
+}
+
+/// Makes a query and gives its handle.
+///
+/// # Safety
+/// `query` and `error` are null or may be written.
+unsafe fn make(
+    query: *mut *mut unlade_query,
+    error: *mut *mut unlade_error,
+    made: impl FnOnce() -> Result<QueryHeld, Failure>,
+) -> unlade_code {
+    // SAFETY: As the caller vouches, here and below.
+    unsafe {
         enter(error, || {
             place(query, "place for the query")?;
-            let functions = handles::get::<RuntimeHeld>(runtime)?.0.functions();
-            let imported = of_message(text::bytes(bytes, length)?, form, &functions)?;
-            put(query, "place for the query", handles::give(imported))?;
+            put(query, "place for the query", handles::give(made()?))?;
             Ok(UNLADE_OK)
         })
     }
+}
+
+/// The functions that were registered at a runtime.
+fn functions_of(runtime: *const unlade_runtime) -> Result<Arc<Signatures>, Failure> {
+    Ok(handles::get::<RuntimeHeld>(runtime)?.0.functions())
+}
+
+/// # Safety
+/// Texts are null or as the header says.
+unsafe fn of_text(
+    filter: *const c_char,
+    select: *const c_char,
+    flags: u32,
+    functions: &Signatures,
+) -> Result<QueryHeld, Failure> {
+    // SAFETY: As the caller vouches, here and below.
+    let (filter, select) = unsafe {
+        (
+            text::optional(filter, "filter")?,
+            text::optional(select, "select list")?,
+        )
+    };
+    parse(filter, select, flags, functions).map(QueryHeld::new)
+}
+
+/// # Safety
+/// The bytes are null or as many as that.
+unsafe fn of_wire(
+    bytes: *const u8,
+    length: usize,
+    functions: &Signatures,
+) -> Result<QueryHeld, Failure> {
+    // SAFETY: As the caller vouches.
+    let bytes = unsafe { text::bytes(bytes, length)? };
+    let decoded = wire::decode_query_with(bytes, functions);
+    decoded.map(QueryHeld::new).map_err(malformed)
 }
 
 #[cfg(feature = "substrait")]
