@@ -11,7 +11,7 @@ use unlade_expr::{Query, Semantics, check, physical_type};
 use unlade_naive::evaluate;
 use unlade_substrait::import;
 
-use crate::differential::{array, is_lazy, is_same};
+use crate::differential::{Tally, array};
 
 /// What is refused, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -75,7 +75,7 @@ fn expressions_compute_what_datafusion_computes() {
             });
         let columns: Vec<ArrayRef> = columns.collect();
         let batch = RecordBatch::try_new(Arc::clone(input), columns).expect("columns fit");
-        let (mut expressions, mut values, mut errors, mut lazy) = (0, 0, 0, 0);
+        let (mut expressions, mut tally) = (0, Tally::default());
         let mut refused = Vec::new();
         for named in &imported.expressions {
             let text = &answers.texts[named.name.as_str()];
@@ -104,27 +104,21 @@ fn expressions_compute_what_datafusion_computes() {
             expressions += 1;
             let ty = physical_type(&tree.data_type).expect("it is computed");
             for (row, answer) in given(&named.name).iter().enumerate() {
-                let context = || format!("{form}, row {row}: {text}: {}", named.expr);
-                match (answer.as_str(), evaluate(tree, &batch, row)) {
-                    ("error", Err(_)) => errors += 1,
-                    ("error", Ok(_)) => {
-                        // What is not chosen is not computed here, and is there.
-                        assert!(is_lazy(&named.expr), "{} is no error", context());
-                        lazy += 1;
-                    }
-                    (answer, computed) => {
-                        let computed =
-                            computed.unwrap_or_else(|error| panic!("{}: {error:?}", context()));
-                        assert!(
-                            is_same(computed, answer, ty),
-                            "{}: {computed:?}, and DataFusion says {answer}",
-                            context()
-                        );
-                        values += 1;
-                    }
-                }
+                let context = format!("{form}, row {row}: {text}: {}", named.expr);
+                tally.compare(
+                    &named.expr,
+                    evaluate(tree, &batch, row),
+                    answer,
+                    ty,
+                    &context,
+                );
             }
         }
+        let Tally {
+            values,
+            errors,
+            lazy,
+        } = tally;
         println!(
             "{form}: {expressions} expressions, {values} values and {errors} errors as DataFusion has them, {lazy} \
              errors of what is not chosen; {} refused",

@@ -24,7 +24,7 @@ fn pyarrow() -> Semantics {
 
 #[test]
 fn a_thousand_expressions_compute_what_pyarrow_computes() {
-    let (mut expressions, mut values, mut errors, mut lazy) = (0, 0, 0, 0);
+    let (mut expressions, mut tally) = (0, Tally::default());
     for name in ["checked", "wrapping"] {
         let imported = import(&file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let rules = imported
@@ -55,29 +55,22 @@ fn a_thousand_expressions_compute_what_pyarrow_computes() {
             expressions += 1;
             let ty = physical_type(&tree.data_type).expect("it is computed");
             for (row, answer) in given[named.name.as_str()].iter().enumerate() {
-                let computed = evaluate(tree, &batch, row);
-                let context = || format!("{name}, row {row}: {}", named.expr);
-                match (*answer, computed) {
-                    ("error", Err(_)) => errors += 1,
-                    ("error", Ok(_)) => {
-                        // What is not chosen is not computed here, and is there.
-                        assert!(is_lazy(&named.expr), "{} is no error", context());
-                        lazy += 1;
-                    }
-                    (answer, computed) => {
-                        let computed =
-                            computed.unwrap_or_else(|error| panic!("{}: {error:?}", context()));
-                        assert!(
-                            is_same(computed, answer, ty),
-                            "{}: {computed:?}, and pyarrow says {answer}",
-                            context()
-                        );
-                        values += 1;
-                    }
-                }
+                let context = format!("{name}, row {row}: {}", named.expr);
+                tally.compare(
+                    &named.expr,
+                    evaluate(tree, &batch, row),
+                    answer,
+                    ty,
+                    &context,
+                );
             }
         }
     }
+    let Tally {
+        values,
+        errors,
+        lazy,
+    } = tally;
     println!(
         "{expressions} expressions: {values} values and {errors} errors as pyarrow has them, {lazy} errors of what is not chosen"
     );
@@ -86,6 +79,43 @@ fn a_thousand_expressions_compute_what_pyarrow_computes() {
         "{expressions} {values} {errors}"
     );
     assert!(lazy < errors, "{lazy} errors of what is not chosen");
+}
+
+/// How rows compare with what somebody else computes of them.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) values: u64,
+    pub(crate) errors: u64,
+    /// Errors of what is not chosen here, and so not computed.
+    pub(crate) lazy: u64,
+}
+
+impl Tally {
+    /// Counts a row, whose answer is theirs or is to be.
+    pub(crate) fn compare<E: std::fmt::Debug>(
+        &mut self,
+        expr: &Expr,
+        computed: Result<Option<Imm>, E>,
+        answer: &str,
+        ty: Ty,
+        context: &str,
+    ) {
+        match (answer, computed) {
+            ("error", Err(_)) => self.errors += 1,
+            ("error", Ok(_)) => {
+                assert!(is_lazy(expr), "{context} is no error");
+                self.lazy += 1;
+            }
+            (answer, computed) => {
+                let computed = computed.unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                assert!(
+                    is_same(computed, answer, ty),
+                    "{context}: {computed:?}, and they say {answer}"
+                );
+                self.values += 1;
+            }
+        }
+    }
 }
 
 /// A column of values that are held by integers.
@@ -125,7 +155,7 @@ fn imm(text: &str, ty: Ty) -> Option<Imm> {
 }
 
 /// NaNs are equal here: the one that arithmetic makes is not the same one.
-pub(crate) fn is_same(computed: Option<Imm>, answer: &str, ty: Ty) -> bool {
+fn is_same(computed: Option<Imm>, answer: &str, ty: Ty) -> bool {
     let expected = imm(answer, ty);
     let is_nan = |imm: Option<Imm>| match ty {
         Ty::F32 => imm.is_some_and(|imm| imm.as_f32().is_nan()),
@@ -136,7 +166,7 @@ pub(crate) fn is_same(computed: Option<Imm>, answer: &str, ty: Ty) -> bool {
 }
 
 /// Whether something in an expression is computed on some rows only.
-pub(crate) fn is_lazy(expr: &Expr) -> bool {
+fn is_lazy(expr: &Expr) -> bool {
     match expr.kind() {
         Kind::Case { .. } | Kind::Coalesce(_) | Kind::And(_) | Kind::Or(_) => true,
         Kind::Column { .. } | Kind::Literal(_) | Kind::Wildcard | Kind::TooDeep => false,
