@@ -353,6 +353,12 @@ impl KernelCore {
             tracing::trace_span!("batch", kernel = self.number, batch = call.number).entered();
         let cpu = self.runtime.options.host_cpu.then(thread_cpu_time);
         let mut result = run();
+        if let Err(error @ Error::Exhausted(_)) = &mut result
+            && let Err(ended) = call.check()
+        {
+            // Who is ended while it waits for memory is told that there is none.
+            *error = ended;
+        }
         match &mut result {
             Ok(output) => {
                 let used = |before| thread_cpu_time().saturating_sub(before);

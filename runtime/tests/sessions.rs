@@ -309,6 +309,40 @@ fn a_cancelled_session_does_not_wait_for_memory() {
     assert_eq!(ticket.wait().unwrap().batch.num_rows(), 20_000);
 }
 
+/// A batch of one row cannot be done in halves: who finds no memory for it is told so, but not who was
+/// cancelled meanwhile.
+#[test]
+fn one_row_of_a_cancelled_session_does_not_end_for_want_of_memory() {
+    let gate = Gated::new();
+    let budget = 1 << 20;
+    let runtime = on(gate.clone())
+        .threads(4)
+        .memory_budget(budget)
+        .pool_reserve(budget);
+    let runtime = runtime.build().unwrap();
+    // More than half of the budget, which go to the device with each batch.
+    let numbers: Vec<String> = (0..65_536).map(|number| number.to_string()).collect();
+    let query = query("n", &format!("n in ({})", numbers.join(", ")));
+    let kernel = |session: &Session| {
+        let schema = input(1).schema();
+        session.compile(&query, &schema, &Semantics::arrow())
+    };
+    let busy = runtime.session("busy").open().unwrap();
+    let ticket = kernel(&busy).unwrap().submit(input(1)).unwrap();
+    until("it is on the device", || in_flight(&runtime) == 1);
+    let session = runtime.session("second").open().unwrap();
+    let waits = thread::spawn({
+        let kernel = kernel(&session).unwrap();
+        move || kernel.run(&input(1)).unwrap_err()
+    });
+    until("it waits for memory", || runtime.memory().waiting == 1);
+    session.cancel();
+    let error = waits.join().unwrap();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    gate.open();
+    assert_eq!(ticket.wait().unwrap().batch.num_rows(), 1);
+}
+
 #[test]
 fn a_deadline_ends_those_who_wait_and_those_who_come() {
     let full = Full::new();
