@@ -16,6 +16,7 @@ use crate::resources::Facts;
 use crate::runtime::Core;
 use crate::scheduler::{DeviceTurns, Permit, Standing};
 use crate::sync::{Mutex, lock};
+use crate::workers::Workers;
 
 /// A device and what the runtime knows about it.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub(crate) struct DeviceSlot {
     pub(crate) attached: AtomicBool,
     /// Held while the device is brought back.
     reviving: Mutex<()>,
+    /// Takes back what was left on it: a thread of its own, as all others may wait for the very turns
+    /// that come free thereby.
+    pub(crate) collector: Workers,
 }
 
 impl DeviceSlot {
@@ -56,6 +60,7 @@ impl DeviceSlot {
             generation: AtomicU64::new(0),
             attached: AtomicBool::new(true),
             reviving: Mutex::default(),
+            collector: Workers::new("unlade-collect", 1),
             device,
         }
     }

@@ -248,6 +248,36 @@ fn tickets_end_at_once_and_their_memory_comes_back_with_the_device() {
     );
 }
 
+/// Each thread of streams waits for its turn on a device that is full of what nobody waits for any
+/// more.
+#[test]
+fn what_is_left_on_a_device_is_taken_back_while_all_others_wait_for_it() {
+    let full = Full::new();
+    let session = full.runtime.session("streaming").open().unwrap();
+    let (says, heard) = mpsc::channel();
+    for _ in 0..2 * DEPTH {
+        let batches: Vec<_> = (0..10).map(|_| Ok(input(100))).collect();
+        let reader = RecordBatchIterator::new(batches, input(1).schema());
+        let stream = kernel(&session).stream(reader);
+        let says = says.clone();
+        thread::spawn(move || {
+            let rows = stream.map(|output| output.unwrap().batch.num_rows());
+            says.send(rows.sum::<usize>()).unwrap();
+        });
+    }
+    let waiting = || full.runtime.devices()[1].waiting;
+    // Two for each of two devices.
+    until("all threads of streams wait", || waiting() >= 4);
+    full.busy.cancel();
+    for ticket in full.tickets {
+        assert!(matches!(ticket.wait(), Err(Error::Cancelled)));
+    }
+    full.gate.open();
+    for _ in 0..2 * DEPTH {
+        assert_eq!(heard.recv_timeout(LONG).expect("no stream hangs"), 500);
+    }
+}
+
 #[test]
 fn a_stream_ends_with_the_batch_at_hand() {
     for by_session in [true, false] {

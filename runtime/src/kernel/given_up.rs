@@ -8,17 +8,18 @@ use crate::error::Error;
 use crate::runtime::Core;
 use crate::scheduler::{Permit, PutBy};
 
-/// Leaves it to a thread of the runtime to wait for a list and then to give the permit back; the
+/// Leaves it to the device's collector to wait for a list and then to give the permit back; the
 /// list's memory comes back with it. Returns why it was given up.
 pub(super) fn leave(call: &Call<'_>, permit: Permit<'_>, point: Point) -> Error {
+    let slot = permit.device().0;
     let left = Left {
         runtime: Arc::clone(call.runtime),
-        slot: permit.device().0,
+        slot,
         point,
         permit: Some(permit.put_by()),
     };
-    let queuers = &call.runtime.queuers;
-    queuers.spawn(call.session.priority, move || left.collect());
+    let collector = &call.runtime.devices[slot].collector;
+    collector.spawn(call.session.priority, move || left.collect());
     // It does not go away again: cancelled is cancelled, and time does not run backwards.
     call.check().err().unwrap_or(Error::Cancelled)
 }

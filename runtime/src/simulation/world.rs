@@ -244,6 +244,7 @@ impl World {
                 && core.sessions.status().len() == 1
                 && core.workers.is_idle()
                 && core.queuers.is_idle()
+                && core.devices.iter().all(|slot| slot.collector.is_idle())
         };
         while !is_quiet() {
             // What was detached is still under way.
