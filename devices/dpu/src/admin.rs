@@ -8,6 +8,7 @@ use crate::command::{self, NewPair};
 use crate::controller::Controller;
 use crate::dma::{Arranged, DmaMemory};
 use crate::entry::{Operand, Submission};
+use crate::error_log::ErrorLog;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::health_log::HealthLog;
@@ -107,27 +108,32 @@ impl Admin {
 
     /// The list of operations that the card has, of as many entries as it has said.
     pub(crate) fn capabilities(&mut self, entries: u32) -> Result<Vec<u8>, Fault> {
-        const HEADER: usize = 16;
         const ENTRY: usize = 8;
-        let mut page = self.log("GET_LOG of the capabilities", 0x02)?;
-        let len = page.len();
-        let said = (len >= HEADER).then(|| (Fields(&page).u32(0), Fields(&page).u32(4)));
-        let wanted = usize::try_from(entries)
-            .ok()
-            .and_then(|entries| entries.checked_mul(ENTRY)?.checked_add(HEADER));
-        if said != Some((entries, ENTRY as u32)) || wanted != Some(len) {
-            return Err(Fault::Lie(format!(
-                "its list of operations has {len} bytes and says (entries, bytes of each) {said:?}, \
-                 while IDENTIFY says {entries} entries"
-            )));
+        let (said, list) = self.list("GET_LOG of the capabilities", 0x02, ENTRY)?;
+        match said == entries {
+            true => Ok(list),
+            false => Err(Fault::Lie(format!(
+                "its list of operations has {said} entries, and IDENTIFY says {entries}"
+            ))),
         }
-        Ok(page.split_off(HEADER))
     }
 
     /// How the card is.
     pub(crate) fn health(&mut self) -> Result<HealthLog, Fault> {
         let bytes = self.log("GET_LOG of the health", 0x01)?;
         HealthLog::decode(&bytes).map_err(Fault::Lie)
+    }
+
+    /// The errors that it has noted.
+    pub(crate) fn errors(&mut self) -> Result<ErrorLog, Fault> {
+        let (count, entries) = self.list("GET_LOG of the errors", 0x03, ErrorLog::ENTRY)?;
+        if count > ErrorLog::MOST {
+            let most = ErrorLog::MOST;
+            return Err(Fault::Lie(format!(
+                "its log of errors has {count} entries, and there are {most} at most"
+            )));
+        }
+        ErrorLog::decode(&entries).map_err(Fault::Lie)
     }
 
     /// Creates a queue pair that interrupts.
@@ -164,6 +170,29 @@ impl Admin {
     pub(crate) fn drop_program(&mut self, handle: Handle) -> Result<(), Fault> {
         self.execute_within("DROP_PROGRAM", command::drop_program(handle), JOBS)?;
         Ok(())
+    }
+
+    /// A page that is a list: how many entries it has, and these without their header.
+    fn list(
+        &mut self,
+        what: &'static str,
+        page: u16,
+        entry: usize,
+    ) -> Result<(u32, Vec<u8>), Fault> {
+        const HEADER: usize = 16;
+        let mut page = self.log(what, page)?;
+        let len = page.len();
+        let said = (len >= HEADER).then(|| (Fields(&page).u32(0), Fields(&page).u32(4)));
+        let fits = said.filter(|&(entries, bytes)| {
+            let list = u64::from(entries).checked_mul(entry as u64);
+            bytes as usize == entry && list == Some((len - HEADER) as u64)
+        });
+        match fits {
+            Some((entries, _)) => Ok((entries, page.split_off(HEADER))),
+            None => Err(Fault::Lie(format!(
+                "{what}: its page has {len} bytes, and says (entries, bytes of each) {said:?}"
+            ))),
+        }
     }
 
     /// A whole page of the log.

@@ -17,9 +17,10 @@ use crate::config_space;
 use crate::controller::Controller;
 use crate::entry::Operand;
 use crate::error::CannotOpen;
+use crate::error_log::Noted;
 use crate::fault::Fault;
 use crate::health_log;
-use crate::identity::Identity;
+use crate::identity::{Function, Identity};
 use crate::mappings::Mappings;
 use crate::program::Loaded;
 use crate::queue::DpuQueue;
@@ -278,12 +279,17 @@ fn info(identity: &Identity, address: &str, options: &Options) -> DeviceInfo {
         serial,
         firmware,
         version,
+        function,
         ..
     } = identity;
+    let function = match function {
+        Function::Physical { .. } => String::new(),
+        Function::Virtual { number } => format!(", virtual function {number}"),
+    };
     DeviceInfo {
         name: options.name.clone().unwrap_or(name),
         kind,
-        description: format!("{model}, serial number {serial}"),
+        description: format!("{model}, serial number {serial}{function}"),
         address: Some(options.place.as_deref().unwrap_or(address).to_owned()),
         architecture: format!("card {version}, {model}, firmware {firmware}"),
         memory: 0,
@@ -335,6 +341,16 @@ impl Device for DpuDevice {
             Ok(log) => log.readings(),
             Err(Trouble::Harmless(fault)) => health_log::unknown(&fault.to_string()),
             Err(Trouble::Lost(lost)) => health_log::unknown(&lost.to_string()),
+        }
+    }
+
+    /// From the card's log of them, which a reset does not clear.
+    fn errors(&self) -> Vec<String> {
+        match self.shared().administer(Admin::errors) {
+            Ok(log) => log.errors.iter().map(Noted::to_string).collect(),
+            Err(Trouble::Harmless(fault)) => vec![fault.to_string()],
+            // Of what it is lost, its health says.
+            Err(Trouble::Lost(_)) => Vec::new(),
         }
     }
 

@@ -70,7 +70,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::vectors::Vector;
 
-    pub(crate) fn reads(vector: &Vector) -> bool {
+    pub(crate) fn reads(vector: &Vector) {
         let known = |bit: u32| vector.u32("flags") & 1 << bit != 0;
         let temperature = vector.text("temperature").parse().unwrap();
         let wanted = HealthLog {
@@ -81,7 +81,6 @@ pub(crate) mod tests {
             uncorrected: vector.u64("memory_errors_not_corrected"),
         };
         assert_eq!(HealthLog::decode(&vector.hex), Ok(wanted));
-        true
     }
 
     #[test]

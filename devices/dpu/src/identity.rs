@@ -12,6 +12,7 @@ const MAGIC: u32 = 0x494C_4E55;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) version: Version,
+    pub(crate) function: Function,
     pub(crate) serial: String,
     pub(crate) model: String,
     pub(crate) firmware: String,
@@ -30,6 +31,28 @@ pub(crate) struct Identity {
     pub(crate) capabilities: u32,
     /// MSI-X vectors.
     pub(crate) vectors: u16,
+}
+
+/// Which function of the card it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    /// The physical one, of which so many virtual ones can be made.
+    Physical { most_virtual: u16 },
+    /// A virtual one, by its number, from 1.
+    Virtual { number: u16 },
+}
+
+impl Function {
+    fn decode(number: u16, most_virtual: u16) -> Result<Self, String> {
+        match (number, most_virtual) {
+            (0, most_virtual) => Ok(Function::Physical { most_virtual }),
+            (number, 0) => Ok(Function::Virtual { number }),
+            (number, most) => Err(format!(
+                "IDENTIFY says that it is virtual function {number}, and has {most} virtual functions \
+                 itself"
+            )),
+        }
+    }
 }
 
 /// Most that one job may have.
@@ -155,6 +178,7 @@ impl Identity {
         }
         Ok(Identity {
             version,
+            function: Function::decode(fields.u16(12), fields.u16(214))?,
             serial: fields.text::<20>(16),
             model: fields.text::<40>(36),
             firmware: fields.text::<16>(76),

@@ -36,7 +36,8 @@
 //!
 //! # What is inside
 //! - [`connect`], [`open_pci`], [`DpuDevice`], [`Options`], [`CannotOpen`]
-//! - [`find_cards`], for those on the PCI bus and what keeps one from being opened
+//! - [`find_cards`], for those on the PCI bus and what keeps one from being opened, by its group or, in a
+//!   build with [`IOMMUFD`], by its own file
 //! - [`Transport`], for who reaches cards in another way
 //!
 //! The crate contains `unsafe` code in two files: `dma/words.rs`, accesses to memory that the card
@@ -53,6 +54,7 @@ mod device;
 mod dma;
 mod entry;
 mod error;
+mod error_log;
 mod fault;
 mod fields;
 #[cfg(feature = "fuzzing")]
@@ -85,3 +87,6 @@ pub use iova::Iova;
 pub use pci::{Obstacle, PciCard, find_cards};
 pub use registers::BarOffset;
 pub use transport::{BadReply, CardAccess, Transport, TransportError, VfioPci, VfioUser};
+
+/// Whether this build opens cards through iommufd, too: feature `iommufd`.
+pub const IOMMUFD: bool = cfg!(feature = "iommufd");

@@ -29,6 +29,12 @@ const ACCELERATOR: [u8; 2] = [0x00, 0x12];
 /// Configuration space of a virtual function's physical function, from the folder of the first.
 const PHYSICAL: &str = "physfn/config";
 
+/// iommufd, and where functions have files of their own; the latter's names are those of this folder's
+/// entries.
+const IOMMUFD: &str = "dev/iommu";
+const OWN_FILES: &str = "dev/vfio/devices";
+const OWN_NAMES: &str = "vfio-dev";
+
 const DEVICES: &str = "sys/bus/pci/devices";
 const VFIO: &str = "vfio-pci";
 
@@ -43,9 +49,12 @@ pub struct PciCard {
     pub certain: bool,
     /// The node of memory that it is nearest to, where the machine has several.
     pub numa_node: Option<u32>,
-    /// What has to be done before it can be opened, in this order. Nothing, and it may still be in
-    /// use.
+    /// What has to be done before it can be opened by its group, as `dpu:` and its address, in this
+    /// order. Nothing, and it may still be in use.
     pub obstacles: Vec<Obstacle>,
+    /// The same of iommufd and the function's own file, as `dpu:iommufd:` and its address; `None` where
+    /// the kernel has no iommufd. A build without feature `iommufd` does not go that way.
+    pub iommufd: Option<Vec<Obstacle>>,
 }
 
 /// Something that keeps a card from being opened.
@@ -68,11 +77,13 @@ pub enum Obstacle {
         /// Addresses of the others, each with the driver that has it.
         others: Vec<(String, String)>,
     },
-    /// This user may not open the group.
+    /// This user may not open a file that has to be opened.
     Permission {
-        /// Its file.
+        /// The file.
         file: PathBuf,
     },
+    /// The kernel gives functions no files of their own, which iommufd needs.
+    NoOwnFile,
     /// The group has no file: the kernel's VFIO does not know it yet.
     NoFile {
         /// The file that is missing.
@@ -113,6 +124,11 @@ impl Obstacle {
                     file.display()
                 )
             }
+            Obstacle::NoOwnFile => {
+                "the kernel needs CONFIG_VFIO_DEVICE_CDEV; without it the card is \
+                                    opened by its group, as `dpu:` with its address alone"
+                    .to_owned()
+            }
             Obstacle::NoFile { .. } => "modprobe vfio-pci, and bind the card again".to_owned(),
         }
     }
@@ -136,6 +152,7 @@ impl fmt::Display for Obstacle {
             Obstacle::Permission { file } => {
                 write!(f, "this user may not open {}", file.display())
             }
+            Obstacle::NoOwnFile => f.write_str("the kernel gives it no file of its own"),
             Obstacle::NoFile { file } => write!(f, "there is no {}", file.display()),
         }
     }
@@ -190,9 +207,14 @@ fn look(root: &Path, address: String, certain: bool) -> PciCard {
     }
     if let Some(group) = group {
         obstacles.extend(mates(&folder, &address, group));
-        if bound {
-            obstacles.extend(file(root, group));
-        }
+    }
+    let iommufd = root.join(IOMMUFD).exists().then(|| {
+        let own = bound.then(|| own_files(root, &folder));
+        let own = own.into_iter().flatten();
+        obstacles.iter().cloned().chain(own).collect()
+    });
+    if let Some(group) = group.filter(|_| bound) {
+        obstacles.extend(blocked(root, Path::new("dev/vfio").join(group.to_string())));
     }
     PciCard {
         // Without several nodes it says -1.
@@ -200,6 +222,7 @@ fn look(root: &Path, address: String, certain: bool) -> PciCard {
         address,
         certain,
         obstacles,
+        iommufd,
     }
 }
 
@@ -217,9 +240,19 @@ fn mates(folder: &Path, address: &str, group: u32) -> Option<Obstacle> {
     (!others.is_empty()).then_some(Obstacle::Group { group, others })
 }
 
-/// Whether the group's file can be opened; the name is the one on the machine itself.
-fn file(root: &Path, group: u32) -> Option<Obstacle> {
-    let file = Path::new("dev/vfio").join(group.to_string());
+/// What keeps a function from being opened by its own file, once it is bound.
+fn own_files(root: &Path, folder: &Path) -> Vec<Obstacle> {
+    let names = entries(&folder.join(OWN_NAMES)).into_iter();
+    let own: Vec<PathBuf> = names.map(|name| Path::new(OWN_FILES).join(name)).collect();
+    if own.is_empty() {
+        return vec![Obstacle::NoOwnFile];
+    }
+    let files = [PathBuf::from(IOMMUFD)].into_iter().chain(own);
+    files.filter_map(|file| blocked(root, file)).collect()
+}
+
+/// Whether a file can be opened; the name is the one on the machine itself.
+fn blocked(root: &Path, file: PathBuf) -> Option<Obstacle> {
     let found = access(root.join(&file), Access::READ_OK | Access::WRITE_OK);
     let file = Path::new("/").join(file);
     match found {
@@ -339,7 +372,7 @@ pub(crate) mod tests {
     use crate::vectors::Vector;
 
     /// A function of other ids is a card by this capability, and by no other.
-    pub(crate) fn reads(vector: &Vector) -> bool {
+    pub(crate) fn reads(vector: &Vector) {
         let mut config = vec![0; 256];
         config[..4].copy_from_slice(&[0x34, 0x12, 1, 0]);
         config[FIRST_CAPABILITY] = 0x50;
@@ -350,7 +383,6 @@ pub(crate) mod tests {
             other[0x50 + byte] ^= 1;
             assert!(!is_card(&other), "{}: byte {byte}", vector.name);
         }
-        true
     }
 
     const ADDRESS: &str = "0000:3b:00.0";
@@ -439,6 +471,73 @@ pub(crate) mod tests {
         fs::create_dir_all(machine.0.path().join("dev/vfio")).unwrap();
         fs::write(machine.0.path().join("dev/vfio/7"), "").unwrap();
         assert_eq!(machine.card().obstacles, []);
+    }
+
+    #[test]
+    fn iommufd_is_another_way_with_obstacles_of_its_own() {
+        let machine = Machine::new();
+        assert_eq!(machine.card().iommufd, None, "a kernel without");
+        let folder = machine.0.path().join(DEVICES).join(ADDRESS);
+        let files = machine.0.path().join(OWN_FILES);
+        fs::create_dir_all(&files).unwrap();
+        fs::write(machine.0.path().join(IOMMUFD), "").unwrap();
+        let card = machine.card();
+        assert_eq!(
+            card.iommufd,
+            Some(card.obstacles),
+            "neither bound nor grouped"
+        );
+
+        machine.group(7, &[ADDRESS]);
+        machine.link(ADDRESS, "driver", "../drivers/vfio-pci");
+        assert_eq!(machine.card().iommufd, Some(vec![Obstacle::NoOwnFile]));
+        assert!(
+            Obstacle::NoOwnFile
+                .advice()
+                .contains("CONFIG_VFIO_DEVICE_CDEV")
+        );
+        fs::create_dir_all(folder.join(OWN_NAMES).join("vfio3")).unwrap();
+        let missing = Obstacle::NoFile {
+            file: "/dev/vfio/devices/vfio3".into(),
+        };
+        assert_eq!(machine.card().iommufd, Some(vec![missing]));
+        fs::write(files.join("vfio3"), "").unwrap();
+        let card = machine.card();
+        // Of the group there is no file, which this way does not need.
+        let file = PathBuf::from("/dev/vfio/7");
+        assert_eq!(card.obstacles, [Obstacle::NoFile { file }]);
+        assert_eq!(card.iommufd, Some(Vec::new()));
+    }
+
+    /// Root may open everything, so that this is of others alone.
+    #[test]
+    fn files_that_this_user_may_not_open_are_named() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let machine = Machine::new();
+        machine.group(7, &[ADDRESS]);
+        machine.link(ADDRESS, "driver", "../drivers/vfio-pci");
+        let folder = machine.0.path().join(DEVICES).join(ADDRESS);
+        fs::create_dir_all(folder.join(OWN_NAMES).join("vfio3")).unwrap();
+        fs::create_dir_all(machine.0.path().join(OWN_FILES)).unwrap();
+        let names = ["dev/vfio/7", IOMMUFD, "dev/vfio/devices/vfio3"];
+        for name in names {
+            let file = machine.0.path().join(name);
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        let denied = |names: &[&str]| -> Vec<Obstacle> {
+            let denied = names
+                .iter()
+                .filter(|_| !rustix::process::geteuid().is_root());
+            let file = |name: &&str| Path::new("/").join(name);
+            denied
+                .map(|name| Obstacle::Permission { file: file(name) })
+                .collect()
+        };
+        let card = machine.card();
+        assert_eq!(card.obstacles, denied(&names[..1]));
+        assert_eq!(card.iommufd, Some(denied(&names[1..])));
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::vectors::Vector;
 
-    pub(crate) fn reads(vector: &Vector) -> bool {
+    pub(crate) fn reads(vector: &Vector) {
         let mut value = [0; 8];
         value[..vector.hex.len()].copy_from_slice(&vector.hex);
         let long = u64::from_le_bytes(value);
@@ -206,7 +206,6 @@ pub(crate) mod tests {
             "CC" => assert_eq!((CC_ENABLE, vector.u32("en")), (value, 1)),
             other => panic!("{}: {other} is new", vector.name),
         }
-        true
     }
 
     /// MQES 1,024, DSTRD 1, TO 4, DAB 47, MQP 16.

@@ -71,3 +71,66 @@ impl fmt::Display for StatusCode {
         write!(f, "{} ({:#06x})", self.name(), self.0)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use unlade_hal::CommandList;
+
+    use super::*;
+    use crate::completion::outcome;
+    use crate::entry::Answer;
+    use crate::fault::Fault;
+    use crate::vectors::Vector;
+
+    /// Codes and their names by section 12 of the document.
+    fn documented() -> BTreeMap<u16, &'static str> {
+        let document = include_str!("../../../docs/CARD.md");
+        let (_, behind) = document.split_once("\n## 12. ").unwrap();
+        let (section, _) = behind.split_once("\n## 13. ").unwrap();
+        let rows = section.lines().filter_map(|line| {
+            let (code, rest) = line.strip_prefix("| `0x")?.split_once("` | ")?;
+            let code = u16::from_str_radix(code, 16).ok()?;
+            Some((code, rest.split_once(' ')?.0))
+        });
+        rows.collect()
+    }
+
+    /// The answer of a card that refuses, as the driver takes it from a ring.
+    pub(crate) fn reads(vector: &Vector) {
+        let (code, dw0, dw1) = (vector.u32("status"), vector.u32("dw0"), vector.u32("dw1"));
+        let low = u64::from(dw0) | u64::from(dw1) << 32;
+        let answer = Answer::decode(low, u64::from(code) << 49 | 1 << 48);
+        let refused = outcome(&CommandList::new(), &answer).unwrap_err();
+        let status = StatusCode(code.try_into().unwrap());
+        let wanted = Fault::Refused {
+            what: "a job",
+            status,
+            dw0,
+            dw1,
+        };
+        assert_eq!(refused, wanted, "{}", vector.name);
+        let name = documented()[&status.0];
+        let told = format!("{name} ({code:#06x}) (DW0 {dw0:#x}, DW1 {dw1:#x})");
+        assert!(
+            refused.to_string().ends_with(&told),
+            "{}: {refused}",
+            vector.name
+        );
+    }
+
+    #[test]
+    fn each_code_has_the_documents_name() {
+        let documented = documented();
+        assert!(documented.len() > 40, "{documented:?}");
+        // A completion has 15 bits for it.
+        for code in 0..1 << 15 {
+            let wanted = documented
+                .get(&code)
+                .copied()
+                .unwrap_or("an unknown status");
+            assert_eq!(StatusCode(code).name(), wanted, "{code:#06x}");
+        }
+    }
+}

@@ -29,6 +29,11 @@ pub trait Device: fmt::Debug + Send + Sync {
     fn readings(&self) -> Vec<Reading> {
         Vec::new()
     }
+    /// Errors that the device has noted by itself, in words, the newest first; none where it keeps no
+    /// such log, or is lost.
+    fn errors(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Makes a verified program executable. Fails on a program that it cannot run bit for bit, and
     /// says which instructions are to blame.
     ///

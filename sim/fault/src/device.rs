@@ -134,6 +134,10 @@ impl Device for FaultDevice {
         self.inner.readings()
     }
 
+    fn errors(&self) -> Vec<String> {
+        self.inner.errors()
+    }
+
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
         if self.faults.fails(Chance::Compile)? {
             return Err(CompileError::Failed("injected fault".to_owned()));

@@ -15,10 +15,18 @@ fn cap() -> Cap {
     cap_of(&vectors::named("identify"))
 }
 
-pub(crate) fn reads(vector: &Vector) -> bool {
+pub(crate) fn reads(vector: &Vector) {
     let field = |name: &str| vector.u32(name);
     let wanted = Identity {
         version: Version(field("version")),
+        function: match field("function") {
+            0 => Function::Physical {
+                most_virtual: field("virtual_functions").try_into().unwrap(),
+            },
+            number => Function::Virtual {
+                number: number.try_into().unwrap(),
+            },
+        },
         serial: vector.text("serial_number").to_owned(),
         model: vector.text("model").to_owned(),
         firmware: vector.text("firmware_version").to_owned(),
@@ -54,7 +62,6 @@ pub(crate) fn reads(vector: &Vector) -> bool {
     let features = found.features;
     assert!(features.compaction() && features.counted_copy());
     assert!(features.checksum() && features.report() && !features.simulated());
-    true
 }
 
 #[test]
