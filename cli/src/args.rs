@@ -289,9 +289,13 @@ pub(crate) struct CardArgs {
     /// Let jobs go wrong in all ways a card can, by chance from this seed
     #[arg(long, value_name = "SEED")]
     pub(crate) faults: Option<u64>,
+    /// Share the card by so many virtual functions, each a card with a user of its own: their sockets
+    /// are PATH.1, PATH.2 and so on
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) functions: Option<u16>,
     /// Make the socket in a new folder, write its path and a zero byte to standard output, and end
     /// when the standard input does: for the command that has its other end
-    #[arg(long, hide = true, conflicts_with = "socket")]
+    #[arg(long, hide = true, conflicts_with_all = ["socket", "functions"])]
     pub(crate) for_parent: bool,
 }
 

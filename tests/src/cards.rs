@@ -11,8 +11,8 @@ pub mod names;
 
 pub use ends::{Case, End, STRUCK};
 pub use faults::{
-    LOSSES, SHORT, asked_how_it_is, lies_about_lengths, lost_by, never_comes, removed, works,
-    writes_outside,
+    LOSSES, SAID_WHEN_ASKED, SHORT, asked_how_it_is, lies_about_lengths, lost_by, never_comes,
+    removed, works, writes_outside,
 };
 pub use lists::{
     LONG, STATUS_AFTER, bytes, fill, filter, filter_list, finish, lease, run, span, submit, values,

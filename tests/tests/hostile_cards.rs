@@ -68,6 +68,7 @@ fn a_card_that_lies_is_found_out_and_the_cpu_computes() {
     let expected = on_cpu(&batch);
     for (fault, named) in [
         (Fault::HugeCount, "rows kept"),
+        (Fault::HugeTrap, "reports a trap"),
         (Fault::ForeignCommandId, "not in flight"),
         // Noticed behind the batch, which is right, so that no receipt names it.
         (Fault::DuplicateCompletion, ""),

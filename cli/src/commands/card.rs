@@ -1,12 +1,14 @@
 //! `unlade card`: serves a simulated card at a socket, until it is interrupted.
 
 #[cfg(feature = "dpu")]
+use std::path::{Path, PathBuf};
+#[cfg(feature = "dpu")]
 use std::thread;
 #[cfg(feature = "dpu")]
 use std::time::Duration;
 
 #[cfg(feature = "dpu")]
-use unlade_sim_card::Server;
+use unlade_sim_card::{Card, Config, FaultPlan, Profile, Server};
 
 use crate::args::CardArgs;
 use crate::error::Failure;
@@ -17,8 +19,6 @@ use crate::{interrupt, report};
 pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     use std::io::ErrorKind;
     use std::os::unix::ffi::OsStrExt;
-
-    use unlade_sim_card::{Config, FaultPlan, Profile};
 
     use crate::folders::Folder;
 
@@ -51,76 +51,138 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
         (None, Some(folder)) => &folder.path().join("card.sock"),
         (path, _) => path.as_ref().expect("a path or a folder"),
     };
-    let shown = socket.display();
-    let failed = |error: std::io::Error| {
+    let sockets = sockets(socket, args.functions);
+    let shown = |socket: &Path| socket.display().to_string();
+    let failed = |socket: &Path, error: std::io::Error| {
         Failure::resource(match error.kind() {
             ErrorKind::AlreadyExists => error.to_string(), // which names it
-            _ => format!("{shown}: {error}"),
+            _ => format!("{}: {error}", shown(socket)),
         })
     };
-    // What is too long for the system would be found out by those who connect.
-    if let Err(error) = std::os::unix::net::SocketAddr::from_pathname(socket) {
-        return Err(match folder {
-            None => Failure::usage(format!("--socket: {shown}: {error}")),
-            Some(_) => Failure::resource(format!("{shown} (TMPDIR): {error}")),
-        });
+    for socket in &sockets {
+        // What is too long for the system would be found out by those who connect.
+        if let Err(error) = std::os::unix::net::SocketAddr::from_pathname(socket) {
+            let shown = shown(socket);
+            return Err(match folder {
+                None => Failure::usage(format!("--socket: {shown}: {error}")),
+                Some(_) => Failure::resource(format!("{shown} (TMPDIR): {error}")),
+            });
+        }
+        unlade::socket::remove_left_behind(socket).map_err(Failure::resource)?;
     }
-    unlade::socket::remove_left_behind(socket).map_err(Failure::resource)?;
-    let server = Server::bind(socket, config).map_err(failed)?;
-    match folder {
-        None => report::say(format_args!(
-            "a simulated card is served: unlade run INPUT --device dpu:unix:{shown} (Ctrl-C ends \
-             it)"
-        )),
-        Some(_) => {
-            stop_with_stdin(&server).map_err(failed)?;
+    // The physical function lives as long as those that are served.
+    let (_physical, cards) = cards(config, args.functions);
+    let servers = sockets.iter().zip(cards).map(|(socket, card)| {
+        let server = Server::bind_card(socket, card);
+        server.map_err(|error| failed(socket, error))
+    });
+    let servers = servers.collect::<Result<Vec<Server>, Failure>>()?;
+    match (&folder, &sockets[..]) {
+        (None, [socket]) => {
+            let shown = shown(socket);
+            report::say(format_args!(
+                "a simulated card is served: unlade run INPUT --device dpu:unix:{shown} (Ctrl-C ends \
+                 it)"
+            ));
+        }
+        (None, sockets) => {
+            let count = sockets.len();
+            let [first, last] = [0, count - 1].map(|at| shown(&sockets[at]));
+            report::say(format_args!(
+                "{count} virtual functions of a simulated card are served: unlade run INPUT --device \
+                 dpu:unix:{first}, and so on to {last} (Ctrl-C ends it)"
+            ));
+        }
+        (Some(_), _) => {
+            stop_with_stdin(&servers).map_err(|error| failed(socket, error))?;
             report::print(&[socket.as_os_str().as_bytes(), b"\0"].concat())?;
         }
     }
-    serve(server).map_err(failed)
+    serve(&servers).map_err(|error| failed(socket, error))
 }
 
-/// Serves until there is a signal, or the server is stopped.
+/// The socket of each function that is served: the card's own, or those of its virtual ones.
 #[cfg(feature = "dpu")]
-fn serve(server: Server) -> std::io::Result<()> {
+fn sockets(socket: &Path, functions: Option<u16>) -> Vec<PathBuf> {
+    let Some(functions) = functions else {
+        return vec![socket.to_owned()];
+    };
+    let numbered = (1..=functions).map(|number| {
+        let mut socket = socket.as_os_str().to_owned();
+        socket.push(format!(".{number}"));
+        socket.into()
+    });
+    numbered.collect()
+}
+
+/// What is served: the card, or its virtual functions, with the physical one, by which they were made.
+#[cfg(feature = "dpu")]
+fn cards(mut config: Config, functions: Option<u16>) -> (Option<Card>, Vec<Card>) {
+    let Some(functions) = functions else {
+        return (None, vec![Card::start(config)]);
+    };
+    config.profile.virtual_functions = functions;
+    let (profile, faults) = (config.profile.clone(), config.faults.clone());
+    let physical = Card::start(config);
+    physical
+        .enable_virtual_functions(functions)
+        .expect("a card with virtual functions has the capability");
+    let function = |number| {
+        let function = physical.virtual_function(number, profile.clone(), faults.clone());
+        function.expect("it has as many")
+    };
+    let virtual_ones = (1..=functions).map(function).collect();
+    (Some(physical), virtual_ones)
+}
+
+/// Serves until there is a signal, or one of the servers is stopped.
+#[cfg(feature = "dpu")]
+fn serve(servers: &[Server]) -> std::io::Result<()> {
     use std::sync::mpsc::{self, RecvTimeoutError};
 
     /// Between two looks at whether a signal came.
     const LOOK: Duration = Duration::from_millis(50);
 
-    let stopper = server.stopper();
+    let stoppers: Vec<_> = servers.iter().map(Server::stopper).collect();
     interrupt::at_end({
-        let stopper = stopper.clone();
-        move || stopper.remove_socket()
+        let stoppers = stoppers.clone();
+        move || stoppers.iter().for_each(|stopper| stopper.remove_socket())
     });
     thread::scope(|scope| {
         let (ended, has_ended) = mpsc::channel();
-        let served = scope.spawn(move || {
-            let served = server.run_and_tell(&|error| {
-                report::say(format_args!("a connection was ended: {error}"));
-            });
-            // Nobody waits for it any more where a signal has come.
-            let _ = ended.send(());
-            served
+        let served = servers.iter().map(|server| {
+            let ended = ended.clone();
+            scope.spawn(move || {
+                let served = server.run_and_tell(&|error| {
+                    report::say(format_args!("a connection was ended: {error}"));
+                });
+                // Nobody waits for it any more where a signal has come.
+                let _ = ended.send(());
+                served
+            })
         });
+        let served: Vec<_> = served.collect();
         while has_ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
             && interrupt::check().is_ok()
         {}
-        stopper.stop();
-        served
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        stoppers.iter().for_each(|stopper| stopper.stop());
+        let results = served.into_iter().map(|served| {
+            served
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        results.collect()
     })
 }
 
-/// Has a server stop when the standard input ends.
+/// Has servers stop when the standard input ends.
 #[cfg(feature = "dpu")]
-fn stop_with_stdin(server: &Server) -> std::io::Result<()> {
-    let stopper = server.stopper();
+fn stop_with_stdin(servers: &[Server]) -> std::io::Result<()> {
+    let stoppers: Vec<_> = servers.iter().map(Server::stopper).collect();
     let watch = move || {
         // What comes is of no interest, and neither is how it ends.
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        stopper.stop();
+        stoppers.iter().for_each(|stopper| stopper.stop());
     };
     thread::Builder::new().spawn(watch).map(drop)
 }

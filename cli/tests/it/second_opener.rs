@@ -54,6 +54,54 @@ fn a_command_is_told_which_other_command_has_the_card() {
     first.0.kill().unwrap();
 }
 
+/// Two processes at once on one card, each by a virtual function of its own.
+#[test]
+fn commands_share_a_card_by_its_virtual_functions() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 5000);
+    let _served = Served::start(&place, &["--functions", "2"]);
+    let query = ["run", "-", "--device", "dpu:unix:card.sock.1", "-o", "-"];
+    let mut first = Ended(
+        place
+            .command(&query)
+            .stdin(Stdio::piped()) // which it waits for
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let listed = |socket: &str| place.run(&["devices", "--device", &format!("dpu:unix:{socket}")]);
+    let named = format!("is in use by pid {} unlade", first.0.id());
+    let started = Instant::now();
+    while !listed("card.sock.1").err.contains(&named) {
+        assert!(started.elapsed() < PATIENCE, "the first has not opened it");
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The other function is free, and says which it is.
+    let other = listed("card.sock.2").success();
+    assert!(other.contains("virtual function 2"), "{other}");
+    let on = |device: &str| {
+        let query = [
+            "run",
+            "in.parquet",
+            "--where",
+            "n >= 41",
+            "--no-fallback",
+            "-o",
+            "-",
+        ];
+        let rest = ["--format", "csv", "--device", device];
+        place.run(&[&query[..], &rest].concat()).success()
+    };
+    assert_eq!(on("dpu:unix:card.sock.2"), on("cpu"));
+    assert!(
+        first.0.try_wait().unwrap().is_none(),
+        "it still has the first"
+    );
+    first.0.kill().unwrap();
+    let there = place.run(&["devices", "--device", "dpu:unix:card.sock"]);
+    there.failure(4, &["unix:card.sock"]);
+}
+
 /// A process that has ended when this is dropped.
 struct Ended(Child);
 

@@ -39,7 +39,11 @@ impl State {
         let to = self.bytes_operand(entry)?;
         require(to.length == 4096, 16)?;
         reserved(entry, 32)?;
-        let page = self.logs.identify(&self.profile);
+        let mut page = self.logs.identify(&self.profile, self.function);
+        if std::mem::take(&mut self.huge_identity) {
+            // From the queue pairs to the constants.
+            page[104..184].fill(0xFF);
+        }
         self.write(&to, &page)?;
         Ok(Outcome::success(0, 0))
     }
@@ -200,7 +204,7 @@ impl State {
         require(to.length.is_multiple_of(8) && to.length > 0, 16)?;
         require(u16_at(entry, 34) == 0, 34)?;
         reserved(entry, 40)?;
-        let page = match u16_at(entry, 32) {
+        let mut page = match u16_at(entry, 32) {
             1 => {
                 let warning = self.settings.temperature_warning;
                 self.logs.health(warning, &self.dma.traffic(), self.clock)
@@ -209,6 +213,10 @@ impl State {
             3 => self.logs.errors(),
             _ => return Err(Outcome::plain(Status::UnknownLog)),
         };
+        let is_list = u16_at(entry, 32) != 1;
+        if self.huge_lists && is_list {
+            page[..8].fill(0xFF);
+        }
         let offset = u32_at(entry, 36);
         let start = index(offset.into());
         require(offset.is_multiple_of(8) && start <= page.len(), 36)?;

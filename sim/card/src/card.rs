@@ -9,6 +9,7 @@ use crate::bytes::{index, length, u32_at};
 use crate::config_space::{Layout, SIZE};
 use crate::dma::{Dma, Iova, MapError, Permissions, RefusedAccess};
 use crate::faults::{Fault, FaultPlan};
+use crate::functions::{Functions, PHYSICAL};
 use crate::interrupts::InterruptKind;
 use crate::profile::{Nanos, Profile};
 use crate::state::State;
@@ -128,6 +129,7 @@ pub struct Counters {
 pub struct Card {
     shared: Arc<Shared>,
     layout: Layout,
+    seed: u64,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -137,16 +139,93 @@ impl Card {
     /// # Panics
     /// Where a field of the profile is not what docs/CARD.md, section 13, allows.
     pub fn start(config: Config) -> Card {
+        Card::start_function(config, PHYSICAL, Arc::default())
+    }
+
+    /// Starts a virtual function, by its number from 1, which has the limits of a profile and the serial
+    /// number of this card. Nothing where this is a virtual function itself, or has not so many. It is
+    /// there as long as the SR-IOV capability of this one says so: until then, it reads as all ones.
+    ///
+    /// # Panics
+    /// As [`Card::start`]; and where the profile has more queue pairs or vectors than this card, by which
+    /// the BARs are laid out.
+    ///
+    /// ```
+    /// use unlade_sim_card::{Card, Config, FaultPlan, Profile, Region};
+    ///
+    /// let mut config = Config::default();
+    /// config.profile.virtual_functions = 2;
+    /// let card = Card::start(config);
+    /// let one = card.virtual_function(1, Profile::full(), FaultPlan::none()).unwrap();
+    /// let interrupt_pin = || {
+    ///     let mut pin = [0];
+    ///     one.read(Region::Config, 0x3D, &mut pin).map(|()| pin[0])
+    /// };
+    /// assert_eq!(interrupt_pin()?, 0xFF);
+    /// card.enable_virtual_functions(2)?;
+    /// assert_eq!(interrupt_pin()?, 0);
+    /// assert!(card.virtual_function(3, Profile::full(), FaultPlan::none()).is_none());
+    /// # Ok::<(), unlade_sim_card::BeyondRegion>(())
+    /// ```
+    pub fn virtual_function(
+        &self,
+        number: u16,
+        mut profile: Profile,
+        faults: FaultPlan,
+    ) -> Option<Card> {
+        let (own, functions) = {
+            let state = self.shared.lock();
+            (Arc::clone(&state.profile), Arc::clone(&state.functions))
+        };
+        if !(1..=own.virtual_functions).contains(&number) {
+            return None;
+        }
+        let (pairs, vectors) = (own.queue_pairs, own.vectors);
+        assert!(
+            profile.queue_pairs <= pairs && profile.vectors <= vectors,
+            "a virtual function has at most the {pairs} queue pairs and {vectors} vectors of its card"
+        );
+        profile.virtual_functions = 0;
+        profile.doorbell_stride = own.doorbell_stride;
+        let config = Config {
+            profile,
+            seed: self.seed,
+            faults,
+        };
+        let mut card = Card::start_function(config, number, functions);
+        (card.layout.bar0, card.layout.bar4) = (self.layout.bar0, self.layout.bar4);
+        Some(card)
+    }
+
+    /// Makes so many virtual functions, as whoever has the physical function does by its SR-IOV
+    /// capability, and lets their BARs answer.
+    pub fn enable_virtual_functions(&self, count: u16) -> Result<(), BeyondRegion> {
+        for (offset, value) in ENABLING {
+            let value = value.unwrap_or(count);
+            self.write(Region::Config, offset, &value.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is a virtual function.
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.shared.lock().function != PHYSICAL
+    }
+
+    fn start_function(config: Config, function: u16, functions: Arc<Functions>) -> Card {
         config.profile.assert_legal();
-        let profile = Arc::new(config.profile);
         let dma = Arc::new(Dma::default());
-        let layout = Layout::new(&profile);
-        let state = State::new(profile, Arc::clone(&dma), config.seed, config.faults);
+        let layout = Layout::new(&config.profile);
+        let seed = config.seed;
+        let state = State::new(config, function, Arc::clone(&functions), Arc::clone(&dma));
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
             dma,
         });
+        if function != PHYSICAL {
+            functions.start(&shared);
+        }
         let worker = std::thread::spawn({
             let shared = Arc::clone(&shared);
             move || work(&shared)
@@ -154,6 +233,7 @@ impl Card {
         Card {
             shared,
             layout,
+            seed,
             worker: Some(worker),
         }
     }
@@ -176,8 +256,8 @@ impl Card {
     pub fn read(&self, region: Region, offset: u64, bytes: &mut [u8]) -> Result<(), BeyondRegion> {
         self.check_inside(region, offset, bytes.len())?;
         let state = self.shared.lock();
-        let silent = region != Region::Config && !state.config.memory_space();
-        if state.removed || silent {
+        let silent = region != Region::Config && !state.memory_space();
+        if !state.is_there() || silent {
             bytes.fill(0xFF);
             return Ok(());
         }
@@ -217,8 +297,8 @@ impl Card {
     ) -> Result<(), BeyondRegion> {
         self.check_inside(region, offset, bytes.len())?;
         let mut state = self.shared.lock();
-        let silent = region != Region::Config && !state.config.memory_space();
-        if state.removed || silent {
+        let silent = region != Region::Config && !state.memory_space();
+        if !state.is_there() || silent {
             return Ok(());
         }
         let mut reset = false;
@@ -238,8 +318,14 @@ impl Card {
                 state.follow_config();
             }
         }
-        if reset {
-            self.reset_locked(state);
+        let functions = Arc::clone(&state.functions);
+        let of_others = region == Region::Config && state.function == PHYSICAL;
+        match reset {
+            true => self.shared.reset(state),
+            false => drop(state),
+        }
+        if of_others {
+            functions.follow();
         }
         Ok(())
     }
@@ -301,7 +387,8 @@ impl Card {
         let mut state = self.shared.lock();
         let vectors = match kind {
             InterruptKind::Msix => usize::from(state.profile.vectors),
-            InterruptKind::Intx | InterruptKind::Msi => 1,
+            InterruptKind::Intx => usize::from(state.function == PHYSICAL),
+            InterruptKind::Msi => 1,
         };
         if first
             .checked_add(events.len())
@@ -345,8 +432,14 @@ impl Card {
 
     /// A function level reset. When it returns, the card is quiet.
     pub fn reset(&self) {
-        self.reset_locked(self.shared.lock());
+        let state = self.shared.lock();
+        let functions = Arc::clone(&state.functions);
+        self.shared.reset(state);
         self.shared.notify();
+        // Of the physical function it has ended the virtual ones.
+        if !self.is_virtual() {
+            functions.follow();
+        }
     }
 
     /// The host is gone: a function level reset, and neither mappings nor eventfds are left.
@@ -384,15 +477,6 @@ impl Card {
             time: state.clock,
             busy_time: state.busy_time,
         }
-    }
-
-    fn reset_locked(&self, mut state: MutexGuard<'_, State>) {
-        state.registers.enabled = false;
-        state.abandon();
-        while state.running {
-            state = self.shared.wait(state, None);
-        }
-        state.end_function_reset();
     }
 
     fn check_inside(&self, region: Region, offset: u64, bytes: usize) -> Result<(), BeyondRegion> {
@@ -438,6 +522,16 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// A function level reset. When it returns, the function is quiet.
+    pub(crate) fn reset(&self, mut state: MutexGuard<'_, State>) {
+        state.registers.enabled = false;
+        state.abandon();
+        while state.running {
+            state = self.wait(state, None);
+        }
+        state.end_function_reset();
+    }
+
     /// Waits for a change, or until a moment.
     pub(crate) fn wait<'a>(
         &self,
@@ -457,6 +551,13 @@ impl Shared {
         }
     }
 }
+
+/// What is written to the SR-IOV capability to make virtual functions; nothing stands for how many.
+const ENABLING: [(u64, Option<u16>); 3] = [
+    (0x108, Some(0)),
+    (0x110, None),
+    (0x108, Some(1 << 0 | 1 << 3)),
+];
 
 /// Whether an access to BAR0 is one that registers take.
 fn register_access(offset: u64, bytes: usize) -> bool {

@@ -1,6 +1,7 @@
 //! Configuration space, docs/CARD.md, section 2: identity, BARs and the list of capabilities.
 
-use crate::bytes::{put, u16_at};
+use crate::bytes::{put, u16_at, u32_at};
+use crate::functions::{Enabled, PHYSICAL};
 use crate::profile::Profile;
 
 /// Bytes of the configuration space of a PCI Express function.
@@ -27,6 +28,20 @@ const INTERRUPT_DISABLE: u16 = 1 << 10;
 const MSI_ENABLE: u16 = 1;
 const MSIX_FUNCTION_MASK: u16 = 1 << 14;
 const MSIX_ENABLE: u16 = 1 << 15;
+
+/// The SR-IOV capability, and what of it is written.
+const SR_IOV: usize = 0x100;
+const SR_IOV_CONTROL: usize = SR_IOV + 8;
+const NUM_VFS: usize = SR_IOV + 16;
+const NUM_VFS_HIGH: usize = NUM_VFS + 1;
+const PAGE_SIZE: usize = SR_IOV + 32;
+const VF_BARS: usize = SR_IOV + 36;
+
+const VF_ENABLE: u16 = 1 << 0;
+const VF_MEMORY: u16 = 1 << 3;
+
+/// Sizes of a system's pages in units of 4 KiB, a bit each: those that PCI Express demands.
+const PAGE_SIZES: u32 = 0x553;
 
 /// Device control: initiate function level reset.
 const INITIATE_RESET: u16 = 1 << 15;
@@ -58,17 +73,27 @@ pub(crate) struct ConfigSpace {
     bytes: Vec<u8>,
     /// The bits that a write changes.
     writable: Vec<u8>,
+    /// Of a function with SR-IOV, how large the BARs of its virtual ones are where pages are no larger.
+    virtual_layout: Option<Layout>,
 }
 
 impl ConfigSpace {
-    /// As it is after a reset.
-    pub(crate) fn new(profile: &Profile) -> ConfigSpace {
+    /// Of the function with this number, as it is after a reset.
+    pub(crate) fn new(profile: &Profile, function: u16) -> ConfigSpace {
         let layout = Layout::new(profile);
         let mut space = ConfigSpace {
             bytes: vec![0; SIZE],
             writable: vec![0; SIZE],
+            virtual_layout: None,
         };
-        space.header(&layout);
+        space.header();
+        match function {
+            PHYSICAL => space.physical(&layout),
+            _ => space.without_ids(),
+        }
+        if profile.virtual_functions > 0 {
+            space.sr_iov(profile.virtual_functions, &layout);
+        }
         space.pci_express();
         space.msi();
         space.msix(profile.vectors, layout.pending);
@@ -76,24 +101,60 @@ impl ConfigSpace {
         space
     }
 
-    fn header(&mut self, layout: &Layout) {
-        self.set(0x00, &VENDOR.to_le_bytes());
-        self.set(0x02, &DEVICE.to_le_bytes());
+    fn header(&mut self) {
         self.set(STATUS, &0x0010u16.to_le_bytes());
         // Revision 1; processing accelerator, 0x12, of no further class.
         self.set(0x08, &[0x01, 0x00, 0x00, 0x12]);
         self.set(0x2C, &VENDOR.to_le_bytes());
         self.set(0x2E, &DEVICE.to_le_bytes());
         self.set(0x34, &[0x40]);
+        self.allow(COMMAND, &BUS_MASTER.to_le_bytes());
+    }
+
+    /// What virtual functions have not.
+    fn physical(&mut self, layout: &Layout) {
+        self.set(0x00, &VENDOR.to_le_bytes());
+        self.set(0x02, &DEVICE.to_le_bytes());
         self.set(0x3D, &[1]);
         self.allow(COMMAND, &COMMAND_BITS.to_le_bytes());
         self.allow(0x0C, &[0xFF]);
         self.allow(0x3C, &[0xFF]);
-        for (bar, size) in [(0x10, layout.bar0), (0x20, layout.bar4)] {
-            // Memory, 64-bit, not prefetchable.
-            self.set(bar, &[0x04]);
-            self.allow(bar, &(!(size - 1)).to_le_bytes());
+        self.bars(0x10, layout, 0);
+    }
+
+    fn without_ids(&mut self) {
+        self.set(0x00, &[0xFF; 4]);
+    }
+
+    /// BAR0 and BAR4 of at least so many bytes: memory, 64-bit, not prefetchable.
+    fn bars(&mut self, first: usize, layout: &Layout, least: u64) {
+        for (bar, size) in [(first, layout.bar0), (first + 16, layout.bar4)] {
+            let mask = (!(size.max(least) - 1)).to_le_bytes();
+            self.allow(bar, &mask);
+            // Of an address that was there, what is left.
+            for (byte, mask) in self.bytes[bar..].iter_mut().zip(mask) {
+                *byte &= mask;
+            }
+            self.bytes[bar] |= 0x04;
         }
+    }
+
+    /// As many virtual functions as that; the next ones by requester id, of which each has BARs as large
+    /// as the physical function's.
+    fn sr_iov(&mut self, most: u16, layout: &Layout) {
+        self.set(SR_IOV, &0x0001_0010u32.to_le_bytes());
+        self.allow(SR_IOV_CONTROL, &(VF_ENABLE | VF_MEMORY).to_le_bytes());
+        self.set(SR_IOV + 12, &most.to_le_bytes());
+        self.set(SR_IOV + 14, &most.to_le_bytes());
+        self.allow(NUM_VFS, &[0xFF; 2]);
+        self.set(SR_IOV + 20, &1u16.to_le_bytes());
+        self.set(SR_IOV + 22, &1u16.to_le_bytes());
+        self.set(SR_IOV + 26, &DEVICE.to_le_bytes());
+        self.set(SR_IOV + 28, &PAGE_SIZES.to_le_bytes());
+        self.set(PAGE_SIZE, &1u32.to_le_bytes());
+        self.allow(PAGE_SIZE, &PAGE_SIZES.to_le_bytes());
+        self.bars(VF_BARS, layout, 0);
+        self.virtual_layout = Some(*layout);
     }
 
     fn pci_express(&mut self) {
@@ -149,12 +210,39 @@ impl ConfigSpace {
     /// Writes bytes inside of the space. Gives whether they ask for a function level reset.
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> bool {
         let mut reset = false;
+        // While there are virtual functions, how many does not change.
+        let are_enabled = self.sr_iov_control() & VF_ENABLE != 0;
         for (at, &byte) in (offset..).zip(bytes) {
-            let writable = self.writable[at];
+            let writable = match at {
+                NUM_VFS | NUM_VFS_HIGH if are_enabled => 0,
+                _ => self.writable[at],
+            };
             self.bytes[at] = self.bytes[at] & !writable | byte & writable;
             reset |= at == PCI_EXPRESS + 9 && byte & 0x80 != 0;
         }
+        if let Some(layout) = self.virtual_layout {
+            let units = u32_at(&self.bytes, PAGE_SIZE);
+            self.bars(VF_BARS, &layout, u64::from(units) << 12);
+        }
         reset
+    }
+
+    fn sr_iov_control(&self) -> u16 {
+        u16_at(&self.bytes, SR_IOV_CONTROL)
+    }
+
+    /// Which virtual functions there are.
+    pub(crate) fn virtual_functions(&self) -> Enabled {
+        let control = self.sr_iov_control();
+        let most = u16_at(&self.bytes, SR_IOV + 14);
+        let count = match control & VF_ENABLE {
+            0 => 0,
+            _ => u16_at(&self.bytes, NUM_VFS).min(most),
+        };
+        Enabled {
+            count,
+            memory: control & VF_MEMORY != 0,
+        }
     }
 
     fn command(&self) -> u16 {

@@ -41,9 +41,20 @@ pub enum Fault {
     WildQueueHead,
     /// The result blocks of the job say that more rows were kept than the RUN had.
     HugeCount,
+    /// The job says that it trapped, in a row far behind its last. One without a RUN is done.
+    HugeTrap,
+    /// The completion says that 2^32 - 1 steps succeeded.
+    HugeSteps,
+    /// The report says that 2^32 - 1 steps succeeded, and that as many bytes moved as 64 bits can say.
+    HugeReport,
     /// From this job on, GET_LOG says that its page has 2^32 - 1 bytes and that it has written them all,
     /// until a reset. What it has written is the page.
     HugeLength,
+    /// From this job on, the headers of log pages say that there are 2^32 - 1 entries of as many bytes,
+    /// until a reset.
+    HugeList,
+    /// The next IDENTIFY says of every limit that it is all ones.
+    HugeIdentity,
     /// Before it completes the job, the card writes 64 bytes of `0xA5` to this IOVA, which the job
     /// does not name. Whether they arrive is decided by the mapping table.
     WriteOutside(u64),
@@ -53,7 +64,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds; [`Fault::WriteOutside`] with an address that nobody maps.
-    pub const ALL: [Fault; 17] = [
+    pub const ALL: [Fault; 22] = [
         Fault::LateCompletion,
         Fault::LostCompletion,
         Fault::DuplicateCompletion,
@@ -68,7 +79,12 @@ impl Fault {
         Fault::ForeignCommandId,
         Fault::WildQueueHead,
         Fault::HugeCount,
+        Fault::HugeTrap,
+        Fault::HugeSteps,
+        Fault::HugeReport,
         Fault::HugeLength,
+        Fault::HugeList,
+        Fault::HugeIdentity,
         Fault::WriteOutside(0),
         Fault::ChangeAfterCompletion,
     ];

@@ -32,20 +32,21 @@
 //! take the same time, on any machine. The host's clock is used for [`LATE`] alone.
 //!
 //! # What is inside
-//! - [`Card`], [`Config`]: a card and what the host reaches of it; [`Counters`]: what it has done
+//! - [`Card`], [`Config`]: a card, or a virtual function, and what the host reaches of it; [`Counters`]: what it has done
 //! - [`Served`], [`Server`], [`Stopper`]: a card on a socket
 //! - [`Profile`], [`Features`], [`Timing`]: kinds of cards
 //! - [`Fault`], [`FaultPlan`]: what goes wrong, and when
 //! - [`Iova`], [`Permissions`], [`MapError`], [`RefusedAccess`]: the mapping table
 //!
-//! Where to find what docs/CARD.md says: section 2 in `config_space` and `interrupts`, 3 and 4 in
-//! `registers`, 5 in `queues` and `operand`, 6 in `admin` and `logs`, 7 in `jobs`, 9 in `bytecode`,
-//! 10 in `firmware`, 11 in `capability` and `profile`. `state` is what all of them share, `worker`
-//! the thread that does the card's work, `wire` and `session` the protocol of the socket, `peer` who is
-//! at its other end.
+//! Where to find what docs/CARD.md says: section 2 in `config_space`, `functions` and `interrupts`, 3
+//! and 4 in `registers`, 5 in `queues` and `operand`, 6 in `admin` and `logs`, 7 in `jobs`, 9 in
+//! `bytecode`, 10 in `firmware`, 11 in `capability` and `profile`. `state` is what all of them share,
+//! `worker` the thread that does the card's work, `wire` and `session` the protocol of the socket, `peer`
+//! who is at its other end.
 //!
 //! # What it leaves out
-//! Virtual functions, power management, and the coalescing of interrupts, all of which are optional.
+//! Power management and the coalescing of interrupts, both of which are optional. Each virtual function is
+//! served at a socket of its own ([`Card::virtual_function`]), so none is reached by a requester id.
 //! The memory that a host maps has to be in files that `pread` and `pwrite` take, or in one of
 //! hugetlbfs, of which whole pages are mapped.
 #![forbid(unsafe_code)]
@@ -59,6 +60,7 @@ mod config_space;
 mod dma;
 mod faults;
 mod firmware;
+mod functions;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod interrupts;

@@ -6,7 +6,6 @@ use crate::bytes::put;
 use crate::config_space::{DEVICE, VENDOR};
 use crate::dma::Traffic;
 use crate::profile::{Nanos, Profile};
-use crate::registers::VERSION;
 use crate::status::{Outcome, Status};
 
 /// Most entries of the error log.
@@ -146,12 +145,13 @@ impl Logs {
     }
 
     /// What IDENTIFY writes.
-    pub(crate) fn identify(&self, profile: &Profile) -> Vec<u8> {
+    pub(crate) fn identify(&self, profile: &Profile, function: u16) -> Vec<u8> {
         let mut page = vec![0; 4096];
         put(&mut page, 0, b"UNLI");
-        put(&mut page, 4, &VERSION.to_le_bytes());
+        put(&mut page, 4, &profile.version().to_le_bytes());
         put(&mut page, 8, &VENDOR.to_le_bytes());
         put(&mut page, 10, &DEVICE.to_le_bytes());
+        put(&mut page, 12, &function.to_le_bytes());
         put(&mut page, 16, self.serial.as_bytes());
         let model = profile.model.as_bytes();
         put(&mut page, 36, &model[..model.len().min(40)]);
@@ -190,6 +190,7 @@ impl Logs {
         put(&mut page, 192, &profile.table_bytes.to_le_bytes());
         put(&mut page, 200, &profile.set_bytes.to_le_bytes());
         put(&mut page, 212, &profile.vectors.to_le_bytes());
+        put(&mut page, 214, &profile.virtual_functions.to_le_bytes());
         page
     }
 }

@@ -88,6 +88,13 @@ impl Features {
 pub struct Profile {
     /// The model's name, at most 40 bytes of ASCII.
     pub model: String,
+    /// The minor version of the interface that it says it speaks, VERSION: 0, or that of a later card,
+    /// which has more than this one.
+    pub minor_version: u8,
+    /// The patch of that.
+    pub patch: u8,
+    /// Most virtual functions; 0 without SR-IOV.
+    pub virtual_functions: u16,
     /// I/O queue pairs, CAP.MQP.
     pub queue_pairs: u16,
     /// Most entries of a queue, CAP.MQES; a power of two.
@@ -155,6 +162,9 @@ impl Profile {
     pub fn full() -> Profile {
         Profile {
             model: "Unlade simulated card, full".to_owned(),
+            minor_version: 0,
+            patch: 0,
+            virtual_functions: 0,
             queue_pairs: 64,
             queue_entries: 1024,
             doorbell_stride: 0,
@@ -214,6 +224,9 @@ impl Profile {
         };
         Profile {
             model: "Unlade simulated card, small".to_owned(),
+            minor_version: 0,
+            patch: 0,
+            virtual_functions: 0,
             queue_pairs: 1,
             queue_entries: 256,
             doorbell_stride: 3,
@@ -269,6 +282,9 @@ impl Profile {
         let lacks = |_, operand, result| operand == i128 || result == i128;
         Profile {
             model: "Unlade simulated card, narrow".to_owned(),
+            minor_version: 0,
+            patch: 0,
+            virtual_functions: 0,
             queue_pairs: 4,
             queue_entries: 512,
             doorbell_stride: 1,
@@ -393,6 +409,11 @@ impl Profile {
             compaction: self.features.compaction,
             capabilities: self.capabilities.clone(),
         }
+    }
+
+    /// VERSION: major version 1.
+    pub(crate) fn version(&self) -> u32 {
+        1 << 16 | u32::from(self.minor_version) << 8 | u32::from(self.patch)
     }
 
     /// CAP.

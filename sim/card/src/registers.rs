@@ -9,9 +9,6 @@ use crate::state::State;
 /// "UNLD".
 const MAGIC: u32 = 0x444C_4E55;
 
-/// Version of the interface: 1.0.
-pub(crate) const VERSION: u32 = 0x0001_0000;
-
 /// Where the doorbells begin.
 const DOORBELLS: u64 = 0x1000;
 
@@ -69,7 +66,7 @@ impl State {
         let high = |value: u64| low(value >> 32);
         match offset {
             0x00 => MAGIC,
-            0x04 => VERSION,
+            0x04 => self.profile.version(),
             0x08 => low(self.profile.cap()),
             0x0C => high(self.profile.cap()),
             0x10 => low(self.profile.features.bits()),
@@ -220,6 +217,7 @@ impl State {
         self.settings = crate::state::Settings::default();
         self.stuck = false;
         self.huge_lengths = false;
+        self.huge_lists = false;
         let registers = &mut self.registers;
         registers.enabled = false;
         registers.ready = false;
@@ -232,7 +230,7 @@ impl State {
     pub(crate) fn end_function_reset(&mut self) {
         self.end_reset();
         self.registers = Registers::default();
-        self.config = crate::config_space::ConfigSpace::new(&self.profile);
+        self.config = crate::config_space::ConfigSpace::new(&self.profile, self.function);
         self.interrupts.reset_table();
         self.follow_config();
     }

@@ -44,6 +44,11 @@ impl Server {
     ///
     /// Fails where something is at the path already, or where the socket cannot be made there.
     pub fn bind(path: &Path, config: Config) -> io::Result<Server> {
+        Server::bind_card(path, Card::start(config))
+    }
+
+    /// As [`bind`](Self::bind), of a card that was started, or a function of one.
+    pub fn bind_card(path: &Path, card: Card) -> io::Result<Server> {
         let listener = Arc::new(bind_private(path)?);
         let stopper = Stopper(Arc::new(Control {
             path: path.to_owned(),
@@ -55,7 +60,7 @@ impl Server {
         }));
         Ok(Server {
             listener,
-            card: Arc::new(Card::start(config)),
+            card: Arc::new(card),
             stopper,
         })
     }
@@ -341,9 +346,14 @@ impl Served {
     /// Starts a card and serves it. Fails where the socket cannot be made in the directory for
     /// temporary files.
     pub fn start(config: Config) -> io::Result<Served> {
+        Served::of(Card::start(config))
+    }
+
+    /// As [`start`](Self::start), of a card that was started, or a function of one.
+    pub fn of(card: Card) -> io::Result<Served> {
         let directory = private_directory(&std::env::temp_dir())?;
         let path = directory.join("card.sock");
-        let server = Server::bind(&path, config).inspect_err(|_| {
+        let server = Server::bind_card(&path, card).inspect_err(|_| {
             // The first error is the one to tell of.
             let _ = fs::remove_dir(&directory);
         })?;

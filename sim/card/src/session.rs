@@ -27,6 +27,10 @@ const INTERRUPTS: u32 = 5;
 /// The newest version of the protocol that is served, 0.1.
 const MINOR: u16 = 1;
 
+/// Where configuration space has the command register, and what of it is memory space enable.
+const COMMAND: u64 = 4;
+const MEMORY_SPACE: u8 = 1 << 1;
+
 /// Bytes of a region access before its data.
 const ACCESS: usize = 16;
 
@@ -36,6 +40,9 @@ pub(crate) struct Session<'a> {
     card: &'a Card,
     /// Whether the versions have been exchanged, before which nothing else is served.
     agreed: bool,
+    /// What the host of a virtual function has set of memory space enable, which that has not: it is shown
+    /// as one that can be set, as systems do that hand a function over.
+    memory_space: u8,
 }
 
 impl<'a> Session<'a> {
@@ -43,6 +50,7 @@ impl<'a> Session<'a> {
         Session {
             card,
             agreed: false,
+            memory_space: 0,
         }
     }
 
@@ -152,6 +160,7 @@ impl<'a> Session<'a> {
             return Err(Errno::INVAL);
         }
         let (flags, count) = match InterruptKind::from_index(interrupt) {
+            Some(InterruptKind::Intx) if self.card.is_virtual() => (0, 0),
             Some(InterruptKind::Intx) => (EVENTFD | MASKED_BY_HOST, 1),
             Some(InterruptKind::Msi) => (EVENTFD | NO_RESIZE, 1),
             Some(InterruptKind::Msix) => (EVENTFD | NO_RESIZE, self.card.vectors().into()),
@@ -208,20 +217,38 @@ impl<'a> Session<'a> {
         answer.resize(ACCESS + count, 0);
         let read = self.card.read(region, offset, &mut answer[ACCESS..]);
         read.map_err(|_| Errno::INVAL)?;
+        if let Some(command) = self.command_of_virtual(region, offset, &mut answer[ACCESS..]) {
+            *command |= self.memory_space;
+        }
         Ok(answer)
     }
 
-    fn write(&self, mut payload: Vec<u8>) -> Result<Vec<u8>, Errno> {
+    fn write(&mut self, mut payload: Vec<u8>) -> Result<Vec<u8>, Errno> {
         let (offset, region, count) = access(&payload)?;
-        let data = &payload[ACCESS..];
+        let data = &mut payload[ACCESS..];
         if data.len() != count {
             return Err(Errno::INVAL);
+        }
+        if let Some(command) = self.command_of_virtual(region, offset, data) {
+            self.memory_space = *command & MEMORY_SPACE;
         }
         self.card
             .take_write(region, offset, data)
             .map_err(|_| Errno::INVAL)?;
         payload.truncate(ACCESS);
         Ok(payload)
+    }
+
+    /// The low byte of a virtual function's command register, where an access has it.
+    fn command_of_virtual<'b>(
+        &self,
+        region: Region,
+        offset: u64,
+        bytes: &'b mut [u8],
+    ) -> Option<&'b mut u8> {
+        let at = COMMAND.checked_sub(offset)?;
+        let command = bytes.get_mut(usize::try_from(at).ok()?)?;
+        (region == Region::Config && self.card.is_virtual()).then_some(command)
     }
 }
 

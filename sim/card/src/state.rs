@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bytecode::Program;
+use crate::card::Config;
 use crate::config_space::ConfigSpace;
 use crate::dma::{Dma, Iova};
 use crate::faults::{Fault, FaultPlan};
+use crate::functions::{Enabled, Functions, PHYSICAL};
 use crate::interrupts::{InterruptKind, Interrupts};
 use crate::logs::Logs;
 use crate::profile::{Nanos, Profile};
@@ -26,6 +28,10 @@ pub(crate) type Programs = Arc<HashMap<u32, Arc<Program>>>;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) profile: Arc<Profile>,
+    /// Its number: 0 is the physical one.
+    pub(crate) function: u16,
+    /// Those of the same card.
+    pub(crate) functions: Arc<Functions>,
     pub(crate) dma: Arc<Dma>,
     pub(crate) config: ConfigSpace,
     pub(crate) registers: Registers,
@@ -61,6 +67,10 @@ pub(crate) struct State {
     pub(crate) stuck: bool,
     /// A fault: lengths of log pages are said wrongly.
     pub(crate) huge_lengths: bool,
+    /// A fault: headers of log pages say too much.
+    pub(crate) huge_lists: bool,
+    /// A fault: so does the next IDENTIFY.
+    pub(crate) huge_identity: bool,
     /// A fault: the card is gone.
     pub(crate) removed: bool,
     /// The card's thread is to end.
@@ -130,9 +140,20 @@ pub(crate) enum HeldWork {
 }
 
 impl State {
-    pub(crate) fn new(profile: Arc<Profile>, dma: Arc<Dma>, seed: u64, faults: FaultPlan) -> State {
+    pub(crate) fn new(
+        config: Config,
+        function: u16,
+        functions: Arc<Functions>,
+        dma: Arc<Dma>,
+    ) -> State {
+        let Config {
+            profile,
+            seed,
+            faults,
+        } = config;
+        let profile = Arc::new(profile);
         State {
-            config: ConfigSpace::new(&profile),
+            config: ConfigSpace::new(&profile, function),
             registers: Registers::default(),
             interrupts: Interrupts::new(profile.vectors),
             queues: BTreeMap::new(),
@@ -154,10 +175,27 @@ impl State {
             epoch: 0,
             stuck: false,
             huge_lengths: false,
+            huge_lists: false,
+            huge_identity: false,
             removed: false,
             stop: false,
             profile,
+            function,
+            functions,
             dma,
+        }
+    }
+
+    /// Whether it is seen: neither removed, nor a virtual function that is not enabled.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.removed && self.functions.has(self.function)
+    }
+
+    /// Whether its BARs answer.
+    pub(crate) fn memory_space(&self) -> bool {
+        match self.function {
+            PHYSICAL => self.config.memory_space(),
+            _ => self.functions.memory(),
         }
     }
 
@@ -167,7 +205,7 @@ impl State {
         registers.ready
             && registers.reason == 0
             && registers.enabled
-            && !self.removed
+            && self.is_there()
             && self.config.bus_master()
     }
 
@@ -190,6 +228,9 @@ impl State {
     pub(crate) fn remove(&mut self) {
         self.removed = true;
         self.abandon();
+        if self.function == PHYSICAL {
+            self.functions.enable(Enabled::default());
+        }
         self.update_line();
     }
 
@@ -272,9 +313,10 @@ impl State {
         vectors.fold(0, |bits, vector| bits | 1 << vector)
     }
 
-    /// Interrupt status: whether INTx would be asserted but for the interrupt disable bit.
+    /// Interrupt status: whether INTx, which virtual functions have not, would be asserted but for the
+    /// interrupt disable bit.
     pub(crate) fn interrupt_status(&self) -> bool {
-        self.news() & !self.registers.interrupt_mask != 0
+        self.function == PHYSICAL && self.news() & !self.registers.interrupt_mask != 0
     }
 
     pub(crate) fn update_line(&mut self) {
@@ -287,6 +329,9 @@ impl State {
     /// may be sent now.
     pub(crate) fn follow_config(&mut self) {
         self.dma.set_bus_master(self.config.bus_master());
+        if self.function == PHYSICAL {
+            self.functions.enable(self.config.virtual_functions());
+        }
         self.send_pending_messages();
         self.update_line();
     }

@@ -33,16 +33,18 @@ pub(crate) fn work(shared: &Shared) {
             continue;
         };
         state.running = true;
-        let engine = Engine {
+        let functions = Arc::clone(&state.functions);
+        let ready = Nanos(job.fetched.0 + state.profile.timing.job_nanos);
+        let mut engine = Engine {
             profile: Arc::clone(&state.profile),
             dma: Arc::clone(&state.dma),
-            started: state
-                .clock
-                .max(Nanos(job.fetched.0 + state.profile.timing.job_nanos)),
+            started: state.clock.max(ready),
             settings: state.settings,
         };
         let epoch = state.epoch;
         drop(state);
+        let mut turn = functions.turn();
+        engine.started = engine.started.max(turn.free);
         // A card whose firmware fails stops, and says so: FATAL.
         let done = catch_unwind(AssertUnwindSafe(|| engine.run(&job)))
             .unwrap_or_else(|_| Progress::none(Stop::Abandoned, engine.started));
@@ -50,6 +52,7 @@ pub(crate) fn work(shared: &Shared) {
         state.running = false;
         if state.epoch == epoch {
             state.finish(&job, &done);
+            turn.free = state.clock;
         } else if !state.registers.enabled {
             state.end_reset();
         }
@@ -156,6 +159,8 @@ impl State {
             Some(Fault::Fatal) => return self.fatal(1),
             Some(Fault::Removal) => return self.remove(),
             Some(Fault::HugeLength) => self.huge_lengths = true,
+            Some(Fault::HugeList) => self.huge_lists = true,
+            Some(Fault::HugeIdentity) => self.huge_identity = true,
             _ => {}
         }
         // Abandoned without a reset: the engine has failed.
@@ -204,6 +209,13 @@ impl State {
                     ..honest
                 },
             ),
+            Some(Fault::HugeSteps) => {
+                let outcome = Outcome {
+                    dw0: u32::MAX,
+                    ..outcome
+                };
+                self.post(queue, Completion { outcome, ..honest });
+            }
             Some(Fault::WildQueueHead) => {
                 self.post(
                     queue,
@@ -289,6 +301,7 @@ impl Engine {
             Some(Fault::PartialDma) => Tamper::Partial,
             Some(Fault::CorruptData) => Tamper::Corrupt,
             Some(Fault::HugeCount) => Tamper::HugeCount,
+            Some(Fault::HugeTrap) => Tamper::HugeTrap,
             Some(Fault::ResetInTheMiddle | Fault::Fatal | Fault::Removal) => Tamper::Cut,
             _ => Tamper::Nothing,
         };
@@ -309,7 +322,11 @@ impl Engine {
             let _ = self.dma.write(Iova(iova), &OUTSIDE);
         }
         if let (Some(to), Stop::Outcome(_)) = (checked.report, progress.stop) {
-            let bytes = report(job.fetched, &progress);
+            let mut bytes = report(job.fetched, &progress);
+            if job.fault == Some(Fault::HugeReport) {
+                // Bytes read, bytes written, steps done.
+                bytes[24..44].fill(0xFF);
+            }
             if let Err(error) = self.dma.write(to, &bytes) {
                 progress.stop = Stop::dma(error, NONE, 16);
             }

@@ -17,7 +17,7 @@ use unlade_runtime::pool::Pool;
 use unlade_runtime::{Error, Fallback, Kernel, Output, Placement, Runtime, Trust, Verified};
 use unlade_sim_card::{Fault, LATE};
 
-use super::faults::asked_how_it_is;
+use super::faults::{SAID_WHEN_ASKED, asked_how_it_is};
 
 /// The job that goes wrong, and with it the batch: each is one job.
 pub const STRUCK: u64 = 2;
@@ -57,12 +57,15 @@ fn end_of(fault: Fault, checksums: bool) -> (End, &'static str) {
         Fault::ForeignCommandId => (End::Cpu, "not in flight"),
         Fault::WildQueueHead => (End::Cpu, "submission head"),
         Fault::HugeCount => (End::Cpu, "rows kept"),
+        Fault::HugeTrap => (End::Cpu, "reports a trap"),
+        Fault::HugeSteps => (End::Cpu, "success of 4294967295 steps"),
+        Fault::HugeReport => (End::Cpu, "4294967295 of"),
         Fault::PartialDma if checksums => (End::Cpu, "corrupted on the way"),
         // The first bytes that a list has the card write are a copy of its inputs, and only outputs
         // have checksums.
         Fault::PartialDma | Fault::CorruptData => (End::Believed, ""),
-        // Noticed by who asks the card how it is.
-        Fault::HugeLength => (End::Card, ""),
+        // Noticed by who asks the card how it is, or resets it.
+        Fault::HugeLength | Fault::HugeList | Fault::HugeIdentity => (End::Card, ""),
         // To where nothing is mapped, which the table refuses; behind the batch.
         Fault::WriteOutside(_) | Fault::ChangeAfterCompletion => (End::Card, ""),
         other => panic!("{other:?} is new: say here how it ends"),
@@ -114,8 +117,8 @@ impl Case {
         // What is changed behind a batch is changed by then.
         thread::sleep(2 * LATE);
         let end = self.check(&results, &expected);
-        if self.fault == Some(Fault::HugeLength) {
-            asked_how_it_is(device);
+        if let Some(fault) = self.fault.filter(|fault| SAID_WHEN_ASKED.contains(fault)) {
+            asked_how_it_is(fault, device);
         }
         drop(results);
         Pool::flush_thread();

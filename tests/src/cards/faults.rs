@@ -16,13 +16,15 @@ use super::lists::{LONG, bytes, fill, filter, filter_list, run, submit};
 pub const SHORT: Duration = Duration::from_millis(500);
 
 /// Faults by which a card is lost until it is reset, and what the reason names.
-pub const LOSSES: [(Fault, &str); 6] = [
+pub const LOSSES: [(Fault, &str); 8] = [
     (Fault::DuplicateCompletion, "not in flight"),
     (Fault::WrongPhase, "wrong phase"),
     (Fault::ResetInTheMiddle, "somebody has reset it"),
     (Fault::Fatal, "stopped by itself"),
     (Fault::ForeignCommandId, "not in flight"),
     (Fault::WildQueueHead, "submission head"),
+    (Fault::HugeSteps, "success of 4294967295 steps"),
+    (Fault::HugeReport, "4294967295 of"),
 ];
 
 /// Runs three fills until the device is lost, for the reason that is named.
@@ -89,12 +91,14 @@ pub fn never_comes(fault: Fault, device: &DpuDevice) {
     assert_eq!(device.health(), Health::Ready, "{fault:?}");
 }
 
-/// Asks a card how it is that says, from the second job on, that it has written more than there was
-/// room for.
+/// Faults that only who asks a card how it is gets to see, or who resets it.
+pub const SAID_WHEN_ASKED: [Fault; 3] = [Fault::HugeLength, Fault::HugeList, Fault::HugeIdentity];
+
+/// Asks a card how it is that lies about that from the second job on. Gives what is said of it.
 ///
 /// # Panics
 /// Where it is believed, or the device is not lost for that.
-pub fn lies_about_lengths(device: &DpuDevice) -> DeviceLost {
+pub fn lies_about_lengths(fault: Fault, device: &DpuDevice) -> String {
     let mut queue = device.open_queue(1).expect("a queue is free");
     for byte in [1, 2] {
         let done = run(&mut *queue, fill(device, byte));
@@ -102,25 +106,39 @@ pub fn lies_about_lengths(device: &DpuDevice) -> DeviceLost {
     }
     let quiesced = queue.quiesce(SHORT);
     assert!(quiesced.completions.is_empty() && quiesced.leaked.is_empty());
-    asked_how_it_is(device)
+    asked_how_it_is(fault, device)
 }
 
-/// Asks a card how it is, which answers with a length that cannot be.
+/// Asks a card how it is, which answers with a length that cannot be. Gives what is said of it; a reset
+/// brings the card back.
 ///
 /// # Panics
 /// Where it is believed, or the device is not lost for that.
-pub fn asked_how_it_is(device: &DpuDevice) -> DeviceLost {
-    let readings = device.readings();
-    let Health::Lost(lost) = device.health() else {
-        panic!("a huge length goes unnoticed: {readings:?}")
+pub fn asked_how_it_is(fault: Fault, device: &DpuDevice) -> String {
+    let lost = || match device.health() {
+        Health::Lost(lost) => lost.reason,
+        Health::Ready => panic!("{fault:?} goes unnoticed"),
     };
-    assert!(
-        lost.reason.contains("4294967295 bytes were written"),
-        "{lost}"
-    );
-    let believed = readings.iter().any(|reading| reading.value.is_ok());
-    assert!(!believed, "{readings:?}");
-    lost
+    let (said, named) = match fault {
+        Fault::HugeLength => {
+            let readings = device.readings();
+            let believed = readings.iter().any(|reading| reading.value.is_ok());
+            assert!(!believed, "{readings:?}");
+            (lost(), "4294967295 bytes were written")
+        }
+        Fault::HugeList => {
+            assert_eq!(device.errors(), [""; 0], "of a card that lies");
+            (lost(), "(4294967295, 4294967295)")
+        }
+        // It is asked who it is when it is enabled again.
+        Fault::HugeIdentity => {
+            let said = device.reset().expect_err("it is another card");
+            (said.to_string(), "IDENTIFY says an alignment of 4294967295")
+        }
+        other => panic!("{other:?} is seen without asking"),
+    };
+    assert!(said.contains(named), "{fault:?}: {said}");
+    said
 }
 
 /// Has a card write where it was not told to, and be none the worse for it.

@@ -3,13 +3,18 @@
 use unlade_sim_card::Fault;
 
 /// The faults that are checked, each with its name.
-pub const NAMED: [(&str, Fault); 17] = [
+pub const NAMED: [(&str, Fault); 22] = [
     ("late-completion", Fault::LateCompletion),
     ("reordered-completion", Fault::ReorderedCompletion),
     ("partial-dma", Fault::PartialDma),
     ("corrupt-data", Fault::CorruptData),
     ("huge-count", Fault::HugeCount),
+    ("huge-trap", Fault::HugeTrap),
+    ("huge-steps", Fault::HugeSteps),
+    ("huge-report", Fault::HugeReport),
     ("huge-length", Fault::HugeLength),
+    ("huge-list", Fault::HugeList),
+    ("huge-identity", Fault::HugeIdentity),
     ("change-after-completion", Fault::ChangeAfterCompletion),
     ("duplicate-completion", Fault::DuplicateCompletion),
     ("wrong-phase", Fault::WrongPhase),

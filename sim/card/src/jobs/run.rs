@@ -43,6 +43,10 @@ pub(super) fn run(
         row += rows;
     }
     let checksums = outputs.finish(transfers)?;
+    if transfers.tamper() == Tamper::HugeTrap {
+        transfers.write_block(run.result, &result_block(0, run.rows + (1 << 40), 0))?;
+        return Err(Outcome::new(Status::Trapped, step, 0).into());
+    }
     if transfers.tamper() == Tamper::HugeCount {
         kept = run.rows + (1 << 40);
     }

@@ -19,6 +19,8 @@ pub(crate) enum Tamper {
     Cut,
     /// Result blocks say that more rows were kept than there are.
     HugeCount,
+    /// Result blocks say that a row trapped which there is not.
+    HugeTrap,
 }
 
 /// Moves the bytes of one job.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use unlade_sim_card::{Config, Counters, Fault, FaultPlan, LATE, Profile, Region};
 
-use crate::encode::{absent, copy, descriptor, entry, memory, run, with, with_memory};
+use crate::encode::{absent, copy, descriptor, entry, fill, memory, run, with, with_memory};
 use crate::host::{Cqe, Host};
 use crate::program::{Bytecode, U8, load};
 
@@ -297,6 +297,81 @@ fn a_huge_count_is_more_than_there_are_rows() {
     assert_eq!(host.read_u64(result), 64);
     assert_eq!(host.job(&job).outcome(), (0, 1, 0));
     assert!(host.read_u64(result) > 64);
+}
+
+#[test]
+fn a_huge_trap_is_in_a_row_that_there_is_not() {
+    let mut host = host(Fault::HugeTrap);
+    let program = Bytecode {
+        columns: vec![(U8, 0)],
+        words: vec![load(U8, 0, 0)],
+        ..Bytecode::default()
+    };
+    let program = host.load_well(&program.bytes());
+    let (data, result) = (host.allocate(64, 64), host.allocate(24, 8));
+    let step = run(64, program, result, 0, &[memory(data, 64), absent()]);
+    let job = descriptor(&[step], 0);
+    assert_eq!(host.job(&job).outcome(), (0, 1, 0));
+    assert_eq!(host.read_u64(result + 8), u64::MAX);
+    assert_eq!(host.job(&job).outcome(), (0x0209, 0, 0));
+    assert!((65..u64::MAX).contains(&host.read_u64(result + 8)));
+}
+
+#[test]
+fn huge_steps_are_those_of_a_completion() {
+    let mut host = host(Fault::HugeSteps);
+    let (_, job) = copying(&mut host);
+    assert_eq!(host.io(job).outcome(), (0, 1, 0));
+    assert_eq!(host.io(job).outcome(), (0, u32::MAX, 0));
+    assert_eq!(host.io(job).outcome(), (0, 1, 0));
+}
+
+#[test]
+fn a_huge_report_says_more_steps_and_bytes_than_there_are() {
+    let mut host = host(Fault::HugeReport);
+    let (to, report) = (host.allocate(64, 64), host.allocate(64, 8));
+    let job = descriptor(&[fill(1, memory(to, 64))], report);
+    host.job(&job);
+    assert_eq!(host.read_u64(report + 24), 0);
+    assert_eq!(host.read(report + 40, 4), [1, 0, 0, 0]);
+    host.job(&job);
+    assert_eq!(host.read_u64(report + 24), u64::MAX);
+    assert_eq!(host.read(report + 40, 4), [0xFF; 4]);
+}
+
+#[test]
+fn a_huge_list_is_of_logs_until_a_reset() {
+    let mut host = host(Fault::HugeList);
+    let (_, job) = copying(&mut host);
+    let header =
+        |host: &mut Host, page| host.read_page(with(entry(0x08), 32, &[page]), 8192)[..8].to_vec();
+    host.io(job);
+    assert_eq!(header(&mut host, 3), [0, 0, 0, 0, 32, 0, 0, 0]);
+    host.io(job);
+    for page in [2, 3] {
+        assert_eq!(header(&mut host, page), [0xFF; 8], "page {page}");
+    }
+    assert_eq!(header(&mut host, 1)[..4], [7, 0, 0, 0]);
+    host.set_register(0x20, 0);
+    host.wait_status(0);
+    host.enable();
+    assert_eq!(header(&mut host, 3), [0, 0, 0, 0, 32, 0, 0, 0]);
+}
+
+#[test]
+fn a_huge_identity_is_said_once() {
+    let mut host = host(Fault::HugeIdentity);
+    let (_, job) = copying(&mut host);
+    host.io(job);
+    let honest = host.read_page(entry(0x01), 4096);
+    host.io(job);
+    let huge = host.read_page(entry(0x01), 4096);
+    assert_eq!(huge[104..184], [0xFF; 80]);
+    assert_eq!(
+        (&huge[..104], &huge[184..]),
+        (&honest[..104], &honest[184..])
+    );
+    assert_eq!(host.read_page(entry(0x01), 4096), honest);
 }
 
 #[test]

@@ -75,12 +75,18 @@ impl Host {
     /// A host whose card is not enabled yet. Its memory is mapped; memory space and bus master are
     /// on.
     pub(crate) fn off(config: Config) -> Host {
-        let limit = Limit::start();
         let stride = 4 << config.profile.doorbell_stride;
+        let host = Host::of(Card::start(config), stride);
+        host.set_command(0x0006);
+        host
+    }
+
+    /// A host of a card as it is, whose doorbells are so many bytes apart. Its memory is mapped.
+    pub(crate) fn of(card: Card, stride: u64) -> Host {
+        let limit = Limit::start();
         let memory = rustix::fs::memfd_create("host", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let memory = File::from(memory);
         memory.set_len(SIZE).unwrap();
-        let card = Card::start(config);
         let both = Permissions {
             read: true,
             write: true,
@@ -96,7 +102,7 @@ impl Host {
             phase: 1,
         };
         let (admin, io) = (pair(0), pair(1));
-        let host = Host {
+        Host {
             card,
             memory,
             free: BASE,
@@ -105,9 +111,7 @@ impl Host {
             io,
             next_id: 1,
             _limit: limit,
-        };
-        host.set_command(0x0006);
-        host
+        }
     }
 
     /// Enables the card, and creates the I/O pair.

@@ -3,6 +3,7 @@
 mod admin;
 mod encode;
 mod faults;
+mod functions;
 mod host;
 mod jobs;
 mod limit;

@@ -1,5 +1,7 @@
 //! What a card says of itself.
 
+use std::cell::Cell;
+
 use unlade_sim_card::{Card, Config, FaultPlan, Profile, Region};
 
 use super::Vector;
@@ -39,14 +41,33 @@ pub(super) fn identify(vector: &Vector) {
     profile.set_bytes = wide("set_bytes");
     profile.jobs_in_flight = long("jobs_in_flight");
     profile.vectors = short("vectors");
-    let mut host = Host::new(Config {
-        profile,
-        seed: 1,
-        faults: FaultPlan::none(),
+    // Of its list of operations it lacks the first ones, as many as the vector does.
+    let whole = (profile.capability_page().len() - 16) / 8;
+    let lacking = Cell::new(whole - usize::try_from(vector.number("capability_entries")).unwrap());
+    profile = profile.without(|_, _, _| {
+        let left = lacking.get();
+        lacking.set(left.saturating_sub(1));
+        left > 0
     });
+    // A virtual function is there as long as its physical one.
+    let (_physical, mut host) = match short("function") {
+        0 => {
+            profile.virtual_functions = short("virtual_functions");
+            let config = Config {
+                profile,
+                seed: 1,
+                faults: FaultPlan::none(),
+            };
+            (None, Host::new(config))
+        }
+        number => {
+            let (card, host) = virtual_function(number, profile);
+            (Some(card), host)
+        }
+    };
     let page = host.read_page(entry(0x01), 4096);
-    // Serial number, firmware and features are the model's own; it has no virtual functions.
-    for (start, end) in [(0, 16), (36, 76), (104, 214)] {
+    // Serial number, firmware and features are the model's own.
+    for (start, end) in [(0, 16), (36, 76), (104, 216)] {
         assert_eq!(
             page[start..end],
             vector.hex[start..end],
@@ -58,6 +79,19 @@ pub(super) fn identify(vector: &Vector) {
     assert_eq!(features, host.register64(0x10));
 }
 
+/// A card, and a host that has enabled the virtual function of this number.
+fn virtual_function(number: u16, profile: Profile) -> (Card, Host) {
+    let mut config = Config::default();
+    config.profile.virtual_functions = number;
+    let card = Card::start(config);
+    card.enable_virtual_functions(number).unwrap();
+    let function = card.virtual_function(number, profile, FaultPlan::none());
+    let mut host = Host::of(function.unwrap(), 4);
+    host.set_command(0x0006);
+    host.enable();
+    (card, host)
+}
+
 pub(super) fn register(vector: &Vector) {
     let mut profile = Profile::full();
     if vector.name == "register_cap" {
@@ -67,6 +101,11 @@ pub(super) fn register(vector: &Vector) {
         profile.address_bits = u8::try_from(vector.number("dab")).unwrap() + 1;
         profile.queue_pairs = vector.number("mqp").try_into().unwrap();
     }
+    if vector.text("register") == Some("VERSION") {
+        assert_eq!(vector.number("major"), 1);
+        profile.minor_version = vector.number("minor").try_into().unwrap();
+        profile.patch = vector.number("patch").try_into().unwrap();
+    }
     let mut host = Host::off(Config {
         profile,
         seed: 1,
@@ -74,7 +113,7 @@ pub(super) fn register(vector: &Vector) {
     });
     let found = match vector.name.as_str() {
         "register_cap" => host.register64(0x08).to_le_bytes().to_vec(),
-        "register_version" => host.register(0x04).to_le_bytes().to_vec(),
+        "register_version" | "register_version_later" => host.register(0x04).to_le_bytes().to_vec(),
         "register_aqa" => {
             let value = vector.hex.as_slice().try_into().unwrap();
             host.set_register(0x28, u32::from_le_bytes(value));

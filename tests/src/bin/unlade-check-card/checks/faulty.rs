@@ -7,8 +7,8 @@ use unlade_hal::{Device, Health};
 use unlade_runtime::{Fallback, Trust};
 use unlade_sim_card::Fault;
 use unlade_tests::cards::{
-    Case, End, LOSSES, lies_about_lengths, lost_by, names, never_comes, removed, works,
-    writes_outside,
+    Case, End, LOSSES, SAID_WHEN_ASKED, lies_about_lengths, lost_by, names, never_comes, removed,
+    works, writes_outside,
 };
 
 use super::{meddled, open, open_card};
@@ -34,7 +34,7 @@ pub(crate) fn check(name: &str, address: &str) -> Result<String, String> {
             writes_outside(&device);
             format!("a write to {iova:#x} has reached nothing")
         }
-        Fault::HugeLength => lies_about_lengths(&device).reason,
+        fault if SAID_WHEN_ASKED.contains(&fault) => lies_about_lengths(fault, &device),
         Fault::LostCompletion | Fault::StuckDoorbell => {
             never_comes(fault, &device);
             "aborted when the queue ended".to_owned()
@@ -78,7 +78,7 @@ fn through_a_runtime(
         Fault::LateCompletion | Fault::ReorderedCompletion | Fault::ChangeAfterCompletion => {
             End::Card
         }
-        Fault::PartialDma | Fault::HugeCount => End::Cpu,
+        Fault::PartialDma | Fault::HugeCount | Fault::HugeTrap => End::Cpu,
         Fault::CorruptData => End::Believed,
         _ => return None,
     };
