@@ -51,8 +51,36 @@ pub(crate) struct OnBus {
     pub(crate) certain: bool,
     /// The node of memory that it is nearest to.
     pub(crate) numa_node: Option<u32>,
-    /// What keeps it from being opened, each with what to do about it.
-    pub(crate) obstacles: Vec<(String, String)>,
+    /// What keeps it from being opened by its group.
+    pub(crate) by_group: Vec<Blocked>,
+    /// The same of iommufd; nothing where the kernel has none.
+    pub(crate) by_iommufd: Option<Vec<Blocked>>,
+}
+
+/// Something that keeps a card from being opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Blocked {
+    pub(crate) why: String,
+    /// What to do about it.
+    pub(crate) advice: String,
+}
+
+/// Whether this build of the command opens cards through iommufd.
+#[cfg(feature = "dpu")]
+pub(crate) const IOMMUFD: bool = unlade::IOMMUFD;
+
+#[cfg(not(feature = "dpu"))]
+pub(crate) const IOMMUFD: bool = false;
+
+impl OnBus {
+    /// The name by which it can be opened, if it can: by its group, or else through iommufd.
+    pub(crate) fn way(&self) -> Option<String> {
+        let by_iommufd = IOMMUFD && self.by_iommufd.as_ref().is_some_and(Vec::is_empty);
+        match self.by_group.is_empty() {
+            true => Some(format!("dpu:{}", self.address)),
+            false => by_iommufd.then(|| format!("dpu:iommufd:{}", self.address)),
+        }
+    }
 }
 
 /// The cards on the bus of the machine whose file system begins there.
@@ -63,13 +91,18 @@ pub(crate) fn on_bus(root: &Path) -> Vec<OnBus> {
         address: card.address,
         certain: card.certain,
         numa_node: card.numa_node,
-        obstacles: card
-            .obstacles
-            .iter()
-            .map(|obstacle| (obstacle.to_string(), obstacle.advice()))
-            .collect(),
+        by_group: card.obstacles.iter().map(blocked).collect(),
+        by_iommufd: card.iommufd.map(|way| way.iter().map(blocked).collect()),
     });
     known.collect()
+}
+
+#[cfg(feature = "dpu")]
+fn blocked(obstacle: &unlade::Obstacle) -> Blocked {
+    Blocked {
+        why: obstacle.to_string(),
+        advice: obstacle.advice(),
+    }
 }
 
 /// A command without cards looks for none.

@@ -148,7 +148,7 @@ use std::sync::Arc;
 
 pub use settled::settled;
 #[cfg(feature = "dpu")]
-pub use unlade_dpu::{Obstacle, PciCard, find_cards};
+pub use unlade_dpu::{IOMMUFD, Obstacle, PciCard, find_cards};
 pub use unlade_expr::{
     CASTS, Case, CastRow, Checked, Clause, Coercion, Dialect, Expr, ExprError, ExprErrorKind,
     FUNCTIONS, Function, Literal, OnError, OutputColumn, Query, Select, Semantics, Signature,
@@ -318,7 +318,7 @@ pub fn open_card_as(
     let address = name.strip_prefix("dpu:").unwrap_or(name);
     #[cfg(not(feature = "dpu"))]
     let _nothing_is_opened = place;
-    if let (Some(address), false) = (address.strip_prefix(IOMMUFD), cfg!(feature = "iommufd")) {
+    if let (Some(address), false) = (address.strip_prefix(BY_IOMMUFD), cfg!(feature = "iommufd")) {
         return Err(format!(
             "{called}: this build of Unlade is without feature `iommufd`: build it with that, or open \
              the card by its group, as `dpu:{address}`"
@@ -333,7 +333,7 @@ pub fn open_card_as(
 }
 
 /// What the address of a card begins with that is opened through iommufd.
-const IOMMUFD: &str = "iommufd:";
+const BY_IOMMUFD: &str = "iommufd:";
 
 #[cfg(feature = "dpu")]
 fn open_dpu(
@@ -348,7 +348,7 @@ fn open_dpu(
         return Ok(unlade_dpu::connect(path.as_ref(), &options)?);
     }
     #[cfg(feature = "iommufd")]
-    if let Some(address) = address.strip_prefix(IOMMUFD) {
+    if let Some(address) = address.strip_prefix(BY_IOMMUFD) {
         return Ok(unlade_dpu::open_iommufd(address, &options)?);
     }
     Ok(unlade_dpu::open_pci(address, &options)?)

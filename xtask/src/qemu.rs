@@ -30,6 +30,7 @@ use clap::Args;
 
 use crate::step::{Outcome, built_binary, command};
 use card::{Card, Role};
+use machine::Cards;
 use packages::Packages;
 
 /// How to run it.
@@ -60,6 +61,8 @@ impl Default for Options {
 /// One start of the machine.
 struct Boot {
     name: &'static str,
+    /// Whether the machine has a second node of memory, which its cards are nearest to.
+    far: bool,
     cards: &'static [Role],
     /// What is checked beside what each card's role says.
     checks: &'static [&'static str],
@@ -73,9 +76,11 @@ const OF_CONTAINERS: &str = "no more mappings";
 const BOOTS: [Boot; 2] = [
     Boot {
         name: "one-card",
+        far: true,
         cards: &[Role::Sound],
         checks: &[
             "what is listed",
+            "memory of its node",
             "one opener",
             "function level reset",
             "reset by the driver",
@@ -88,6 +93,7 @@ const BOOTS: [Boot; 2] = [
     },
     Boot {
         name: "many-cards",
+        far: false,
         cards: &[
             Role::Pair,
             Role::Pair,
@@ -96,7 +102,12 @@ const BOOTS: [Boot; 2] = [
             Role::Faulty("partial-dma"),
             Role::Faulty("corrupt-data"),
             Role::Faulty("huge-count"),
+            Role::Faulty("huge-trap"),
+            Role::Faulty("huge-steps"),
+            Role::Faulty("huge-report"),
             Role::Faulty("huge-length"),
+            Role::Faulty("huge-list"),
+            Role::Faulty("huge-identity"),
             Role::Faulty("change-after-completion"),
             Role::Faulty("duplicate-completion"),
             Role::Faulty("wrong-phase"),
@@ -283,7 +294,10 @@ fn start(boot: &Boot, machine: Machine<'_>, options: &Options, time: Time) -> Re
         &kernel,
         image,
         &variables,
-        &cards,
+        &Cards {
+            cards: &cards,
+            far: boot.far,
+        },
         &log,
         time.left(BOOT),
     );

@@ -19,13 +19,18 @@ use crate::{cards, session};
 const BY_NAME: &str =
     "by name alone, in software: --device sim-gpu, an NVIDIA GPU; --device sim-dpu, a DPU card\n";
 
+/// Most of the errors that a device has noted which are shown to people.
+const SHOWN: usize = 3;
+
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
     cards::check_root(&args.sysroot)?;
     let mut devices = session::listed(args.device.as_deref())?;
     let mut unusable = Vec::new();
     if args.device.is_none() {
         for card in cards::on_bus(&args.sysroot) {
-            let name = format!("dpu:{}", card.address);
+            let name = card
+                .way()
+                .unwrap_or_else(|| format!("dpu:{}", card.address));
             match open(&name, &card, &args.sysroot) {
                 Ok(card) => devices.push(card),
                 Err(why) => unusable.push((name, why)),
@@ -57,6 +62,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                         PageSize::Huge => "huge",
                         PageSize::Base => "ordinary",
                     }),
+                    "errors": device.errors(),
                     "readings": device.readings().iter().map(reading).collect::<Vec<_>>(),
                 })
             })
@@ -105,7 +111,12 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                 }
                 Some(PageSize::Base) => "; buffers in ordinary pages",
             };
-            Some(format!("{name}: {architecture}; {readings}{buffers}\n"))
+            let errors = device.errors().into_iter().take(SHOWN);
+            let errors = errors.map(|error| format!("{name}: {error}\n"));
+            let errors = errors.collect::<String>();
+            Some(format!(
+                "{name}: {architecture}; {readings}{buffers}\n{errors}"
+            ))
         });
         let unusable = unusable
             .iter()
@@ -122,8 +133,8 @@ fn open(name: &str, card: &OnBus, root: &Path) -> Result<Arc<dyn Device>, String
         let why = "it may be a card, and only root can tell: `sudo unlade devices`";
         return Err(why.to_owned());
     }
-    match card.obstacles.first() {
-        Some((obstacle, _)) => Err(format!("{obstacle}; `unlade doctor` says what to do")),
+    match card.by_group.first().filter(|_| card.way().is_none()) {
+        Some(blocked) => Err(format!("{}; `unlade doctor` says what to do", blocked.why)),
         None if root != Path::new("/") => Err(format!("of {}: not opened", root.display())),
         None => unlade::open_card(name),
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use unlade::{DeviceInfo, DeviceKind, Reading};
 
 use crate::args::DoctorArgs;
-use crate::cards;
+use crate::cards::{self, Blocked, OnBus};
 use crate::error::Failure;
 use crate::report;
 use crate::report::readings;
@@ -54,6 +54,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
         system.nvidia_gpu(system.open_driver()),
         system.iommu(),
         system.vfio(),
+        system.iommufd(),
         system.cards(),
     ];
     let text = if args.json {
@@ -134,6 +135,29 @@ fn found(info: &DeviceInfo, readings: &[Reading]) -> String {
     ];
     parts.extend(readings::text(readings));
     format!("{}: {}", info.name, parts.join(", "))
+}
+
+/// By which ways a card can be opened, and what keeps it from the others.
+fn ways(card: &OnBus) -> String {
+    let told = |blocked: &[Blocked]| {
+        let why: Vec<&str> = blocked.iter().map(|one| one.why.as_str()).collect();
+        why.join(", ")
+    };
+    let by_group = match card.by_group.as_slice() {
+        [] => "can be opened".to_owned(),
+        blocked => told(blocked),
+    };
+    match card.by_iommufd.as_deref() {
+        // What keeps it from both ways is said once.
+        None => by_group,
+        Some(blocked) if blocked == card.by_group && !blocked.is_empty() => by_group,
+        Some([]) if cards::IOMMUFD => format!(
+            "{by_group}; through iommufd, as dpu:iommufd:{}, it can be opened",
+            card.address
+        ),
+        Some(_) if !cards::IOMMUFD => by_group,
+        Some(blocked) => format!("{by_group}; through iommufd: {}", told(blocked)),
+    }
 }
 
 /// A machine's file system.
@@ -346,6 +370,50 @@ impl System {
         }
     }
 
+    /// The kernel's newer way to hand a function over.
+    fn iommufd(&self) -> Check {
+        const NAME: &str = "iommufd";
+        if self.path("/dev/iommu").exists() {
+            return match cards::IOMMUFD {
+                true => Check::ok(
+                    NAME,
+                    "present: `dpu:iommufd:ADDRESS` opens a card by its own file, `dpu:ADDRESS` by its \
+                     group",
+                ),
+                false => Check::missing(
+                    NAME,
+                    "present, but this build is without it: cards are opened by their groups",
+                    "nothing is wrong; `cargo build -p unlade-cli --features iommufd` builds one with it",
+                ),
+            };
+        }
+        let (why, advice) = match self.kernel_has("CONFIG_IOMMUFD") {
+            Some(true) => (
+                "not loaded",
+                "nothing is wrong; modprobe iommufd for the newer way",
+            ),
+            Some(false) => (
+                "the kernel was built without CONFIG_IOMMUFD",
+                "nothing is wrong",
+            ),
+            None => (
+                "there is no /dev/iommu",
+                "nothing is wrong; modprobe iommufd, where the kernel has CONFIG_IOMMUFD, for the newer \
+                 way",
+            ),
+        };
+        let found = format!("{why}: cards are opened by their groups");
+        Check::missing(NAME, found, advice)
+    }
+
+    /// Whether the kernel that runs was built with an option, if that is told.
+    fn kernel_has(&self, option: &str) -> Option<bool> {
+        let release = self.read("/proc/sys/kernel/osrelease")?;
+        let config = self.read(&format!("/boot/config-{}", release.trim()))?;
+        let is_set = |line: &str| line.split_once('=').is_some_and(|(name, _)| name == option);
+        Some(config.lines().any(is_set))
+    }
+
     fn cards(&self) -> Check {
         const NAME: &str = "DPU cards";
         let cards = cards::on_bus(&self.root);
@@ -362,19 +430,15 @@ impl System {
             .map(|card| format!("{}: it may be one, and only root can tell", card.address));
         let found = cards.iter().map(|card| {
             let node = card.numa_node.map(|node| format!(", NUMA node {node}"));
-            let obstacles = card.obstacles.iter().map(|(obstacle, _)| obstacle.clone());
-            let state = match card.obstacles.is_empty() {
-                true => "can be opened".to_owned(),
-                false => obstacles.collect::<Vec<_>>().join(", "),
-            };
+            let state = ways(card);
             format!("{}{}: {state}", card.address, node.unwrap_or_default())
         });
         let found = found.chain(perhaps).collect::<Vec<_>>().join("\n");
         let none_is_certain = cards.is_empty();
-        let blocked = cards.iter().filter(|card| !card.obstacles.is_empty());
+        let blocked = cards.iter().filter(|card| card.way().is_none());
         let mut advice: Vec<String> = blocked
             .map(|card| {
-                let advice = card.obstacles.iter().map(|(_, advice)| advice.clone());
+                let advice = card.by_group.iter().map(|blocked| blocked.advice.as_str());
                 let advice = advice.collect::<Vec<_>>().join("; ");
                 match cards.len() {
                     1 => advice,
@@ -592,6 +656,79 @@ mod tests {
         assert_eq!(lines.len(), 5, "{text}");
         assert!(lines[1].starts_with("0000:3c:00.0: "), "{text}");
         assert!(lines[4].starts_with("for 0000:3d:00.0: "), "{text}");
+    }
+
+    #[test]
+    #[cfg(feature = "dpu")]
+    fn a_card_by_either_way() {
+        let card = |by_group: &[&str], by_iommufd: Option<&[&str]>| {
+            let blocked = |why: &&str| Blocked {
+                why: (*why).to_owned(),
+                advice: String::new(),
+            };
+            OnBus {
+                address: "0000:3b:00.0".to_owned(),
+                certain: true,
+                numa_node: None,
+                by_group: by_group.iter().map(blocked).collect(),
+                by_iommufd: by_iommufd.map(|way| way.iter().map(blocked).collect()),
+            }
+        };
+        let (group, own) = (&["no /dev/vfio/7"][..], &["no file of its own"][..]);
+        let (open, as_it_is) = ("can be opened", "dpu:0000:3b:00.0");
+        let told = |card: OnBus| (ways(&card), card.way().unwrap_or_default());
+        assert_eq!(told(card(&[], None)), (open.into(), as_it_is.into()));
+        assert_eq!(told(card(group, None)), (group[0].into(), String::new()));
+        // What keeps it from both is said once.
+        assert_eq!(
+            told(card(group, Some(group))),
+            (group[0].into(), String::new())
+        );
+        let newer = "dpu:iommufd:0000:3b:00.0";
+        let (too, alone, neither, way) = match cards::IOMMUFD {
+            true => (
+                format!("{open}; through iommufd, as {newer}, it can be opened"),
+                format!(
+                    "{}; through iommufd, as {newer}, it can be opened",
+                    group[0]
+                ),
+                format!("{}; through iommufd: {}", group[0], own[0]),
+                newer,
+            ),
+            // It does not go that way, so nothing of it helps.
+            false => (open.into(), group[0].into(), group[0].into(), ""),
+        };
+        assert_eq!(told(card(&[], Some(&[]))), (too, as_it_is.into()));
+        assert_eq!(told(card(group, Some(&[]))), (alone, way.into()));
+        assert_eq!(told(card(group, Some(own))), (neither, String::new()));
+    }
+
+    #[test]
+    fn iommufd_in_each_state() {
+        let bare = Machine::new();
+        let check = bare.system().iommufd();
+        assert_eq!(check.state, State::Missing);
+        assert!(check.found.contains("by their groups"), "{check:?}");
+        let kernel = |config: &str| {
+            let machine = Machine::new()
+                .with("proc/sys/kernel/osrelease", "6.12.1\n")
+                .with("boot/config-6.12.1", config);
+            machine.system().iommufd()
+        };
+        let check = kernel("# CONFIG_IOMMUFD is not set\nCONFIG_IOMMUFD_DRIVER=y\n");
+        assert!(check.found.contains("built without"), "{check:?}");
+        assert!(!check.advice.contains("modprobe"), "{check:?}");
+        let check = kernel("CONFIG_IOMMUFD=m\n");
+        assert!(check.advice.contains("modprobe iommufd"), "{check:?}");
+        let check = bare.with("dev/iommu", "").system().iommufd();
+        let wanted = if cards::IOMMUFD {
+            State::Ok
+        } else {
+            State::Missing
+        };
+        assert_eq!(check.state, wanted);
+        assert!(check.found.starts_with("present"), "{check:?}");
+        assert_eq!(check.advice.contains("--features iommufd"), !cards::IOMMUFD);
     }
 
     #[test]

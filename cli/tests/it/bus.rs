@@ -50,13 +50,7 @@ fn unusable(place: &Place) -> Vec<(String, String)> {
 }
 
 fn doctor(place: &Place) -> (String, String, String) {
-    let ran = place.run(&["doctor", "--sysroot", "root", "--json"]);
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
-    let document: Value = serde_json::from_str(&ran.out).unwrap();
-    let mut checks = document["checks"].as_array().unwrap().iter();
-    let cards = checks.find(|check| check["name"] == "DPU cards").unwrap();
-    let text = |field: &str| cards[field].as_str().unwrap_or_default().to_owned();
-    (text("state"), text("found"), text("advice"))
+    check(place, "DPU cards")
 }
 
 #[test]
@@ -93,6 +87,56 @@ fn a_card_that_cannot_be_opened_is_listed_with_why_and_with_what_to_do() {
     // For people, too.
     let ran = place.run(&["devices", "--sysroot", "root"]);
     assert!(ran.out.contains("dpu:0000:3b:00.0: of root"), "{}", ran.out);
+}
+
+/// Doctor's check of a name: its state, what was found, and the advice.
+fn check(place: &Place, name: &str) -> (String, String, String) {
+    let ran = place.run(&["doctor", "--sysroot", "root", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let document: Value = serde_json::from_str(&ran.out).unwrap();
+    let mut checks = document["checks"].as_array().unwrap().iter();
+    let check = checks.find(|check| check["name"] == name).unwrap();
+    let text = |field: &str| check[field].as_str().unwrap_or_default().to_owned();
+    (text("state"), text("found"), text("advice"))
+}
+
+/// By the group or by the function's own file, as the kernel and this build have it.
+#[test]
+fn iommufd_is_explained_beside_groups() {
+    let place = machine();
+    set_up(&place);
+    let (_, found, _) = check(&place, "iommufd");
+    assert!(found.contains("opened by their groups"), "{found}");
+
+    // The kernel has it, and the function a file of its own; that of its group is gone.
+    let folder = place.path("root/sys/bus/pci/devices").join(ADDRESS);
+    fs::create_dir_all(folder.join("vfio-dev/vfio0")).unwrap();
+    fs::create_dir_all(place.path("root/dev/vfio/devices")).unwrap();
+    fs::write(place.path("root/dev/iommu"), "").unwrap();
+    fs::remove_file(place.path("root/dev/vfio/7")).unwrap();
+    let (_, iommufd, advice) = check(&place, "iommufd");
+    let (state, cards, _) = doctor(&place);
+    assert!(cards.contains("there is no /dev/vfio/7"), "{cards}");
+    assert_eq!(state, "problem", "neither way is open");
+    fs::write(place.path("root/dev/vfio/devices/vfio0"), "").unwrap();
+    let (opened, now, _) = doctor(&place);
+    let name = format!("dpu:iommufd:{ADDRESS}");
+    match unlade::IOMMUFD {
+        true => {
+            assert!(iommufd.contains("dpu:iommufd:ADDRESS"), "{iommufd}");
+            assert!(cards.contains("through iommufd: there is no /dev/vfio/devices/vfio0"));
+            assert_eq!(
+                (opened.as_str(), now.contains(&name)),
+                ("ok", true),
+                "{now}"
+            );
+            assert_eq!(unusable(&place)[0].0, name);
+        }
+        false => {
+            assert!(advice.contains("--features iommufd"), "{advice}");
+            assert_eq!((opened.as_str(), now), ("problem", cards));
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How the driver reaches a card: registers, configuration space, memory, interrupts.
 
+mod announced;
 mod holders;
 mod message;
 mod peer;

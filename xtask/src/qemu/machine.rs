@@ -10,14 +10,25 @@ use super::failed;
 use super::packages::Packages;
 use crate::step::within;
 
-/// The machine's memory. Cards reach it, so it is a file that can be shared.
+/// The machine's memory, and each half of it. Cards reach it, so it is files that can be shared.
 const MEMORY: &str = "512M";
+const HALF: &str = "256M";
 
 /// Pages of 2 MiB that are set aside of it.
 const HUGE_PAGES: u64 = 64;
 
 /// The place of the first card on its bus; the others follow.
 const FIRST_SLOT: usize = 0x04;
+
+/// The bus of a second node, far behind those that the first bus leads to.
+const FAR_BUS: &str = "pxb-pcie,id=farbus,bus=pcie.0,bus_nr=64,numa_node=1";
+
+/// The machine's cards.
+pub(super) struct Cards<'a> {
+    pub(super) cards: &'a [Card],
+    /// Whether they are on the bus of a second node, with half of the memory, and none of the processors.
+    pub(super) far: bool,
+}
 
 /// Boots the machine with cards, and waits until it has switched itself off, as long as it may. All that it prints
 /// goes to the log.
@@ -26,34 +37,51 @@ pub(super) fn boot(
     kernel: &Path,
     image: &Path,
     variables: &[String],
-    cards: &[Card],
+    cards: &Cards<'_>,
     log: &Path,
     limit: Duration,
 ) -> Result<(), String> {
     let mut qemu = qemu(packages);
-    let memory = format!("memory-backend-memfd,id=mem,size={MEMORY},share=on");
+    let memory =
+        |id: &str, size: &str| format!("memory-backend-memfd,id={id},size={size},share=on");
     qemu.args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot"])
         .args(["-serial", "stdio"])
         // Interrupts of an emulated IOMMU need the split of the interrupt controller.
         .args([
             "-machine",
-            "q35,accel=tcg,kernel-irqchip=split,memory-backend=mem,vmport=off,hpet=off",
+            "q35,accel=tcg,kernel-irqchip=split,vmport=off,hpet=off",
         ])
         .args(["-cpu", "max", "-smp", "1", "-m", MEMORY])
-        .args(["-object", &memory])
         .args(["-device", "intel-iommu,intremap=on,caching-mode=on"])
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
         .arg(image)
         .args(["-append", &kernel_line(variables)]);
-    for (card, slot) in cards.iter().zip(FIRST_SLOT..) {
+    match cards.far {
+        false => qemu
+            .args(["-object", &memory("mem", MEMORY)])
+            .args(["-machine", "memory-backend=mem"]),
+        true => qemu
+            .args(["-object", &memory("near", HALF)])
+            .args(["-object", &memory("far", HALF)])
+            .args(["-numa", "node,nodeid=0,cpus=0,memdev=near"])
+            .args(["-numa", "node,nodeid=1,memdev=far"])
+            .args(["-device", FAR_BUS]),
+    };
+    for (card, slot) in cards.cards.iter().zip(FIRST_SLOT..) {
         let socket = serde_json::json!({"type": "unix", "path": card.socket()});
-        let device = serde_json::json!({
-            "driver": "vfio-user-pci",
-            "socket": socket,
-            "addr": format!("{slot:#x}"),
-        });
+        let mut device = serde_json::json!({"driver": "vfio-user-pci", "socket": socket});
+        match cards.far {
+            false => device["addr"] = format!("{slot:#x}").into(),
+            true => {
+                let port = format!("port{slot}");
+                let root =
+                    format!("pcie-root-port,id={port},bus=farbus,chassis={slot},addr={slot:#x}");
+                qemu.args(["-device", &root]);
+                device["bus"] = port.into();
+            }
+        }
         qemu.args(["-device", &device.to_string()]);
     }
     let output = File::create(log).map_err(failed(log))?;

@@ -1,10 +1,11 @@
-//! Who has a file of a device open, as `/proc` tells.
+//! Who has a device: who has its file open, as `/proc` tells, and else who lets it be known.
 
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::announced::Announced;
 use crate::fields::printable;
 
 /// Most processes that are named.
@@ -17,6 +18,8 @@ pub(super) struct Holders {
     named: Vec<(u32, String)>,
     /// Whether there are processes that this user may not look into.
     some_hidden: bool,
+    /// Who lets it be known, where none is seen.
+    announced: Option<Announced>,
 }
 
 impl Holders {
@@ -47,14 +50,25 @@ impl Holders {
         holders
     }
 
-    /// Whether there are any that this user sees.
+    /// The same, with who lets it be known that it has the device where nobody is seen who has.
+    pub(super) fn or_announced(mut self, announced: impl FnOnce() -> Option<Announced>) -> Self {
+        if self.named.is_empty() {
+            self.announced = announced();
+        }
+        self
+    }
+
+    /// Whether there are any that this user is told of.
     pub(super) fn are_seen(&self) -> bool {
-        !self.named.is_empty()
+        !self.named.is_empty() || self.announced.is_some()
     }
 }
 
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(announced) = &self.announced {
+            return announced.fmt(f);
+        }
         if self.named.is_empty() {
             return f.write_str(match self.some_hidden {
                 true => "a process that this user may not look into (root is told which)",

@@ -24,6 +24,7 @@ use vfio_ioctls::VfioIommufd;
 use vfio_ioctls::{VfioContainer, VfioDevice, VfioError, VfioOps};
 use vmm_sys_util::eventfd::EventFd;
 
+use super::announced::{Announced, Announcement};
 use super::holders::Holders;
 use super::{CardAccess, Transport, TransportError};
 use crate::config_space;
@@ -51,6 +52,8 @@ pub struct VfioPci {
     path: PathBuf,
     config: u64,
     vectors: u32,
+    /// For others that want it. Where it cannot be made they are told less.
+    announcement: Option<Announcement>,
 }
 
 impl VfioPci {
@@ -107,6 +110,7 @@ impl VfioPci {
             .map_raw(&device);
         let bar = mapped.map_err(|error| os("mapping BAR0", &error))?;
         Ok(VfioPci {
+            announcement: Announcement::of(&address_of(&path)),
             bar: ManuallyDrop::new(bar),
             config: device.get_region_offset(CONFIG),
             device: ManuallyDrop::new(device),
@@ -140,8 +144,7 @@ impl VfioPci {
 
 impl Transport for VfioPci {
     fn address(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+        address_of(&self.path)
     }
 
     fn bar_len(&self) -> u64 {
@@ -212,6 +215,8 @@ impl Transport for VfioPci {
         // memory that has become someone else's. Who reads or writes them, and when, leases and
         // `DmaMemory` see to.
         let mapped = unsafe { self.container.vfio_dma_map(iova.0, len, start) };
+        // Seldom enough, and as often as anything is done here.
+        self.announcement.iter().for_each(Announcement::forget);
         mapped.map_err(|error| cannot_map(&error))
     }
 
@@ -320,6 +325,12 @@ fn function(address: &str) -> Result<PathBuf, TransportError> {
     }
 }
 
+/// The address of the function in a folder.
+fn address_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
 /// Whether a text is a domain, a bus, a device and a function, in hexadecimal digits.
 fn is_address(text: &str) -> bool {
     let is_hex = |part: &str, digits: &[usize]| {
@@ -337,7 +348,9 @@ fn is_address(text: &str) -> bool {
 
 /// Why a function was not opened. The kernel says that one is busy, but not whose it is.
 fn not_opened(function: &Path, error: &VfioError) -> TransportError {
-    let holders = || Holders::of(&files(function), Path::new("/proc"));
+    let proc = Path::new("/proc");
+    let announced = || Announced::at(&address_of(function), proc);
+    let holders = || Holders::of(&files(function), proc).or_announced(announced);
     told(is_busy(error), holders, error)
 }
 

@@ -1,6 +1,8 @@
 //! A card on which nothing goes wrong.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ const FIRMWARE: &str = "firmware ";
 /// Each check opens the card anew, so that letting go of it is checked too.
 pub(crate) fn check(address: &str, options: &Options, verdicts: &mut Verdicts) {
     verdicts.check("what is listed", || listed(address));
+    verdicts.check("memory of its node", || near(address));
     verdicts.check("one opener", || one_opener(address));
     verdicts.check("function level reset", || function_reset(address));
     verdicts.check("reset by the driver", || driver_reset(address));
@@ -91,8 +94,66 @@ fn one_opener(address: &str) -> Result<String, String> {
     if !said.contains(&format!("is in use by {holder}")) || said.contains("this process") {
         return Err(format!("another process is told: {said}"));
     }
+    let stranger = told_to_a_stranger(address)?;
+    let command = fs::read_to_string("/proc/self/comm").map_err(|error| error.to_string())?;
+    let named = format!("is in use by {holder}{}, of user 0;", command.trim_end());
+    if !stranger.contains(&named) {
+        return Err(format!("another user is told: {stranger}"));
+    }
     works(&first);
-    Ok(said)
+    Ok(format!("{said}; of another user: {stranger}"))
+}
+
+/// What a user is told who may open the function and may not look into other users' processes.
+fn told_to_a_stranger(address: &str) -> Result<String, String> {
+    const STRANGER: u32 = 1000;
+
+    let failed = |error: std::io::Error| error.to_string();
+    // As whoever runs the machine gives it to a user.
+    let folders = ["/dev/vfio", "/dev/vfio/devices"].into_iter();
+    let files = folders.filter_map(|folder| fs::read_dir(folder).ok());
+    let files = files.flatten().flatten().map(|entry| entry.path());
+    for file in files
+        .chain(["/dev/iommu".into()])
+        .filter(|file| file.exists())
+    {
+        let mode = if file.is_dir() { 0o755 } else { 0o666 };
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).map_err(failed)?;
+    }
+    let program = std::env::current_exe().map_err(failed)?;
+    let mut open = Command::new(program);
+    open.args(["open", address]).uid(STRANGER).gid(STRANGER);
+    let said = open.output().map_err(failed)?.stdout;
+    Ok(String::from_utf8_lossy(&said).trim().to_owned())
+}
+
+/// The card is of the machine's second node, and so are slabs for it.
+fn near(address: &str) -> Result<String, String> {
+    const NODE: u32 = 1;
+
+    let failed = |error: std::io::Error| format!("/proc/self/numa_maps: {error}");
+    let cards = unlade::find_cards(Path::new("/")).into_iter();
+    let node = cards
+        .filter(|card| card.address == address)
+        .find_map(|card| card.numa_node);
+    if node != Some(NODE) {
+        return Err(format!("the card is of node {node:?}"));
+    }
+    let device = open(address)?;
+    let slab = device.allocate(MemoryKind::Readback, 1 << 20);
+    let slab = slab.map_err(|error| error.to_string())?;
+    let start = slab.pages().ok_or("the slab has no pages")?.as_ptr().addr();
+    let maps = fs::read_to_string("/proc/self/numa_maps").map_err(failed)?;
+    let line = maps
+        .lines()
+        .find(|line| line.starts_with(&format!("{start:x} ")));
+    let line = line.ok_or_else(|| format!("{start:x} is not in {maps}"))?;
+    // As many pages as it has, all of that node.
+    let pages = format!(" N{NODE}={}", slab.len() / 4096);
+    match line.contains(&format!(" prefer:{NODE} ")) && line.contains(&pages) {
+        true => Ok(line.to_owned()),
+        false => Err(format!("the slab is elsewhere: {line}")),
+    }
 }
 
 /// The kernel's reset clears the owner register, which a controller reset does not.
