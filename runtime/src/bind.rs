@@ -8,6 +8,7 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Schema, SchemaRef};
 use unlade_eval::{BitsRef, ColumnRef};
 use unlade_expr::{Destination, Lowered};
+use unlade_hal::{PinnedBuffer, Slab};
 use unlade_program::Ty;
 
 use crate::arrays::{self, FixedValues, fixed_values};
@@ -105,6 +106,17 @@ impl Binding {
         columns
             .map(|(index, column)| column_size(column.ty, rows, batch.column(*index)))
             .sum()
+    }
+
+    /// Whether all columns that the program reads lie in this slab, so that devices that were told of
+    /// it read them where they are.
+    pub(crate) fn reads_only(&self, slab: &Slab, batch: &RecordBatch) -> bool {
+        self.lowered.columns.iter().all(|index| {
+            let array = batch.column(*index).as_ref();
+            let lies_there = |buffer| PinnedBuffer::of(slab, buffer).is_some();
+            fixed_values(array).is_some_and(|values| lies_there(values.buffer))
+                && array.nulls().is_none_or(|nulls| lies_there(nulls.buffer()))
+        })
     }
 
     /// The validity of those batch columns of which the program reads nothing else, each in its

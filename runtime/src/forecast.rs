@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use unlade_expr::{Checked, Destination, OutputColumn};
+use unlade_hal::Slab;
 use unlade_program::{Cost, Op, Program, ShapeHash, Ty};
 
 use crate::arrays;
@@ -75,8 +76,8 @@ impl Forecast {
         }
     }
 
-    /// A batch as far as its cost is concerned.
-    pub(crate) fn work(&self, host: &Binding, batch: &RecordBatch) -> Work {
+    /// A batch as far as its cost is concerned. `slab` is what devices reach of the host's memory.
+    pub(crate) fn work(&self, host: &Binding, batch: &RecordBatch, slab: Option<&Slab>) -> Work {
         let rows = batch.num_rows() as u64;
         let share = self.selectivity().share();
         let bytes_in = host.bytes_read(batch);
@@ -100,21 +101,11 @@ impl Forecast {
             bytes_out: rows.div_ceil(8)
                 + (rows as f64 * self.bits_out_per_row * share / 8.0) as u64,
             bytes_gathered: (payload as f64 * share) as u64,
+            buffer: match slab {
+                Some(slab) if host.reads_only(slab, batch) => HostBuffer::Pinned,
+                _ => HostBuffer::Pageable,
+            },
             ..Work::default()
-        }
-    }
-
-    /// A batch that lies on a device already, which compacts payload there or does not.
-    pub(crate) fn resident_work(
-        &self,
-        host: &Binding,
-        batch: &RecordBatch,
-        on: DeviceIndex,
-        compacts: bool,
-    ) -> Work {
-        Work {
-            buffer: HostBuffer::Resident { on, compacts },
-            ..self.work(host, batch)
         }
     }
 

@@ -209,7 +209,7 @@ impl KernelCore {
     pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
         let call = self.call(self.next_batches(1), 1, None);
         let run = |call: &Call<'_>| self.run_whole(call, batch);
-        self.recorded(call, batch, HostBuffer::default(), run)
+        self.recorded(call, batch, None, run)
     }
 
     /// Runs the batch of a ticket, unless it is `given_up` before its result is there.
@@ -219,7 +219,13 @@ impl KernelCore {
             ..self.call(self.next_batches(1), 1, Some(given_up))
         };
         let run = |call: &Call<'_>| self.run_whole(call, batch);
-        self.recorded(call, batch, HostBuffer::default(), run)
+        self.recorded(call, batch, None, run)
+    }
+
+    /// A batch in the host's memory as far as its cost is concerned.
+    pub(crate) fn work(&self, batch: &RecordBatch) -> Work {
+        let slab = self.runtime.within_reach().reserve();
+        self.forecast.work(self.binding(), batch, slab)
     }
 
     /// Runs a batch that is handed over by itself, and records that, if anything is recorded.
@@ -227,21 +233,25 @@ impl KernelCore {
         &self,
         call: Call<'_>,
         batch: &RecordBatch,
-        buffer: HostBuffer,
+        resident: Option<HostBuffer>,
         run: impl FnOnce(&Call<'_>) -> Result<Output, Error>,
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
         let work = || {
             let fits = check_schema(&self.input, batch).is_ok();
             let work = || match self.stages.is_empty() {
-                true => self.forecast.work(self.binding(), batch),
+                true => self.work(batch),
                 // What calls give is not there yet.
                 false => {
                     let rows = batch.num_rows() as u64;
                     self.forecast.typical_work(self.binding(), rows)
                 }
             };
-            fits.then(|| Work { buffer, ..work() })
+            fits.then(|| {
+                let work = work();
+                let buffer = resident.unwrap_or(work.buffer);
+                Work { buffer, ..work }
+            })
         };
         let Some(begun) = runtime.recorder.begin(&*runtime.clock, work) else {
             return run(&call);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arrow_buffer::Buffer;
 use unlade_hal::{
-    Arg, Capabilities, Command, CommandList, DeviceLost, Lease, Outcome, Slot, SlotId, Span,
-    Status, StringsStatus, Timing, check_written,
+    Arg, Capabilities, Command, CommandList, DeviceLost, Lease, Outcome, PinnedBuffer, Slab, Slot,
+    SlotId, Span, Status, StringsStatus, Timing, check_written,
 };
 use unlade_program::{Trap, Ty};
 
@@ -75,7 +75,8 @@ pub(crate) fn run(
     if arguments.rows as u64 > capabilities.max_rows {
         return Err(OffloadFailure::OutOfMemory);
     }
-    let plan = Plan::new(part, arguments, capabilities, slot.is_coherent());
+    let pinned = call.runtime.within_reach().reserve();
+    let plan = Plan::new(part, arguments, capabilities, pinned);
     let (list, places) = plan.list(slot, part, arguments, call)?;
     let mut ran = Ran::to_the_end(slot, list, call)?;
     let mut lease = ran.take(places.readback);
@@ -109,8 +110,11 @@ pub(crate) fn run(
         results,
         timing,
         staged: places.staged,
-        bytes_to_device: if plan.in_place { 0 } else { plan.upload },
-        bytes_from_device: if plan.in_place { 0 } else { bytes_back },
+        bytes_to_device: plan.bytes_read(),
+        bytes_from_device: match plan.reach {
+            Reach::Everywhere => 0,
+            Reach::Slabs | Reach::Own => bytes_back,
+        },
     })
 }
 
@@ -187,12 +191,34 @@ pub(crate) fn lost(slot: &DeviceSlot, reason: String) -> DeviceLost {
     }
 }
 
+/// Which memory of the host a device works on where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// All of it.
+    Everywhere,
+    /// Slabs that it was told of: what lies elsewhere is copied to one.
+    Slabs,
+    /// None: it has memory of its own, to which everything is copied.
+    Own,
+}
+
+impl Reach {
+    fn of(capabilities: &Capabilities, arguments: &Arguments<'_>) -> Self {
+        match (capabilities.coherent, capabilities.foreign_read) {
+            (true, true) => Reach::Everywhere,
+            // What is resident is made and brought back where it lies.
+            (true, false) if arguments.resident.is_none() => Reach::Slabs,
+            _ => Reach::Own,
+        }
+    }
+}
+
 /// Where everything lies. Offsets count from the start of the upload, of the readback, and of the
-/// device's own memory, which begins with a copy of the upload.
+/// device's own memory, which begins with a copy of the upload and of what is pinned.
 #[derive(Debug)]
 struct Plan {
     alignment: u64,
-    in_place: bool,
+    reach: Reach,
     brings: Brings,
     /// For each column its values and validity, then each table and each set.
     inputs: Vec<Input>,
@@ -202,6 +228,8 @@ struct Plan {
     /// Behind it what strings become.
     strings: Vec<PlacedStrings>,
     upload: u64,
+    /// Room for copies of what is pinned, behind that of the upload.
+    pinned: u64,
     readback: u64,
     /// Bytes of the outputs as the device lays them out, with its slack.
     written: u64,
@@ -217,12 +245,16 @@ struct Places {
 }
 
 /// An input of the program.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Input {
     /// A validity where all rows are valid.
     Absent,
-    /// In the host's memory: uploaded, or read in place.
-    Host(Placed),
+    /// Copied to pinned memory, with all that has to be.
+    Staged { from: Buffer, placed: Placed },
+    /// In memory that the device was told of; placed where it is copied to, if it is.
+    Pinned { at: PinnedBuffer, placed: Placed },
+    /// In memory that the device reads in place, wherever that is.
+    Foreign { at: Buffer, bit_offset: u8 },
     /// On the device already.
     Resident(ResidentBytes),
 }
@@ -230,8 +262,8 @@ enum Input {
 /// A run of bytes.
 #[derive(Clone, Copy, Debug)]
 struct Placed {
-    /// Where the device has it: from the start of the upload for inputs, of the written area for
-    /// outputs.
+    /// Where the device has it: from the start of the upload or of what is pinned for inputs, of the
+    /// written area for outputs.
     at: u64,
     /// Where the readback has it, for outputs.
     back: u64,
@@ -239,25 +271,50 @@ struct Placed {
     bit_offset: u8,
 }
 
+/// What is pinned is copied to a device by a command of its own, which costs as much as copying so
+/// many bytes together with the others.
+const WORTH_A_COPY: u64 = 64 << 10;
+
 impl Plan {
+    /// `slab` is what may have pinned inputs in it.
     fn new(
         part: &PlannedPart,
         arguments: &Arguments<'_>,
         capabilities: &Capabilities,
-        in_place: bool,
+        slab: Option<&Slab>,
     ) -> Self {
         let rows = arguments.rows as u64;
         let alignment = capabilities.alignment.max(LINE);
-        let mut upload = 0;
-        let mut input = |len: u64, bit_offset: u8| {
-            let at = upload;
-            upload = (upload + len).next_multiple_of(alignment);
-            Input::Host(Placed {
-                at,
+        let reach = Reach::of(capabilities, arguments);
+        let (mut upload, mut pinned) = (0, 0);
+        let mut input = |from: &Buffer, start: usize, (len, bit_offset): (u64, u8)| {
+            let from = from.slice_with_length(start, len as usize);
+            if reach == Reach::Everywhere {
+                return Input::Foreign {
+                    at: from,
+                    bit_offset,
+                };
+            }
+            let there = slab.and_then(|slab| PinnedBuffer::of(slab, &from));
+            let there = there.filter(|there| match reach {
+                Reach::Slabs => there.start().is_multiple_of(capabilities.alignment),
+                Reach::Everywhere | Reach::Own => len >= WORTH_A_COPY,
+            });
+            let room = match there {
+                Some(_) => &mut pinned,
+                None => &mut upload,
+            };
+            let placed = Placed {
+                at: *room,
                 back: 0,
                 len,
                 bit_offset,
-            })
+            };
+            *room = (*room + len).next_multiple_of(alignment);
+            match there {
+                Some(at) => Input::Pinned { at, placed },
+                None => Input::Staged { from, placed },
+            }
         };
         let mut inputs = Vec::new();
         for (column, argument) in part.program.columns.iter().zip(&arguments.columns) {
@@ -266,21 +323,18 @@ impl Plan {
                 inputs.push(resident.validity.map_or(Input::Absent, Input::Resident));
                 continue;
             }
-            let (len, offset) = extent(column.ty, argument.values.bit_offset, rows);
-            inputs.push(input(len, offset));
+            let (values, bit) = (&argument.values.buffer, argument.values.bit_offset);
+            inputs.push(input(values, bit / 8, extent(column.ty, bit, rows)));
             inputs.push(match argument.validity {
-                Some((_, bit)) => {
-                    let (len, offset) = extent(Ty::Mask, bit, rows);
-                    input(len, offset)
-                }
+                Some((bits, bit)) => input(bits, bit / 8, extent(Ty::Mask, bit, rows)),
                 None => Input::Absent,
             });
         }
         for table in &arguments.tables {
-            inputs.push(input(table.len() as u64, 0));
+            inputs.push(input(table, 0, (table.len() as u64, 0)));
         }
         for set in &arguments.sets {
-            inputs.push(input(set.len() as u64, 0));
+            inputs.push(input(&Buffer::from(*set), 0, (set.len() as u64, 0)));
         }
 
         let brings = arguments.brings;
@@ -320,16 +374,26 @@ impl Plan {
         }
         Plan {
             alignment,
-            in_place,
+            reach,
             brings,
             strings,
             inputs,
             outputs,
             status,
             upload,
+            pinned,
             readback,
             written,
         }
+    }
+
+    /// Bytes of the host's that the device reads over its bus.
+    fn bytes_read(&self) -> u64 {
+        let pinned = self.inputs.iter().map(|input| match input {
+            Input::Pinned { placed, .. } => placed.len,
+            _ => 0,
+        });
+        self.upload + pinned.sum::<u64>()
     }
 
     /// The list, its memory leased all at once and its inputs staged, and the slots in which
@@ -342,124 +406,147 @@ impl Plan {
         call: &Call<'_>,
     ) -> Result<(CommandList, Places), OffloadFailure> {
         // What begins at an odd place of its slab is brought in line by room at its start.
-        let back = if self.in_place {
-            self.written
-        } else {
-            self.readback
+        let back = match self.reach {
+            Reach::Own => self.readback,
+            Reach::Everywhere | Reach::Slabs => self.written,
         };
         let sizes = [
-            self.upload.max(LINE) + self.alignment,
             back.max(LINE) + self.alignment,
+            self.upload.max(LINE) + self.alignment,
         ];
-        let sizes = if self.in_place {
-            &sizes[1..]
-        } else {
-            &sizes[..]
-        };
+        let stages = self.reach != Reach::Everywhere && self.upload > 0;
         let request = pool::Request {
-            sizes,
+            sizes: if stages { &sizes } else { &sizes[..1] },
             memory: pool::Memory::Pinned,
             wait: Some(MEMORY_WAIT),
         };
         let session = call.session.memory.within_reach();
         let leases = session.acquire(&request).map_err(Error::from)?.into_iter();
-        let mut leases: Vec<Lease> = leases
-            .map(|lease| session.mark(lease, pool::Use::InFlight))
-            .collect();
-        let readback = leases.pop().expect("one lease for each size");
+        let mut leases = leases.map(|lease| session.mark(lease, pool::Use::InFlight));
+        let readback = leases.next().expect("one lease for each size");
         let back_base = self.base(&readback);
         let mut list = CommandList::new();
-        let mut args = Vec::with_capacity(part.program.arg_count());
-
-        if let Some(mut upload) = leases.pop() {
-            let up_base = self.base(&upload);
+        let mut staged = Duration::ZERO;
+        let upload = leases.next().map(|mut upload| {
             let clock = &call.runtime.clock;
             let start = clock.now();
-            self.stage(&mut upload, up_base, arguments);
-            let staged = clock.now().since(start);
-            let local = slot
-                .lease(self.upload + self.written + self.alignment)
-                .map_err(|error| match error {
-                    unlade_hal::AllocError::OutOfMemory { .. } => OffloadFailure::OutOfMemory,
-                    unlade_hal::AllocError::Lost(lost) => OffloadFailure::Fault(lost),
-                    other => OffloadFailure::Fault(lost(slot, other.to_string())),
-                })?;
-            let base = self.base(&local);
-            let upload = list.slot(Slot::Owned(upload));
-            let local = list.slot(Slot::Owned(local));
-            let readback = list.slot(Slot::Owned(readback));
-            if self.upload > 0 {
-                list.push(Command::Copy {
-                    from: span(upload, up_base, self.upload),
-                    to: span(local, base, self.upload),
-                });
-            }
-            let resident = arguments
-                .resident
-                .map(|lease| list.slot(Slot::Resident(lease.clone())));
-            for (position, input) in self.inputs.iter().enumerate() {
-                args.push(match (*input, resident) {
-                    (Input::Host(placed), _) => argument(local, base, Some(placed)),
-                    (Input::Resident(bytes), Some(slot)) => Arg::Span {
-                        span: span(slot, bytes.at, bytes.len),
-                        bit_offset: bytes.bit_offset,
-                    },
-                    (Input::Absent | Input::Resident(_), _) => Arg::Absent,
-                });
-                self.insert_params(&mut args, position, arguments);
-            }
-            self.insert_params_of_none(&mut args, arguments);
-            let out_base = base + self.upload;
-            self.push_outputs(&mut args, part, local, out_base);
-            list.push(self.dispatch(part, arguments, args, local, out_base));
-            self.push_strings(&mut list, arguments, resident, local, out_base);
+            let base = self.base(&upload);
+            self.stage(&mut upload, base);
+            staged = clock.now().since(start);
+            (list.slot(Slot::Owned(upload)), base)
+        });
+        let local = match self.reach {
+            Reach::Own => Some(self.local(slot)?),
+            Reach::Everywhere | Reach::Slabs => None,
+        };
+        let local = local.map(|lease| {
+            let base = self.base(&lease);
+            (list.slot(Slot::Owned(lease)), base)
+        });
+        let readback = list.slot(Slot::Owned(readback));
+        if let (Some((upload, from)), Some((local, to))) = (upload, local) {
+            list.push(Command::Copy {
+                from: span(upload, from, self.upload),
+                to: span(local, to, self.upload),
+            });
+        }
+        // Where nothing is staged, what is has no bytes.
+        let staged_at = local.or(upload).unwrap_or((readback, back_base));
+        let resident = arguments
+            .resident
+            .map(|lease| list.slot(Slot::Resident(lease.clone())));
+        let mut args = Vec::with_capacity(part.program.arg_count());
+        for (position, input) in self.inputs.iter().enumerate() {
+            args.push(self.input(input, &mut list, local, staged_at, resident));
+            self.insert_params(&mut args, position, arguments);
+        }
+        self.insert_params_of_none(&mut args, arguments);
+        // What is made is in the device's own memory, or where the host looks for it.
+        let (made, made_base) = match local {
+            Some((local, base)) => (local, base + self.inputs_room()),
+            None => (readback, back_base),
+        };
+        self.push_outputs(&mut args, part, made, made_base);
+        list.push(self.dispatch(part, arguments, args, made, made_base));
+        self.push_strings(&mut list, arguments, resident, made, made_base);
+        if local.is_some() {
             let everything = self.outputs.iter().flatten();
             let everything = everything.filter(|_| self.brings == Brings::Everything);
             for placed in everything.filter(|placed| placed.len > 0) {
                 list.push(Command::Copy {
-                    from: span(local, out_base + placed.at, placed.len),
+                    from: span(made, made_base + placed.at, placed.len),
                     to: span(readback, back_base + placed.back, placed.len),
                 });
             }
             for (placed, back) in self.strings.iter().zip(self.statuses_back()) {
                 list.push(Command::Copy {
-                    from: span(local, out_base + placed.status, StringsStatus::BYTES),
+                    from: span(made, made_base + placed.status, StringsStatus::BYTES),
                     to: span(readback, back_base + back, StringsStatus::BYTES),
                 });
             }
-            let places = Places {
-                readback,
-                local: Some(local),
-                staged,
-            };
-            return Ok((list, places));
         }
-
-        let readback = list.slot(Slot::Owned(readback));
-        for (position, (buffer, start)) in foreign(arguments).into_iter().enumerate() {
-            args.push(match (buffer, self.inputs[position]) {
-                (Some(buffer), Input::Host(placed)) => {
-                    let slot = list.slot(Slot::Foreign(buffer));
-                    let at = Placed {
-                        at: start,
-                        ..placed
-                    };
-                    argument(slot, 0, Some(at))
-                }
-                _ => Arg::Absent,
-            });
-            self.insert_params(&mut args, position, arguments);
-        }
-        self.insert_params_of_none(&mut args, arguments);
-        self.push_outputs(&mut args, part, readback, back_base);
-        list.push(self.dispatch(part, arguments, args, readback, back_base));
-        self.push_strings(&mut list, arguments, None, readback, back_base);
         let places = Places {
             readback,
-            local: None,
-            staged: Duration::ZERO,
+            local: local.map(|(slot, _)| slot),
+            staged,
         };
         Ok((list, places))
+    }
+
+    /// Memory of the device's own: for inputs and for what is made of them.
+    fn local(&self, slot: &DeviceSlot) -> Result<Lease, OffloadFailure> {
+        let len = self.inputs_room() + self.written + self.alignment;
+        slot.lease(len).map_err(|error| match error {
+            unlade_hal::AllocError::OutOfMemory { .. } => OffloadFailure::OutOfMemory,
+            unlade_hal::AllocError::Lost(lost) => OffloadFailure::Fault(lost),
+            other => OffloadFailure::Fault(lost(slot, other.to_string())),
+        })
+    }
+
+    /// Bytes of the device's own memory before what it makes.
+    fn inputs_room(&self) -> u64 {
+        self.upload + self.pinned
+    }
+
+    /// An input as the dispatch is handed it; copied to the device's own memory first, if it has any.
+    fn input(
+        &self,
+        input: &Input,
+        list: &mut CommandList,
+        local: Option<(SlotId, u64)>,
+        (staged, staged_base): (SlotId, u64),
+        resident: Option<SlotId>,
+    ) -> Arg {
+        match input {
+            Input::Absent => Arg::Absent,
+            Input::Staged { placed, .. } => argument(staged, staged_base, Some(*placed)),
+            Input::Pinned { at, placed } => {
+                let there = list.slot(Slot::Pinned(at.clone()));
+                let Some((local, base)) = local else {
+                    return argument(there, 0, Some(Placed { at: 0, ..*placed }));
+                };
+                let base = base + self.upload;
+                list.push(Command::Copy {
+                    from: span(there, 0, placed.len),
+                    to: span(local, base + placed.at, placed.len),
+                });
+                argument(local, base, Some(*placed))
+            }
+            Input::Foreign { at, bit_offset } => {
+                let len = at.len() as u64;
+                Arg::Span {
+                    span: span(list.slot(Slot::Foreign(at.clone())), 0, len),
+                    bit_offset: *bit_offset,
+                }
+            }
+            Input::Resident(bytes) => {
+                let slot = resident.expect("what is resident has its lease");
+                Arg::Span {
+                    span: span(slot, bytes.at, bytes.len),
+                    bit_offset: bytes.bit_offset,
+                }
+            }
+        }
     }
 
     /// Parameters stand behind the columns.
@@ -519,12 +606,11 @@ impl Plan {
         }
     }
 
-    /// Copies the inputs to where they are uploaded from.
-    fn stage(&self, upload: &mut Lease, base: u64, arguments: &Arguments<'_>) {
+    /// Copies to where the device reads, or is sent, what does not lie there already.
+    fn stage(&self, upload: &mut Lease, base: u64) {
         let bytes = upload.bytes_mut().expect("pinned memory is the host's");
-        for ((source, start), placed) in foreign(arguments).into_iter().zip(&self.inputs) {
-            if let (Some(source), Input::Host(placed)) = (source, placed) {
-                let from = &source.as_slice()[start as usize..][..placed.len as usize];
+        for input in &self.inputs {
+            if let Input::Staged { from, placed } = input {
                 bytes[(base + placed.at) as usize..][..from.len()].copy_from_slice(from);
             }
         }
@@ -535,32 +621,6 @@ impl Plan {
         let start = lease.range().start;
         start.next_multiple_of(self.alignment) - start
     }
-}
-
-/// For each input its memory and where in it the first row's byte is.
-fn foreign(arguments: &Arguments<'_>) -> Vec<(Option<Buffer>, u64)> {
-    let mut inputs = Vec::new();
-    for column in &arguments.columns {
-        let bit = column.values.bit_offset;
-        inputs.push((Some(column.values.buffer.clone()), bit as u64 / 8));
-        inputs.push(match column.validity {
-            Some((bits, offset)) => (Some(bits.clone()), offset as u64 / 8),
-            None => (None, 0),
-        });
-    }
-    inputs.extend(
-        arguments
-            .tables
-            .iter()
-            .map(|table| (Some(table.clone()), 0)),
-    );
-    inputs.extend(
-        arguments
-            .sets
-            .iter()
-            .map(|set| (Some(Buffer::from(*set)), 0)),
-    );
-    inputs
 }
 
 /// Bytes of so many rows from a bit on, and the position of the bit in the first.

@@ -76,7 +76,7 @@ impl Shaper {
         let rows = batch.num_rows() as u64;
         let bytes = kernel.binding().bytes_in(batch);
         if bytes >= LARGE && self.workers > 1 {
-            let work = kernel.forecast.work(kernel.binding(), batch);
+            let work = kernel.work(batch);
             let results = work.bytes_out + work.bytes_gathered;
             return match results * JOINED <= bytes {
                 true => Shape::Apart {
@@ -106,7 +106,7 @@ impl Shaper {
             known.portions += 1;
             return known.good_rows;
         }
-        let work = kernel.forecast.work(kernel.binding(), batch);
+        let work = kernel.work(batch);
         let best = match (&kernel.route.device, &kernel.route.auto) {
             (Some(plan), _) => DeviceIndex(plan.slot),
             (None, Some(auto)) => fastest(kernel, auto, &work),

@@ -10,11 +10,13 @@ use arrow_array::builder::{ListBuilder, StringBuilder, StringViewBuilder};
 use arrow_array::types::Int8Type;
 use arrow_array::{
     ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
-    RecordBatchIterator, StringArray,
+    RecordBatchIterator, StringArray, UInt32Array,
 };
+use arrow_select::take::take;
 use common::{batch, builder, compile, query, runtime, told};
 use unlade_hal::{ClockKind, Device};
 use unlade_program::{CellSet, Op};
+use unlade_runtime::placement::HostBuffer;
 use unlade_runtime::{
     Activity, DeviceState, Error, Fallback, Path, Placement, Reason, Runtime, RuntimeBuilder, Trust,
 };
@@ -184,6 +186,64 @@ fn receipts_count_what_crosses_the_bus() {
         ),
         (0, 0)
     );
+}
+
+/// What a device has made lies where devices reach it: nobody copies it there again.
+#[test]
+fn results_are_read_where_they_lie() {
+    let whole = input(100_000);
+    // Works on the host's memory as far as it was told of it, as a card does.
+    let told = Profile {
+        name: "told".to_owned(),
+        coherent: true,
+        ..Profile::gpu()
+    };
+    for profile in [Profile::gpu(), told] {
+        let copies = !profile.coherent;
+        let runtime = on(sim(profile)).record(true).build().unwrap();
+        let first = compile(
+            &runtime,
+            &query("b + 1 as x, f * 2.0 as y", ""),
+            &whole.schema(),
+        );
+        let made = first.run(&whole).unwrap().batch;
+        // The same rows in memory of nobody's.
+        let columns = made.columns().iter();
+        let elsewhere = columns.map(|array| {
+            let rows = UInt32Array::from_iter_values(0..array.len() as u32);
+            take(array, &rows, None).unwrap()
+        });
+        let elsewhere = RecordBatch::try_new(made.schema(), elsewhere.collect()).unwrap();
+        assert_eq!(made, elsewhere);
+        let second = compile(
+            &runtime,
+            &query("x + 1 as z, y", "y > 99.0"),
+            &made.schema(),
+        );
+        let there = second.run(&made).unwrap();
+        let sent = second.run(&elsewhere).unwrap();
+        assert_eq!(there.batch, sent.batch);
+        // A row at a time: where a column begins in its slab is not where the device wants it.
+        let odd = second.run(&made.slice(1, 90_000)).unwrap();
+        let odd_elsewhere = second.run(&elsewhere.slice(1, 90_000)).unwrap();
+        assert_eq!(odd.batch, odd_elsewhere.batch);
+
+        let [there, sent] = [there.receipt, sent.receipt];
+        assert_eq!(
+            (there.staged, sent.staged.is_zero()),
+            (Duration::ZERO, false)
+        );
+        assert_eq!(there.bytes_to_device, sent.bytes_to_device);
+        assert!(there.bytes_to_device >= 16 * 100_000, "it crosses the bus");
+        for receipt in [&there, &sent] {
+            assert_eq!(receipt.parts[0].copy_in.is_zero(), !copies);
+        }
+        let recording = runtime.take_recording();
+        let buffers = recording.batches.iter().map(|batch| batch.work.buffer);
+        let buffers: Vec<HostBuffer> = buffers.collect();
+        let (pinned, pageable) = (HostBuffer::Pinned, HostBuffer::Pageable);
+        assert_eq!(buffers, [pageable, pinned, pageable, pinned, pageable]);
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use unlade_program::{
 use crate::compact_strings;
 use crate::counted_copy;
 use crate::device_runner::{DeviceRunner, LONG};
+use crate::pinned;
 use crate::special_values::special_values;
 
 /// What a device was put through.
@@ -97,6 +98,11 @@ pub fn survey(device: &Arc<dyn Device>) -> (Report, Vec<String>) {
     failures.extend(check_random_programs(device, &mut report).err());
     failures.extend(check_manners(device).err());
     failures.extend(counted_copy::check(device).err());
+    failures.extend(
+        pinned::check(device)
+            .map_err(|what| format!("pinned: {what}"))
+            .err(),
+    );
     match compact_strings::check(device) {
         Ok(columns) => report.strings = columns,
         Err(what) => failures.push(format!("strings: {what}")),

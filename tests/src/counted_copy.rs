@@ -8,7 +8,7 @@ use unlade_hal::{
 };
 use unlade_program::Program;
 
-use crate::lists::{UNTOUCHED, lease, memory, run, scalar, span};
+use crate::lists::{UNTOUCHED, back, lease, memory, pattern, run, scalar, span};
 
 /// Bytes of each slot.
 const LEN: u64 = 40_000;
@@ -253,20 +253,4 @@ fn what_a_filter_kept(device: &Arc<dyn Device>, queue: &mut dyn Queue) -> Result
         }
     }
     Ok(())
-}
-
-/// What has come back. A slab may be longer than was asked for.
-fn back(list: &CommandList, slot: SlotId, len: u64) -> Result<&[u8], String> {
-    let Slot::Owned(lease) = &list.slots[usize::from(slot.0)] else {
-        return Err("an owned slot comes back owned".to_owned());
-    };
-    let bytes = lease
-        .bytes()
-        .ok_or("memory for reading back is the host's")?;
-    Ok(&bytes[..len as usize])
-}
-
-/// A byte that tells where it was.
-fn pattern(at: u64) -> u8 {
-    (at * 31 + at / 251) as u8
 }

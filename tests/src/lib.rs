@@ -56,6 +56,7 @@ pub mod execute;
 pub mod figures;
 pub mod fuzz;
 mod lists;
+mod pinned;
 pub mod process;
 pub mod special_values;
 pub mod table;

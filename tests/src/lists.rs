@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use unlade_hal::{Arg, CommandList, Device, Lease, MemoryKind, Outcome, Queue, SlotId, Span, Wait};
+use unlade_hal::{
+    Arg, CommandList, Device, Lease, MemoryKind, Outcome, Queue, Slot, SlotId, Span, Wait,
+};
 
 use crate::device_runner::LONG;
 
@@ -54,4 +56,20 @@ pub(crate) fn lease(device: &Arc<dyn Device>, kind: MemoryKind, len: u64) -> Res
         .map_err(|error| error.to_string())?;
     slab.lease_whole()
         .ok_or_else(|| "a new slab is leased already".to_owned())
+}
+
+/// What has come back. A slab may be longer than was asked for.
+pub(crate) fn back(list: &CommandList, slot: SlotId, len: u64) -> Result<&[u8], String> {
+    let Slot::Owned(lease) = &list.slots[usize::from(slot.0)] else {
+        return Err("an owned slot comes back owned".to_owned());
+    };
+    let bytes = lease
+        .bytes()
+        .ok_or("memory for reading back is the host's")?;
+    Ok(&bytes[..len as usize])
+}
+
+/// A byte that tells where it was.
+pub(crate) fn pattern(at: u64) -> u8 {
+    (at * 31 + at / 251) as u8
 }

@@ -119,12 +119,7 @@ impl CudaQueue {
         let About { info, capabilities } = &*self.shared.about;
         validate(list, info, capabilities)?;
         for (slot, memory) in list.slots.iter().enumerate() {
-            let lease = match memory {
-                Slot::Owned(lease) => lease,
-                Slot::Resident(lease) => lease,
-                Slot::Foreign(_) => continue,
-            };
-            if lease.bytes().is_none() && lease.address(self.shared.ground.home).is_none() {
+            if memory.bytes().is_none() && memory.address(self.shared.ground.home).is_none() {
                 let message = format!(
                     "slot {slot} is memory that {} did not allocate, or lost by a reset",
                     info.name
@@ -495,7 +490,7 @@ impl CudaQueue {
             let resident = flight.list.slots.iter().map(|slot| match slot {
                 // Lists may share one; it is never let go, whoever else has it.
                 Slot::Resident(lease) if read.insert(Arc::as_ptr(lease)) => lease.len(),
-                Slot::Owned(_) | Slot::Resident(_) | Slot::Foreign(_) => 0,
+                _ => 0,
             });
             let resident: u64 = resident.sum();
             let statuses = flight.statuses.as_ref().map_or(0, Lease::len);

@@ -74,36 +74,24 @@ struct Place {
 
 impl Place {
     fn of(slot: &mut Slot) -> Self {
-        let lease_address = |lease: &Lease| {
-            lease
-                .address(domain())
-                .expect("validated: it is reachable")
-                .0
-        };
-        match slot {
-            Slot::Owned(lease) => {
-                let address = lease_address(lease);
-                let host = lease
-                    .bytes_mut()
-                    .map_or(ptr::null_mut(), <[u8]>::as_mut_ptr);
-                Place { address, host }
-            }
-            Slot::Resident(lease) => {
-                let host = lease.bytes().map_or(ptr::null(), <[u8]>::as_ptr).cast_mut();
-                Place {
-                    address: lease_address(lease),
-                    host,
-                }
-            }
+        let address = match &*slot {
             // Only devices that read the host's memory coherently are given any.
-            Slot::Foreign(buffer) => {
-                let start = buffer.as_ptr();
-                Place {
-                    address: start as u64,
-                    host: start.cast_mut(),
-                }
+            Slot::Foreign(buffer) => buffer.as_ptr() as u64,
+            told_of => {
+                let address = told_of.address(domain());
+                address.expect("validated: it is reachable").0
             }
-        }
+        };
+        let host = match slot {
+            Slot::Owned(lease) => lease
+                .bytes_mut()
+                .map_or(ptr::null_mut(), <[u8]>::as_mut_ptr),
+            read_only => {
+                let bytes = read_only.bytes();
+                bytes.map_or(ptr::null(), <[u8]>::as_ptr).cast_mut()
+            }
+        };
+        Place { address, host }
     }
 
     fn is_host(&self) -> bool {

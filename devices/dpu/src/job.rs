@@ -79,7 +79,8 @@ impl Target<'_> {
         bytes.clear();
         bytes.resize(HEADER, 0);
         places.clear();
-        places.extend(list.slots.iter().map(|slot| self.place(slot)));
+        let place = |slot: &Slot| slot.address(self.domain).map(|at| Iova(at.0));
+        places.extend(list.slots.iter().map(place));
         let mut checksums = blocks.checksums;
         for (position, command) in list.commands.iter().enumerate() {
             self.step(places, command, &mut checksums, bytes)
@@ -100,16 +101,6 @@ impl Target<'_> {
         put(header, 12, steps.to_le_bytes());
         put(header, 16, report.to_le_bytes());
         Ok(())
-    }
-
-    /// Where the card has the beginning of a slot, if it has it.
-    fn place(&self, slot: &Slot) -> Option<Iova> {
-        let address = match slot {
-            Slot::Owned(lease) => lease.address(self.domain),
-            Slot::Resident(lease) => lease.address(self.domain),
-            Slot::Foreign(_) => None,
-        };
-        address.map(|at| Iova(at.0))
     }
 
     fn step(

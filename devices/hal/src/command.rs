@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::executable::Executable;
-use crate::id::SlotId;
-use crate::memory::Lease;
+use crate::id::{DeviceAddr, DomainId, SlotId};
+use crate::memory::{Lease, PinnedBuffer};
 
 /// Memory that a list uses.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub enum Slot {
     Owned(Lease),
     /// Memory on a device that several lists read.
     Resident(Arc<Lease>),
+    /// Host memory that the device was told of and nobody writes any more.
+    Pinned(PinnedBuffer),
     /// Host memory that the list reads, for devices that can ([`foreign_read`]).
     ///
     /// [`foreign_read`]: crate::Capabilities::foreign_read
@@ -29,6 +31,7 @@ impl Slot {
         match self {
             Slot::Owned(lease) => lease.len(),
             Slot::Resident(lease) => lease.len(),
+            Slot::Pinned(buffer) => buffer.bytes().len() as u64,
             Slot::Foreign(buffer) => buffer.len() as u64,
         }
     }
@@ -36,6 +39,37 @@ impl Slot {
     /// Whether there is no byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The bytes, if the host reaches them.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Slot::Owned(lease) => lease.bytes(),
+            Slot::Resident(lease) => lease.bytes(),
+            Slot::Pinned(buffer) => Some(buffer.bytes()),
+            Slot::Foreign(buffer) => Some(buffer.as_slice()),
+        }
+    }
+
+    /// Where the devices of a domain have the first byte, if they were told of the slab that it is
+    /// in.
+    pub fn address(&self, domain: DomainId) -> Option<DeviceAddr> {
+        match self {
+            Slot::Owned(lease) => lease.address(domain),
+            Slot::Resident(lease) => lease.address(domain),
+            Slot::Pinned(buffer) => buffer.address(domain),
+            Slot::Foreign(_) => None,
+        }
+    }
+
+    /// Where in its slab the first byte is; foreign memory is in none.
+    pub fn start(&self) -> Option<u64> {
+        match self {
+            Slot::Owned(lease) => Some(lease.range().start),
+            Slot::Resident(lease) => Some(lease.range().start),
+            Slot::Pinned(buffer) => Some(buffer.start()),
+            Slot::Foreign(_) => None,
+        }
     }
 }
 
@@ -159,7 +193,7 @@ impl CommandList {
                 lease.abandon();
                 bytes
             }
-            read @ (Slot::Resident(_) | Slot::Foreign(_)) => {
+            read @ (Slot::Resident(_) | Slot::Pinned(_) | Slot::Foreign(_)) => {
                 std::mem::forget(read);
                 0
             }

@@ -17,7 +17,6 @@ use crate::completion::Status;
 use crate::device::{Capabilities, DeviceInfo};
 use crate::error::RejectReason;
 use crate::executable::Executable;
-use crate::memory::Lease;
 use crate::views::{Access, overlapping};
 
 /// Most steps of one list.
@@ -137,25 +136,24 @@ impl Rules<'_> {
     fn slots(&self) -> Result<(), Broken> {
         for (slot, memory) in self.list.slots.iter().enumerate() {
             match memory {
-                Slot::Owned(lease) => self.reachable(slot, lease)?,
-                Slot::Resident(lease) => self.reachable(slot, lease)?,
-                Slot::Foreign(_) if !self.capabilities.foreign_read => {
+                Slot::Foreign(_) if self.capabilities.foreign_read => {}
+                Slot::Foreign(_) => {
                     let device = &self.info.name;
                     return Err(format!(
                         "slot {slot} is foreign memory, which {device} cannot read"
                     ));
                 }
-                Slot::Foreign(_) => {}
+                told_of => self.reachable(slot, told_of)?,
             }
         }
         Ok(())
     }
 
     /// A device without memory of its own works on the host's; any other has to be told of it.
-    fn reachable(&self, slot: usize, lease: &Lease) -> Result<(), Broken> {
+    fn reachable(&self, slot: usize, memory: &Slot) -> Result<(), Broken> {
         let reachable = match self.info.memory {
-            0 => lease.bytes().is_some(),
-            _ => lease.address(self.info.domain).is_some(),
+            0 => memory.bytes().is_some(),
+            _ => memory.address(self.info.domain).is_some(),
         };
         if reachable {
             return Ok(());
@@ -297,9 +295,8 @@ impl Rules<'_> {
             Access::Write => self.writable(span)?,
         };
         match slot {
-            Slot::Owned(lease) => self.usable(span, lease)?,
-            Slot::Resident(lease) => self.usable(span, lease)?,
             Slot::Foreign(buffer) => self.aligned(span, buffer, role)?,
+            in_a_slab => self.usable(span, in_a_slab)?,
         }
         let (ty, may_begin_inside_a_byte) = match role {
             Role::Values { ty } => (ty, ty == Ty::Mask),
@@ -336,9 +333,7 @@ impl Rules<'_> {
     }
 
     fn status(&self, status: &Span) -> Result<(), Broken> {
-        if let Slot::Owned(lease) = self.writable(status)? {
-            self.usable(status, lease)?;
-        }
+        self.usable(status, self.writable(status)?)?;
         match status.len() {
             Status::BYTES => Ok(()),
             other => Err(format!("it takes {} bytes, not {other}", Status::BYTES)),
@@ -346,15 +341,15 @@ impl Rules<'_> {
     }
 
     /// What a dispatch uses must be aligned, and the device's own unless it is coherent.
-    fn usable(&self, span: &Span, lease: &Lease) -> Result<(), Broken> {
-        let at = lease.range().start + span.bytes.start;
+    fn usable(&self, span: &Span, memory: &Slot) -> Result<(), Broken> {
+        let at = memory.start().unwrap_or(0) + span.bytes.start;
         let alignment = self.capabilities.alignment;
         if !at.is_multiple_of(alignment) {
             return Err(format!(
                 "it must begin at a multiple of {alignment} bytes of its slab"
             ));
         }
-        let own = lease.bytes().is_none() || self.capabilities.coherent;
+        let own = memory.bytes().is_none() || self.capabilities.coherent;
         if own {
             return Ok(());
         }
@@ -387,6 +382,7 @@ impl Rules<'_> {
         match self.inside(span)? {
             slot @ Slot::Owned(_) => Ok(slot),
             Slot::Resident(_) => Err(format!("slot {} is resident, so read-only", span.slot.0)),
+            Slot::Pinned(_) => Err(format!("slot {} is pinned, so read-only", span.slot.0)),
             Slot::Foreign(_) => Err(format!("slot {} is foreign, so read-only", span.slot.0)),
         }
     }

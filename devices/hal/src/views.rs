@@ -110,6 +110,7 @@ fn view(slots: &[Slot], span: Span, access: Access) -> Result<View<'_>, BorrowEr
     let bytes = span.bytes.start as usize..span.bytes.end as usize;
     match (slot, access) {
         (Slot::Foreign(buffer), Access::Read) => Ok(View::Read(&buffer.as_slice()[bytes])),
+        (Slot::Pinned(buffer), Access::Read) => Ok(View::Read(&buffer.bytes()[bytes])),
         (Slot::Resident(lease), Access::Read) => match lease.bytes() {
             Some(all) => Ok(View::Read(&all[bytes])),
             None => Err(BorrowError::DeviceOnly(span)),
@@ -132,7 +133,9 @@ fn view(slots: &[Slot], span: Span, access: Access) -> Result<View<'_>, BorrowEr
                 Access::Write => View::Write(unsafe { std::slice::from_raw_parts_mut(start, len) }),
             })
         }
-        (Slot::Foreign(_) | Slot::Resident(_), Access::Write) => Err(BorrowError::ReadOnly(span)),
+        (Slot::Foreign(_) | Slot::Pinned(_) | Slot::Resident(_), Access::Write) => {
+            Err(BorrowError::ReadOnly(span))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::device_plan::{DeviceFailure, Parts, Tally};
 use crate::error::Error;
 use crate::forecast::RanOnDevice;
-use crate::placement::{DeviceIndex, Work};
+use crate::placement::{DeviceIndex, HostBuffer, Work};
 use crate::receipt::{Path, Reason};
 use crate::resident::ResidentCore;
 
@@ -23,7 +23,7 @@ impl KernelCore {
         auto: &AutoRoute,
         batch: &RecordBatch,
     ) -> Result<Output, Error> {
-        let work = self.forecast.work(self.binding(), batch);
+        let work = self.work(batch);
         // Whoever calls has a processor of its own.
         match auto.choose(&self.runtime, work, None, Duration::ZERO) {
             Some(placed) => self.run_placed(call, auto, placed, batch),
@@ -46,9 +46,13 @@ impl KernelCore {
         let placed = auto.plans[holder.0].as_ref().and_then(|_| {
             let plan = plans.compacting.as_ref().unwrap_or(&plans.staged);
             let compacts = plans.compacting.is_some();
-            let work = self
-                .forecast
-                .resident_work(self.binding(), batch, holder, compacts);
+            let work = Work {
+                buffer: HostBuffer::Resident {
+                    on: holder,
+                    compacts,
+                },
+                ..self.work(batch)
+            };
             auto.choose(&self.runtime, work, Some(plan), Duration::ZERO)
         });
         match placed {

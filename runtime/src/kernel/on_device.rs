@@ -47,7 +47,7 @@ impl KernelCore {
             on,
             compacts: plans.compacting.is_some(),
         };
-        self.recorded(call, batch, buffer, |call| {
+        self.recorded(call, batch, Some(buffer), |call| {
             self.observe(call, || match &self.route.auto {
                 Some(auto) => {
                     self.run_resident_where_fastest(call, auto, &plans, resident, position)
@@ -221,7 +221,7 @@ impl KernelCore {
     /// to be the fastest.
     fn next_device(&self, batch: &RecordBatch, tried: &[usize]) -> Option<&Arc<DevicePlan>> {
         let auto = self.route.auto.as_ref()?;
-        let work = self.forecast.work(self.binding(), batch);
+        let work = self.work(batch);
         let candidates = auto.predict(&self.runtime, &work);
         let plans = auto.plans.iter().zip(candidates.iter());
         plans

@@ -61,8 +61,10 @@ impl KernelCore {
 
     /// A portion as far as its cost is concerned.
     pub(crate) fn work_of(&self, portion: &Portion) -> Option<Work> {
-        let work = |batch| self.forecast.work(self.binding(), batch);
-        portion.batches.iter().map(work).reduce(|a, b| a.and(&b))
+        let batches = portion.batches.iter();
+        batches
+            .map(|batch| self.work(batch))
+            .reduce(|a, b| a.and(&b))
     }
 
     /// Runs a portion: a result for each of its batches, or for its piece, up to the first error.

@@ -41,7 +41,7 @@ impl KernelCore {
             (None, None) => None,
         };
         let device = DeviceIndex(device.expect("a kernel runs somewhere"));
-        let work = self.forecast.work(self.binding(), batch);
+        let work = self.work(batch);
         let predicted = self.forecast.of(runtime, device, &work);
         let mut output = self.run_where_told(call, batch)?;
         let receipt = &mut output.receipt;

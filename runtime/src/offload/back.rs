@@ -10,7 +10,7 @@ use unlade_hal::{Command, CommandList, Lease, Slot, SlotId};
 use unlade_program::Ty;
 
 use super::strings::WrittenStrings;
-use super::{LINE, MEMORY_WAIT, OffloadFailure, Placed, Plan, span};
+use super::{LINE, MEMORY_WAIT, OffloadFailure, Placed, Plan, Reach, span};
 use crate::arrays;
 use crate::block::Memory;
 use crate::error::Error;
@@ -62,10 +62,9 @@ impl Plan {
     pub(super) fn everything(&self, kept: usize, rows: usize, strings: &[WrittenStrings]) -> Back {
         let run = |placed: &Placed| Run {
             at: placed.at,
-            back: if self.in_place {
-                placed.at
-            } else {
-                placed.back
+            back: match self.reach {
+                Reach::Own => placed.back,
+                Reach::Everywhere | Reach::Slabs => placed.at,
             },
             len: placed.len,
         };
@@ -144,7 +143,7 @@ impl Plan {
         let mut leases = session.acquire(&request).map_err(Error::from)?;
         let readback = leases.pop().expect("one lease for each size");
         let readback = session.mark(readback, pool::Use::InFlight);
-        let from_base = self.base(&local) + self.upload;
+        let from_base = self.base(&local) + self.inputs_room();
         let to_base = self.base(&readback);
         let mut list = CommandList::new();
         let local = list.slot(Slot::Owned(local));

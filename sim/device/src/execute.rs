@@ -1,7 +1,7 @@
 //! What a list does, step by step, to the device's memory and to the host's.
 
 use unlade_hal::{
-    Arg, Command, CommandList, DomainId, Executable, Lease, Offsets, Slot, SlotId, Span, Status,
+    Arg, Command, CommandList, DomainId, Executable, Offsets, Slot, SlotId, Span, Status,
     StringsArg, StringsStatus,
 };
 use unlade_naive::{Bits, ColumnInput, Inputs, RunError};
@@ -128,15 +128,11 @@ struct Machine<'a> {
 
 impl Machine<'_> {
     fn place(&self, slot: SlotId) -> Place<'_> {
-        let lease: &Lease = match &self.slots[usize::from(slot.0)] {
-            Slot::Foreign(buffer) => return Place::Host(buffer.as_slice()),
-            Slot::Owned(lease) => lease,
-            Slot::Resident(lease) => lease,
-        };
-        match lease.bytes() {
+        let slot = &self.slots[usize::from(slot.0)];
+        match slot.bytes() {
             Some(bytes) => Place::Host(bytes),
             None => {
-                let address = lease
+                let address = slot
                     .address(self.domain)
                     .expect("validated: it is registered");
                 Place::Device(address.0)

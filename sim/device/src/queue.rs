@@ -70,13 +70,11 @@ impl SimQueue {
         }
         validate(list, &self.shared.info, &self.shared.capabilities)?;
         for (slot, memory) in list.slots.iter().enumerate() {
-            let lease = match memory {
-                Slot::Owned(lease) => lease,
-                Slot::Resident(lease) => lease,
-                Slot::Foreign(_) => continue,
-            };
-            let address = lease.address(self.shared.info.domain);
-            if !address.is_some_and(|address| state.memory.knows(address, lease.len())) {
+            if matches!(memory, Slot::Foreign(_)) {
+                continue;
+            }
+            let address = memory.address(self.shared.info.domain);
+            if !address.is_some_and(|address| state.memory.knows(address, memory.len())) {
                 let message = format!("slot {slot} is memory from before the device was reset");
                 return Err(RejectReason::Invalid(message));
             }

@@ -101,8 +101,6 @@ impl Rules<'_> {
             Access::Write => self.writable(span)?,
         };
         match slot {
-            Slot::Owned(lease) => self.usable(span, lease),
-            Slot::Resident(lease) => self.usable(span, lease),
             Slot::Foreign(buffer) => {
                 let wanted = width.min(self.capabilities.foreign_alignment);
                 let at = buffer.as_ptr() as u64 + span.bytes.start;
@@ -115,6 +113,7 @@ impl Rules<'_> {
                     )),
                 }
             }
+            in_a_slab => self.usable(span, in_a_slab),
         }
     }
 }

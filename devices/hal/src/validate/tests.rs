@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::ClockKind;
 use crate::device::DeviceKind;
 use crate::id::{DeviceAddr, DomainId, SlotId};
-use crate::memory::{MemoryKind, PageSize, Slab};
+use crate::memory::{Lease, MemoryKind, PageSize, Slab};
 use std::sync::Arc;
 use unlade_program::{Column, Inst, Output, Program, Val};
 

@@ -78,8 +78,7 @@ fn through_a_runtime(
         Fault::LateCompletion | Fault::ReorderedCompletion | Fault::ChangeAfterCompletion => {
             End::Card
         }
-        Fault::PartialDma | Fault::HugeCount | Fault::HugeTrap => End::Cpu,
-        Fault::CorruptData => End::Believed,
+        Fault::PartialDma | Fault::CorruptData | Fault::HugeCount | Fault::HugeTrap => End::Cpu,
         _ => return None,
     };
     let case = Case {
