@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, GenericByteArray,
-    PrimitiveArray, downcast_primitive,
+    Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray,
+    GenericByteArray, GenericListArray, GenericListViewArray, MapArray, OffsetSizeTrait,
+    PrimitiveArray, StructArray, downcast_primitive,
 };
 use arrow_buffer::{
     ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer,
 };
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::{ArrowError, DataType, FieldRef, Fields};
 use unlade_eval::{BitsRef, ColumnRef};
 
 use crate::error::Error;
@@ -113,6 +114,88 @@ pub(crate) fn from_fixed(
             return Err(Error::Malformed(format!("{other} is not a type of fixed width")));
         }
     })
+}
+
+/// The same values under the names of a type that they [stand for](unlade_expr::stands_for), on the same
+/// memory.
+///
+/// # Errors
+/// [`Error::Malformed`] for an array of another type.
+pub(crate) fn relabelled(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, Error> {
+    if array.data_type() == to {
+        return Ok(Arc::clone(array));
+    }
+    let relabelled = match to {
+        DataType::List(item) => array.as_list_opt::<i32>().map(|list| in_list(list, item)),
+        DataType::LargeList(item) => array.as_list_opt::<i64>().map(|list| in_list(list, item)),
+        DataType::ListView(item) => {
+            let list = array.as_list_view_opt::<i32>();
+            list.map(|list| in_list_view(list, item))
+        }
+        DataType::LargeListView(item) => {
+            let list = array.as_list_view_opt::<i64>();
+            list.map(|list| in_list_view(list, item))
+        }
+        DataType::FixedSizeList(item, _) => array.as_fixed_size_list_opt().map(|list| {
+            let (_, length, values, nulls) = list.clone().into_parts();
+            let values = relabelled(&values, item.data_type())?;
+            let item = Arc::clone(item);
+            let list =
+                FixedSizeListArray::try_new_with_length(item, length, values, nulls, array.len());
+            Ok(Arc::new(list.map_err(malformed)?) as ArrayRef)
+        }),
+        DataType::Struct(fields) => array.as_struct_opt().map(|columns| {
+            let columns = in_struct(columns, fields)?;
+            Ok(Arc::new(columns) as ArrayRef)
+        }),
+        DataType::Map(field, _) => array.as_map_opt().map(|map| {
+            let (_, offsets, entries, nulls, sorted) = map.clone().into_parts();
+            let DataType::Struct(fields) = field.data_type() else {
+                return Err(Error::Malformed(format!("{to} is no type of maps")));
+            };
+            let entries = in_struct(&entries, fields)?;
+            let map = MapArray::try_new(Arc::clone(field), offsets, entries, nulls, sorted);
+            Ok(Arc::new(map.map_err(malformed)?) as ArrayRef)
+        }),
+        DataType::Dictionary(_, values) => array.as_any_dictionary_opt().map(|dictionary| {
+            let values = relabelled(dictionary.values(), values)?;
+            Ok(dictionary.with_values(values))
+        }),
+        _ => None,
+    };
+    relabelled.unwrap_or_else(|| {
+        let found = array.data_type();
+        Err(Error::Malformed(format!("{found} does not stand for {to}")))
+    })
+}
+
+fn in_list<O: OffsetSizeTrait>(
+    list: &GenericListArray<O>,
+    item: &FieldRef,
+) -> Result<ArrayRef, Error> {
+    let (_, offsets, values, nulls) = list.clone().into_parts();
+    let values = relabelled(&values, item.data_type())?;
+    let list = GenericListArray::try_new(Arc::clone(item), offsets, values, nulls);
+    Ok(Arc::new(list.map_err(malformed)?))
+}
+
+fn in_list_view<O: OffsetSizeTrait>(
+    list: &GenericListViewArray<O>,
+    item: &FieldRef,
+) -> Result<ArrayRef, Error> {
+    let (_, offsets, sizes, values, nulls) = list.clone().into_parts();
+    let values = relabelled(&values, item.data_type())?;
+    let list = GenericListViewArray::try_new(Arc::clone(item), offsets, sizes, values, nulls);
+    Ok(Arc::new(list.map_err(malformed)?))
+}
+
+fn in_struct(columns: &StructArray, fields: &Fields) -> Result<StructArray, Error> {
+    let rows = columns.len();
+    let (_, columns, nulls) = columns.clone().into_parts();
+    let columns = columns.iter().zip(fields);
+    let columns = columns.map(|(column, field)| relabelled(column, field.data_type()));
+    let columns = columns.collect::<Result<_, _>>()?;
+    StructArray::try_new_with_length(fields.clone(), columns, nulls, rows).map_err(malformed)
 }
 
 /// Keys as an array that shares the dictionary of `source`.

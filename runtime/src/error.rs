@@ -9,6 +9,8 @@ use unlade_hal::fork::Forked;
 use unlade_hal::{AllocError, DeviceLost};
 use unlade_naive::Description;
 
+use crate::workers::panic_message;
+
 /// Why a query was not compiled or a batch has no result.
 ///
 /// Cheap to clone: several tickets may end with one error.
@@ -77,6 +79,13 @@ pub enum Error {
     /// The reader that feeds a stream failed.
     #[error("reading the input failed: {0}")]
     Input(Arc<ArrowError>),
+    /// A ticket was waited for inside of what its own runtime has called, which may have the thread that
+    /// is to do its work: the wait might have no end.
+    #[error(
+        "waiting for a ticket inside of {0} that the ticket's own runtime has called might have no end, \
+         since it may have the thread that is to do the work; call `run` there, or wait outside of it"
+    )]
+    WaitWithin(Within),
     /// A worker panicked; the message is the panic's.
     #[error(
         "a worker panicked: {0}; this is a bug in unlade or in a reader or callback handed to it"
@@ -85,6 +94,35 @@ pub enum Error {
     /// A runtime cannot be built as asked.
     #[error("runtime configuration: {0}")]
     Config(String),
+}
+
+impl Error {
+    /// What was caught of a panic.
+    pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Self {
+        Error::Panicked(panic_message(panic))
+    }
+}
+
+/// What a runtime calls of its users'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Within {
+    /// A function of a query.
+    Function,
+    /// The reader of a stream.
+    Reader,
+    /// What is told of a ticket's result.
+    Callback,
+}
+
+impl fmt::Display for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Within::Function => "a user's function",
+            Within::Reader => "a reader",
+            Within::Callback => "a callback",
+        })
+    }
 }
 
 impl From<DataError> for Error {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use unlade_expr::Payload;
+use unlade_hal::DeviceKind;
 use unlade_program::{On, Part};
 
 use crate::auto;
 use crate::device_plan::DevicePlan;
 use crate::kernel::KernelCore;
+use crate::options::Placement;
 use crate::receipt::{Reason, clock_text};
 
 /// Version of the explanation's JSON form; raised whenever a field changes its meaning or goes.
@@ -189,6 +191,12 @@ fn cpu_name(core: &KernelCore) -> Arc<str> {
 fn explain_pinned(core: &KernelCore, position: usize) -> Option<ExplainPinned> {
     let slot = &core.runtime.devices[position];
     if !slot.keeps_batches() || !core.stages.is_empty() {
+        return None;
+    }
+    // Nobody pins on what is simulated without asking for it by name.
+    let placement = &core.session.allowed.placement;
+    let is_meant = matches!(placement, Placement::Device(name) if *name == slot.name);
+    if slot.kind == DeviceKind::Simulator && !is_meant {
         return None;
     }
     let plans = core.plan.for_resident(&core.runtime, position).ok()?;

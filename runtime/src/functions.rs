@@ -1,16 +1,18 @@
 //! Users' functions: what is registered, and what is made of a call.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
 use arrow_array::{Array, ArrayRef};
-use unlade_expr::{Signature, Signatures};
+use unlade_expr::{Signature, Signatures, stands_for};
 
+use crate::arrays;
+use crate::error::Within;
 use crate::error::{Error, FunctionError, FunctionErrorKind};
 use crate::sync::RwLock;
+use crate::within::{Inside, MOST_DEEP, RuntimeId};
 use crate::workers::panic_message;
 
 /// A scalar function that a user has written, of Arrow arrays on the CPU.
@@ -199,15 +201,24 @@ pub(crate) struct Function {
 
 impl Function {
     /// What it gives for so many rows of arguments, of its signature's types.
-    pub(crate) fn call(&self, arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef, Error> {
-        let Some(_deeper) = Deeper::by_one() else {
+    pub(crate) fn call(
+        &self,
+        runtime: RuntimeId,
+        arguments: &[ArrayRef],
+        rows: usize,
+    ) -> Result<ArrayRef, Error> {
+        let Some(_inside) = Inside::of(runtime, Within::Function) else {
             let failure = format!(
                 "functions that run kernels which call functions are {MOST_DEEP} deep by now: does it \
                  call itself?"
             );
             return Err(self.error(FunctionFailure::new(failure), rows));
         };
-        let called = catch_unwind(AssertUnwindSafe(|| (self.body)(arguments)));
+        // A list's item may have another name.
+        let arguments = arguments.iter().zip(self.signature.arguments());
+        let arguments = arguments.map(|(array, as_of)| arrays::relabelled(array, as_of));
+        let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
+        let called = catch_unwind(AssertUnwindSafe(|| (self.body)(&arguments)));
         let result = called.unwrap_or_else(|panic| {
             Err(FunctionFailure {
                 kind: FunctionErrorKind::Panicked,
@@ -215,15 +226,15 @@ impl Function {
             })
         });
         result
-            .and_then(|array| self.kept_its_word(&array, rows).map(|()| array))
+            .and_then(|array| self.kept_its_word(&array, rows))
             .map_err(|failure| self.error(failure, rows))
     }
 
-    /// Whether a result is what the signature promises.
-    fn kept_its_word(&self, array: &ArrayRef, rows: usize) -> Result<(), FunctionFailure> {
+    /// A result, if it is what the signature promises.
+    fn kept_its_word(&self, array: &ArrayRef, rows: usize) -> Result<ArrayRef, FunctionFailure> {
         let wrong = |what| Err(FunctionFailure::malformed(what));
-        if array.data_type() != self.signature.result() {
-            let (found, promised) = (array.data_type(), self.signature.result());
+        let (found, promised) = (array.data_type(), self.signature.result());
+        if !stands_for(found, promised) {
             return wrong(format!("it returned {found}, not {promised}"));
         }
         if array.len() != rows {
@@ -236,7 +247,8 @@ impl Function {
             let failure = "it returned a null, though it is registered as never null";
             return Err(FunctionFailure::malformed(failure).at(row as u64));
         }
-        Ok(())
+        arrays::relabelled(array, promised)
+            .map_err(|error| FunctionFailure::malformed(error.to_string()))
     }
 
     fn error(&self, failure: FunctionFailure, rows: usize) -> Error {
@@ -257,34 +269,6 @@ impl Function {
     }
 }
 
-/// Functions that one thread is in, each called by a kernel that the one before has run: there is an
-/// end to the stack.
-const MOST_DEEP: u32 = 16;
-
-thread_local! {
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-}
-
-/// A function that this thread is in.
-struct Deeper;
-
-impl Deeper {
-    fn by_one() -> Option<Self> {
-        DEPTH.with(|depth| {
-            (depth.get() < MOST_DEEP).then(|| {
-                depth.set(depth.get() + 1);
-                Deeper
-            })
-        })
-    }
-}
-
-impl Drop for Deeper {
-    fn drop(&mut self) {
-        DEPTH.with(|depth| depth.set(depth.get() - 1));
-    }
-}
-
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Function")
@@ -299,6 +283,8 @@ mod tests {
     use arrow_schema::DataType;
 
     use super::*;
+
+    const RUNTIME: RuntimeId = RuntimeId(1);
 
     fn registered(
         signature: Signature,
@@ -315,7 +301,7 @@ mod tests {
 
     fn failure(function: &Function) -> FunctionError {
         let numbers = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
-        match function.call(&[numbers], 3) {
+        match function.call(RUNTIME, &[numbers], 3) {
             Err(Error::Function(error)) => *error,
             other => panic!("{other:?}"),
         }
@@ -366,7 +352,9 @@ mod tests {
         let inner = Arc::clone(&itself);
         let function = registered(signature(), move |arguments| {
             let itself = inner.get().expect("it is set before it is called");
-            itself.call(arguments, 3).map_err(FunctionFailure::from)
+            itself
+                .call(RUNTIME, arguments, 3)
+                .map_err(FunctionFailure::from)
         });
         itself.set(function.clone()).unwrap();
         for _ in 0..2 {

@@ -132,7 +132,7 @@ impl Kernel {
         check_schema(&self.core.input, &batch)?;
         let place = TicketPlace::take(&self.core.runtime)?;
         self.core.runtime.door.may_begin()?;
-        let (ticket, completer) = ticket(&self.core.session);
+        let (ticket, completer) = ticket(&self.core.session, self.core.runtime.id());
         let core = Arc::clone(&self.core);
         let priority = core.session.priority;
         self.core.runtime.workers.spawn(priority, move || {
@@ -154,6 +154,12 @@ impl Kernel {
     /// What runs where, and why; nothing is run.
     pub fn explain(&self) -> Explain {
         explain::explain(&self.core)
+    }
+
+    /// Names of the devices of its runtime.
+    pub fn devices(&self) -> Vec<Arc<str>> {
+        let devices = self.core.runtime.devices.iter();
+        devices.map(|slot| Arc::clone(&slot.name)).collect()
     }
 
     /// The schema of the batches that it makes.

@@ -95,12 +95,13 @@ mod strings;
 mod sync;
 mod ticket;
 mod trace;
+mod within;
 mod workers;
 
 pub use device_slot::{DeviceState, DeviceStatus};
 pub use error::{
     DataError, Error, Exhausted, FunctionError, FunctionErrorKind, Holder, Refused, SchemaError,
-    Unplaceable,
+    Unplaceable, Within,
 };
 pub use executables::CacheStatus;
 pub use explain::{

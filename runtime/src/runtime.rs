@@ -31,6 +31,7 @@ use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::shutdown::Door;
 use crate::sync::{Mutex, RwLock};
 use crate::trace::{Trace, TraceEvent};
+use crate::within::RuntimeId;
 use crate::workers::Workers;
 
 mod builder;
@@ -227,6 +228,11 @@ impl Runtime {
 }
 
 impl Core {
+    /// Tells it from others that live.
+    pub(crate) fn id(&self) -> RuntimeId {
+        RuntimeId(std::ptr::from_ref(self).addr())
+    }
+
     fn device_status(&self) -> Vec<DeviceStatus> {
         let slots = self.devices.iter().enumerate();
         slots

@@ -8,11 +8,12 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Within};
 use crate::kernel::Output;
 use crate::runtime::Core;
 use crate::session::{SessionCore, Waits};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
+use crate::within::{self, Inside, RuntimeId};
 
 type Outcome = Result<Output, Error>;
 type Callback = Box<dyn FnOnce(Outcome) + Send>;
@@ -37,6 +38,7 @@ pub(crate) struct Completer {
 }
 
 struct Shared {
+    runtime: RuntimeId,
     state: Mutex<State>,
     done: Condvar,
     /// Whether nobody waits for the result any more.
@@ -56,8 +58,9 @@ enum Waiter {
 }
 
 /// A ticket and its other end. The ticket ends at once when the session is cancelled.
-pub(crate) fn ticket(session: &SessionCore) -> (Ticket, Completer) {
+pub(crate) fn ticket(session: &SessionCore, runtime: RuntimeId) -> (Ticket, Completer) {
     let shared = Arc::new(Shared {
+        runtime,
         state: Mutex::new(State::Pending(Waiter::None)),
         done: Condvar::new(),
         given_up: AtomicBool::new(false),
@@ -79,8 +82,10 @@ impl Ticket {
     /// Blocks until the result is there.
     ///
     /// # Errors
-    /// Those of the batch, and [`Error::Cancelled`].
+    /// Those of the batch, [`Error::Cancelled`], and [`Error::WaitWithin`], as
+    /// [`may_wait`](Ticket::may_wait) says.
     pub fn wait(self) -> Result<Output, Error> {
+        self.may_wait()?;
         let mut state = self.shared.lock();
         loop {
             if let Some(outcome) = state.take() {
@@ -98,8 +103,14 @@ impl Ticket {
     /// is not.
     ///
     /// # Errors
-    /// The ticket, to wait for again; inside, the errors of [`wait`](Ticket::wait).
+    /// The ticket, to wait for again; inside, the errors of [`wait`](Ticket::wait), of which
+    /// [`Error::WaitWithin`] does not come where there is no time to wait.
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<Output, Error>, Ticket> {
+        if !timeout.is_zero()
+            && let Err(within) = self.may_wait()
+        {
+            return Ok(Err(within));
+        }
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.shared.lock();
         loop {
@@ -116,6 +127,20 @@ impl Ticket {
             }
             let waited = self.shared.done.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether this thread may wait for the result, if it is not there yet: not in the midst of a
+    /// function, a reader or a callback that the ticket's runtime has called, since the thread is then
+    /// perhaps the one that is to do the work. Who awaits a ticket there asks this first: awaiting by
+    /// itself blocks nothing, and is not refused.
+    ///
+    /// # Errors
+    /// [`Error::WaitWithin`] where not.
+    pub fn may_wait(&self) -> Result<(), Error> {
+        match self.is_done() {
+            true => Ok(()),
+            false => within::may_wait(self.shared.runtime),
         }
     }
 
@@ -216,6 +241,7 @@ impl Shared {
                 return;
             }
         };
+        let _inside = Inside::of(self.runtime, Within::Callback);
         if let Waiter::Callback(callback) = waiter {
             drop(state);
             return callback(outcome);

@@ -3,16 +3,18 @@
 mod common;
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{
-    Array, ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchIterator, StringArray,
+    Array, ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, RecordBatchIterator,
+    StringArray,
 };
-use arrow_schema::{DataType, SchemaRef};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use common::{batch, builder, compile};
 use unlade_expr::{
     ExprErrorKind, Query, Semantics, Signature, parse_expr_with, parse_select_list_with,
@@ -20,7 +22,7 @@ use unlade_expr::{
 use unlade_hal::Device;
 use unlade_runtime::{
     CallReceipt, Error, Fallback, FunctionErrorKind, FunctionFailure, Kernel, Output, Path,
-    Placement, Runtime, RuntimeBuilder, UserFunction,
+    Placement, Runtime, RuntimeBuilder, Ticket, UserFunction, Within,
 };
 use unlade_sim_device::{Profile, SimDevice};
 
@@ -532,4 +534,115 @@ fn arguments_find_room_in_little_memory() {
     for output in kernel.stream(reader) {
         assert_eq!(output.unwrap().batch.columns(), expected.columns());
     }
+}
+
+/// With one thread, which they have, it would never end.
+#[test]
+fn who_the_runtime_calls_does_not_wait_for_its_tickets() {
+    let runtime = builder().threads(1).build().unwrap();
+    let plain = compile(&runtime, &Query::all(), &rows(0, 1).schema());
+    let refused = |within: &str, error: String| {
+        let words = format!("inside of {within} that the ticket's own runtime has called");
+        assert!(error.contains(&words), "{error}");
+    };
+
+    let kernel = Arc::new(Mutex::new(Some(plain.clone())));
+    let inner = Arc::clone(&kernel);
+    let signature = Signature::new("waits", [DataType::Int64], DataType::Int64).unwrap();
+    let waits = UserFunction::new(signature, move |arguments| {
+        let kernel = inner.lock().unwrap().clone().expect("it is set");
+        kernel.run(&rows(0, 3))?;
+        let ticket = kernel.submit(rows(0, 3))?;
+        assert!(ticket.may_wait().is_err() && !ticket.is_done());
+        let ticket = ticket
+            .wait_timeout(Duration::ZERO)
+            .expect_err("it is not done");
+        let error = ticket.wait_timeout(LONG).expect("it does not wait");
+        assert!(matches!(error, Err(Error::WaitWithin(Within::Function))));
+        kernel.submit(rows(0, 3))?.wait()?;
+        Ok(Arc::clone(&arguments[0]))
+    });
+    let waits = runtime.register(waits).unwrap();
+    let query = Query::all().select([waits.call([unlade_expr::col("n")])]);
+    let waits = compile(&runtime, &query, &rows(0, 1).schema());
+    let ticket = waits.submit(rows(0, 10)).unwrap();
+    let told = ticket.wait_timeout(LONG).expect("it has an end");
+    refused("a user's function", told.unwrap_err().to_string());
+    kernel.lock().unwrap().take();
+
+    // A callback has the thread; while it does, so would a reader have to wait for it.
+    let (sender, receiver) = mpsc::channel();
+    let (begin, begun) = mpsc::channel::<()>();
+    let (go_on, gone_on) = mpsc::channel::<()>();
+    let signature = Signature::new("held", [DataType::Int64], DataType::Int64).unwrap();
+    let begun = Mutex::new(begun);
+    let held = UserFunction::new(signature, move |arguments| {
+        let _begun = begun.lock().unwrap().recv_timeout(LONG);
+        Ok(Arc::clone(&arguments[0]))
+    });
+    let held = runtime.register(held).unwrap();
+    let query = Query::all().select([held.call([unlade_expr::col("n")])]);
+    let held = compile(&runtime, &query, &rows(0, 1).schema());
+    let within = plain.clone();
+    let ticket = held.submit(rows(0, 3)).unwrap();
+    ticket.on_complete(move |_| {
+        let waited = within.submit(rows(0, 3)).and_then(Ticket::wait);
+        sender.send(waited.unwrap_err().to_string()).unwrap();
+        let _ended = gone_on.recv_timeout(LONG);
+    });
+    begin.send(()).unwrap();
+    let within = plain.clone();
+    let schema = plain.input_schema();
+    let read = move || {
+        let output = within.submit(rows(0, 3)).and_then(Ticket::wait);
+        Some(output.map(|output| output.batch).map_err(ArrowError::from))
+    };
+    let reader = RecordBatchIterator::new(std::iter::from_fn(read), Arc::clone(schema));
+    refused("a callback", receiver.recv_timeout(LONG).unwrap());
+    let read = plain.stream(reader).next().expect("an error");
+    go_on.send(()).unwrap();
+    refused("a reader", read.unwrap_err().to_string());
+}
+
+/// Items of lists are called otherwise by each who makes them.
+#[test]
+fn names_of_items_do_not_tell_types_apart() {
+    let list = |name: &str| DataType::List(Arc::new(Field::new(name, DataType::Int64, true)));
+    let lists = |name: &str| {
+        let item = Arc::new(Field::new(name, DataType::Int64, true));
+        let values = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
+        let offsets = OffsetBuffer::new(vec![0, 2, 2, 3].into());
+        Arc::new(ListArray::new(item, offsets, values, None)) as ArrayRef
+    };
+    let runtime = common::runtime();
+    let signature = Signature::new("same", [list("item")], list("entry")).unwrap();
+    let same = UserFunction::new(signature, move |arguments| {
+        assert_eq!(arguments[0].data_type(), &list("item"));
+        Ok(Arc::clone(&arguments[0]))
+    });
+    let same = runtime.register(same).unwrap();
+    let batch = batch(vec![("l", lists("element"))]);
+    let query = Query::all().select([same.call([unlade_expr::col("l")]).alias("s")]);
+    let output = compile(&runtime, &query, &batch.schema())
+        .run(&batch)
+        .unwrap();
+    assert_eq!(output.batch.column(0), &lists("entry"));
+    let values = |array: &ArrayRef| array.as_list::<i32>().values().to_data().buffers()[0].as_ptr();
+    assert_eq!(values(output.batch.column(0)), values(batch.column(0)));
+
+    // What is laid out otherwise is another type; the error says what to do.
+    let length = runtime.register(size()).unwrap();
+    let view = DataType::Utf8View;
+    let schema = Arc::new(Schema::new(vec![Field::new("t", view, true)]));
+    let query = Query::all().select([length.call([unlade_expr::col("t")])]);
+    let refused = runtime.compile(&query, &schema, &Semantics::arrow());
+    let Err(Error::Expr(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(error.kind(), ExprErrorKind::Type);
+    let help = error.help().unwrap_or_default();
+    assert!(
+        help.contains("register the function for Utf8View"),
+        "{help}"
+    );
 }

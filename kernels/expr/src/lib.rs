@@ -116,7 +116,7 @@ pub use parse::{parse_expr, parse_expr_with, parse_select_list, parse_select_lis
 pub use physical::physical_type;
 pub use query::{Query, Select};
 pub use semantics::{Coercion, Dialect, FloatZeroDivision, OnError, Semantics, UnknownSemantics};
-pub use signature::{Signature, Signatures};
+pub use signature::{Signature, Signatures, stands_for};
 pub use tree::Expr;
 pub use type_name::{TypeSpelling, type_name, type_spellings};
 pub use typed::{ArithmeticOp, Checked, IsTest, Node, OutputColumn, Typed};

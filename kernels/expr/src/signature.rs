@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
 
 use crate::display::is_plain_identifier;
 use crate::error::{ExprError, ExprErrorKind};
@@ -128,6 +128,56 @@ impl fmt::Display for Signature {
             true => Ok(()),
             false => f.write_str(", never null"),
         }
+    }
+}
+
+/// Whether an array of a type may stand where one of another is wanted, under that one's name: the types
+/// are the same but for names of lists' items and of maps' entries, and for metadata, none of which says
+/// anything of a value; and where nulls are not wanted, there can be none.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_schema::{DataType, Field};
+/// use unlade_expr::stands_for;
+///
+/// let list = |name: &str| DataType::List(Arc::new(Field::new(name, DataType::Int64, true)));
+/// assert!(stands_for(&list("item"), &list("element")));
+/// assert!(!stands_for(&DataType::Utf8View, &DataType::Utf8));
+/// ```
+pub fn stands_for(found: &DataType, wanted: &DataType) -> bool {
+    let below = |found: &Field, wanted: &Field| {
+        (wanted.is_nullable() || !found.is_nullable())
+            && stands_for(found.data_type(), wanted.data_type())
+    };
+    match (found, wanted) {
+        (DataType::List(found), DataType::List(wanted))
+        | (DataType::LargeList(found), DataType::LargeList(wanted))
+        | (DataType::ListView(found), DataType::ListView(wanted))
+        | (DataType::LargeListView(found), DataType::LargeListView(wanted)) => below(found, wanted),
+        (DataType::FixedSizeList(found, length), DataType::FixedSizeList(wanted, other)) => {
+            length == other && below(found, wanted)
+        }
+        (DataType::Struct(found), DataType::Struct(wanted)) => {
+            let mut pairs = found.iter().zip(wanted);
+            found.len() == wanted.len()
+                && pairs
+                    .all(|(found, wanted)| found.name() == wanted.name() && below(found, wanted))
+        }
+        (DataType::Map(found, sorted), DataType::Map(wanted, other)) => {
+            let (DataType::Struct(found), DataType::Struct(wanted)) =
+                (found.data_type(), wanted.data_type())
+            else {
+                return false;
+            };
+            let mut pairs = found.iter().zip(wanted);
+            sorted == other
+                && found.len() == wanted.len()
+                && pairs.all(|(found, wanted)| below(found, wanted))
+        }
+        (DataType::Dictionary(keys, found), DataType::Dictionary(other, wanted)) => {
+            keys == other && stands_for(found, wanted)
+        }
+        _ => found == wanted,
     }
 }
 

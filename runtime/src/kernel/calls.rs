@@ -121,7 +121,7 @@ impl KernelCore {
             let arguments: Vec<ArrayRef> = arguments.by_ref().take(taken).collect();
             call.check()?;
             let start = clock.now();
-            columns.push(function.call(&arguments, rows)?);
+            columns.push(function.call(self.runtime.id(), &arguments, rows)?);
             let taken = clock.now().since(start);
             let device = &stage.host.device;
             self.runtime.trace.inline(device, call, start, taken);

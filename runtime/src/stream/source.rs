@@ -10,11 +10,12 @@ use arrow_schema::ArrowError;
 use smallvec::smallvec;
 
 use crate::bind::check_schema;
-use crate::error::Error;
+use crate::error::{Error, Within};
 use crate::kernel::KernelCore;
 use crate::portion::{Portion, Read};
 use crate::shape::{Shape, Shaper};
 use crate::sync::Instant;
+use crate::within::Inside;
 use crate::workers::panic_message;
 
 /// Batches that are done together at most.
@@ -111,7 +112,10 @@ impl Source {
         if self.end.is_some() {
             return None;
         }
-        let error = match catch_unwind(AssertUnwindSafe(|| self.reader.next())) {
+        let inside = Inside::of(kernel.runtime.id(), Within::Reader);
+        let next = catch_unwind(AssertUnwindSafe(|| self.reader.next()));
+        drop(inside);
+        let error = match next {
             Ok(Some(Ok(batch))) => {
                 let called = check_schema(&kernel.input, &batch).and_then(|()| {
                     let number = kernel.next_batch() + before;

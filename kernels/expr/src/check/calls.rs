@@ -16,7 +16,7 @@ use crate::error::{Clause, ExprError, ExprErrorKind};
 use crate::limits::{MAX_CALLS, too_many_calls};
 use crate::query::{Query, Select};
 use crate::semantics::{Coercion, Semantics};
-use crate::signature::Signature;
+use crate::signature::{Signature, stands_for};
 use crate::tree::{Expr, Kind};
 use crate::type_name::TypeName;
 use crate::typed::{Checked, Node, OutputColumn, Typed};
@@ -287,7 +287,7 @@ impl<'q> Checker<'q> {
     ) -> Result<OutputColumn, ExprError> {
         if let Some(position) = self.as_column(source)? {
             let found = self.field(position).data_type();
-            if found == to {
+            if stands_for(found, to) {
                 return Ok(OutputColumn::Payload(position));
             }
             let values = match found {
@@ -370,7 +370,24 @@ struct Place<'a> {
 impl Place<'_> {
     fn misfit(self, found: &DataType, to: &DataType) -> ExprError {
         let message = format!("{self} is {found}, not {to}: `{}`", Brief(self.source));
-        ExprError::new(ExprErrorKind::Type, message)
+        let error = ExprError::new(ExprErrorKind::Type, message);
+        match layouts_of_one_kind(found, to) {
+            Some(kind) => error.with_help(format!(
+                "both are {kind}, laid out differently: register the function for {found}, or hand the \
+                 column over as {to}"
+            )),
+            None => error,
+        }
+    }
+}
+
+/// What two types have in common that differ in how they lay their values out.
+fn layouts_of_one_kind(found: &DataType, to: &DataType) -> Option<&'static str> {
+    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Utf8, Utf8View};
+    match (found, to) {
+        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View) => Some("strings"),
+        (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => Some("bytes"),
+        _ => None,
     }
 }
 

@@ -561,6 +561,8 @@ fn unknown_function(name: &str, functions: &Signatures) -> ExprError {
     let known = function_names().map(|known| -> &str { known });
     match closest(name, known.chain(functions.names())) {
         Some(near) => error.with_help(format!("did you mean `{near}`?")),
-        None => error.with_help("`unlade functions` lists those there are"),
+        None => error.with_help(
+            "`unlade functions`, or `unlade.functions()` in Python, lists those there are",
+        ),
     }
 }
