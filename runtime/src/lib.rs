@@ -59,6 +59,7 @@ mod executables;
 mod explain;
 mod fallbacks;
 mod forecast;
+mod foreign;
 mod functions;
 mod gather;
 mod halving;

@@ -26,10 +26,10 @@ use crate::pool;
 use crate::resident::ResidentBytes;
 
 /// Spans begin at a cache line at least, whatever less a device asks for.
-const LINE: u64 = 64;
+pub(crate) const LINE: u64 = 64;
 
 /// How long a batch waits for memory that other batches will give back.
-const MEMORY_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const MEMORY_WAIT: Duration = Duration::from_secs(10);
 
 /// What a device made of a part.
 #[derive(Debug)]

@@ -55,12 +55,13 @@ impl Layer {
 }
 
 /// Crates that may contain `unsafe`; every other forbids it in its root file.
-const MAY_BE_UNSAFE: [&str; 7] = [
+const MAY_BE_UNSAFE: [&str; 8] = [
     "devices/cuda",
     "devices/dpu",
     "devices/hal",
     "kernels/eval",
     "plugins/capi",
+    "plugins/cdata",
     "plugins/python",
     "sim/gpu",
 ];

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use cudarc::driver::sys::{
     CUcontext, CUdevice, CUdevice_attribute, CUevent, CUfunction, CUfunction_attribute,
-    CUjit_option, CUjitInputType, CUlinkState, CUmemPool_attribute, CUmodule, CUstream,
+    CUjit_option, CUjitInputType, CUlinkState, CUmemPool_attribute, CUmodule, CUpointer_attribute,
+    CUstream,
 };
 
 use crate::driver::{Code, Driver, Fault};
@@ -163,6 +164,15 @@ impl Gpu {
     }
 }
 
+/// A range that was allocated as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Allocation {
+    /// The GPU that has it.
+    pub(crate) ordinal: c_int,
+    pub(crate) start: u64,
+    pub(crate) len: usize,
+}
+
 /// A GPU's primary context, retained.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -305,6 +315,43 @@ impl Entered<'_> {
     pub(crate) unsafe fn free_on(&self, address: u64, stream: Stream) -> Result<(), Fault> {
         // SAFETY: The caller's.
         unsafe { call!(self.cuMemFreeAsync(address, stream.0)) }
+    }
+
+    /// The allocation that an address is inside of; `None` for an address that is none of CUDA's.
+    pub(crate) fn allocation(&self, address: u64) -> Result<Option<Allocation>, Fault> {
+        let mut found = Allocation::default();
+        let asked: [(_, *mut c_void); 3] = [
+            (
+                CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+                (&raw mut found.ordinal).cast(),
+            ),
+            (
+                CUpointer_attribute::CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+                (&raw mut found.start).cast(),
+            ),
+            (
+                CUpointer_attribute::CU_POINTER_ATTRIBUTE_RANGE_SIZE,
+                (&raw mut found.len).cast(),
+            ),
+        ];
+        for (attribute, place) in asked {
+            // SAFETY: It writes one value of the attribute's type, where it is pointed: an `int`, an
+            // address, a size. Any address may be asked about.
+            match unsafe { call!(self.cuPointerGetAttribute(place, attribute, address)) } {
+                Ok(()) => {}
+                Err(fault) if fault.code == Code::INVALID_VALUE => return Ok(None),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// Whether everything before the latest record of somebody else's event is done.
+    ///
+    /// # Safety
+    /// It is an event of this driver's, and is not destroyed meanwhile.
+    pub(crate) unsafe fn is_foreign_reached(&self, event: usize) -> Result<bool, Fault> {
+        self.is_reached(Event(ptr::with_exposed_provenance_mut(event)))
     }
 
     /// Pins pages of the host for every GPU of the process.

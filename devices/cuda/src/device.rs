@@ -4,12 +4,13 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use unlade_hal::{
     AllocError, Capabilities, ClockKind, CompileError, Device, DeviceAddr, DeviceError, DeviceInfo,
-    DeviceKind, DeviceLost, Executable, Health, MemoryKind, Offsets, PageSize, Queue, Reading,
-    Slab, fork, root_port,
+    DeviceKind, DeviceLost, Executable, ForeignEvent, ForeignMemory, Health, MemoryKind, Offsets,
+    PageSize, Queue, Reading, Slab, fork, root_port,
 };
 use unlade_program::Program;
 
@@ -33,6 +34,9 @@ const MAX_INSTS: u32 = 4096;
 
 /// Kernels load elements of 64 bits at most; see [`unlade_ptx::ALIGNMENT`].
 const FOREIGN_ALIGNMENT: u64 = 8;
+
+/// How often an event of somebody else's is looked at.
+const EVENT_LOOKS: Duration = Duration::from_micros(20);
 
 /// The oldest architecture that the kernels are written for: Turing's.
 const OLDEST: (i32, i32) = (7, 5);
@@ -454,6 +458,51 @@ impl Device for CudaDevice {
             shared.ground.note_pinned(slab);
         }
         Ok(())
+    }
+
+    /// Of a CUDA event's record nothing says when it is reached: it is asked for now and then.
+    fn adopt(&self, memory: ForeignMemory, timeout: Duration) -> Result<Slab, DeviceError> {
+        fork::check().map_err(|forked| self.inner.about.lost(forked.to_string()))?;
+        let shared = self.inner.shared();
+        let gpu = shared.enter()?;
+        let lost = |fault: Fault| match fault.code.is_sticky() {
+            true => DeviceError::Lost(shared.lose(&fault)),
+            false => DeviceError::Foreign(fault.to_string()),
+        };
+        let name = &shared.about.info.name;
+        let wrong = |why: String| Err(DeviceError::Foreign(why));
+        let (DeviceAddr(start), len) = (memory.address(), memory.len());
+        let Some(found) = gpu.allocation(start).map_err(lost)? else {
+            return wrong(format!("{start:#x} is no address of CUDA's"));
+        };
+        if found.ordinal != self.inner.gpu.ordinal() {
+            let other = found.ordinal;
+            return wrong(format!(
+                "{start:#x} is memory of GPU {other}, not of `{name}`"
+            ));
+        }
+        let room = (found.start + found.len as u64).saturating_sub(start);
+        if len > room {
+            return wrong(format!(
+                "{len} bytes are said to be at {start:#x} of `{name}`, where there are {room}"
+            ));
+        }
+        if let Some(ForeignEvent(event)) = memory.ready() {
+            let since = Instant::now();
+            // SAFETY: Who made `memory` vouches for the event.
+            while !unsafe { gpu.is_foreign_reached(event) }.map_err(lost)? {
+                if since.elapsed() > timeout {
+                    return wrong(format!(
+                        "the event after which {start:#x} of `{name}` is written is not reached within \
+                         {timeout:?}"
+                    ));
+                }
+                std::thread::sleep(EVENT_LOOKS);
+            }
+        }
+        let slab = Slab::device(domain(), DeviceAddr(start), len, memory.into_keep());
+        slab.set_address(shared.ground.home, DeviceAddr(start), None);
+        Ok(slab)
     }
 
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {

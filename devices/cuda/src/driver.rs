@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use cudarc::driver::sys::{
     self, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction,
     CUfunction_attribute, CUhostFn, CUjit_option, CUjitInputType, CUlinkState, CUmemPool_attribute,
-    CUmemoryPool, CUmodule, CUstream,
+    CUmemoryPool, CUmodule, CUpointer_attribute, CUstream,
 };
 
 use crate::why_not::WhyNot;
@@ -23,6 +23,7 @@ pub(crate) struct Code(pub(crate) c_int);
 
 impl Code {
     pub(crate) const SUCCESS: Code = Code(0);
+    pub(crate) const INVALID_VALUE: Code = Code(1);
     pub(crate) const OUT_OF_MEMORY: Code = Code(2);
     pub(crate) const STUB_LIBRARY: Code = Code(34);
     pub(crate) const NO_DEVICE: Code = Code(100);
@@ -95,6 +96,7 @@ functions! {
     cuMemFree_v2(address: CUdeviceptr);
     cuMemAllocAsync(address: *mut CUdeviceptr, len: usize, stream: CUstream);
     cuMemFreeAsync(address: CUdeviceptr, stream: CUstream);
+    cuPointerGetAttribute(data: *mut c_void, attribute: CUpointer_attribute, address: CUdeviceptr);
     cuMemHostRegister_v2(start: *mut c_void, len: usize, flags: c_uint);
     cuMemHostUnregister(start: *mut c_void);
     cuMemHostGetDevicePointer_v2(address: *mut CUdeviceptr, start: *mut c_void, flags: c_uint);

@@ -13,7 +13,7 @@ use crate::completion::{Completion, Quiesced, Rejected, Wait};
 use crate::error::{AllocError, CompileError, DeviceError, DeviceLost};
 use crate::executable::Executable;
 use crate::id::{DomainId, Seq};
-use crate::memory::{MemoryKind, Slab};
+use crate::memory::{ForeignMemory, MemoryKind, Slab};
 use crate::reading::Reading;
 
 /// A device: compiles programs, provides memory, opens queues.
@@ -66,6 +66,20 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// [`AllocError::Pageable`] where the slab has no pages, [`AllocError::HugePages`] where it has
     /// huge ones and the device takes none, else as the driver says.
     fn register(&self, slab: &Slab) -> Result<(), AllocError>;
+    /// Takes in memory of its own that somebody else has allocated, so that lists read it: after the
+    /// point from which it is written, for which this waits no longer than `timeout`. The slab keeps it
+    /// allocated; nothing may write it.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unsupported`] where the device has no memory that others allocate;
+    /// [`DeviceError::Foreign`] where the range is not inside of one allocation of its memory, or is not
+    /// written in time.
+    fn adopt(&self, memory: ForeignMemory, timeout: Duration) -> Result<Slab, DeviceError> {
+        let _of_nobody = (memory, timeout);
+        Err(DeviceError::Unsupported(
+            "memory that others have allocated",
+        ))
+    }
     /// Opens a queue that holds at most `depth` lists, or fewer where the device has less room.
     ///
     /// # Errors

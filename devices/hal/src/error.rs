@@ -97,6 +97,9 @@ pub enum DeviceError {
     /// A limit is reached.
     #[error("device limit reached: {0}")]
     Limit(String),
+    /// Memory of somebody else's is not what it is said to be.
+    #[error("{0}")]
+    Foreign(String),
     /// The device is lost.
     #[error(transparent)]
     Lost(#[from] DeviceLost),

@@ -62,8 +62,8 @@ pub use executable::Executable;
 pub use id::{DeviceAddr, DomainId, Seq, SlotId};
 pub use link::root_port;
 pub use memory::{
-    FileChanged, Home, HostPages, Lease, MappedFile, MemoryKind, PageSize, PinnedBuffer, Slab,
-    WeakSlab,
+    FileChanged, ForeignEvent, ForeignMemory, Home, HostPages, Lease, MappedFile, MemoryKind,
+    PageSize, PinnedBuffer, Slab, WeakSlab,
 };
 pub use reading::{Quantity, Reading};
 pub use strings::StringsStatus;

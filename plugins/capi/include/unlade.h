@@ -78,6 +78,7 @@ typedef int32_t ArrowDeviceType;
 #define ARROW_DEVICE_CUDA 2
 #define ARROW_DEVICE_CUDA_HOST 3
 #define ARROW_DEVICE_EXT_DEV 12
+#define ARROW_DEVICE_CUDA_MANAGED 13
 
 struct ArrowDeviceArray {
     struct ArrowArray array;
@@ -941,10 +942,15 @@ const char *unlade_code_name(int32_t code);
 /**
  * As `unlade_kernel_run`, for a batch that says where its memory is, and with a result that does.
  *
- * A batch is taken that lies in memory which the host reads: `ARROW_DEVICE_CPU` and
- * `ARROW_DEVICE_CUDA_HOST`, without an event to wait for. Any other is `UNLADE_UNSUPPORTED`, and says
- * so. Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is
- * no event. `result` gets the array; `output` all else, and its own array stays released.
+ * `ARROW_DEVICE_CPU` and `ARROW_DEVICE_CUDA_HOST`, without an event to wait for, is memory that the host
+ * reads: it is computed on where it is. `ARROW_DEVICE_CUDA` and `ARROW_DEVICE_CUDA_MANAGED` is memory of
+ * the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on: the GPU
+ * waits for `sync_event`, which is null or points to a CUDA event, and brings the batch to the host. Each
+ * buffer must lie inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought.
+ * Any other type is `UNLADE_UNSUPPORTED`, and says so.
+ *
+ * Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is no
+ * event. `result` gets the array; `output` all else, and its own array stays released.
  */
 enum unlade_code unlade_kernel_run_device(const struct unlade_kernel *kernel,
                                           struct ArrowDeviceArray *array,
@@ -1345,7 +1351,8 @@ enum unlade_code unlade_kernel_submit(const struct unlade_kernel *kernel,
 /**
  * Hands a batch over to be computed later, and has `done` called with its result, which has what
  * `want` says (`UNLADE_WANT_SCHEMA` and others). Where this does not return `UNLADE_OK` it is not
- * called. `ticket` may be null; else it gets a ticket to cancel by, and to free.
+ * called. `ticket` may be null; else it gets a ticket to cancel by, and to free, before `done` is
+ * called, which may be before this returns.
  */
 enum unlade_code unlade_kernel_submit_then(const struct unlade_kernel *kernel,
                                            struct ArrowArray *array,
@@ -1359,7 +1366,9 @@ enum unlade_code unlade_kernel_submit_then(const struct unlade_kernel *kernel,
 /**
  * Waits for a result, no longer than so many milliseconds; without end where that is negative.
  * `UNLADE_PENDING`, which is no error, says that it is not there yet. Any other answer is the last
- * one: a result is given once.
+ * one: a result is given once. Inside of a function, a reader or a callback that the runtime has called,
+ * which may have the thread that is to do the work, it is `UNLADE_INVALID_ARGUMENT`, unless the result is
+ * there or `within_ms` is 0.
  */
 enum unlade_code unlade_ticket_wait(const struct unlade_ticket *ticket,
                                     int64_t within_ms,

@@ -1,7 +1,17 @@
 //! Arrow's C Device Data interface: arrays that say where their memory is.
 
-use crate::arrow::import::Owned;
-use crate::arrow::raw::{ArrowArray, ArrowDeviceArray, ArrowSchema};
+use std::any::Any;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use arrow_schema::DataType;
+use unlade_cdata::CDataError;
+use unlade_cdata::elsewhere::{self, Run};
+use unlade_cdata::import::{Imported, Owned};
+use unlade_cdata::raw::{ArrowArray, ArrowDeviceArray, ArrowSchema};
+use unlade_cdata::schema;
+use unlade_hal::{DeviceAddr, ForeignEvent, ForeignMemory};
+
 use crate::border::{enter, put};
 use crate::code::unlade_code::{self, UNLADE_OK, UNLADE_UNSUPPORTED};
 use crate::error::unlade_error;
@@ -15,13 +25,19 @@ const CPU: i32 = 1;
 const CUDA: i32 = 2;
 const CUDA_HOST: i32 = 3;
 const EXT_DEV: i32 = 12;
+const CUDA_MANAGED: i32 = 13;
 
 /// As `unlade_kernel_run`, for a batch that says where its memory is, and with a result that does.
 ///
-/// A batch is taken that lies in memory which the host reads: `ARROW_DEVICE_CPU` and
-/// `ARROW_DEVICE_CUDA_HOST`, without an event to wait for. Any other is `UNLADE_UNSUPPORTED`, and says
-/// so. Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is
-/// no event. `result` gets the array; `output` all else, and its own array stays released.
+/// `ARROW_DEVICE_CPU` and `ARROW_DEVICE_CUDA_HOST`, without an event to wait for, is memory that the host
+/// reads: it is computed on where it is. `ARROW_DEVICE_CUDA` and `ARROW_DEVICE_CUDA_MANAGED` is memory of
+/// the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on: the GPU
+/// waits for `sync_event`, which is null or points to a CUDA event, and brings the batch to the host. Each
+/// buffer must lie inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought.
+/// Any other type is `UNLADE_UNSUPPORTED`, and says so.
+///
+/// Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is no
+/// event. `result` gets the array; `output` all else, and its own array stays released.
 ///
 /// # Safety
 /// As `unlade_kernel_run`.
@@ -37,7 +53,7 @@ pub unsafe extern "C" fn unlade_kernel_run_device(
     // SAFETY: As the caller vouches, here and below. It is taken before anything can go wrong.
     unsafe {
         let taken = match array.is_null() {
-            true => Err(Failure::null("ArrowDeviceArray")),
+            true => Err(CDataError::Null("ArrowDeviceArray")),
             false => {
                 let place = Place::of(&*array);
                 Owned::take(&raw mut (*array).array).map(|array| (array, place))
@@ -49,8 +65,10 @@ pub unsafe extern "C" fn unlade_kernel_run_device(
             begun?;
             let held = handles::get::<KernelHeld>(kernel)?;
             let (array, place) = taken?;
-            place.check()?;
-            let imported = held.import(array, schema)?;
+            let imported = match place.on_gpu()? {
+                false => held.import(array, schema)?,
+                true => place.fetch(&held, array, schema)?,
+            };
             let computed = held.kernel.run(&imported.batch)?;
             drop(imported.batch);
             let output = &mut *output;
@@ -76,7 +94,7 @@ fn none() -> ArrowDeviceArray {
 struct Place {
     device_type: i32,
     device_id: i64,
-    waits: bool,
+    sync_event: *mut c_void,
 }
 
 impl Place {
@@ -84,32 +102,102 @@ impl Place {
         Place {
             device_type: array.device_type,
             device_id: array.device_id,
-            waits: !array.sync_event.is_null(),
+            sync_event: array.sync_event,
         }
     }
 
-    /// That the host reads it, now.
-    fn check(&self) -> Result<(), Failure> {
+    /// Whether a GPU has it; else the host reads it, now.
+    fn on_gpu(&self) -> Result<bool, Failure> {
         let refused = |why: String| Err(Failure::new(UNLADE_UNSUPPORTED, why));
         let id = self.device_id;
         match self.device_type {
-            CPU | CUDA_HOST if !self.waits => Ok(()),
+            CPU | CUDA_HOST if self.sync_event.is_null() => Ok(false),
             CPU | CUDA_HOST => refused(
-                "the ArrowDeviceArray has a sync_event: wait for it, and hand it over without"
+                "the ArrowDeviceArray has a sync_event and the host's memory: wait for it, and hand it \
+                 over without"
                     .to_owned(),
             ),
-            CUDA => refused(format!(
-                "the ArrowDeviceArray lies in the memory of CUDA device {id}, where this library has \
-                 kept nothing: copy it to the host, whose memory the GPU's kernels are fed from"
-            )),
+            CUDA | CUDA_MANAGED => Ok(true),
             EXT_DEV => refused(format!(
-                "the ArrowDeviceArray lies in the memory of external device {id}, which no card of \
-                 this library's shows to others: copy it to the host"
+                "the ArrowDeviceArray lies in the memory of external device {id}: cards have none that \
+                 others allocate, so copy it to the host"
             )),
             other => refused(format!(
                 "the ArrowDeviceArray lies in the memory of a device of type {other}, number {id}, \
                  and there is none here: copy it to the host"
             )),
         }
+    }
+
+    /// Has the GPU bring a batch to the host.
+    ///
+    /// # Safety
+    /// As [`unlade_kernel_run_device`].
+    unsafe fn fetch(
+        &self,
+        held: &KernelHeld,
+        array: Owned,
+        schema: *const ArrowSchema,
+    ) -> Result<Imported, Failure> {
+        let gpu = self.gpu(held)?;
+        // SAFETY: It is null, or points to an event, as the caller vouches.
+        let ready = unsafe { self.sync_event.cast::<usize>().as_ref() };
+        let ready = ready.map(|event| ForeignEvent(*event));
+        let array = Arc::new(array);
+        let mut brought = 0;
+        let fetch = |runs: &[Run]| {
+            let memory = runs.iter().map(|run| {
+                brought += run.len;
+                let keep: Arc<dyn Any + Send + Sync> = Arc::clone(&array) as _;
+                // SAFETY: The array's memory is there until it is released, and written once its event
+                // is reached, as the caller vouches; that it is the GPU's is looked at.
+                unsafe { ForeignMemory::new(DeviceAddr(run.address), run.len, ready, keep) }
+            });
+            let fetched = held.kernel.fetch(&gpu, memory.collect());
+            fetched.map_err(|error| match error {
+                // Of the array, not of how the runtime was opened.
+                unlade::Error::Config(why) => {
+                    Failure::malformed(format!("the ArrowDeviceArray is not what it says: {why}"))
+                }
+                other => other.into(),
+            })
+        };
+        // SAFETY: As the caller vouches, here and below.
+        let imported = unsafe {
+            let given;
+            let schema = match schema.is_null() {
+                true => held.kernel.input_schema(),
+                false => {
+                    given = schema::read(schema)?;
+                    &given
+                }
+            };
+            let of = DataType::Struct(schema.fields().clone());
+            let fetched = elsewhere::fetched(array.raw(), &of, fetch)?;
+            fetched.import(schema, held.rules)?
+        };
+        Ok(Imported {
+            realigned: imported.realigned + brought,
+            ..imported
+        })
+    }
+
+    /// The name of the GPU, where the kernel's runtime has it.
+    fn gpu(&self, held: &KernelHeld) -> Result<String, Failure> {
+        let id = self.device_id;
+        // The simulated driver stands in for CUDA's where it is asked for.
+        let names = [format!("cuda:{id}"), format!("sim-gpu:{id}")];
+        let devices = held.kernel.devices();
+        let found = names
+            .into_iter()
+            .find(|name| devices.iter().any(|there| **there == **name));
+        found.ok_or_else(|| {
+            let why = format!(
+                "the ArrowDeviceArray lies in the memory of CUDA device {id}, and the kernel's runtime has \
+                 {}: open it with `cuda:{id}` among its devices, or copy the array to the host",
+                devices.join(", ")
+            );
+            Failure::new(UNLADE_UNSUPPORTED, why)
+        })
     }
 }

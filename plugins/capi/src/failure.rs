@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use unlade::FunctionErrorKind;
+use unlade_cdata::CDataError;
 use unlade_ingest::IngestError;
 
 use crate::code::unlade_code::{self, *};
@@ -91,6 +92,7 @@ impl From<unlade::Error> for Failure {
             Error::Malformed(_) => UNLADE_MALFORMED,
             Error::Input(_) => UNLADE_INPUT,
             Error::Config(_) => UNLADE_CONFIG,
+            Error::WaitWithin(_) => UNLADE_INVALID_ARGUMENT,
             // Of a kind that came after this was written; tests list those that there are.
             _ => UNLADE_INTERNAL,
         };
@@ -105,6 +107,20 @@ impl From<unlade::Error> for Failure {
 impl From<unlade_hal::fork::Forked> for Failure {
     fn from(forked: unlade_hal::fork::Forked) -> Self {
         Failure::new(UNLADE_FORKED, forked.to_string())
+    }
+}
+
+impl From<CDataError> for Failure {
+    fn from(error: CDataError) -> Self {
+        let code = match &error {
+            CDataError::Null(_) => UNLADE_INVALID_ARGUMENT,
+            CDataError::Malformed(_) => UNLADE_MALFORMED,
+            CDataError::Schema(_) => UNLADE_SCHEMA,
+            CDataError::Stream(_) => UNLADE_INPUT,
+            // Of a kind that came after this was written.
+            _ => UNLADE_INTERNAL,
+        };
+        Failure::new(code, error.to_string())
     }
 }
 

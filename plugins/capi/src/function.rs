@@ -7,11 +7,11 @@ use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use unlade::{FunctionFailure, Signature, UserFunction};
+use unlade_cdata::check::Depth;
+use unlade_cdata::import::{Owned, Rules};
+use unlade_cdata::raw::{ArrowArray, ArrowSchema};
+use unlade_cdata::{export, schema};
 
-use crate::arrow::check::Depth;
-use crate::arrow::import::{Owned, Rules};
-use crate::arrow::raw::{ArrowArray, ArrowSchema};
-use crate::arrow::{export, schema};
 use crate::border::enter;
 use crate::code::unlade_code::{self, UNLADE_EXPRESSION, UNLADE_OK};
 use crate::error::unlade_error;
@@ -208,13 +208,13 @@ impl Callee {
         drop(handed);
         // SAFETY: It is here; what is in it is handed over, whatever the function says.
         let result = unsafe { Owned::take(&raw mut result) };
-        let result = result.map_err(|failure| FunctionFailure::malformed(failure.message))?;
+        let result = result.map_err(|error| FunctionFailure::malformed(error.to_string()))?;
         if code != 0 {
             return Err(failure.told(code));
         }
         // SAFETY: It is an array of the interface, as the function vouches; the rest is looked at.
         let imported = unsafe { result.import_column(&self.result, RESULTS) };
-        imported.map_err(|failure| FunctionFailure::malformed(failure.message))
+        imported.map_err(|error| FunctionFailure::malformed(error.to_string()))
     }
 }
 

@@ -3,11 +3,11 @@
 use std::ffi::c_char;
 
 use unlade::{Kernel, OnError, Semantics};
+use unlade_cdata::check::Depth;
+use unlade_cdata::import::{Imported, Owned, Rules};
+use unlade_cdata::raw::{ArrowArray, ArrowSchema};
+use unlade_cdata::{export, schema};
 
-use crate::arrow::check::Depth;
-use crate::arrow::import::{Imported, Owned, Rules};
-use crate::arrow::raw::{ArrowArray, ArrowSchema};
-use crate::arrow::{export, schema};
 use crate::border::{end, enter, place, put};
 use crate::code::unlade_code::{self, UNLADE_OK};
 use crate::error::unlade_error;
@@ -196,12 +196,13 @@ impl KernelHeld {
         schema: *const ArrowSchema,
     ) -> Result<Imported, Failure> {
         // SAFETY: As the caller vouches, here and below.
-        unsafe {
+        let imported = unsafe {
             match schema.is_null() {
                 true => array.import(self.kernel.input_schema(), self.rules),
                 false => array.import(&schema::read(schema)?, self.rules),
             }
-        }
+        };
+        Ok(imported?)
     }
 }
 

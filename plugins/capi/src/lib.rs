@@ -13,12 +13,12 @@
 //! | [`stream`], [`scan`] | batch after batch, from Arrow streams and from files |
 //! | [`device_data`] | the same with Arrow's C Device Data |
 //! | [`log`] | what the library has to say |
-//! | `arrow` | Arrow's C structs, looked at before they are trusted |
 //! | `border`, `handles`, `sized`, `text`, `failure` | how every call comes in and goes out |
+//!
+//! Arrow's structs are `unlade_cdata`'s, which looks at them before they are trusted.
 //!
 //! `unsafe` is for what C hands over: pointers to read and to write. Handles are no pointers.
 
-mod arrow;
 mod border;
 pub mod code;
 #[cfg(feature = "device-data")]
@@ -44,5 +44,5 @@ pub mod ticket;
 pub mod version;
 
 #[cfg(feature = "device-data")]
-pub use arrow::raw::ArrowDeviceArray;
-pub use arrow::raw::{ArrowArray, ArrowArrayStream, ArrowSchema};
+pub use unlade_cdata::raw::ArrowDeviceArray;
+pub use unlade_cdata::raw::{ArrowArray, ArrowArrayStream, ArrowSchema};

@@ -3,9 +3,9 @@
 use std::ptr;
 
 use unlade::Output;
+use unlade_cdata::export;
+use unlade_cdata::raw::{ArrowArray, ArrowSchema};
 
-use crate::arrow::export;
-use crate::arrow::raw::{ArrowArray, ArrowSchema};
 use crate::border::end;
 use crate::code::unlade_code;
 use crate::failure::Failure;

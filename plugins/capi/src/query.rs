@@ -3,13 +3,17 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
+#[cfg(feature = "substrait")]
+use unlade::substrait::SubstraitError;
 use unlade::wire::{self, WireError};
 use unlade::{
     ExprError, Query, Select, Semantics, Signatures, parse_expr_with, parse_select_list_with,
 };
 
 use crate::border::{end, enter, place, put};
-use crate::code::unlade_code::{self, UNLADE_EXPRESSION, UNLADE_LIMIT, UNLADE_OK};
+use crate::code::unlade_code::{
+    self, UNLADE_EXPRESSION, UNLADE_LIMIT, UNLADE_MALFORMED, UNLADE_OK,
+};
 use crate::error::unlade_error;
 use crate::failure::Failure;
 use crate::handles::{self, Held};
@@ -284,8 +288,13 @@ fn check_form(form: u32) -> Result<(), Failure> {
 }
 
 #[cfg(feature = "substrait")]
-fn of_substrait(error: unlade::substrait::SubstraitError) -> Failure {
-    Failure::new(UNLADE_EXPRESSION, error.to_string())
+fn of_substrait(error: SubstraitError) -> Failure {
+    let code = match &error {
+        SubstraitError::Malformed(_) => UNLADE_MALFORMED,
+        SubstraitError::Limit { .. } => UNLADE_LIMIT,
+        _ => UNLADE_EXPRESSION,
+    };
+    Failure::new(code, error.to_string())
 }
 
 /// Writes the bytes of a query to `bytes`, where there is room for `capacity` of them, and how many they

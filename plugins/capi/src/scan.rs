@@ -7,9 +7,9 @@ use std::slice;
 
 use arrow_array::RecordBatchIterator;
 use arrow_schema::ArrowError;
+use unlade_cdata::raw::ArrowArrayStream;
 use unlade_ingest::{IngestError, Input, Scan, ScanOptions};
 
-use crate::arrow::raw::ArrowArrayStream;
 use crate::border::{enter, put};
 use crate::code::unlade_code::{self, UNLADE_LIMIT, UNLADE_OK};
 use crate::error::unlade_error;

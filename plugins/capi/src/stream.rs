@@ -8,10 +8,10 @@ use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use unlade::{Canceller, KernelStream};
+use unlade_cdata::raw::ArrowArrayStream;
+use unlade_cdata::stream::{Input, Reader};
 use unlade_hal::fork;
 
-use crate::arrow::raw::ArrowArrayStream;
-use crate::arrow::stream::{Input, Reader};
 use crate::border::{end, enter, place, put, shielded};
 use crate::code::unlade_code::{self, UNLADE_END, UNLADE_OK};
 use crate::error::unlade_error;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use unlade::{Output, Ticket};
+use unlade_cdata::import::Owned;
+use unlade_cdata::raw::{ArrowArray, ArrowSchema};
 
-use crate::arrow::import::Owned;
-use crate::arrow::raw::{ArrowArray, ArrowSchema};
 use crate::border::{end, enter, place, put};
 use crate::code::unlade_code::{self, UNLADE_CANCELLED, UNLADE_LIMIT, UNLADE_OK, UNLADE_PENDING};
 use crate::error::{Error, unlade_error};
@@ -77,6 +77,7 @@ pub unsafe extern "C" fn unlade_kernel_submit(
         enter(error, || {
             place(ticket, "place for the ticket")?;
             let pending = Pending::submit(kernel, array?, schema, None)?;
+            pending.look();
             let handle = handles::give(TicketHeld(pending));
             put(ticket, "place for the ticket", handle)?;
             Ok(UNLADE_OK)
@@ -86,7 +87,8 @@ pub unsafe extern "C" fn unlade_kernel_submit(
 
 /// Hands a batch over to be computed later, and has `done` called with its result, which has what
 /// `want` says (`UNLADE_WANT_SCHEMA` and others). Where this does not return `UNLADE_OK` it is not
-/// called. `ticket` may be null; else it gets a ticket to cancel by, and to free.
+/// called. `ticket` may be null; else it gets a ticket to cancel by, and to free, before `done` is
+/// called, which may be before this returns.
 ///
 /// # Safety
 /// As `unlade_kernel_run`; `user` may be used by another thread.
@@ -111,11 +113,12 @@ pub unsafe extern "C" fn unlade_kernel_submit_then(
             output::check_want(want)?;
             let done = done.ok_or_else(|| Failure::null("callback"))?;
             let callback = Callback { done, user, want };
-            // The callback may be called before this returns, and asks for no ticket.
             let pending = Pending::submit(kernel, array?, schema, Some(callback))?;
             if !ticket.is_null() {
-                ticket.write(handles::give(TicketHeld(pending)));
+                ticket.write(handles::give(TicketHeld(Arc::clone(&pending))));
             }
+            // The callback may be called from here on, and find the ticket.
+            pending.look();
             Ok(UNLADE_OK)
         })
     }
@@ -123,7 +126,9 @@ pub unsafe extern "C" fn unlade_kernel_submit_then(
 
 /// Waits for a result, no longer than so many milliseconds; without end where that is negative.
 /// `UNLADE_PENDING`, which is no error, says that it is not there yet. Any other answer is the last
-/// one: a result is given once.
+/// one: a result is given once. Inside of a function, a reader or a callback that the runtime has called,
+/// which may have the thread that is to do the work, it is `UNLADE_INVALID_ARGUMENT`, unless the result is
+/// there or `within_ms` is 0.
 ///
 /// # Safety
 /// Pointers are null or as the header says.
@@ -223,6 +228,8 @@ enum Stage {
 }
 
 impl Pending {
+    /// What is on its way, to be [looked](Self::look) at.
+    ///
     /// # Safety
     /// Pointers are null or as the header says.
     unsafe fn submit(
@@ -244,7 +251,6 @@ impl Pending {
             done: Condvar::new(),
             realigned: imported.realigned,
         });
-        pending.look();
         Ok(pending)
     }
 
@@ -300,6 +306,11 @@ impl Pending {
                     ));
                 }
                 waiting => state.stage = waiting,
+            }
+            if within.is_none_or(|within| !within.is_zero())
+                && let Stage::Waiting(ticket) = &state.stage
+            {
+                ticket.may_wait()?;
             }
             state = match deadline {
                 None => self

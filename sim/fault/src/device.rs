@@ -1,10 +1,11 @@
 //! The decorator of a device.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use unlade_hal::{
     AllocError, Capabilities, CompileError, Device, DeviceError, DeviceInfo, DeviceLost,
-    Executable, Health, MemoryKind, Offsets, Queue, Reading, Slab,
+    Executable, ForeignMemory, Health, MemoryKind, Offsets, Queue, Reading, Slab,
 };
 use unlade_program::Program;
 
@@ -171,6 +172,10 @@ impl Device for FaultDevice {
             });
         }
         self.inner.register(slab)
+    }
+
+    fn adopt(&self, memory: ForeignMemory, timeout: Duration) -> Result<Slab, DeviceError> {
+        self.inner.adopt(memory, timeout)
     }
 
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {

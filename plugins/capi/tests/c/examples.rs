@@ -99,6 +99,20 @@ fn velox_function() {
     }
 }
 
+/// The guide's first program needs nothing that it does not show.
+#[test]
+fn the_guides_program_builds() {
+    let guide = std::fs::read_to_string(crate_root().join("../../docs/C.md")).unwrap();
+    let shown = guide.split("```c\n").nth(1).expect("it shows one");
+    let shown = shown.split("```").next().expect("it has an end");
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("guide.c");
+    let whole = format!("{shown}\nint main(void)\n{{\n    (void)count;\n    return 0;\n}}\n");
+    std::fs::write(&source, whole).unwrap();
+    let program = build(source.to_str().unwrap(), &[], Mode::Plain, folder.path());
+    assert_eq!(run(&program, &[]), "");
+}
+
 const ROWS: i64 = 100_000;
 
 /// A file of `a`, which counts on from the file before and is null in every seventh row, and `b`,

@@ -49,6 +49,11 @@ fn functions_of_cs_are_called_and_looked_after() {
 }
 
 #[test]
+fn who_is_called_is_not_left_waiting() {
+    ends_well("waits.c", &[]);
+}
+
+#[test]
 fn streams_are_read_to_their_end() {
     ends_well("stream.c", &[]);
 }
@@ -103,6 +108,12 @@ fn a_forked_child_is_told() {
 #[cfg(feature = "device-data")]
 fn arrays_say_where_their_memory_is() {
     ends_well("device.c", &[]);
+}
+
+#[test]
+#[cfg(feature = "device-data")]
+fn batches_in_a_gpus_memory_are_brought_to_the_host() {
+    ends_well("gpu_memory.c", &[]);
 }
 
 /// `UNLADE_SEED` and `UNLADE_FUZZ_CASES` choose others.

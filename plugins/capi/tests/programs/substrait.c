@@ -44,12 +44,14 @@ int main(int count, char **words)
     struct unlade_query *query;
     EXPECT(unlade_query_substrait(bytes, size, 9, &query, NULL) == UNLADE_INVALID_ARGUMENT);
     EXPECT(unlade_query_substrait(NULL, size, 0, &query, NULL) == UNLADE_INVALID_ARGUMENT);
+    const uint8_t none[] = {0xff, 0xff, 0xff, 0xff, 0x07};
+    EXPECT(unlade_query_substrait(none, sizeof none, 0, &query, NULL) == UNLADE_MALFORMED);
     long refused = 0;
     for (size_t shorter = 0; shorter < size; shorter++) {
         unsigned char *cut = (unsigned char *)copy_of(bytes, shorter);
         struct unlade_error *error = NULL;
         enum unlade_code code = unlade_query_substrait(cut, shorter, 0, &query, &error);
-        EXPECT(code == UNLADE_OK || code == UNLADE_EXPRESSION);
+        EXPECT(code == UNLADE_OK || code == UNLADE_EXPRESSION || code == UNLADE_MALFORMED);
         EXPECT((code == UNLADE_OK) == (error == NULL && query != NULL));
         refused += code != UNLADE_OK;
         unlade_query_free(query);

@@ -1,7 +1,7 @@
 //! Memory and copies.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::ffi::{c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 
 use super::{entry_points, write};
 use crate::driver::{Answer, Code, End, State};
@@ -11,6 +11,16 @@ use crate::host::HostRange;
 const PAGE: usize = 4096;
 /// `CU_MEMHOSTREGISTER_DEVICEMAP`: into the address space of the devices.
 const HOST_REGISTER_DEVICEMAP: c_uint = 2;
+/// `CU_POINTER_ATTRIBUTE_MEMORY_TYPE`.
+const POINTER_MEMORY_TYPE: c_uint = 2;
+/// `CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL`.
+const POINTER_DEVICE_ORDINAL: c_uint = 9;
+/// `CU_POINTER_ATTRIBUTE_RANGE_START_ADDR`.
+const POINTER_RANGE_START: c_uint = 11;
+/// `CU_POINTER_ATTRIBUTE_RANGE_SIZE`.
+const POINTER_RANGE_SIZE: c_uint = 12;
+/// `CU_MEMORYTYPE_DEVICE`.
+const MEMORY_OF_DEVICE: c_uint = 2;
 
 entry_points! {
     fn cuMemGetInfo_v2(state, free: *mut usize, total: *mut usize) {
@@ -61,6 +71,20 @@ entry_points! {
             unsafe { write(bytes, size as usize) }?;
         }
         Ok(())
+    }
+
+    fn cuPointerGetAttribute(state, data: *mut c_void, attribute: c_uint, address: u64) {
+        let (ordinal, start, bytes) = state.holder(address)?;
+        // SAFETY: The caller's promise, here and below.
+        unsafe {
+            match attribute {
+                POINTER_MEMORY_TYPE => write(data.cast(), MEMORY_OF_DEVICE),
+                POINTER_DEVICE_ORDINAL => write(data.cast(), ordinal as c_int),
+                POINTER_RANGE_START => write(data.cast(), start),
+                POINTER_RANGE_SIZE => write(data.cast(), bytes as usize),
+                _ => Err(Code::NOT_SUPPORTED),
+            }
+        }
     }
 
     fn cuMemHostAlloc(state, start: *mut *mut c_void, bytes: usize, _flags: c_uint) {

@@ -100,6 +100,19 @@ impl State {
         Ok((start.0, bytes))
     }
 
+    /// The ordinal of the device whose allocation is around an address, where that begins, and its size.
+    pub(crate) fn holder(&mut self, at: u64) -> Answer<(usize, u64, u64)> {
+        let found = self
+            .devices
+            .iter()
+            .enumerate()
+            .find_map(|(ordinal, device)| {
+                let (start, bytes) = device.memory.allocation(at)?;
+                Some((ordinal, start.0, bytes))
+            });
+        found.ok_or(Code::INVALID_VALUE)
+    }
+
     pub(crate) fn set_release_threshold(&mut self, device: usize, bytes: u64) {
         self.devices[device].release_threshold = bytes;
     }

@@ -19,14 +19,13 @@ use arrow_array::{
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, Field, Schema, UnionFields};
 
-use super::check::Depth;
-use super::import::{Imported, Owned, Rules};
-use super::raw::ArrowArray;
-use super::{export, schema};
-use crate::code::unlade_code::UNLADE_MALFORMED;
-use crate::failure::Failure;
+use crate::CDataError;
+use crate::check::Depth;
+use crate::import::{Imported, Owned, Rules};
+use crate::raw::ArrowArray;
+use crate::{export, schema};
 
-const ROWS: usize = 40;
+pub(crate) const ROWS: usize = 40;
 
 const ALL: [Depth; 3] = [Depth::Shape, Depth::Offsets, Depth::Values];
 
@@ -42,7 +41,7 @@ fn every_kind_of_array_comes_in_as_it_is() {
                     panic!(
                         "{}, {rows} from {start}, {depth:?}: {}",
                         part.schema(),
-                        failure.message
+                        failure
                     )
                 });
                 assert_eq!(imported.batch, part);
@@ -61,9 +60,8 @@ fn rows_of_a_batch_that_begin_later_come_in_as_they_are() {
         for depth in ALL {
             let (mut array, _) = export::batch(&part);
             (array.offset, array.length) = (3, 20);
-            let imported = hand_over(array, &part, depth).unwrap_or_else(|failure| {
-                panic!("{}, {depth:?}: {}", part.schema(), failure.message)
-            });
+            let imported = hand_over(array, &part, depth)
+                .unwrap_or_else(|failure| panic!("{}, {depth:?}: {}", part.schema(), failure));
             assert_eq!(imported.batch, part.slice(3, 20));
         }
     }
@@ -83,7 +81,7 @@ fn rows_of_a_column_that_begin_later_come_in_as_they_are() {
         }
         array.length = 20;
         let imported = hand_over(array, &batch, Depth::Offsets)
-            .unwrap_or_else(|failure| panic!("{}: {}", batch.schema(), failure.message));
+            .unwrap_or_else(|failure| panic!("{}: {}", batch.schema(), failure));
         assert_eq!(imported.batch, batch.slice(3, 20));
     }
 }
@@ -111,7 +109,7 @@ fn schemas_come_in_as_they_are() {
         let batch = one(column);
         let mut exported = export::schema(&batch.schema()).unwrap();
         // SAFETY: arrow-rs made it.
-        let read = unsafe { schema::read(&exported) }.map_err(|failure| failure.message);
+        let read = unsafe { schema::read(&exported) }.map_err(|failure| failure.to_string());
         assert_eq!(read, Ok(batch.schema()));
         let release = exported.release.unwrap();
         // SAFETY: It was not released.
@@ -149,10 +147,10 @@ fn what_is_wrong_inside_is_found() {
     for (kind, depth, harm) in cases {
         let batch = one(column(kind));
         let failure = import(&batch, depth, harm).expect_err(kind);
-        assert_eq!(failure.code, UNLADE_MALFORMED, "{kind}");
+        assert!(matches!(failure, CDataError::Malformed(_)), "{kind}");
         // Dictionaries' keys are found by arrow-rs, in words of its own.
-        let is_ours = failure.message.contains("in `c`");
-        assert!(is_ours || kind == "dictionary", "{}", failure.message);
+        let is_ours = failure.to_string().contains("in `c`");
+        assert!(is_ours || kind == "dictionary", "{}", failure);
     }
     // Offsets in the middle are looked at from the second depth on.
     for kind in ["list", "large strings", "map"] {
@@ -172,7 +170,7 @@ fn import(
     batch: &RecordBatch,
     depth: Depth,
     harm: impl FnOnce(&mut ArrowArray),
-) -> Result<Imported, Failure> {
+) -> Result<Imported, CDataError> {
     let (array, _) = export::batch(batch);
     // SAFETY: It was made here, with one child.
     harm(unsafe { &mut **array.children });
@@ -183,7 +181,7 @@ fn hand_over(
     mut array: ArrowArray,
     batch: &RecordBatch,
     depth: Depth,
-) -> Result<Imported, Failure> {
+) -> Result<Imported, CDataError> {
     let rules = Rules {
         depth,
         only_aligned: true,
@@ -217,12 +215,12 @@ fn overwrite_at(array: &mut ArrowArray, buffer: usize, len: usize, at: usize, by
     }
 }
 
-fn one(column: ArrayRef) -> RecordBatch {
+pub(crate) fn one(column: ArrayRef) -> RecordBatch {
     let field = Field::new("c", column.data_type().clone(), true);
     RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![column]).unwrap()
 }
 
-fn columns() -> Vec<ArrayRef> {
+pub(crate) fn columns() -> Vec<ArrayRef> {
     KINDS.map(column).to_vec()
 }
 

@@ -8,12 +8,12 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Schema};
 
-use super::plain;
-use super::raw::{ArrowArray, ArrowSchema};
-use crate::failure::Failure;
+use crate::CDataError;
+use crate::plain;
+use crate::raw::{ArrowArray, ArrowSchema};
 
 /// A batch as an array of struct type, and how many bytes of it were copied.
-pub(crate) fn batch(batch: &RecordBatch) -> (ArrowArray, u64) {
+pub fn batch(batch: &RecordBatch) -> (ArrowArray, u64) {
     let mut bytes = 0;
     let column = |column: &ArrayRef| {
         plain::export(column).unwrap_or_else(|| {
@@ -84,13 +84,17 @@ unsafe extern "C" fn release(array: *mut ArrowArray) {
 }
 
 /// One column, such as a mask, as an array.
-pub(crate) fn column(column: &dyn Array) -> ArrowArray {
+pub fn column(column: &dyn Array) -> ArrowArray {
     ArrowArray::exported(FFI_ArrowArray::new(&column.to_data()))
 }
 
-pub(crate) fn schema(schema: &Schema) -> Result<ArrowSchema, Failure> {
+/// A schema, to be released by who gets it.
+///
+/// # Errors
+/// For a type that the interface has no format for.
+pub fn schema(schema: &Schema) -> Result<ArrowSchema, CDataError> {
     let exported = FFI_ArrowSchema::try_from(schema);
-    let exported = exported.map_err(|error| Failure::malformed(error.to_string()))?;
+    let exported = exported.map_err(|error| CDataError::malformed(error.to_string()))?;
     Ok(ArrowSchema::exported(exported))
 }
 

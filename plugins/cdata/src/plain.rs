@@ -20,10 +20,10 @@ use arrow_buffer::{
 };
 use arrow_schema::DataType;
 
-use super::raw::ArrowArray;
+use crate::raw::ArrowArray;
 
 /// Whether columns of a type can come in here.
-pub(super) fn is_plain(data_type: &DataType) -> bool {
+pub(crate) fn is_plain(data_type: &DataType) -> bool {
     match data_type {
         DataType::Boolean
         | DataType::Utf8
@@ -35,22 +35,22 @@ pub(super) fn is_plain(data_type: &DataType) -> bool {
 }
 
 /// A column that lies in a child of a struct.
-pub(super) struct Column<'a> {
-    pub(super) array: &'a ArrowArray,
+pub(crate) struct Column<'a> {
+    pub(crate) array: &'a ArrowArray,
     /// The struct's own offset, which comes on top of the child's.
-    pub(super) offset: usize,
-    pub(super) rows: usize,
+    pub(crate) offset: usize,
+    pub(crate) rows: usize,
     /// What its memory lasts as long as.
-    pub(super) owner: &'a Arc<dyn Allocation>,
+    pub(crate) owner: &'a Arc<dyn Allocation>,
 }
 
 impl Column<'_> {
     /// As an array on the memory where it is, of a type that [is plain](is_plain).
     ///
     /// # Safety
-    /// It was [looked at](super::check::check), has so many rows, and is aligned; `owner` keeps its
+    /// It was [looked at](crate::check::check), has so many rows, and is aligned; `owner` keeps its
     /// memory.
-    pub(super) unsafe fn import(&self, data_type: &DataType) -> ArrayRef {
+    pub(crate) unsafe fn import(&self, data_type: &DataType) -> ArrayRef {
         macro_rules! primitive {
             ($of:ty) => {
                 self.primitive::<$of>(data_type)
@@ -160,7 +160,7 @@ impl Column<'_> {
 
 /// A column as an array that is released on its own; `None` where it is not plain, or its bitmap of
 /// nulls begins at another bit than its values, which the C interface has no way to say.
-pub(super) fn export(column: &ArrayRef) -> Option<ArrowArray> {
+pub(crate) fn export(column: &ArrayRef) -> Option<ArrowArray> {
     let Values {
         offset,
         n_buffers,

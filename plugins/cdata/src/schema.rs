@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_schema::{DECIMAL256_MAX_PRECISION, DataType, Field, Schema, SchemaRef};
 
-use super::raw::ArrowSchema;
-use crate::failure::Failure;
+use crate::CDataError;
+use crate::raw::ArrowSchema;
 
 /// Most levels of types within types.
 pub(crate) const MOST_LEVELS: usize = 64;
@@ -26,7 +26,7 @@ const MOST_METADATA: usize = 16 << 20;
 /// # Safety
 /// `schema` is null or points to a struct that is as the C Data Interface says: pointers in it are
 /// null or lead to what they should, texts end in a zero byte.
-pub(crate) unsafe fn read(schema: *const ArrowSchema) -> Result<SchemaRef, Failure> {
+pub unsafe fn read(schema: *const ArrowSchema) -> Result<SchemaRef, CDataError> {
     // SAFETY: As the caller vouches.
     let known = unsafe { looked_at(schema)? };
     let refused = |error: arrow_schema::ArrowError| malformed(&error.to_string());
@@ -47,7 +47,7 @@ pub(crate) unsafe fn read(schema: *const ArrowSchema) -> Result<SchemaRef, Failu
 ///
 /// # Safety
 /// As [`read`].
-pub(crate) unsafe fn field(schema: *const ArrowSchema) -> Result<Field, Failure> {
+pub unsafe fn field(schema: *const ArrowSchema) -> Result<Field, CDataError> {
     // SAFETY: As the caller vouches.
     let known = unsafe { looked_at(schema)? };
     let read = Field::try_from(known);
@@ -60,9 +60,9 @@ pub(crate) unsafe fn field(schema: *const ArrowSchema) -> Result<Field, Failure>
 ///
 /// # Safety
 /// As [`read`].
-unsafe fn looked_at<'a>(schema: *const ArrowSchema) -> Result<&'a FFI_ArrowSchema, Failure> {
+unsafe fn looked_at<'a>(schema: *const ArrowSchema) -> Result<&'a FFI_ArrowSchema, CDataError> {
     if schema.is_null() {
-        return Err(Failure::null("ArrowSchema"));
+        return Err(CDataError::Null("ArrowSchema"));
     }
     let mut fields = 0;
     // SAFETY: As the caller vouches.
@@ -73,7 +73,7 @@ unsafe fn looked_at<'a>(schema: *const ArrowSchema) -> Result<&'a FFI_ArrowSchem
 
 /// # Safety
 /// As [`read`].
-unsafe fn check(schema: &ArrowSchema, level: usize, fields: &mut usize) -> Result<(), Failure> {
+unsafe fn check(schema: &ArrowSchema, level: usize, fields: &mut usize) -> Result<(), CDataError> {
     *fields += 1;
     if level > MOST_LEVELS || *fields > MOST_FIELDS {
         return Err(malformed(&format!(
@@ -134,7 +134,7 @@ unsafe fn check(schema: &ArrowSchema, level: usize, fields: &mut usize) -> Resul
 
 /// # Safety
 /// The format is null or ends in a zero byte.
-unsafe fn format(schema: &ArrowSchema) -> Result<&str, Failure> {
+unsafe fn format(schema: &ArrowSchema) -> Result<&str, CDataError> {
     if schema.format.is_null() {
         return Err(malformed("its format is a null pointer"));
     }
@@ -147,7 +147,7 @@ unsafe fn format(schema: &ArrowSchema) -> Result<&str, Failure> {
 
 /// # Safety
 /// As [`format`].
-unsafe fn check_name(name: *const c_char) -> Result<(), Failure> {
+unsafe fn check_name(name: *const c_char) -> Result<(), CDataError> {
     if name.is_null() {
         return Ok(());
     }
@@ -163,7 +163,7 @@ unsafe fn check_name(name: *const c_char) -> Result<(), Failure> {
 ///
 /// # Safety
 /// Null, or as long as it says.
-unsafe fn check_metadata(metadata: *const c_char) -> Result<(), Failure> {
+unsafe fn check_metadata(metadata: *const c_char) -> Result<(), CDataError> {
     if metadata.is_null() {
         return Ok(());
     }
@@ -189,7 +189,7 @@ unsafe fn check_metadata(metadata: *const c_char) -> Result<(), Failure> {
 }
 
 /// What the format may say and no array can be of.
-fn check_type(data_type: &DataType) -> Result<(), Failure> {
+fn check_type(data_type: &DataType) -> Result<(), CDataError> {
     let all = |fields: &[&Field]| {
         fields
             .iter()
@@ -236,6 +236,6 @@ fn check_type(data_type: &DataType) -> Result<(), Failure> {
     }
 }
 
-fn malformed(what: &str) -> Failure {
-    Failure::malformed(format!("the ArrowSchema is malformed: {what}"))
+fn malformed(what: &str) -> CDataError {
+    CDataError::malformed(format!("the ArrowSchema is malformed: {what}"))
 }

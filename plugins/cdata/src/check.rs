@@ -9,13 +9,13 @@ use arrow_buffer::bit_chunk_iterator::UnalignedBitChunk;
 use arrow_data::{BufferSpec, layout};
 use arrow_schema::{DataType, Fields, UnionMode};
 
-use super::raw::ArrowArray;
-use super::schema::MOST_LEVELS;
-use crate::failure::Failure;
+use crate::CDataError;
+use crate::raw::ArrowArray;
+use crate::schema::MOST_LEVELS;
 
 /// How much of an array is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Depth {
+pub enum Depth {
     /// What does not grow with the rows: lengths, counts, pointers, first and last offsets.
     Shape,
     /// Each offset, view, run and type number too, and counts of nulls.
@@ -33,11 +33,11 @@ const MOST_ROWS: u64 = 1 << 48;
 /// # Safety
 /// Pointers in the array and in those below it are null, or lead to what the C Data Interface says
 /// is there; of buffers, as much as lengths and offsets say.
-pub(crate) unsafe fn check(
+pub unsafe fn check(
     array: &ArrowArray,
     data_type: &DataType,
     depth: Depth,
-) -> Result<u64, Failure> {
+) -> Result<u64, CDataError> {
     let mut walk = Walk {
         depth,
         unaligned: 0,
@@ -46,7 +46,7 @@ pub(crate) unsafe fn check(
     // SAFETY: As the caller vouches.
     match unsafe { walk.array(array, data_type) } {
         Ok(()) => Ok(walk.unaligned),
-        Err(what) => Err(Failure::malformed(format!(
+        Err(what) => Err(CDataError::malformed(format!(
             "the ArrowArray is malformed{}: {what}",
             walk.path
                 .iter()
@@ -54,6 +54,17 @@ pub(crate) unsafe fn check(
                 .collect::<String>()
         ))),
     }
+}
+
+/// Rows of an array of a type, whose lengths and numbers of buffers and children were looked at.
+pub(crate) fn rows_of(array: &ArrowArray, data_type: &DataType) -> Result<Rows, CDataError> {
+    counts(array, data_type)
+        .map_err(|what| CDataError::malformed(format!("the ArrowArray is malformed: {what}")))
+}
+
+/// Whether arrays of a type have a bitmap of nulls.
+pub(crate) fn can_be_null(data_type: &DataType) -> bool {
+    Shape::of(data_type).can_be_null
 }
 
 struct Walk<'a> {
@@ -72,7 +83,7 @@ impl<'a> Walk<'a> {
         if self.path.len() > MOST_LEVELS {
             return Err(format!("it has more than {MOST_LEVELS} levels"));
         }
-        let rows = self.counts(array, data_type)?;
+        let rows = counts(array, data_type)?;
         // SAFETY: As the caller vouches; the counts agree with the type.
         unsafe { self.validity(array, data_type, &rows)? };
         // SAFETY: The same.
@@ -131,58 +142,6 @@ impl<'a> Walk<'a> {
                 DataType::Null => Ok(()),
                 other => self.fixed(array, other, &rows),
             }
-        }
-    }
-
-    /// Lengths and numbers of buffers and children, which everything else goes by.
-    fn counts(&self, array: &ArrowArray, data_type: &DataType) -> Result<Rows, String> {
-        if array.release.is_none() {
-            return Err("it was released".to_owned());
-        }
-        let count = |what: &str, count: i64| {
-            u64::try_from(count)
-                .ok()
-                .filter(|count| *count <= MOST_ROWS)
-                .ok_or_else(|| format!("its {what} is {count}"))
-        };
-        let length = count("length", array.length)?;
-        let offset = count("offset", array.offset)?;
-        let end = count("length, its offset added,", (length + offset) as i64)?;
-        if array.null_count < -1 || array.null_count > array.length {
-            return Err(format!(
-                "its null_count is {} of {length} rows",
-                array.null_count
-            ));
-        }
-        let shape = Shape::of(data_type);
-        let buffers = array.n_buffers;
-        if buffers < shape.buffers as i64 || (!shape.and_more && buffers > shape.buffers as i64) {
-            return Err(format!(
-                "it has {buffers} buffers, and {} has {}",
-                data_type, shape.buffers
-            ));
-        }
-        if buffers > MOST_BUFFERS {
-            return Err(format!(
-                "it has {buffers} buffers; the most is {MOST_BUFFERS}"
-            ));
-        }
-        if buffers > 0 && array.buffers.is_null() {
-            return Err("its buffers are a null pointer".to_owned());
-        }
-        if array.n_children != shape.children as i64 {
-            return Err(format!(
-                "it has {} children, and {data_type} has {}",
-                array.n_children, shape.children
-            ));
-        }
-        if shape.children > 0 && array.children.is_null() {
-            return Err("its children are a null pointer".to_owned());
-        }
-        match (array.dictionary.is_null(), data_type) {
-            (true, DataType::Dictionary(..)) => Err("it has no dictionary".to_owned()),
-            (false, DataType::Dictionary(..)) | (true, _) => Ok(Rows { offset, end }),
-            (false, other) => Err(format!("it has a dictionary, and {other} has none")),
         }
     }
 
@@ -528,14 +487,66 @@ impl<'a> Walk<'a> {
 const MOST_BUFFERS: i64 = 1 << 20;
 
 /// Rows of an array: those before the first count for its buffers' lengths.
-struct Rows {
+pub(crate) struct Rows {
     offset: u64,
-    end: u64,
+    pub(crate) end: u64,
 }
 
 impl Rows {
     fn len(&self) -> usize {
         (self.end - self.offset) as usize
+    }
+}
+
+/// Lengths and numbers of buffers and children, which everything else goes by.
+fn counts(array: &ArrowArray, data_type: &DataType) -> Result<Rows, String> {
+    if array.release.is_none() {
+        return Err("it was released".to_owned());
+    }
+    let count = |what: &str, count: i64| {
+        u64::try_from(count)
+            .ok()
+            .filter(|count| *count <= MOST_ROWS)
+            .ok_or_else(|| format!("its {what} is {count}"))
+    };
+    let length = count("length", array.length)?;
+    let offset = count("offset", array.offset)?;
+    let end = count("length, its offset added,", (length + offset) as i64)?;
+    if array.null_count < -1 || array.null_count > array.length {
+        return Err(format!(
+            "its null_count is {} of {length} rows",
+            array.null_count
+        ));
+    }
+    let shape = Shape::of(data_type);
+    let buffers = array.n_buffers;
+    if buffers < shape.buffers as i64 || (!shape.and_more && buffers > shape.buffers as i64) {
+        return Err(format!(
+            "it has {buffers} buffers, and {} has {}",
+            data_type, shape.buffers
+        ));
+    }
+    if buffers > MOST_BUFFERS {
+        return Err(format!(
+            "it has {buffers} buffers; the most is {MOST_BUFFERS}"
+        ));
+    }
+    if buffers > 0 && array.buffers.is_null() {
+        return Err("its buffers are a null pointer".to_owned());
+    }
+    if array.n_children != shape.children as i64 {
+        return Err(format!(
+            "it has {} children, and {data_type} has {}",
+            array.n_children, shape.children
+        ));
+    }
+    if shape.children > 0 && array.children.is_null() {
+        return Err("its children are a null pointer".to_owned());
+    }
+    match (array.dictionary.is_null(), data_type) {
+        (true, DataType::Dictionary(..)) => Err("it has no dictionary".to_owned()),
+        (false, DataType::Dictionary(..)) | (true, _) => Ok(Rows { offset, end }),
+        (false, other) => Err(format!("it has a dictionary, and {other} has none")),
     }
 }
 
@@ -665,7 +676,7 @@ unsafe fn ascending<T: Offset>(start: *const u8, rows: &Rows) -> Checked {
 }
 
 /// How many of so many bits from an offset on are 0.
-pub(super) fn zeros(bytes: &[u8], offset: usize, bits: usize) -> usize {
+pub(crate) fn zeros(bytes: &[u8], offset: usize, bits: usize) -> usize {
     bits - UnalignedBitChunk::new(bytes, offset, bits).count_ones()
 }
 

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 
-use super::import::{Owned, Rules};
-use super::raw::{ArrowArray, ArrowArrayStream, ArrowSchema};
-use super::schema;
-use crate::code::unlade_code::UNLADE_INPUT;
-use crate::failure::Failure;
+use crate::CDataError;
+use crate::check::Depth;
+use crate::import::{Owned, Rules};
+use crate::raw::{ArrowArray, ArrowArrayStream, ArrowSchema};
+use crate::schema;
 
 /// A stream that is ours to release, which happens once. It is read by one thread at a time, not
 /// always the same.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub struct Reader {
     stream: Input,
     schema: SchemaRef,
     rules: Rules,
@@ -27,13 +27,13 @@ pub(crate) struct Reader {
 
 /// The stream itself.
 #[derive(Debug)]
-pub(crate) struct Input(ArrowArrayStream);
+pub struct Input(ArrowArrayStream);
 
 impl Reader {
     /// Reads the stream's schema, and then its batches.
-    pub(crate) fn read(mut stream: Input, rules: Rules) -> Result<Self, Failure> {
+    pub fn read(mut stream: Input, rules: Rules) -> Result<Self, CDataError> {
         if stream.0.release.is_none() {
-            return Err(Failure::malformed(
+            return Err(CDataError::malformed(
                 "the ArrowArrayStream was released: it can be handed over once",
             ));
         }
@@ -47,12 +47,18 @@ impl Reader {
         })
     }
 
+    /// The same stream, of whose batches so much is looked at.
+    pub fn with_depth(mut self, depth: Depth) -> Self {
+        self.rules.depth = depth;
+        self
+    }
+
     /// Bytes that were copied so far, since they lay less aligned than arrow-rs computes on.
-    pub(crate) fn realigned(&self) -> Arc<AtomicU64> {
+    pub fn realigned(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.realigned)
     }
 
-    fn read_next(&mut self) -> Result<Option<RecordBatch>, Failure> {
+    fn read_next(&mut self) -> Result<Option<RecordBatch>, CDataError> {
         let Some(array) = self.stream.next()? else {
             return Ok(None);
         };
@@ -73,7 +79,7 @@ impl Iterator for Reader {
         }
         let read = self.read_next();
         self.ended = !matches!(read, Ok(Some(_)));
-        read.map_err(|failure| ArrowError::CDataInterface(failure.message))
+        read.map_err(|failure| ArrowError::CDataInterface(failure.to_string()))
             .transpose()
     }
 }
@@ -90,9 +96,9 @@ impl Input {
     /// # Safety
     /// `stream` is null or points to a stream as the C Stream Interface has it, which may be
     /// written, and may be read from any thread.
-    pub(crate) unsafe fn take(stream: *mut ArrowArrayStream) -> Result<Self, Failure> {
+    pub unsafe fn take(stream: *mut ArrowArrayStream) -> Result<Self, CDataError> {
         if stream.is_null() {
-            return Err(Failure::null("ArrowArrayStream"));
+            return Err(CDataError::Null("ArrowArrayStream"));
         }
         // SAFETY: As the caller vouches.
         let taken = Input(unsafe { stream.read() });
@@ -101,9 +107,9 @@ impl Input {
         Ok(taken)
     }
 
-    fn schema(&mut self) -> Result<SchemaRef, Failure> {
+    fn schema(&mut self) -> Result<SchemaRef, CDataError> {
         let Some(get_schema) = self.0.get_schema else {
-            return Err(Failure::malformed(
+            return Err(CDataError::malformed(
                 "the ArrowArrayStream has no `get_schema`",
             ));
         };
@@ -123,9 +129,11 @@ impl Input {
     }
 
     /// The next array; `None` at the end.
-    fn next(&mut self) -> Result<Option<Owned>, Failure> {
+    fn next(&mut self) -> Result<Option<Owned>, CDataError> {
         let Some(get_next) = self.0.get_next else {
-            return Err(Failure::malformed("the ArrowArrayStream has no `get_next`"));
+            return Err(CDataError::malformed(
+                "the ArrowArrayStream has no `get_next`",
+            ));
         };
         let mut array = ArrowArray::released();
         // SAFETY: The stream was not released.
@@ -140,7 +148,7 @@ impl Input {
         unsafe { Owned::take(&mut array).map(Some) }
     }
 
-    fn failure(&mut self, what: &str, result: i32) -> Failure {
+    fn failure(&mut self, what: &str, result: i32) -> CDataError {
         let said = self.0.get_last_error.map(|get_last_error| {
             // SAFETY: The stream was not released, and has just failed.
             unsafe { get_last_error(&mut self.0) }
@@ -150,10 +158,9 @@ impl Input {
             unsafe { CStr::from_ptr(said) }.to_string_lossy()
         });
         let said = said.unwrap_or_else(|| "it does not say why".into());
-        Failure::new(
-            UNLADE_INPUT,
-            format!("the ArrowArrayStream failed in {what} (errno {result}): {said}"),
-        )
+        CDataError::Stream(format!(
+            "the ArrowArrayStream failed in {what} (errno {result}): {said}"
+        ))
     }
 }
 

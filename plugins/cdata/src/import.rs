@@ -10,31 +10,32 @@ use arrow_buffer::alloc::Allocation;
 use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType, Field, Fields, SchemaRef};
 
-use super::check::{Depth, check, zeros};
-use super::plain::{Column, is_plain};
-use super::raw::ArrowArray;
-use crate::code::unlade_code::UNLADE_SCHEMA;
-use crate::failure::Failure;
+use crate::CDataError;
+use crate::check::{Depth, check, zeros};
+use crate::plain::{Column, is_plain};
+use crate::raw::ArrowArray;
 
 /// An array that is ours to release, which happens once, whatever becomes of it.
 #[derive(Debug)]
-pub(crate) struct Owned(ArrowArray);
+pub struct Owned(ArrowArray);
 
 /// What was made of an array.
 #[derive(Debug)]
-pub(crate) struct Imported {
-    pub(crate) batch: RecordBatch,
+pub struct Imported {
+    /// The batch.
+    pub batch: RecordBatch,
     /// Bytes that were copied, since they lay less aligned than arrow-rs computes on; all else is
     /// where it was.
-    pub(crate) realigned: u64,
+    pub realigned: u64,
 }
 
 /// How arrays are taken in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    pub(crate) depth: Depth,
+pub struct Rules {
+    /// How much is looked at.
+    pub depth: Depth,
     /// Whether what is not aligned is an error rather than copied.
-    pub(crate) only_aligned: bool,
+    pub only_aligned: bool,
 }
 
 impl Owned {
@@ -42,9 +43,9 @@ impl Owned {
     ///
     /// # Safety
     /// `array` is null or points to an array, which may be written.
-    pub(crate) unsafe fn take(array: *mut ArrowArray) -> Result<Self, Failure> {
+    pub unsafe fn take(array: *mut ArrowArray) -> Result<Self, CDataError> {
         if array.is_null() {
-            return Err(Failure::null("ArrowArray"));
+            return Err(CDataError::Null("ArrowArray"));
         }
         // SAFETY: As the caller vouches. A move leaves all but `release` as it was.
         let taken = unsafe { array.read() };
@@ -53,23 +54,24 @@ impl Owned {
         Ok(Owned(taken))
     }
 
+    /// The array as it came.
+    pub fn raw(&self) -> &ArrowArray {
+        &self.0
+    }
+
     /// As a batch of a schema, whose columns lie where the array's are.
     ///
     /// # Safety
     /// The array is one of the C Data Interface, of a struct type; what [`check()`] tells from the
     /// outside it may have wrong.
-    pub(crate) unsafe fn import(
-        self,
-        schema: &SchemaRef,
-        rules: Rules,
-    ) -> Result<Imported, Failure> {
+    pub unsafe fn import(self, schema: &SchemaRef, rules: Rules) -> Result<Imported, CDataError> {
         let of = DataType::Struct(schema.fields().clone());
         // SAFETY: As the caller vouches.
         let realigned = unsafe { self.looked_at(&of, rules)? };
         // SAFETY: As the caller vouches; the counts were looked at.
         let nulls = unsafe { self.nulls() };
         if nulls > 0 {
-            return Err(Failure::malformed(format!(
+            return Err(CDataError::malformed(format!(
                 "{nulls} rows of the ArrowArray are null as a whole; a batch's columns have nulls, \
                  not the batch"
             )));
@@ -91,7 +93,7 @@ impl Owned {
         let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
         match batch {
             Ok(batch) => Ok(Imported { batch, realigned }),
-            Err(error) => Err(Failure::new(UNLADE_SCHEMA, error.to_string())),
+            Err(error) => Err(CDataError::Schema(error.to_string())),
         }
     }
 
@@ -119,7 +121,7 @@ impl Owned {
     ///
     /// # Safety
     /// It was checked, to be of this type and to have no row that is null as a whole.
-    unsafe fn columns(self, of: DataType, depth: Depth) -> Result<Vec<ArrayRef>, Failure> {
+    unsafe fn columns(self, of: DataType, depth: Depth) -> Result<Vec<ArrayRef>, CDataError> {
         // SAFETY: It was looked at.
         let data = unsafe { self.into_data(of, depth)? };
         let (_, columns, _) = StructArray::from(data).into_parts();
@@ -130,11 +132,7 @@ impl Owned {
     ///
     /// # Safety
     /// As [`import`](Self::import), of that type.
-    pub(crate) unsafe fn import_column(
-        self,
-        of: &DataType,
-        rules: Rules,
-    ) -> Result<ArrayRef, Failure> {
+    pub unsafe fn import_column(self, of: &DataType, rules: Rules) -> Result<ArrayRef, CDataError> {
         // SAFETY: As the caller vouches.
         unsafe { self.looked_at(of, rules)? };
         if self.0.length == 0 {
@@ -150,16 +148,16 @@ impl Owned {
     ///
     /// # Safety
     /// As [`import`](Self::import), of this type.
-    unsafe fn looked_at(&self, of: &DataType, rules: Rules) -> Result<u64, Failure> {
+    unsafe fn looked_at(&self, of: &DataType, rules: Rules) -> Result<u64, CDataError> {
         if self.0.release.is_none() {
-            return Err(Failure::malformed(
+            return Err(CDataError::malformed(
                 "the ArrowArray was released: it can be handed over once",
             ));
         }
         // SAFETY: As the caller vouches.
         let realigned = unsafe { check(&self.0, of, rules.depth)? };
         if realigned > 0 && rules.only_aligned {
-            return Err(Failure::malformed(format!(
+            return Err(CDataError::malformed(format!(
                 "{realigned} bytes of the ArrowArray are not aligned to the width of their values, \
                  and would have to be copied, which UNLADE_ONLY_ALIGNED rules out"
             )));
@@ -169,8 +167,8 @@ impl Owned {
 
     /// # Safety
     /// It was looked at, as of this type, and has a row.
-    unsafe fn into_data(self, of: DataType, depth: Depth) -> Result<ArrayData, Failure> {
-        let refused = |error: ArrowError| Failure::malformed(error.to_string());
+    unsafe fn into_data(self, of: DataType, depth: Depth) -> Result<ArrayData, CDataError> {
+        let refused = |error: ArrowError| CDataError::malformed(error.to_string());
         // SAFETY: Whatever arrow-rs concludes from it is so.
         let data = unsafe { from_ffi_and_data_type(self.into_ffi(), of) };
         let data = data.map_err(refused)?;

@@ -59,7 +59,6 @@ pub struct ArrowArrayStream {
 
 /// A column of values that may lie in a device's memory. See
 /// <https://arrow.apache.org/docs/format/CDeviceDataInterface.html>.
-#[cfg(feature = "device-data")]
 #[repr(C)]
 #[derive(Debug)]
 #[allow(missing_docs)]
@@ -95,7 +94,7 @@ impl ArrowSchema {
     }
 
     /// What arrow-rs exports.
-    pub(crate) fn exported(schema: FFI_ArrowSchema) -> Self {
+    pub fn exported(schema: FFI_ArrowSchema) -> Self {
         // SAFETY: Both are the C struct of the specification, of one size; the value moves.
         unsafe { std::mem::transmute(schema) }
     }
@@ -119,7 +118,7 @@ impl ArrowArray {
     }
 
     /// What arrow-rs exports.
-    pub(crate) fn exported(array: FFI_ArrowArray) -> Self {
+    pub fn exported(array: FFI_ArrowArray) -> Self {
         // SAFETY: Both are the C struct of the specification, of one size; the value moves.
         unsafe { std::mem::transmute(array) }
     }
@@ -138,7 +137,7 @@ impl ArrowArrayStream {
     }
 
     /// What arrow-rs exports.
-    pub(crate) fn exported(stream: FFI_ArrowArrayStream) -> Self {
+    pub fn exported(stream: FFI_ArrowArrayStream) -> Self {
         // SAFETY: Both are the C struct of the specification, of one size; the value moves.
         unsafe { std::mem::transmute(stream) }
     }
