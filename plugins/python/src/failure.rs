@@ -1,6 +1,7 @@
 //! Errors as the exceptions that `unlade/_errors.py` defines.
 
 use std::error::Error as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;
@@ -60,6 +61,11 @@ impl From<Failure> for PyErr {
 /// A mistake in how something is asked for.
 pub(crate) fn config(what: impl Into<String>) -> Failure {
     Error::Config(what.into()).into()
+}
+
+/// What work makes; an error where it panics, which is a bug: Python is not to see a panic.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Error::panicked(panic).into())
 }
 
 /// Data that breaks the rules of its format.
@@ -189,7 +195,9 @@ fn raised(error: Error) -> PyErr {
         Error::Malformed(_) => classes::DataFormatError::new_err(message),
         Error::Input(_) if interrupts(&message) => PyKeyboardInterrupt::new_err(()),
         Error::Input(_) => classes::InputError::new_err(message),
-        Error::Config(_) | Error::Reserve { .. } => classes::ConfigError::new_err(message),
+        Error::Config(_) | Error::Reserve { .. } | Error::WaitWithin(_) => {
+            classes::ConfigError::new_err(message)
+        }
         _ => classes::Error::new_err(message),
     }
 }

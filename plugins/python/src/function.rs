@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
-use arrow_schema::{DataType, Field};
+use arrow_schema::Field;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use unlade::{FunctionFailure, Signature, UserFunction};
 
-use crate::capsule::{import_array, import_field};
+use crate::capsule::{import_field, import_result};
 use crate::column::Column;
-use crate::failure::{Failure, refused};
+use crate::failure::{Failure, caught, refused};
+use crate::interpreter::{self, ENDING};
 
-/// A type of Arrow's, by the PyCapsule interface.
+/// A type of Arrow's, by the PyCapsule interface, with what says that it is an extension.
 #[derive(Debug)]
-pub(crate) struct GivenType(DataType);
+pub(crate) struct GivenType(Field);
 
 impl<'py> FromPyObject<'_, 'py> for GivenType {
     type Error = PyErr;
@@ -25,8 +26,8 @@ impl<'py> FromPyObject<'_, 'py> for GivenType {
         let py = object.py();
         match object.getattr_opt(intern!(py, "__arrow_c_schema__"))? {
             Some(schema) => {
-                let field = import_field(&schema.call0()?)?;
-                Ok(GivenType(field.data_type().clone()))
+                let capsule = schema.call0()?;
+                caught(|| import_field(&capsule))?.map(GivenType)
             }
             None => Err(PyTypeError::new_err(format!(
                 "expected a type of Arrow's such as pyarrow.int64(), not {}",
@@ -44,27 +45,35 @@ pub(crate) fn function(
     nullable: bool,
     body: Py<PyAny>,
 ) -> Result<UserFunction, Failure> {
-    let types = arguments.into_iter().map(|each| each.0);
+    Python::attach(|py| match body.bind(py).is_callable() {
+        true => Ok(()),
+        false => {
+            let what = body.bind(py).get_type().name()?;
+            let why = format!("expected a function of pyarrow arrays, not {what}");
+            Err(PyTypeError::new_err(why))
+        }
+    })?;
+    let types = arguments.iter().map(|each| each.0.data_type().clone());
     let GivenType(gives) = result.extract()?;
-    let signature = Signature::new(name, types, gives);
+    let signature = Signature::new(name, types, gives.data_type().clone());
     let signature = signature.map_err(|error| refused(&error, None))?;
     let signature = match nullable {
         true => signature,
         false => signature.never_null(),
     };
-    let fields = signature.arguments().iter().enumerate();
-    let fields = fields.map(|(position, of)| Field::new(position.to_string(), of.clone(), true));
+    let fields = arguments.into_iter().enumerate();
+    let fields = fields.map(|(position, GivenType(field))| {
+        field.with_name(position.to_string()).with_nullable(true)
+    });
     let callee = Callee {
         fields: fields.map(Arc::new).collect(),
         result: result.clone().unbind(),
         body,
     };
     Ok(UserFunction::new(signature, move |arguments| {
-        let called = Python::try_attach(|py| callee.call(py, arguments));
-        match called {
-            Some(result) => result.map_err(|(error, row)| failed(error, row)),
-            None => Err(FunctionFailure::new("the interpreter has ended")),
-        }
+        let ending = || FunctionFailure::new(ENDING);
+        let _inside = interpreter::enter().ok_or_else(ending)?;
+        Python::try_attach(|py| callee.call(py, arguments)).ok_or_else(ending)?
     }))
 }
 
@@ -77,17 +86,9 @@ struct Callee {
 }
 
 impl Callee {
-    /// An exception comes with the row that it names, if it does.
-    fn call(
-        &self,
-        py: Python<'_>,
-        arguments: &[ArrayRef],
-    ) -> Result<ArrayRef, (PyErr, Option<u64>)> {
-        self.call_with(py, arguments).map_err(|error| {
-            let row = error.value(py).getattr_opt(intern!(py, "row"));
-            let row = row.ok().flatten().and_then(|row| row.extract().ok());
-            (error, row)
-        })
+    fn call(&self, py: Python<'_>, arguments: &[ArrayRef]) -> Result<ArrayRef, FunctionFailure> {
+        self.call_with(py, arguments)
+            .map_err(|error| failed(py, error))
     }
 
     fn call_with(&self, py: Python<'_>, arguments: &[ArrayRef]) -> PyResult<ArrayRef> {
@@ -110,12 +111,14 @@ impl Callee {
                 .call_method1(intern!(py, "array"), (result, self.result.bind(py)))?
                 .call_method0(intern!(py, "__arrow_c_array__"))?,
         };
-        import_array(&capsules)
+        import_result(&capsules)
     }
 }
 
-/// An exception as the failure of the function, whose source it is.
-fn failed(error: PyErr, row: Option<u64>) -> FunctionFailure {
+/// An exception as the failure of the function, whose source it is, at the row that it names, if it does.
+fn failed(py: Python<'_>, error: PyErr) -> FunctionFailure {
+    let row = error.value(py).getattr_opt(intern!(py, "row"));
+    let row = row.ok().flatten().and_then(|row| row.extract().ok());
     let failure = FunctionFailure::new(error.to_string()).because(error);
     match row {
         Some(row) => failure.at(row),

@@ -10,7 +10,8 @@ use pyo3::prelude::*;
 
 use crate::batch::{Batch, Schema};
 use crate::capsule::{self, Imported, Incoming};
-use crate::failure::{Failure, config};
+use crate::failure::{Failure, caught, config};
+use crate::interpreter::outside;
 
 /// Anything with the Arrow PyCapsule interface.
 #[derive(Debug)]
@@ -29,11 +30,22 @@ impl Given {
         }
     }
 
+    /// The same, with its values looked at.
+    pub(crate) fn with_values_checked(self) -> PyResult<Self> {
+        Ok(match self {
+            Given::Batch(imported) => {
+                capsule::check_values(&imported.batch)?;
+                Given::Batch(imported)
+            }
+            Given::Stream(incoming) => Given::Stream(incoming.with_values_checked()),
+        })
+    }
+
     /// As one batch, for what takes no more than one.
     pub(crate) fn one(self, py: Python<'_>) -> Result<Imported, Failure> {
         match self {
             Given::Batch(imported) => Ok(imported),
-            Given::Stream(incoming) => py.detach(|| only(incoming)),
+            Given::Stream(incoming) => outside(py, || only(incoming))?,
         }
     }
 }
@@ -76,10 +88,12 @@ impl<'py> FromPyObject<'_, 'py> for Given {
             return Ok(source.get().take()?);
         }
         if let Some(array) = object.getattr_opt(intern!(py, "__arrow_c_array__"))? {
-            return capsule::import_batch(&array.call0()?).map(Given::Batch);
+            let capsules = array.call0()?;
+            return caught(|| capsule::import_batch(&capsules))?.map(Given::Batch);
         }
         if let Some(stream) = object.getattr_opt(intern!(py, "__arrow_c_stream__"))? {
-            return capsule::import_stream(&stream.call0()?).map(Given::Stream);
+            let capsule = stream.call0()?;
+            return caught(|| capsule::import_stream(&capsule))?.map(Given::Stream);
         }
         Err(not_arrow(&object))
     }
@@ -98,7 +112,8 @@ impl<'py> FromPyObject<'_, 'py> for GivenSchema {
             return Ok(GivenSchema(Arc::clone(&source.get().schema)));
         }
         if let Some(schema) = object.getattr_opt(intern!(py, "__arrow_c_schema__"))? {
-            return capsule::import_schema(&schema.call0()?).map(GivenSchema);
+            let capsule = schema.call0()?;
+            return caught(|| capsule::import_schema(&capsule))?.map(GivenSchema);
         }
         object
             .extract::<Given>()

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 
 use crate::batch::Schema;
 use crate::capsule::{Imported, Incoming};
-use crate::failure::{Failure, config, with_rows_before};
+use crate::failure::{Failure, caught, config, with_rows_before};
 use crate::given::{Given, Pieces, unlade_input};
+use crate::interpreter::{awaited, inside, outside};
 use crate::output::Output;
 use crate::resident::Resident;
 use crate::status::dictionary;
@@ -31,23 +32,37 @@ pub(crate) struct Kernel {
     inner: unlade::Kernel,
     /// Threads of its runtime.
     threads: usize,
+    /// Whether values of its data are looked at.
+    checks_values: bool,
 }
 
 impl Kernel {
-    pub(crate) fn new(inner: unlade::Kernel, threads: usize) -> Self {
-        Kernel { inner, threads }
+    pub(crate) fn new(inner: unlade::Kernel, threads: usize, checks_values: bool) -> Self {
+        Kernel {
+            inner,
+            threads,
+            checks_values,
+        }
+    }
+
+    /// Data, looked at as far as the kernel is to.
+    fn looked_at(&self, data: Given) -> PyResult<Given> {
+        match self.checks_values {
+            true => data.with_values_checked(),
+            false => Ok(data),
+        }
     }
 
     fn run_table(&self, py: Python<'_>, incoming: Incoming) -> Result<Output, Failure> {
         let realigned = incoming.realigned();
         let (alone, spread) = PIECE_ROWS;
-        let outputs = py.detach(|| match self.threads {
+        let outputs = outside(py, || match self.threads {
             1 => collected(
                 Pieces::new(incoming, alone)
                     .map(|batch| self.inner.run(&batch.map_err(unlade_input)?)),
             ),
             _ => collected(self.inner.stream(Pieces::new(incoming, spread))),
-        })?;
+        })??;
         let realigned = realigned.load(Ordering::Relaxed);
         Ok(Output::new(self.inner.schema(), outputs, realigned))
     }
@@ -57,9 +72,9 @@ impl Kernel {
 impl Kernel {
     /// Runs the query on data with the Arrow PyCapsule interface.
     fn run(&self, py: Python<'_>, data: Given) -> Result<Output, Failure> {
-        match data {
+        match self.looked_at(data)? {
             Given::Batch(Imported { batch, realigned }) => {
-                let output = py.detach(|| self.inner.run(&batch))?;
+                let output = outside(py, || self.inner.run(&batch))??;
                 Ok(Output::new(self.inner.schema(), [output], realigned))
             }
             Given::Stream(incoming) => self.run_table(py, incoming),
@@ -72,32 +87,35 @@ impl Kernel {
 
     /// Hands a batch over, to be computed by the runtime's threads.
     fn submit(&self, py: Python<'_>, data: Given) -> Result<Ticket, Failure> {
-        let Imported { batch, realigned } = data.one(py)?;
-        let ticket = py.detach(|| self.inner.submit(batch))?;
+        let Imported { batch, realigned } = self.looked_at(data)?.one(py)?;
+        let ticket = outside(py, || self.inner.submit(batch))??;
         Ok(Ticket::new(ticket, self.inner.schema(), realigned))
     }
 
     /// Runs the query on a batch, to be awaited.
     async fn run_async(&self, data: Given) -> Result<Output, Failure> {
-        let Imported { batch, realigned } = Python::attach(|py| data.one(py))?;
-        let output = self.inner.submit(batch)?.await?;
+        let Imported { batch, realigned } = Python::attach(|py| self.looked_at(data)?.one(py))?;
+        let submitted = caught(|| self.inner.submit(batch))??;
+        submitted.may_wait()?;
+        let output = awaited(submitted).await?;
         Ok(Output::new(self.inner.schema(), [output], realigned))
     }
 
     /// Runs the query on every batch of a table or reader, as results are asked for.
     #[pyo3(signature = (data, *, batch_rows=None))]
     fn stream(&self, data: Given, batch_rows: Option<usize>) -> Result<Stream, Failure> {
-        let (reader, realigned): (Box<dyn RecordBatchReader + Send>, _) = match data {
-            Given::Batch(Imported { batch, realigned }) => {
-                let schema = batch.schema();
-                let reader = RecordBatchIterator::new([Ok(batch)], schema);
-                (Box::new(reader), Arc::new(realigned.into()))
-            }
-            Given::Stream(incoming) => {
-                let realigned = incoming.realigned();
-                (Box::new(incoming), realigned)
-            }
-        };
+        let (reader, realigned): (Box<dyn RecordBatchReader + Send>, _) =
+            match self.looked_at(data)? {
+                Given::Batch(Imported { batch, realigned }) => {
+                    let schema = batch.schema();
+                    let reader = RecordBatchIterator::new([Ok(batch)], schema);
+                    (Box::new(reader), Arc::new(realigned.into()))
+                }
+                Given::Stream(incoming) => {
+                    let realigned = incoming.realigned();
+                    (Box::new(incoming), realigned)
+                }
+            };
         if batch_rows == Some(0) {
             return Err(config("batch_rows is at least 1, not 0"));
         }
@@ -108,7 +126,7 @@ impl Kernel {
 
     /// Runs the query on every batch that was pinned, where they lie.
     fn run_resident(&self, py: Python<'_>, resident: &Resident) -> Result<Output, Failure> {
-        let outputs = py.detach(|| self.inner.run_resident(&resident.inner))?;
+        let outputs = outside(py, || self.inner.run_resident(&resident.inner))??;
         Ok(Output::new(self.inner.schema(), outputs, 0))
     }
 
@@ -188,7 +206,7 @@ fn collected(
         before += output.receipt.rows_in;
         outputs.push(output);
         if looked.elapsed() > SIGNALS {
-            Python::attach(|py| py.check_signals())?;
+            inside(|py| py.check_signals())?;
             looked = Instant::now();
         }
     }

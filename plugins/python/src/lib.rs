@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `capsule` | Arrow in and out by the PyCapsule interface, without a copy   (contains unsafe code) |
+//! | `interpreter` | ways into the interpreter, which end before it does   (contains unsafe code) |
 //! | `given` | what is handed over: a batch, or a stream of them |
 //! | `function` | functions in Python that queries call |
 //! | `query` | queries from text and from Substrait, and the rules that they are read by |
@@ -25,6 +26,7 @@ mod dlpack;
 mod failure;
 mod function;
 mod given;
+mod interpreter;
 mod kernel;
 mod language;
 mod output;
@@ -71,8 +73,7 @@ mod module {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        // Another extension's logger is another library's: each has its own.
-        let _installed = pyo3_log::try_init();
-        Ok(())
+        crate::interpreter::close_at_exit(module)?;
+        crate::interpreter::log(module.py())
     }
 }

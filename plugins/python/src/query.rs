@@ -17,7 +17,8 @@ use unlade::{
 };
 
 use crate::batch::Schema;
-use crate::failure::{Failure, config, not_imported, not_serialised, refused};
+use crate::failure::{Failure, caught, config, not_imported, not_serialised, refused};
+use crate::interpreter::outside;
 
 /// One expression, or a message of several.
 #[derive(Debug)]
@@ -132,12 +133,12 @@ impl For<'_> {
             imported: Vec::new(),
             of_pyarrow: false,
         };
-        let query = reading.query(asked)?;
-        let rules = reading.rules(rules)?;
-        let compiled = py.detach(|| match self {
+        let (query, rules) =
+            caught(|| Ok::<_, Failure>((reading.query(asked)?, reading.rules(rules)?)))??;
+        let compiled = outside(py, || match self {
             For::Runtime(runtime) => runtime.compile(&query, schema, &rules),
             For::Session(session) => session.compile(&query, schema, &rules),
-        });
+        })?;
         compiled.map_err(|error| match error {
             Error::Expr(error) => refused(&error, asked.text_of(&error)),
             other => other.into(),

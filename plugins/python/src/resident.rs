@@ -8,6 +8,7 @@ use pyo3::types::PyDict;
 use unlade::ResidentValues;
 
 use crate::failure::Failure;
+use crate::interpreter::outside;
 
 /// Data that is kept in a device's memory.
 #[pyclass(frozen, module = "unlade")]
@@ -44,9 +45,8 @@ impl Resident {
         let position = pinned.and_then(|schema| schema.index_of(name).ok());
         let position =
             position.ok_or_else(|| PyKeyError::new_err(format!("there is no column `{name}`")))?;
-        let values = py
-            .detach(|| self.inner.values_on_device(batch, position))
-            .map_err(Failure::from)?;
+        let values = outside(py, || self.inner.values_on_device(batch, position))?;
+        let values = values.map_err(Failure::from)?;
         Ok(ResidentColumn {
             name: name.to_owned(),
             device: self.device().unwrap_or_default(),

@@ -13,6 +13,7 @@ use unlade::{Fallback, Placement, RuntimeBuilder, Trust};
 use crate::failure::{Failure, config, refused};
 use crate::function::{self, GivenType};
 use crate::given::{Given, GivenSchema};
+use crate::interpreter::outside;
 use crate::kernel::Kernel;
 use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
 use crate::resident::Resident;
@@ -34,7 +35,7 @@ pub(crate) struct Runtime {
 #[pyfunction]
 pub(crate) fn runtime(py: Python<'_>) -> Result<Runtime, Failure> {
     static SHARED: Mutex<Option<Runtime>> = Mutex::new(None);
-    py.detach(|| {
+    outside(py, || {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*shared {
             return Ok(runtime.clone());
@@ -43,7 +44,7 @@ pub(crate) fn runtime(py: Python<'_>) -> Result<Runtime, Failure> {
         let inner = unlade::builder().threads(threads).build()?;
         let made = Runtime { inner, threads };
         Ok(shared.insert(made).clone())
-    })
+    })?
 }
 
 #[pymethods]
@@ -102,17 +103,17 @@ impl Runtime {
         if let Some(timeout) = device_timeout {
             builder = builder.device_timeout(seconds(timeout)?);
         }
-        let inner = py.detach(|| {
+        let inner = outside(py, || {
             with_devices(builder, devices)?
                 .build()
                 .map_err(Failure::from)
-        })?;
+        })??;
         Ok(Runtime { inner, threads })
     }
 
     /// Prepares a query for data of a schema.
     #[pyo3(signature = (data, *, filter=None, select=None, mask=false, semantics="arrow",
-        overflow=None, cast=None, float_order=None))]
+        overflow=None, cast=None, float_order=None, check_values=false))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn compile(
         &self,
@@ -125,6 +126,7 @@ impl Runtime {
         overflow: Option<&str>,
         cast: Option<&str>,
         float_order: Option<&str>,
+        check_values: bool,
     ) -> Result<Kernel, Failure> {
         let asked = Asked {
             filter,
@@ -138,7 +140,7 @@ impl Runtime {
             float_order,
         };
         let kernel = For::Runtime(&self.inner).compile(py, &data.0, &asked, &rules)?;
-        Ok(Kernel::new(kernel, self.threads))
+        Ok(Kernel::new(kernel, self.threads, check_values))
     }
 
     /// Registers a function for queries to call.
@@ -153,7 +155,7 @@ impl Runtime {
         nullable: bool,
     ) -> Result<(), Failure> {
         let function = function::function(name, arguments, result, nullable, function)?;
-        match py.detach(|| self.inner.register(function)) {
+        match outside(py, || self.inner.register(function))? {
             Ok(_) => Ok(()),
             Err(unlade::Error::Expr(error)) => Err(refused(&error, None)),
             Err(error) => Err(error.into()),
@@ -191,7 +193,7 @@ impl Runtime {
     /// Keeps the columns of data in a device's memory across calls.
     #[pyo3(signature = (data, *, device=None))]
     fn pin(&self, py: Python<'_>, data: Given, device: Option<&str>) -> Result<Resident, Failure> {
-        let inner = py.detach(|| {
+        let inner = outside(py, || {
             let batches: Vec<RecordBatch> = match data {
                 Given::Batch(imported) => vec![imported.batch],
                 Given::Stream(incoming) => incoming
@@ -199,14 +201,14 @@ impl Runtime {
                     .map_err(crate::given::unlade_input)?,
             };
             self.inner.pin(&batches, device)
-        })?;
+        })??;
         Ok(Resident { inner })
     }
 
     /// The devices, as they are at the moment.
-    fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let devices = py.detach(|| self.inner.devices());
-        dictionary(py, &devices)
+    fn devices<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>, Failure> {
+        let devices = outside(py, || self.inner.devices())?;
+        Ok(dictionary(py, &devices)?)
     }
 
     /// How memory is used at the moment, and by whom.
@@ -234,7 +236,7 @@ impl Runtime {
     #[pyo3(signature = (within=10.0))]
     fn shutdown(&self, py: Python<'_>, within: f64) -> Result<u64, Failure> {
         let within: Duration = seconds(within)?;
-        Ok(py.detach(|| self.inner.shutdown(within)).cut_off)
+        Ok(outside(py, || self.inner.shutdown(within))?.cut_off)
     }
 
     /// On how many threads a table or stream is computed.
@@ -271,6 +273,12 @@ fn with_devices(
 ) -> Result<RuntimeBuilder, Failure> {
     let devices = match names {
         None => unlade::discover(),
+        Some(names) if names.is_empty() => {
+            return Err(config(
+                "devices: name one at least, such as [\"cpu\"]; without the argument all that are \
+                 present are opened, which unlade.devices() lists",
+            ));
+        }
         Some(names) => {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             unlade::open_devices(&names).map_err(config)?

@@ -5,6 +5,7 @@ use unlade::{Placement, Priority};
 
 use crate::failure::Failure;
 use crate::given::GivenSchema;
+use crate::interpreter::outside;
 use crate::kernel::Kernel;
 use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
 use crate::runtime::Runtime;
@@ -63,7 +64,7 @@ impl Session {
             builder = builder.device(request.parse()?);
         }
         Ok(Session {
-            inner: py.detach(|| builder.open())?,
+            inner: outside(py, || builder.open())??,
             threads: runtime.threads,
         })
     }
@@ -73,7 +74,7 @@ impl Session {
 impl Session {
     /// As `Runtime.compile`, for this session.
     #[pyo3(signature = (data, *, filter=None, select=None, mask=false, semantics="arrow",
-        overflow=None, cast=None, float_order=None))]
+        overflow=None, cast=None, float_order=None, check_values=false))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn compile(
         &self,
@@ -86,6 +87,7 @@ impl Session {
         overflow: Option<&str>,
         cast: Option<&str>,
         float_order: Option<&str>,
+        check_values: bool,
     ) -> Result<Kernel, Failure> {
         let asked = Asked {
             filter,
@@ -99,12 +101,12 @@ impl Session {
             float_order,
         };
         let kernel = For::Session(&self.inner).compile(py, &data.0, &asked, &rules)?;
-        Ok(Kernel::new(kernel, self.threads))
+        Ok(Kernel::new(kernel, self.threads, check_values))
     }
 
     /// Ends everything that the session has under way, and refuses the rest.
-    fn cancel(&self, py: Python<'_>) {
-        py.detach(|| self.inner.cancel());
+    fn cancel(&self, py: Python<'_>) -> Result<(), Failure> {
+        outside(py, || self.inner.cancel())
     }
 
     /// Whether it was cancelled.
@@ -123,8 +125,8 @@ impl Session {
     }
 
     #[pyo3(signature = (*_raised))]
-    fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyAny>) {
-        self.cancel(py);
+    fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyAny>) -> Result<(), Failure> {
+        self.cancel(py)
     }
 
     fn __repr__(&self) -> String {

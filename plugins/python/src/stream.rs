@@ -12,6 +12,7 @@ use unlade::{Canceller, KernelStream};
 use crate::batch::Schema;
 use crate::capsule::{export_schema, export_stream};
 use crate::failure::{Failure, config, with_rows_before};
+use crate::interpreter::outside;
 use crate::output::Output;
 
 /// The results of a kernel over a table or reader, in its order: one for each of its batches.
@@ -60,7 +61,7 @@ impl Stream {
     }
 
     fn __next__(&self, py: Python<'_>) -> Result<Option<Output>, Failure> {
-        let next = py.detach(|| {
+        let next = outside(py, || {
             let mut state = self.state();
             let next = state.inner.as_mut()?.next();
             match next {
@@ -77,7 +78,7 @@ impl Stream {
                     None
                 }
             }
-        });
+        })?;
         let Some(output) = next.transpose()? else {
             return Ok(None);
         };
@@ -104,9 +105,9 @@ impl Stream {
     }
 
     #[pyo3(signature = (*_raised))]
-    fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyAny>) {
+    fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyAny>) -> Result<(), Failure> {
         self.canceller.cancel();
-        py.detach(|| drop(self.state().inner.take()));
+        outside(py, || drop(self.state().inner.take()))
     }
 
     /// Names and types of the columns of its results.
@@ -129,7 +130,7 @@ impl Stream {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyCapsule>, Failure> {
         let _not_granted = requested_schema;
-        let inner = py.detach(|| self.state().inner.take());
+        let inner = outside(py, || self.state().inner.take())?;
         let inner = inner.ok_or_else(|| config("the stream was read to its end or handed on"))?;
         Ok(export_stream(py, inner.into_reader())?)
     }

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use unlade::Error;
 
 use crate::failure::{Failure, config};
+use crate::interpreter::outside;
 use crate::output::Output;
 use crate::time::{SIGNALS, seconds};
 
@@ -93,10 +94,16 @@ impl Ticket {
         let deadline = timeout.map(seconds).transpose()?;
         let deadline = deadline.and_then(|after| Instant::now().checked_add(after));
         let mut ticket = self.take()?;
+        if deadline.is_none_or(|at| at > Instant::now())
+            && let Err(within) = ticket.may_wait()
+        {
+            self.put_back(ticket);
+            return Err(within.into());
+        }
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let now = left.map_or(SIGNALS, |left| left.min(SIGNALS));
-            match py.detach(|| ticket.wait_timeout(now)) {
+            match outside(py, || ticket.wait_timeout(now))? {
                 Ok(outcome) => {
                     *self.place() = Place::Given;
                     return Ok(Output::new(&self.schema, [outcome?], self.realigned));

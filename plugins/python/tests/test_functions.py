@@ -1,8 +1,10 @@
 """Functions in Python that queries call."""
 
+import asyncio
 import threading
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -143,6 +145,8 @@ def test_names_and_types_are_looked_at(runtime, batch):
         register(runtime, "abs", lambda n: n, [pa.int64()], pa.int64())
     with pytest.raises(TypeError, match="pyarrow.int64"):
         register(runtime, "typed", lambda n: n, ["int"], pa.int64())
+    with pytest.raises(TypeError, match="a function of pyarrow arrays, not int"):
+        register(runtime, "called", 7, [pa.int64()], pa.int64())
     with pytest.raises(unlade.CompileError, match="did you mean `twice`") as refused:
         runtime.compile(batch, filter="twicf(id) > 1")
     assert refused.value.kind == "unknown"
@@ -181,3 +185,127 @@ def test_pyarrows_functions_that_are_not_read_may_be_registered(runtime, batch):
     data = pa.record_batch({"x": [1.0, float("nan"), None]})
     output = runtime.compile(data, filter=pc.is_nan(pc.field("x"))).run(data)
     assert output.num_rows == 1
+
+
+def test_what_a_function_returns_is_looked_at(runtime, batch):
+    def gives(name, result, of):
+        register(runtime, name, lambda _: result, [pa.int32()], of)
+        for options in ({}, {"filter": "id > 1"}):
+            with pytest.raises(unlade.FunctionError) as raised:
+                runtime.compile(batch, select=f"{name}(id) as x", **options).run(batch)
+            yield str(raised.value)
+
+    def strings(offsets, text, of=pa.string()):
+        offsets = pa.py_buffer(np.array(offsets, np.int32).tobytes())
+        return pa.Array.from_buffers(of, len(offsets) // 4 - 1, [None, offsets, pa.py_buffer(text)])
+
+    for said in gives("back", strings([0, 5, 2, 9], b"abcdefghi"), pa.string()):
+        assert "malformed" in said
+    for said in gives("no_text", strings([0, 1, 2, 3], b"\xff\xfe\xfd"), pa.string()):
+        assert "utf" in said.lower()
+    keys = pa.DictionaryArray.from_arrays([0, 7, 1], ["one", "two"], safe=False)
+    for said in gives("no_key", keys, keys.type):
+        assert "7" in said
+    lists = pa.ListArray.from_buffers(
+        pa.list_(pa.int64()),
+        3,
+        [None, pa.py_buffer(np.array([0, 2, 1, 3], np.int32).tobytes())],
+        children=[pa.array([1, 2, 3])],
+    )
+    for said in gives("list_back", lists, lists.type):
+        assert "malformed" in said
+    # Bytes are none of UTF-8.
+    register(runtime, "bytes", lambda _: strings([0, 1, 2, 3], b"\xff\xfe\xfd", pa.binary()), [pa.int32()], pa.binary())
+    output = pa.table(runtime.compile(batch, select="bytes(id) as x").run(batch))
+    assert output["x"].to_pylist() == [b"\xff", b"\xfe", b"\xfd"]
+
+
+def test_names_of_items_do_not_tell_types_apart(runtime):
+    def list_of(name):
+        return pa.list_(pa.field(name, pa.int64()))
+
+    seen = []
+
+    def lengths(lists):
+        seen.append(lists.type)
+        return pc.list_value_length(lists)
+
+    register(runtime, "lengths", lengths, [list_of("item")], pa.int32())
+    register(runtime, "same", lambda lists: lists.cast(list_of("other")), [list_of("item")], list_of("entry"))
+    data = pa.record_batch({"l": pa.array([[1, 2], None, []], list_of("element"))})
+    output = pa.table(runtime.compile(data, select="lengths(l) as n, same(l) as s").run(data))
+    assert output.to_pydict() == {"n": [2, None, 0], "s": [[1, 2], None, []]}
+    assert seen[0].equals(list_of("item"), check_metadata=True)
+    assert output["s"].type.value_field.name == "entry"
+
+
+def test_strings_of_another_layout_are_told_what_to_do(runtime):
+    frame = pl.DataFrame({"name": ["ann", None, "cleo"]})
+    register(runtime, "size", pc.binary_length, [pa.string()], pa.int32())
+    with pytest.raises(unlade.CompileError, match="laid out differently") as refused:
+        runtime.compile(frame, select="size(name) as s")
+    assert "register the function for Utf8View" in refused.value.help
+    by_view = lambda names: pc.binary_length(names.cast(pa.string()))  # noqa: E731
+    register(runtime, "view_size", by_view, [pa.string_view()], pa.int32())
+    kernel = runtime.compile(frame, select="view_size(name) as s")
+    assert pa.table(kernel.run(frame))["s"].to_pylist() == [3, None, 4]
+    register(runtime, "large_size", pc.binary_length, [pa.large_string()], pa.int64())
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    kernel = runtime.compile(table, select="large_size(name) as s")
+    assert pa.table(kernel.run(table))["s"].to_pylist() == [3, None, 4]
+
+
+def test_a_function_does_not_wait_for_its_own_runtime():
+    batch = pa.record_batch({"a": [1, 2, 3]})
+    with unlade.Runtime(devices=["cpu"], threads=1) as own, unlade.Runtime(devices=["cpu"]) as other:
+        plain, elsewhere = (runtime.compile(batch, select="a + 1 as a") for runtime in (own, other))
+
+        async def awaited(kernel, numbers):
+            return await kernel.run_async(pa.record_batch({"a": numbers}))
+
+        def waits(kernel, numbers):
+            return kernel.submit(pa.record_batch({"a": numbers})).wait()
+
+        def streams(kernel, numbers):
+            return next(kernel.stream(pa.table({"a": numbers})))
+
+        ways = {
+            "waits": waits,
+            "awaits": lambda kernel, numbers: asyncio.run(awaited(kernel, numbers)),
+            "runs": lambda kernel, numbers: kernel.run(pa.record_batch({"a": numbers})),
+            "runs_table": lambda kernel, numbers: kernel.run(pa.table({"a": numbers})),
+            "streams": streams,
+        }
+        for name, way in ways.items():
+            for of, kernel in (("own", plain), ("other", elsewhere)):
+                function = lambda numbers, way=way, kernel=kernel: pa.table(way(kernel, numbers))["a"]  # noqa: E731
+                register(own, f"{name}_{of}", function, [pa.int64()], pa.int64())
+                calling = own.compile(batch, select=f"{name}_{of}(a) as r")
+                if of == "own" and "waits" in name:
+                    # By a ticket the function has the one thread.
+                    with pytest.raises(unlade.FunctionError, match="inside of a user's function") as raised:
+                        calling.submit(batch).wait(timeout=60)
+                    assert isinstance(raised.value.__cause__, unlade.ConfigError)
+                else:
+                    output = calling.submit(batch).wait(timeout=60)
+                    assert pa.table(output)["r"].to_pylist() == [2, 3, 4]
+
+
+def test_extension_types_are_seen_by_functions_and_kept_by_columns(runtime):
+    seen = []
+
+    def first(ids):
+        seen.append(ids.type)
+        return pa.array([each.bytes[0] for each in ids.to_pylist()], pa.int64())
+
+    register(runtime, "first", first, [pa.uuid()], pa.int64())
+    register(runtime, "same", lambda ids: ids, [pa.uuid()], pa.uuid())
+    storage = pa.array([bytes([row] * 16) for row in range(4)], pa.binary(16))
+    data = pa.record_batch({"id": pa.ExtensionArray.from_storage(pa.uuid(), storage)})
+    for options in ({"filter": "first(id) > 1"}, {"filter": "first(id) > 1", "select": "id as key, same(id) as s"}):
+        output = pa.table(runtime.compile(data, **options).run(data))
+        assert output.schema.field(0).type == pa.uuid()
+        assert output.num_rows == 2
+    assert seen == [pa.uuid()] * 2
+    # What a call gives is of the type's storage.
+    assert output.schema.field("s").type == pa.binary(16)

@@ -1,9 +1,12 @@
 """Queries, and what comes of them."""
 
+import asyncio
+import ctypes
 import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -350,3 +353,56 @@ def test_what_it_logs_goes_to_pythons_logging(tmp_path, caplog):
     (record,) = (record for record in caplog.records if record.name.startswith("unlade_runtime"))
     assert record.levelname == "WARNING"
     assert str(spoilt) in record.getMessage()
+
+
+class TestMalformedData:
+    """What comes from others is looked at."""
+
+    def strings(self, offsets, text):
+        offsets = pa.py_buffer(np.array(offsets, np.int32).tobytes())
+        return pa.Array.from_buffers(pa.string(), 3, [None, offsets, pa.py_buffer(text)])
+
+    def test_offsets_that_go_back(self, runtime):
+        wrong = pa.record_batch({"s": self.strings([0, 5, 2, 9], b"abcdefghi")})
+        kernel = runtime.compile(wrong.schema, select="s")
+        for run in (kernel.run, kernel.submit, lambda data: asyncio.run(kernel.run_async(data))):
+            with pytest.raises(unlade.DataFormatError, match="in `s`"):
+                run(wrong)
+        with pytest.raises(unlade.InputError, match="in `s`"):
+            kernel.run(pa.Table.from_batches([wrong]))
+
+    def test_values_by_option(self, runtime):
+        wrong = pa.record_batch({"s": self.strings([0, 1, 2, 3], b"\xff\xfe\xfd")})
+        trusting = runtime.compile(wrong.schema, select="s")
+        assert pa.table(trusting.run(wrong))["s"].cast(pa.binary()).to_pylist()[0] == b"\xff"
+        looking = runtime.session("looks").compile(wrong.schema, select="s", check_values=True)
+        for run in (looking.run, looking.submit, lambda data: asyncio.run(looking.run_async(data))):
+            with pytest.raises(unlade.DataFormatError, match="(?i)utf"):
+                run(wrong)
+        for run in (looking.run, lambda data: next(looking.stream(data))):
+            with pytest.raises(unlade.InputError, match="(?i)utf"):
+                run(pa.Table.from_batches([wrong]))
+
+    def test_counts_that_cannot_be(self, runtime):
+        """Of a struct that another library may have made."""
+        batch = pa.record_batch({"s": ["a", "b"]})
+        kernel = runtime.compile(batch, select="s")
+        # Of the C struct: length, null_count, offset, n_buffers, n_children.
+        for field, value in ((0, -1), (0, 1 << 60), (1, 7), (2, -3), (3, 0), (4, 0)):
+            schema, array = batch.__arrow_c_array__()
+            of = pointer_of(array, b"arrow_array")
+            whole = (ctypes.c_int64 * 5).from_address(of)
+            whole[field] = value
+
+            class Given:
+                def __arrow_c_array__(self, requested_schema=None):
+                    return schema, array
+
+            with pytest.raises(unlade.DataFormatError):
+                kernel.run(Given())
+
+
+def pointer_of(capsule, name):
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return get(capsule, name)

@@ -83,12 +83,15 @@ class Runtime:
         overflow: Literal["trap", "wrap"] | None = None,
         cast: Literal["trap", "null"] | None = None,
         float_order: Literal["total", "ieee", "spark"] | None = None,
+        check_values: bool = False,
     ) -> Kernel:
         """Prepares a query for data of a schema.
 
         ``filter`` is the condition on rows to keep, ``select`` the columns to put out, all of them
         unless told otherwise. Both are SQL text, expressions of pyarrow (``select`` then by name,
         ``{"x": expression}``), or Substrait. ``mask=True`` also gives which rows are kept.
+        ``check_values=True`` has UTF-8 of strings and keys of dictionaries looked at in whatever data
+        comes, as well as lengths and offsets.
 
         :raises CompileError: for a query that does not fit the schema.
         :raises Unplaceable: where no allowed device can run it.
@@ -109,11 +112,13 @@ class Runtime:
         ``arguments`` and ``result`` are types, such as ``pyarrow.int64()``. The function gets a pyarrow
         array for each argument and returns an array, or what ``pyarrow.array`` makes one of, of the
         same length; with ``nullable=False`` it never has a null. It must be pure, is called for every
-        row of the data, also for those that a filter drops, and by several threads, one at a time.
+        row of the data, also for those that a filter drops, and by several threads, one at a time. It
+        must not wait for a ticket of this runtime, which is refused there.
         What it raises is the ``__cause__`` of a :class:`FunctionError`; an attribute ``row`` of it,
         as :class:`RowError` has, names the row.
 
         :raises CompileError: for a name that is none, or that another has.
+        :raises TypeError: for what is no type, or cannot be called.
         """
 
     def session(
@@ -187,6 +192,7 @@ class Session:
         overflow: Literal["trap", "wrap"] | None = None,
         cast: Literal["trap", "null"] | None = None,
         float_order: Literal["total", "ieee", "spark"] | None = None,
+        check_values: bool = False,
     ) -> Kernel:
         """As :meth:`Runtime.compile`, for this session."""
 
