@@ -406,3 +406,11 @@ def pointer_of(capsule, name):
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     return get(capsule, name)
+
+
+def test_a_runtime_needs_a_device_and_says_so_in_pythons_words():
+    with pytest.raises(unlade.ConfigError, match=r"name one at least, such as \[\"cpu\"\]"):
+        unlade.Runtime(devices=[])
+    with pytest.raises(unlade.CompileError) as refused:
+        unlade.compile(pa.schema([("a", pa.int64())]), filter="quarkify(a) > 1")
+    assert "`unlade.functions()` in Python" in refused.value.help
