@@ -105,7 +105,15 @@ impl UnladeExec {
         &self.replaced
     }
 
-    fn shape(&self) -> Shape<'_> {
+    pub(crate) fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.work.mode
+    }
+
+    pub(crate) fn shape(&self) -> Shape<'_> {
         Shape::of(&self.replaced, self.extent).expect("it was found when the node was made")
     }
 }

@@ -72,7 +72,7 @@ impl Reader<'_> {
         }
         let read = |of| self.expr(of);
         if let Some(column) = of.downcast_ref::<Column>() {
-            return Ok(exact_col(name(self.position(column.index()))));
+            return Ok(exact_col(name(self.position(column)?)));
         }
         if let Some(constant) = of.downcast_ref::<Literal>() {
             return literal(constant.value());
@@ -117,8 +117,13 @@ impl Reader<'_> {
         Err(unsupported(of))
     }
 
-    pub(crate) fn position(self, column: usize) -> usize {
-        self.kept.map_or(column, |kept| kept[column])
+    /// Where a column is in the input. Plans that come as bytes may refer to what is not there.
+    fn position(self, column: &Column) -> Result<usize, Unsupported> {
+        let position = match self.kept {
+            Some(kept) => kept.get(column.index()).copied(),
+            None => Some(column.index()),
+        };
+        position.ok_or_else(|| Unsupported(format!("`{column}`, which is not there")))
     }
 
     fn binary(self, of: &BinaryExpr) -> Result<Expr, Unsupported> {

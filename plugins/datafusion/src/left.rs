@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::common::{Result, Statistics, internal_err, plan_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode};
@@ -12,6 +12,31 @@ use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
     ReplaceChildrenOptions, StatisticsArgs,
 };
+
+use crate::config::Mode;
+
+/// An operator that is left, with a note over it if there are to be any.
+///
+/// # Errors
+/// Where nothing may be left.
+pub(crate) fn noted(
+    operator: Arc<dyn ExecutionPlan>,
+    why: &str,
+    mode: Mode,
+    notes: bool,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    tracing::debug!(operator = operator.name(), why, "left to DataFusion");
+    if mode == Mode::Require {
+        return plan_err!(
+            "unlade.mode is require, and {} is left to DataFusion because of {why}",
+            operator.name()
+        );
+    }
+    match notes {
+        true => Ok(Arc::new(LeftExec::new(operator, why))),
+        false => Ok(operator),
+    }
+}
 
 /// A note over an operator that was left to DataFusion. It hands on the operator's own stream.
 #[derive(Debug)]

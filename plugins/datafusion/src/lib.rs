@@ -32,10 +32,13 @@
 //! # What is inside
 //! - [`SessionStateBuilderExt`], [`UnladeConfig`], [`Mode`]: how a session is given it
 //! - [`UnladeRule`]: the physical optimizer rule; [`UnladeExec`]: the node that it puts in
+//! - [`UnladeCodec`]: plans as bytes, between processes
 //! - `shape`, `expr`, `literal`: what is taken of a plan, and how it is read
 //! - `stream`, `meters`: how batches pass, and what is told of them
 #![forbid(unsafe_code)]
 
+mod codec;
+mod compiler;
 mod config;
 mod error;
 mod exec;
@@ -48,6 +51,7 @@ mod rule;
 mod shape;
 mod stream;
 
+pub use codec::UnladeCodec;
 pub use config::{Mode, UnladeConfig};
 pub use exec::UnladeExec;
 pub use extension::SessionStateBuilderExt;

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow_schema::SchemaRef;
+use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{Result, plan_err};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
-use unlade::{Kernel, Placement, Query, Runtime, Semantics, Session, check};
+use unlade::{Query, Runtime, check};
 
+use crate::compiler::{Compiler, RULES};
 use crate::config::{Mode, UnladeConfig};
-use crate::error::from_runtime;
 use crate::exec::{UnladeExec, Work};
 use crate::expr::Unsupported;
-use crate::left::LeftExec;
+use crate::left::noted;
 use crate::shape::{Extent, Shape, halves};
 
 /// Puts an [`UnladeExec`] in the place of filters and projections that are worth it, by the session's
@@ -52,11 +51,8 @@ impl PhysicalOptimizerRule for UnladeRule {
         if !options.enabled {
             return Ok(plan);
         }
-        let session = self.runtime.session("datafusion");
-        let session = session.placement(options.placement()).open();
         let planner = Planner {
-            session: session.map_err(from_runtime)?,
-            may_queue: self.may_queue(&options.placement()),
+            compiler: Compiler::new(&self.runtime, options)?,
             options,
         };
         if config.execution.parquet.pushdown_filters && !has_filter(&plan) {
@@ -75,15 +71,6 @@ impl PhysicalOptimizerRule for UnladeRule {
 }
 
 impl UnladeRule {
-    /// Whether batches may go to a device behind a queue.
-    fn may_queue(&self, placement: &Placement) -> bool {
-        let devices = self.runtime.devices();
-        devices.iter().any(|device| match placement {
-            Placement::Device(name) => device.name == *name && device.kind != "cpu",
-            Placement::Auto => !["cpu", "simulator"].contains(&device.kind),
-        })
-    }
-
     fn warn(&self) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -100,8 +87,7 @@ fn has_filter(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 /// One plan's rewriting.
 struct Planner<'a> {
-    session: Session,
-    may_queue: bool,
+    compiler: Compiler,
     options: &'a UnladeConfig,
 }
 
@@ -144,13 +130,11 @@ impl Planner<'_> {
         if let Some(rows) = self.too_few(shape.input) {
             return Err(Left::TooFew(rows));
         }
-        let query = shape.query().map_err(Left::Unsupported)?;
-        let schema = shape.input_schema();
-        let kernel = self
-            .compile(&query, &schema, plan)
-            .map_err(Left::Unsupported)?;
-        let work = Work::new(kernel, self.options.mode, self.may_queue);
-        Ok(Arc::new(work))
+        let request = shape.request().map_err(Left::Unsupported)?;
+        let work = self
+            .compiler
+            .work(&request, &plan.schema(), self.options.mode);
+        work.map_err(Left::Unsupported)
     }
 
     /// The rows of an input that are too few, where they are known.
@@ -161,30 +145,6 @@ impl Planner<'_> {
         let statistics = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new());
         let rows = *statistics.ok()?.num_rows.get_value()?;
         (rows < self.options.min_rows).then_some(rows)
-    }
-
-    /// # Errors
-    /// What no device of the session runs, and what would have another type than it is to have.
-    fn compile(
-        &self,
-        query: &Query,
-        schema: &SchemaRef,
-        plan: &Arc<dyn ExecutionPlan>,
-    ) -> Result<Kernel, Unsupported> {
-        let kernel = self.session.compile(query, schema, &RULES);
-        let kernel = kernel.map_err(|error| Unsupported(error.to_string()))?;
-        let (wanted, made) = (plan.schema(), kernel.schema());
-        let other = wanted.fields().iter().zip(made.fields());
-        let mut other = other.filter(|(wanted, made)| wanted.data_type() != made.data_type());
-        match other.next() {
-            Some((wanted, made)) => Err(Unsupported(format!(
-                "`{}`, which is {} there and {} here",
-                wanted.name(),
-                wanted.data_type(),
-                made.data_type()
-            ))),
-            None => Ok(kernel),
-        }
     }
 
     fn put_in(
@@ -239,19 +199,6 @@ impl Planner<'_> {
     }
 
     fn noted(&self, plan: Arc<dyn ExecutionPlan>, why: &str) -> Result<Arc<dyn ExecutionPlan>> {
-        tracing::debug!(operator = plan.name(), why, "left to DataFusion");
-        if self.options.mode == Mode::Require {
-            return plan_err!(
-                "unlade.mode is require, and {} is left to DataFusion because of {why}",
-                plan.name()
-            );
-        }
-        match self.options.notes {
-            true => Ok(Arc::new(LeftExec::new(plan, why))),
-            false => Ok(plan),
-        }
+        noted(plan, why, self.options.mode, self.options.notes)
     }
 }
-
-/// DataFusion's own.
-const RULES: Semantics = Semantics::datafusion();

@@ -11,7 +11,9 @@ use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, ReplaceChildrenOptions};
 use unlade::{Expr, Query, exact_col};
+use unlade_wire::KernelRequest;
 
+use crate::compiler::RULES;
 use crate::expr::{Reader, Unsupported, may_fail, name};
 
 /// How much of a plan a shape is.
@@ -60,8 +62,20 @@ impl<'a> Shape<'a> {
         self.filter.is_some() || !columns.all(|column| is_plain(&column.expr))
     }
 
+    /// What it asks of a kernel.
+    ///
+    /// # Errors
+    /// What the language lacks.
+    pub(crate) fn request(self) -> Result<KernelRequest, Unsupported> {
+        Ok(KernelRequest {
+            query: self.query()?,
+            input: self.input_schema(),
+            semantics: RULES,
+        })
+    }
+
     /// What it computes. Of no output column the query is the mask alone.
-    pub(crate) fn query(self) -> Result<Query, Unsupported> {
+    fn query(self) -> Result<Query, Unsupported> {
         let input = self.input.schema();
         let predicate = self
             .filter

@@ -76,7 +76,7 @@ async fn answers_are_those_of_plain_datafusion() {
     }
 }
 
-fn all() -> impl Iterator<Item = (&'static str, bool)> {
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, bool)> {
     let taken = TAKEN.iter().map(|sql| (*sql, true));
     taken.chain(LEFT.iter().map(|sql| (*sql, false)))
 }

@@ -7,3 +7,4 @@ mod plans;
 mod statements;
 mod tables;
 mod tpch;
+mod travels;
