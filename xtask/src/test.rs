@@ -191,7 +191,7 @@ fn ptxas() -> Outcome {
     }
 }
 
-/// All but the tools of a clone, and but the plugin for DataFusion, which has nothing of a processor's and
+/// All but the tools of a clone, and but what links DataFusion, which has nothing of a processor's and
 /// would have all of that checked once more.
 fn aarch64() -> Outcome {
     if let Err(error) = tools::aarch64() {
@@ -204,6 +204,8 @@ fn aarch64() -> Outcome {
         "xtask",
         "--exclude",
         "unlade-datafusion",
+        "--exclude",
+        "unlade-sql",
         "--quiet",
         "--target",
         tools::AARCH64,

@@ -1,0 +1,80 @@
+//! The `unlade-sql` command: DataFusion's SQL over files, on Unlade's devices.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`args`] | the command line and its help |
+//! | [`session`] | devices, options and tables, as the arguments want them |
+//! | [`statements`] | SQL, run: printed as it comes, ended by Ctrl-C |
+//! | [`output`] | rows as a table, CSV, TSV or JSON |
+//! | [`receipts`] | what of a plan ran where |
+//! | [`shell`], [`commands`], [`completion`] | at a terminal: lines, `\d` and the like, the Tab key |
+//! | [`error`] | errors and exit codes |
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod completion;
+mod error;
+mod output;
+mod receipts;
+mod session;
+mod shell;
+mod statements;
+
+use std::io::{IsTerminal, Read};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Arguments;
+use crate::error::Failure;
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    start_log()?;
+    let mut session = Session::open(arguments)?;
+    let given = !arguments.files.is_empty() || !arguments.commands.is_empty();
+    for file in &arguments.files {
+        let script = std::fs::read_to_string(file);
+        let script =
+            script.map_err(|error| Failure::File(format!("{}: {error}", file.display())))?;
+        session.execute(&script)?;
+    }
+    for command in &arguments.commands {
+        session.execute(command)?;
+    }
+    match std::io::stdin() {
+        _ if given => Ok(()),
+        stdin if stdin.is_terminal() => shell::run(&mut session, arguments.history.as_deref()),
+        mut stdin => {
+            let mut script = String::new();
+            let read = stdin.read_to_string(&mut script);
+            read.map_err(|error| Failure::File(format!("standard input: {error}")))?;
+            session.execute(&script)
+        }
+    }
+}
+
+/// Warnings go to standard error; `UNLADE_LOG` takes a filter of its own.
+fn start_log() -> Result<(), Failure> {
+    use tracing_subscriber::EnvFilter;
+    let filter = match std::env::var_os("UNLADE_LOG") {
+        Some(_) => EnvFilter::try_from_env("UNLADE_LOG")
+            .map_err(|error| Failure::Usage(format!("UNLADE_LOG: {error}")))?,
+        None => EnvFilter::new("warn"),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Errors: each names what is wrong, and has its exit code.
+
+use crate::support::{Ran, command, folder, ran, sql};
+
+#[track_caller]
+fn refused(arguments: &[&str], code: i32, words: &[&str]) -> Ran {
+    let folder = folder();
+    let found = sql(folder.path(), arguments);
+    assert_eq!(found.code, Some(code), "{arguments:?}: {found:?}");
+    for words in words {
+        assert!(
+            found.err.contains(words),
+            "{arguments:?}: no `{words}` in {found:?}"
+        );
+    }
+    assert!(!found.err.contains("panicked"), "{arguments:?}: {found:?}");
+    found
+}
+
+#[test]
+fn a_command_line_that_is_none() {
+    refused(&["--table", "trips"], 2, &["--table", "NAME=PATH"]);
+    refused(&["--set", "unlade.force"], 2, &["--set", "OPTION=VALUE"]);
+    refused(&["--format", "xml"], 2, &["xml", "nd-json"]);
+    refused(&["--threads", "0"], 2, &["--threads"]);
+    refused(&["trips.parquet"], 2, &["unexpected argument"]);
+    refused(
+        &["--set", "unlade.fast=true", "-c", "SELECT 1"],
+        2,
+        &["--set unlade.fast"],
+    );
+    refused(
+        &["--set", "unlade.mode=sometimes", "-c", "SELECT 1"],
+        2,
+        &["offload, explain or require"],
+    );
+    refused(
+        &["--device", "tpu:0", "-c", "SELECT 1"],
+        2,
+        &["--device", "no device `tpu:0`", "cpu"],
+    );
+}
+
+#[test]
+fn sql_that_is_none() {
+    refused(&["-c", "SELEC 1"], 2, &["error: ", "SELEC"]);
+    refused(&["-c", "SELECT * FROM nowhere"], 2, &["nowhere"]);
+    refused(
+        &["-c", "SELECT c FROM 'small.csv'"],
+        2,
+        &["No field named c"],
+    );
+    refused(&["-c", "SELECT nothing(1)"], 2, &["nothing"]);
+    refused(
+        &["-c", "SET unlade.mode = 'sometimes'"],
+        2,
+        &["offload, explain or require"],
+    );
+    // Nothing is run of a script that is no SQL to its end.
+    let found = refused(&["-c", "SELECT 1; SELEC 2"], 2, &["SELEC"]);
+    assert_eq!(found.out, "");
+}
+
+#[test]
+fn files_that_are_none() {
+    refused(
+        &["-t", "t=nowhere.parquet"],
+        3,
+        &["nowhere.parquet", "no such file"],
+    );
+    refused(
+        &["-t", "t=no*.parquet"],
+        3,
+        &["no*.parquet", "No files found"],
+    );
+    refused(&["-t", "t=small"], 3, &["small", "no such file"]);
+    refused(&["-f", "nowhere.sql"], 3, &["nowhere.sql"]);
+    refused(
+        &["-t", "t=/etc/hostname"],
+        2,
+        &["/etc/hostname", ".parquet", "CREATE EXTERNAL TABLE"],
+    );
+    let folder = folder();
+    std::fs::write(folder.path().join("broken.parquet"), "PAR1 and no more").unwrap();
+    let found = sql(folder.path(), &["-t", "t=broken.parquet", "-c", "SELECT 1"]);
+    assert_eq!(found.code, Some(3), "{found:?}");
+    assert!(found.err.contains("broken.parquet: "), "{found:?}");
+}
+
+#[test]
+fn rows_with_errors_and_memory_that_is_used_up() {
+    let trips = ["-t", "trips=trips.parquet", "-c"];
+    let with = |sql| [&trips[..], &[sql]].concat();
+    refused(
+        &with("SELECT 10 / (id - 7) FROM trips WHERE id < 9"),
+        1,
+        &["row 7"],
+    );
+    refused(
+        &with(
+            "SET datafusion.runtime.memory_limit = '1K'; \
+             SELECT * FROM trips ORDER BY distance * 2, kind",
+        ),
+        4,
+        &["Resources exhausted"],
+    );
+    refused(
+        &with("SET unlade.mode = 'require'; SELECT id FROM trips WHERE kind LIKE 'b%'"),
+        2,
+        &["unlade.mode is require", "LIKE"],
+    );
+}
+
+#[test]
+fn nothing_runs_after_an_error() {
+    let folder = folder();
+    let script = "SELECT 1 AS a; SELECT 1 / (id - id) FROM 'trips.parquet'; SELECT 3 AS c;";
+    let found = ran(command(folder.path(), &["--format=csv", "-q"]), script);
+    assert_eq!(found.code, Some(1), "{found:?}");
+    assert!(
+        found.out.starts_with("a\n1\n") && !found.out.contains('c'),
+        "{found:?}"
+    );
+    let found = sql(
+        folder.path(),
+        &["-c", "SELECT * FROM nowhere", "-c", "SELECT 3 AS c"],
+    );
+    assert_eq!((found.code, &*found.out), (Some(2), ""), "{found:?}");
+}
+
+#[test]
+fn help_says_how() {
+    let found = refused(&["--help"], 0, &[]);
+    for words in ["--table <NAME=PATH>", "--device", "nd-json", "Examples:"] {
+        assert!(found.out.contains(words), "{words}: {found:?}");
+    }
+    let version = refused(&["--version"], 0, &[]);
+    assert!(version.out.starts_with("unlade-sql "), "{version:?}");
+}
