@@ -114,6 +114,25 @@ impl Workload {
         Query::filter(predicate).select([output])
     }
 
+    /// The same as SQL, of a table by its name.
+    pub fn sql(&self, table: &str) -> String {
+        let predicate = match self.predicate {
+            Predicate::WidenedAbove(name, k) => format!("CAST({name} AS BIGINT) > {k}"),
+            Predicate::Equals(name, k) => format!("{name} = {k}"),
+            Predicate::AllOfThree(a, b, c) => format!("a > {a} AND b < {b} AND c <= {c}"),
+            Predicate::Above(name, bound) => match bound {
+                Bound::Int32(k) => format!("{name} > {k}"),
+                Bound::Int64(k) => format!("{name} > {k}"),
+                Bound::Float64(k) => format!("{name} > {k:?}"),
+            },
+        };
+        let output = match self.payload {
+            true => "*",
+            false => self.reads[0],
+        };
+        format!("SELECT {output} FROM {table} WHERE {predicate}")
+    }
+
     /// The same with arrow-rs, an operator at a time.
     pub fn with_arrow(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let column = |name: &str| {

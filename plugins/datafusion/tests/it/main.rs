@@ -7,4 +7,5 @@ mod plans;
 mod statements;
 mod tables;
 mod tpch;
+mod tpch_data;
 mod travels;

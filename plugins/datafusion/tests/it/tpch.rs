@@ -3,16 +3,14 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use arrow_array::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
-use tpchgen::generators::*;
-use tpchgen_arrow::*;
 use unlade_datafusion::LeftExec;
 
 use crate::common::{forced, nodes, plain, run, runtime, table};
 use crate::statements::rows;
+use crate::tpch_data::{queries, tables};
 
 /// Of the size that the specification calls 1.
 const SCALE: f64 = 0.01;
@@ -21,7 +19,7 @@ const SCALE: f64 = 0.01;
 async fn all_queries_have_one_answer() {
     let reference = plain();
     let contexts = ["cpu", "sim"].map(|device| forced(&runtime(device)));
-    for (name, batches) in data() {
+    for (name, batches) in tables(SCALE) {
         table(&reference, name, &batches);
         contexts
             .iter()
@@ -52,47 +50,6 @@ async fn all_queries_have_one_answer() {
         .expect("text is written");
     }
     table_is(&taken);
-}
-
-/// Every table, in batches of the size that DataFusion reads.
-fn data() -> Vec<(&'static str, Vec<RecordBatch>)> {
-    macro_rules! made {
-        ($arrow:ident, $generator:ident) => {
-            $arrow::new($generator::new(SCALE, 1, 1))
-                .with_batch_size(8192)
-                .map(|batch| batch.expect("it is made"))
-                .collect()
-        };
-    }
-    vec![
-        ("lineitem", made!(LineItemArrow, LineItemGenerator)),
-        ("orders", made!(OrderArrow, OrderGenerator)),
-        ("customer", made!(CustomerArrow, CustomerGenerator)),
-        ("part", made!(PartArrow, PartGenerator)),
-        ("partsupp", made!(PartSuppArrow, PartSuppGenerator)),
-        ("supplier", made!(SupplierArrow, SupplierGenerator)),
-        ("nation", made!(NationArrow, NationGenerator)),
-        ("region", made!(RegionArrow, RegionGenerator)),
-    ]
-}
-
-fn queries() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tpch");
-    let entries = fs::read_dir(folder).expect("the folder is readable");
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("an entry is readable").path())
-        .collect();
-    paths.sort();
-    assert_eq!(paths.len(), 22);
-    let named = paths.into_iter().map(|path| {
-        let name = path
-            .file_stem()
-            .expect("it has a name")
-            .to_string_lossy()
-            .into_owned();
-        (name, fs::read_to_string(&path).expect("it is readable"))
-    });
-    named.collect()
 }
 
 /// Why operators of a plan were left.
