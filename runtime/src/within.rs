@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 use crate::error::{Error, Within};
+use crate::sync::thread_local;
 
 /// Functions that one thread is in, each called by a kernel that the one before has run: there is an
 /// end to the stack.
@@ -51,7 +52,8 @@ impl Drop for Inside {
 /// # Errors
 /// [`Error::WaitWithin`] where it is in the midst of what that has called.
 pub(crate) fn may_wait(runtime: RuntimeId) -> Result<(), Error> {
-    STACK.with_borrow(|stack| {
+    STACK.with(|stack| {
+        let stack = stack.borrow();
         let within = stack.iter().find(|(inside, _)| *inside == runtime);
         within.map_or(Ok(()), |(_, what)| Err(Error::WaitWithin(*what)))
     })
