@@ -73,7 +73,7 @@ impl DeviceSlot {
             // Its queue is void, whatever becomes of the device.
             self.driver.close(lost);
             lock(&self.residency).clear();
-            self.heap.clear();
+            self.heap.forget();
             runtime.executables.forget_device(&self.name);
             if self.device.reset().is_err() || self.device.health() != Health::Ready {
                 return false;
@@ -138,7 +138,7 @@ impl DeviceSlot {
         if permit.is_current() {
             self.driver.close(lost.clone());
             lock(&self.residency).clear();
-            self.heap.clear();
+            self.heap.forget();
             tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
         }
         let _ended = permit.lost();

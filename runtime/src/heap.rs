@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
 use unlade_hal::{AllocError, Device, Home, Lease, MemoryKind};
 
 /// Leases kept; beyond that, what comes back goes to the device.
@@ -15,7 +15,8 @@ const LEAST: u64 = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct DeviceHeap {
     device: Arc<dyn Device>,
-    returns: Arc<Returns>,
+    /// Of the device's present life.
+    returns: Mutex<Arc<Returns>>,
 }
 
 /// Where leases come back to.
@@ -27,8 +28,8 @@ struct Returns {
 #[derive(Debug, Default)]
 struct Free {
     leases: Vec<Lease>,
-    /// The heap is gone: a lease that is never given back, as a lost device may write it, must not
-    /// keep others with it.
+    /// The heap is gone, or the device's life: a lease that is never given back, as a lost device may
+    /// write it, must not keep others with it, and one that comes late is of no use any more.
     ended: bool,
 }
 
@@ -36,7 +37,7 @@ impl DeviceHeap {
     pub(crate) fn new(device: Arc<dyn Device>) -> Self {
         DeviceHeap {
             device,
-            returns: Arc::default(),
+            returns: Mutex::default(),
         }
     }
 
@@ -48,7 +49,8 @@ impl DeviceHeap {
     /// At least so many bytes. What is kept for later is let go before the device is out of memory.
     pub(crate) fn lease(&self, len: u64) -> Result<Lease, AllocError> {
         let len = DeviceHeap::size_of(len);
-        let mut free = self.returns.lock();
+        let returns = Arc::clone(&lock(&self.returns));
+        let mut free = returns.lock();
         if let Some(position) = free
             .leases
             .iter()
@@ -56,41 +58,47 @@ impl DeviceHeap {
         {
             let lease = free.leases.swap_remove(position);
             drop(free);
-            return Ok(self.at_home(lease));
+            return Ok(lease.with_home(returns));
         }
         drop(free);
         let slab = match self.device.allocate(MemoryKind::DeviceLocal, len) {
             Err(AllocError::OutOfMemory { .. }) => {
-                self.clear();
+                returns.clear();
                 self.device.allocate(MemoryKind::DeviceLocal, len)?
             }
             other => other?,
         };
         let lease = slab.lease_whole().expect("the slab is new");
-        Ok(self.at_home(lease))
+        Ok(lease.with_home(returns))
     }
 
-    /// Lets everything go that is not in use: before more is asked for, or after a reset.
-    pub(crate) fn clear(&self) {
-        let free = std::mem::take(&mut self.returns.lock().leases);
-        drop(free);
-    }
-
-    fn at_home(&self, lease: Lease) -> Lease {
-        lease.with_home(self.returns.clone())
+    /// Begins anew: the device was lost, and with it what is kept and what is in use.
+    pub(crate) fn forget(&self) {
+        let old = std::mem::take(&mut *lock(&self.returns));
+        old.end();
     }
 }
 
 impl Drop for DeviceHeap {
     fn drop(&mut self) {
-        self.returns.lock().ended = true;
-        self.clear();
+        lock(&self.returns).end();
     }
 }
 
 impl Returns {
     fn lock(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets everything go that is not in use.
+    fn clear(&self) {
+        let free = std::mem::take(&mut self.lock().leases);
+        drop(free);
+    }
+
+    fn end(&self) {
+        self.lock().ended = true;
+        self.clear();
     }
 }
 
@@ -111,6 +119,22 @@ mod tests {
     use unlade_sim_device::{Profile, SimDevice};
 
     use super::*;
+
+    /// A caller may hold what lies on a device for longer than the device lives.
+    #[test]
+    fn what_is_of_an_earlier_life_is_not_handed_out_again() {
+        let device: Arc<dyn Device> = Arc::new(SimDevice::builder(Profile::gpu()).build());
+        let heap = DeviceHeap::new(device);
+        let first = heap.lease(1).unwrap();
+        let at = |lease: &Lease| lease.address(heap.device.info().domain);
+        let place = at(&first);
+        drop(first);
+        let held = heap.lease(1).unwrap();
+        assert_eq!(at(&held), place, "what came back is handed out again");
+        heap.forget();
+        drop(held);
+        assert_eq!(lock(&heap.returns).lock().leases.len(), 0);
+    }
 
     #[test]
     fn what_is_never_given_back_keeps_no_other_lease() {

@@ -171,9 +171,10 @@ impl Runtime {
     ///
     /// # Errors
     /// [`Error::Config`] for a device that is not there, [`Error::Schema`] for batches of different
-    /// schemas.
+    /// schemas, [`Error::Shutdown`] once the runtime is told to end.
     pub fn pin(&self, batches: &[RecordBatch], device: Option<&str>) -> Result<Resident, Error> {
         unlade_hal::fork::check()?;
+        self.core.door.may_begin()?;
         Resident::pin(&self.core, batches, device)
     }
 

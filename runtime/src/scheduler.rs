@@ -345,10 +345,10 @@ impl Scheduler {
         end: End,
         actions: &mut Vec<Action>,
     ) {
-        self.devices[device.0].succeeded();
         let Some(stage) = self.leave(id, device, Some(used)) else {
-            return;
+            return; // of an earlier life: it says nothing of this one
         };
+        self.devices[device.0].succeeded();
         self.devices[device.0].full = false;
         match stage {
             Stage::Detached => drop(self.jobs.remove(&id)),

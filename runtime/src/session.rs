@@ -242,6 +242,8 @@ impl SessionBuilder {
                 })?)
             }
         };
+        // It may have ended while this waited for devices.
+        runtime.door.may_begin()?;
         let now = runtime.clock.now().0;
         let core = Arc::new(SessionCore {
             key: runtime.next_session(),

@@ -69,12 +69,12 @@ impl Runtime {
 }
 
 impl Core {
-    /// Whether nothing is under way any more, within some time.
+    /// Whether nothing is under way any more, within some time, nor on a device that was given up.
     fn is_idle_within(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let (nothing, nobody) = (Mutex::new(()), Condvar::new());
         let mut guard = lock(&nothing);
-        while self.under_way() > 0 {
+        while self.under_way() > 0 || self.is_any_on_a_device() {
             if Instant::now() >= deadline {
                 return false;
             }
@@ -84,6 +84,10 @@ impl Core {
             };
         }
         true
+    }
+
+    fn is_any_on_a_device(&self) -> bool {
+        self.devices.iter().any(|slot| slot.driver.in_flight() > 0)
     }
 
     /// Batches taken on and not done.

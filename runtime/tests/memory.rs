@@ -9,7 +9,8 @@ use std::thread;
 use arrow_array::{Int64Array, RecordBatch, RecordBatchIterator, RecordBatchReader, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use common::{builder, compile, query};
-use unlade_runtime::{Error, Kernel, Placement, Runtime};
+use unlade_hal::Device;
+use unlade_runtime::{Error, Fallback, Kernel, Path, Placement, Reason, Runtime};
 use unlade_sim_device::{Profile, SimDevice};
 
 const ROWS: usize = 40_000;
@@ -221,4 +222,34 @@ fn a_device_s_batch_beyond_the_budget_of_the_host_is_split() {
     assert!(output.receipt.retries > 0, "{:?}", output.receipt);
     drop((held, output));
     assert_nothing_held(&runtime);
+}
+
+/// A device is sent the set with every batch; the CPU has it where it is.
+#[test]
+fn a_row_too_large_to_be_handed_to_a_device_is_the_cpus() {
+    let device: Arc<dyn Device> = Arc::new(SimDevice::builder(Profile::gpu()).build());
+    let numbers: Vec<String> = (0..60_000).map(|number| number.to_string()).collect();
+    let query = query("a", &format!("a in ({})", numbers.join(", ")));
+    for fallback in [Fallback::Allow, Fallback::Forbid] {
+        let budget = 256 << 10;
+        let runtime = builder()
+            .device(Arc::clone(&device))
+            .placement(Placement::Device("sim".into()))
+            .fallback(fallback)
+            .memory_budget(budget)
+            .pool_reserve(budget)
+            .build()
+            .unwrap();
+        let kernel = compile(&runtime, &query, &schema());
+        match (kernel.run(&rows(8, 1)), fallback) {
+            (Ok(output), Fallback::Allow) => {
+                assert_eq!(output.batch.num_rows(), 1);
+                let last = output.receipt.parts.last().unwrap();
+                assert_eq!((&*last.device, last.path), ("cpu", Path::Fallback));
+                assert!(matches!(last.reason, Reason::OutOfMemory { .. }));
+            }
+            (Err(Error::Exhausted(_)), Fallback::Forbid) => {}
+            (other, _) => panic!("{fallback:?}: {other:?}"),
+        }
+    }
 }

@@ -645,6 +645,25 @@ fn a_runtime_ends_once_what_is_under_way_is_done() {
     assert!(stream.next().is_none());
 }
 
+/// What nobody waits for any more keeps its device until it is back or the queue has ended.
+#[test]
+fn a_runtime_that_has_ended_leaves_nothing_on_its_devices() {
+    let full = Full::new();
+    full.busy.cancel();
+    for ticket in full.tickets {
+        assert!(matches!(ticket.wait(), Err(Error::Cancelled)));
+    }
+    let device = Arc::downgrade(&full.gate);
+    assert_eq!(in_flight(&full.runtime), DEPTH as u32);
+    let ended = full.runtime.shutdown(Duration::from_millis(50));
+    assert_eq!((ended.cut_off, ended.left), (0, 0));
+    assert_eq!(in_flight(&full.runtime), 0);
+    let pinned = full.runtime.pin(&[input(1)], None);
+    assert!(matches!(pinned, Err(Error::Shutdown)));
+    drop((full.runtime, full.busy, full.gate));
+    until("the device is let go", || device.strong_count() == 0);
+}
+
 #[test]
 fn what_is_not_done_in_time_is_cut_off() {
     let gate = Gated::new();

@@ -184,8 +184,10 @@ impl CommandList {
         SlotId(id)
     }
 
-    /// Leaves the list to a lost device that may still be working on it, for good: nothing that it
-    /// refers to is let go, and whoever owned slots came from is told. Returns the bytes of these.
+    /// Leaves the list to a lost device that may still be working on it, for good: nothing that it may
+    /// write is let go, and whoever owned slots came from is told. Returns the bytes of these.
+    /// Memory that it only reads stays mapped; what is pinned there may become others' meanwhile, as
+    /// nobody takes what it makes of that.
     pub fn abandon(self) -> u64 {
         let abandoned = self.slots.into_iter().map(|slot| match slot {
             Slot::Owned(lease) => {
@@ -193,7 +195,11 @@ impl CommandList {
                 lease.abandon();
                 bytes
             }
-            read @ (Slot::Resident(_) | Slot::Pinned(_) | Slot::Foreign(_)) => {
+            Slot::Pinned(buffer) => {
+                buffer.abandon();
+                0
+            }
+            read @ (Slot::Resident(_) | Slot::Foreign(_)) => {
                 std::mem::forget(read);
                 0
             }

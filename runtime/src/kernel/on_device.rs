@@ -96,7 +96,8 @@ impl KernelCore {
             tried.push(plan.slot);
             // What is resident is so on the first device.
             let on_device = on_device.filter(|_| plan.slot == tried[0]);
-            let (reason, lost) = match self.attempt(call, &plan, batch, on_device, &mut tally) {
+            let (reason, otherwise) = match self.attempt(call, &plan, batch, on_device, &mut tally)
+            {
                 Ok(evaluated) => {
                     let taken = runtime.clock.now().since(start);
                     return self.finish(call, batch, evaluated, tally, taken, Some(&plan));
@@ -106,11 +107,11 @@ impl KernelCore {
                     plan = self.plan.for_resident(runtime, plan.slot)?.staged;
                     continue;
                 }
-                Err(Missed::Elsewhere { reason, lost }) => (reason, lost),
+                Err(Missed::Elsewhere { reason, otherwise }) => (reason, otherwise),
             };
             call.check()?;
             if runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
-                return Err(Error::DeviceFault(lost));
+                return Err(otherwise);
             }
             if let Some(next) = self.next_device(batch, &tried) {
                 plan = Arc::clone(next);
@@ -146,7 +147,7 @@ impl KernelCore {
                     Some(error) => Missed::Error(error),
                     None => Missed::Elsewhere {
                         reason: Reason::Quarantined { device: device() },
-                        lost: slot.distrust(),
+                        otherwise: Error::DeviceFault(slot.distrust()),
                     },
                 });
             }
@@ -154,9 +155,10 @@ impl KernelCore {
         let parts = match plan.parts(runtime) {
             Parts::Ready(parts) => parts,
             Parts::Compiling => {
+                let lost = offload::lost(slot, "its program is still being compiled".to_owned());
                 return Err(Missed::Elsewhere {
                     reason: Reason::Compiling { device: device() },
-                    lost: offload::lost(slot, "its program is still being compiled".to_owned()),
+                    otherwise: Error::DeviceFault(lost),
                 });
             }
             Parts::Failed(error) => {
@@ -180,6 +182,14 @@ impl KernelCore {
                 tally.retries += 1;
                 Err(Missed::Room)
             }
+            // The host has not enough to hand the device one row. The CPU is handed nothing.
+            Err(DeviceFailure::Error(error @ Error::Exhausted(_))) => {
+                tally.retries += 1;
+                Err(Missed::Elsewhere {
+                    reason: Reason::OutOfMemory { device: device() },
+                    otherwise: error,
+                })
+            }
             Err(DeviceFailure::Error(error)) => Err(Missed::Error(error)),
             Err(DeviceFailure::GivenUp(point)) => {
                 Err(Missed::Error(given_up::leave(call, permit, point)))
@@ -189,9 +199,10 @@ impl KernelCore {
             }
             Err(DeviceFailure::OutOfMemory) => {
                 tally.retries += 1;
+                let lost = offload::lost(slot, "one row does not fit into its memory".to_owned());
                 Err(Missed::Elsewhere {
                     reason: Reason::OutOfMemory { device: device() },
-                    lost: offload::lost(slot, "one row does not fit into its memory".to_owned()),
+                    otherwise: Error::DeviceFault(lost),
                 })
             }
             Err(DeviceFailure::Trap(trap)) => {
@@ -239,8 +250,8 @@ enum Missed {
     Error(Error),
     /// The same device may by the mask: there is no room for columns compacted there.
     Room,
-    /// Another may.
-    Elsewhere { reason: Reason, lost: DeviceLost },
+    /// Another may; `otherwise` is the error where none may be asked.
+    Elsewhere { reason: Reason, otherwise: Error },
 }
 
 impl Missed {
@@ -249,7 +260,10 @@ impl Missed {
             device: lost.device.as_str().into(),
             reason: lost.reason.as_str().into(),
         };
-        Missed::Elsewhere { reason, lost }
+        Missed::Elsewhere {
+            reason,
+            otherwise: Error::DeviceFault(lost),
+        }
     }
 }
 

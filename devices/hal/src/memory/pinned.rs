@@ -51,6 +51,11 @@ impl PinnedBuffer {
         self.start
     }
 
+    /// Lets the bytes go, but never their slab: a lost device may still read there.
+    pub(crate) fn abandon(self) {
+        std::mem::forget(self.slab);
+    }
+
     /// Where the devices of a domain have the first byte, if they were told of the slab.
     pub fn address(&self, domain: DomainId) -> Option<DeviceAddr> {
         let slab = self.slab.address(domain)?;
