@@ -306,7 +306,10 @@ impl At<'_> {
                     Place::Cpu => None,
                 };
                 let batch = batch(start, rows);
-                let pinned = self.world.runtime.pin(&[batch], device.as_deref()).unwrap();
+                let pinned = match self.world.runtime.pin(&[batch], device.as_deref()) {
+                    Ok(pinned) => pinned,
+                    Err(error) => return self.judge(start, rows, Err(error), false),
+                };
                 for _ in 0..2 {
                     let result = self.even.run_resident(&pinned);
                     self.judge(

@@ -131,8 +131,10 @@ impl Shift<'_> {
                     .collect();
                 let names = self.at.place.names();
                 let resident = self.at.place.runtime.pin(&pinned, Some(names[device]));
-                let resident = resident.expect("batches of one schema, and a device that is there");
-                self.pinned = Some((resident, batches));
+                match resident {
+                    Ok(resident) => self.pinned = Some((resident, batches)),
+                    Err(error) => self.fails(error),
+                }
             }
             Operation::Unpin => self.pinned = None,
             Operation::RunResident { query } => self.run_resident(query),
