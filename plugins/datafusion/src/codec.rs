@@ -33,8 +33,9 @@ use crate::shape::{Extent, Shape, with_input};
 /// Writes plans with [`UnladeExec`]s and [`LeftExec`]s, and reads them for the devices of a runtime.
 ///
 /// The reader's options say which device is to run a node, and whether any is (`unlade.device`,
-/// `unlade.enabled`); the mode comes with the node. A node that the reader has no device for is left
-/// to DataFusion, with a note, or is an error where the mode is `require`.
+/// `unlade.enabled`); the mode comes with the node. A node that none of the reader's devices runs is
+/// left to DataFusion, with a note, or is an error where the mode is `require`. An `unlade.device`
+/// that the reader's runtime does not have is an error in every mode.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -124,7 +125,7 @@ const NOTE: u8 = 2;
 /// Magic, version, kind, and the CRC-32C of these two and the body, least byte first.
 const HEADER: usize = MAGIC.len() + 2 + 4;
 
-/// Ways to say of bytes of ours that they are none.
+/// What errors about bytes begin with.
 const MALFORMED: &str = "a node of Unlade's that came as bytes is damaged or of another version";
 
 impl PhysicalExtensionCodec for UnladeCodec {
@@ -241,9 +242,17 @@ impl UnladeCodec {
         let request = encode_kernel(&request);
         let leaf = Arc::new(EmptyExec::new(shape.input.schema()));
         let replaced = with_input(node.replaced(), extent, leaf, ANEW)?;
+        // What is no such operator is refused where it is read.
+        if Shape::of(&replaced, extent).is_none() {
+            return internal_err!(
+                "{} stands for {}, which cannot be written",
+                node.name(),
+                replaced.name()
+            );
+        }
         Ok(Taken {
             request: request.map_err(|error| plan_datafusion_err!("{error}"))?,
-            replaced: Some(converter.execution_plan_to_proto(&replaced, self)?),
+            replaced: Some(converter.execution_plan_to_proto(&replaced, &*self.others)?),
             fused: extent == Extent::Fused,
             mode: node.mode().to_string(),
         })
@@ -259,8 +268,13 @@ impl UnladeCodec {
         let Some(replaced) = &taken.replaced else {
             return plan_err!("{MALFORMED}: it stands for nothing");
         };
-        let scope = PhysicalPlanDecodeContext::new(context, self);
-        let replaced = converter.proto_to_execution_plan(replaced, &scope)?;
+        // A node stands for none of ours. Read as one it could stand for another, and so on for as
+        // long as the bytes last: how deep messages go is counted anew in bytes that are inside.
+        let scope = PhysicalPlanDecodeContext::new(context, &*self.others);
+        let replaced = converter.proto_to_execution_plan(replaced, &scope);
+        let replaced = replaced.map_err(|error| {
+            error.context("what a node of Unlade's stands for, which came as bytes, cannot be read")
+        })?;
         let extent = match taken.fused {
             true => Extent::Fused,
             false => Extent::Top,

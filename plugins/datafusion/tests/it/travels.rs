@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Schema};
 use datafusion::common::{Result, not_impl_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::bytes::{
@@ -17,7 +18,8 @@ use datafusion_proto::bytes::{
 use datafusion_proto::physical_plan::{
     DefaultPhysicalProtoConverter, PhysicalExtensionCodec, PhysicalProtoConverterExtension,
 };
-use datafusion_proto::protobuf::PhysicalPlanNode;
+use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
+use datafusion_proto::protobuf::{PhysicalExtensionNode, PhysicalPlanNode};
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -170,6 +172,33 @@ async fn a_node_computes_what_its_operators_do() {
     assert!(error.contains("unlade.mode"), "{error}");
 }
 
+/// Bytes in a message are no message to who counts how deep those go.
+#[tokio::test]
+async fn a_node_stands_for_no_other_of_ours() {
+    let (codec, context) = (UnladeCodec::new(&runtime("cpu")), reader("cpu", &[]));
+    let mut node = Vec::new();
+    for _ in 0..3_000 {
+        let extension = PhysicalExtensionNode {
+            node,
+            inputs: vec![leaf(&codec)],
+        };
+        let taken = Taken {
+            request: Vec::new(),
+            replaced: Some(PhysicalPlanNode {
+                physical_plan_type: Some(PhysicalPlanType::Extension(extension)),
+            }),
+            fused: false,
+            mode: String::new(),
+        };
+        node = [&b"UnladeDF\x01\x01\0\0\0\0"[..], &taken.encode_to_vec()].concat();
+        seal(&mut node);
+    }
+    let input: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+    let found = codec.try_decode(&node, &[input], &context, &CONVERTER);
+    let error = found.unwrap_err().to_string();
+    assert!(error.contains("stands for, which came as bytes"), "{error}");
+}
+
 #[tokio::test]
 async fn the_readers_options_decide_where_it_runs() {
     let writer = writer();
@@ -249,6 +278,13 @@ struct Taken {
     fused: bool,
     #[prost(string, tag = "4")]
     mode: String,
+}
+
+/// A node of DataFusion's without an input.
+fn leaf(codec: &UnladeCodec) -> PhysicalPlanNode {
+    let leaf: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+    let node = CONVERTER.execution_plan_to_proto(&leaf, codec);
+    node.expect("it can be written")
 }
 
 const CONVERTER: DefaultPhysicalProtoConverter = DefaultPhysicalProtoConverter {};
