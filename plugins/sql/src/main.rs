@@ -40,25 +40,34 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     start_log()?;
+    // All are read before there is a session: until then Ctrl-C ends the process, and nothing is run
+    // of a script of which the rest does not come.
+    let scripts = scripts(arguments)?;
     let mut session = Session::open(arguments)?;
-    let given = !arguments.files.is_empty() || !arguments.commands.is_empty();
+    match scripts {
+        Some(scripts) => scripts.iter().try_for_each(|sql| session.execute(sql)),
+        None => shell::run(&mut session, arguments.history.as_deref()),
+    }
+}
+
+/// What is to be run, in its order; none where somebody at a terminal is to be asked.
+fn scripts(arguments: &Arguments) -> Result<Option<Vec<String>>, Failure> {
+    let mut scripts = Vec::new();
     for file in &arguments.files {
         let script = std::fs::read_to_string(file);
         let script =
             script.map_err(|error| Failure::File(format!("{}: {error}", file.display())))?;
-        session.execute(&script)?;
+        scripts.push(script);
     }
-    for command in &arguments.commands {
-        session.execute(command)?;
-    }
+    scripts.extend_from_slice(&arguments.commands);
     match std::io::stdin() {
-        _ if given => Ok(()),
-        stdin if stdin.is_terminal() => shell::run(&mut session, arguments.history.as_deref()),
+        _ if !scripts.is_empty() => Ok(Some(scripts)),
+        stdin if stdin.is_terminal() => Ok(None),
         mut stdin => {
             let mut script = String::new();
             let read = stdin.read_to_string(&mut script);
             read.map_err(|error| Failure::File(format!("standard input: {error}")))?;
-            session.execute(&script)
+            Ok(Some(vec![script]))
         }
     }
 }

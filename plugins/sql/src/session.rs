@@ -1,5 +1,6 @@
 //! A session as the arguments want it: devices, options, tables.
 
+use std::ops::Deref;
 use std::path::Path;
 
 use datafusion::datasource::file_format::options::{
@@ -21,7 +22,7 @@ pub(crate) struct Session {
     pub(crate) context: SessionContext,
     pub(crate) printing: Printing,
     interrupts: Interrupts,
-    tokio: runtime::Runtime,
+    tokio: Tokio,
 }
 
 impl Session {
@@ -34,6 +35,7 @@ impl Session {
         }
         let tokio = tokio.enable_all().build();
         let tokio = tokio.map_err(|error| Failure::Resource(format!("no threads: {error}")))?;
+        let tokio = Tokio(Some(tokio));
         let (runtime, device) = devices(&arguments.device)?;
         let state = SessionStateBuilder::new()
             .with_config(config(arguments, &device)?)
@@ -68,9 +70,34 @@ impl Session {
         self.tokio.block_on(run)
     }
 
+    /// Forgets a Ctrl-C that came while there was nothing to interrupt.
+    pub(crate) fn forget_interrupt(&mut self) {
+        self.tokio.block_on(self.interrupts.came());
+    }
+
     /// Waits for what is soon done.
     pub(crate) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
         self.tokio.block_on(what)
+    }
+}
+
+/// What statements run on. It ends without those of its threads that wait for a file: one that is a
+/// pipe of which nothing comes would have them wait for ever.
+struct Tokio(Option<runtime::Runtime>);
+
+impl Deref for Tokio {
+    type Target = runtime::Runtime;
+
+    fn deref(&self) -> &runtime::Runtime {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Tokio {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

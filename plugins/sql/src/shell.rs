@@ -47,6 +47,7 @@ pub(crate) fn run(session: &mut Session, history: Option<&Path>) -> Result<(), F
         if let Some(file) = &history {
             keep(&mut editor, file);
         }
+        session.forget_interrupt();
         let ran = match line.trim().strip_prefix('\\') {
             Some(command) => commands::run(session, command),
             None => session.execute(&line).map(|()| Next::Read),

@@ -32,12 +32,12 @@ impl Interrupts {
         Ok(Interrupts(signal))
     }
 
-    /// Forgets the one that came before there was something to interrupt.
-    async fn forget(&mut self) {
+    /// Whether there was one since this was last asked.
+    pub(crate) async fn came(&mut self) -> bool {
         tokio::select! {
             biased;
-            _ = self.0.recv() => {}
-            () = std::future::ready(()) => {}
+            _ = self.0.recv() => true,
+            () = std::future::ready(()) => false,
         }
     }
 }
@@ -52,8 +52,11 @@ pub(crate) async fn run(
     interrupts: &mut Interrupts,
     sql: &str,
 ) -> Result<(), Failure> {
-    interrupts.forget().await;
     for statement in parsed(context, sql)? {
+        // One may have come while the last rows of the statement before were printed.
+        if interrupts.came().await {
+            return Err(Failure::Interrupted);
+        }
         one(context, printing, interrupts, statement).await?;
     }
     Ok(())
@@ -90,8 +93,9 @@ async fn one(
     let mut shown: Option<(Arc<dyn ExecutionPlan>, Printer)> = None;
     loop {
         let part = tokio::select! {
-            part = parts.recv() => part,
+            biased;
             _ = interrupts.0.recv() => return Err(Failure::Interrupted),
+            part = parts.recv() => part,
         };
         match (part, &mut shown) {
             (Some(Part::Plan(plan)), _) => {

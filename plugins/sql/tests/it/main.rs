@@ -2,6 +2,7 @@
 
 mod errors;
 mod formats;
+mod interrupts;
 mod queries;
 mod shell;
 mod support;
