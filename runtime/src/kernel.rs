@@ -2,12 +2,14 @@
 //!
 //! What is compiled is in [`plan`]; after the [`calls`] of users' functions a batch runs where it was [`told`] to or wherever it is
 //! [`fastest`]: [`on_cpu`] or [`on_device`], with the CPU in its place where that fails;
-//! [`finish`] makes the output of it, and [`describe`] words a row's error.
+//! [`finish`] makes the output of it, and [`describe`] words a row's error; [`foreign`] brings what lies in a
+//! device's memory.
 
 mod calls;
 mod describe;
 mod fastest;
 mod finish;
+mod foreign;
 mod given_up;
 mod on_cpu;
 mod on_device;

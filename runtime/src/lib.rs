@@ -59,7 +59,6 @@ mod executables;
 mod explain;
 mod fallbacks;
 mod forecast;
-mod foreign;
 mod functions;
 mod gather;
 mod halving;

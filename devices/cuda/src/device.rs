@@ -492,10 +492,9 @@ impl Device for CudaDevice {
             // SAFETY: Who made `memory` vouches for the event.
             while !unsafe { gpu.is_foreign_reached(event) }.map_err(lost)? {
                 if since.elapsed() > timeout {
-                    return wrong(format!(
-                        "the event after which {start:#x} of `{name}` is written is not reached within \
-                         {timeout:?}"
-                    ));
+                    return Err(DeviceError::NotWritten(format!(
+                        "the event after which {start:#x} of `{name}` is written is not reached"
+                    )));
                 }
                 std::thread::sleep(EVENT_LOOKS);
             }

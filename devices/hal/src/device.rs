@@ -72,8 +72,8 @@ pub trait Device: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`DeviceError::Unsupported`] where the device has no memory that others allocate;
-    /// [`DeviceError::Foreign`] where the range is not inside of one allocation of its memory, or is not
-    /// written in time.
+    /// [`DeviceError::Foreign`] where the range is not inside of one allocation of its memory;
+    /// [`DeviceError::NotWritten`] where it is not written in time.
     fn adopt(&self, memory: ForeignMemory, timeout: Duration) -> Result<Slab, DeviceError> {
         let _of_nobody = (memory, timeout);
         Err(DeviceError::Unsupported(

@@ -100,6 +100,9 @@ pub enum DeviceError {
     /// Memory of somebody else's is not what it is said to be.
     #[error("{0}")]
     Foreign(String),
+    /// Memory of somebody else's is not written in time. The device is as it was.
+    #[error("{0}")]
+    NotWritten(String),
     /// The device is lost.
     #[error(transparent)]
     Lost(#[from] DeviceLost),

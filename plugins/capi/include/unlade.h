@@ -944,10 +944,11 @@ const char *unlade_code_name(int32_t code);
  *
  * `ARROW_DEVICE_CPU` and `ARROW_DEVICE_CUDA_HOST`, without an event to wait for, is memory that the host
  * reads: it is computed on where it is. `ARROW_DEVICE_CUDA` and `ARROW_DEVICE_CUDA_MANAGED` is memory of
- * the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on: the GPU
- * waits for `sync_event`, which is null or points to a CUDA event, and brings the batch to the host. Each
- * buffer must lie inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought.
- * Any other type is `UNLADE_UNSUPPORTED`, and says so.
+ * the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on. The
+ * calling thread waits for `sync_event`, which is null or points to a CUDA event, and then has the GPU bring
+ * the batch to the host; an event that is not reached in time is `UNLADE_DEVICE_FAULT`. Each buffer must lie
+ * inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought. Any other type is
+ * `UNLADE_UNSUPPORTED`, and says so.
  *
  * Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is no
  * event. `result` gets the array; `output` all else, and its own array stays released.

@@ -31,10 +31,11 @@ const CUDA_MANAGED: i32 = 13;
 ///
 /// `ARROW_DEVICE_CPU` and `ARROW_DEVICE_CUDA_HOST`, without an event to wait for, is memory that the host
 /// reads: it is computed on where it is. `ARROW_DEVICE_CUDA` and `ARROW_DEVICE_CUDA_MANAGED` is memory of
-/// the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on: the GPU
-/// waits for `sync_event`, which is null or points to a CUDA event, and brings the batch to the host. Each
-/// buffer must lie inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought.
-/// Any other type is `UNLADE_UNSUPPORTED`, and says so.
+/// the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on. The
+/// calling thread waits for `sync_event`, which is null or points to a CUDA event, and then has the GPU bring
+/// the batch to the host; an event that is not reached in time is `UNLADE_DEVICE_FAULT`. Each buffer must lie
+/// inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought. Any other type is
+/// `UNLADE_UNSUPPORTED`, and says so.
 ///
 /// Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is no
 /// event. `result` gets the array; `output` all else, and its own array stays released.
@@ -147,13 +148,18 @@ impl Place {
         let mut brought = 0;
         let fetch = |runs: &[Run]| {
             let memory = runs.iter().map(|run| {
-                brought += run.len;
                 let keep: Arc<dyn Any + Send + Sync> = Arc::clone(&array) as _;
                 // SAFETY: The array's memory is there until it is released, and written once its event
                 // is reached, as the caller vouches; that it is the GPU's is looked at.
                 unsafe { ForeignMemory::new(DeviceAddr(run.address), run.len, ready, keep) }
             });
             let fetched = held.kernel.fetch(&gpu, memory.collect());
+            let fetched = fetched.inspect(|buffers| {
+                brought += buffers
+                    .iter()
+                    .map(|buffer| buffer.len() as u64)
+                    .sum::<u64>();
+            });
             fetched.map_err(|error| match error {
                 // Of the array, not of how the runtime was opened.
                 unlade::Error::Config(why) => {
