@@ -216,7 +216,8 @@ impl<'a> Walk<'a> {
         unsafe { self.present(array, 2, bytes, 1) }
     }
 
-    /// Offsets of strings or lists; how many bytes or items they go to.
+    /// Offsets of strings or lists; how many bytes or items they go to. Without rows there may be none,
+    /// or a pointer to nothing, and they are not looked at.
     ///
     /// # Safety
     /// As [`check`]; counts were looked at.
@@ -225,6 +226,9 @@ impl<'a> Walk<'a> {
         array: &ArrowArray,
         rows: &Rows,
     ) -> Result<u64, String> {
+        if rows.len() == 0 {
+            return Ok(0);
+        }
         let bytes = (rows.end + 1) * size_of::<T>() as u64;
         // SAFETY: It has this buffer.
         unsafe { self.present(array, 1, bytes, align_of::<T>())? };

@@ -14,6 +14,8 @@ use arrow_schema::DataType;
 use crate::CDataError;
 use crate::check::{can_be_null, rows_of};
 use crate::import::Owned;
+use crate::made::Parts;
+use crate::offsets::has_offsets;
 use crate::raw::ArrowArray;
 
 /// A run of bytes of a device's memory.
@@ -105,17 +107,14 @@ impl Node {
             }
             next = 1;
         }
-        let has_offsets = matches!(
-            of,
-            DataType::Utf8
-                | DataType::LargeUtf8
-                | DataType::Binary
-                | DataType::LargeBinary
-                | DataType::List(_)
-                | DataType::LargeList(_)
-                | DataType::Map(..)
-        );
-        let values = rows.end + u64::from(has_offsets);
+        // Without rows there may be none.
+        let has_offsets = has_offsets(of);
+        let is_read = array.length > 0;
+        let values = match has_offsets {
+            true if is_read => rows.end + 1,
+            true => 0,
+            false => rows.end,
+        };
         let mut follows = Follows::Nothing;
         let layout = layout(of);
         for spec in &layout.buffers {
@@ -132,7 +131,7 @@ impl Node {
             }
             next += 1;
         }
-        if !layout.buffers.contains(&BufferSpec::VariableWidth) {
+        if !is_read || !layout.buffers.contains(&BufferSpec::VariableWidth) {
             follows = Follows::Nothing;
         }
         if layout.variadic {
@@ -245,58 +244,16 @@ impl Node {
                 .map_or(ptr::null(), |buffer| buffer.as_ptr());
             start.cast::<c_void>()
         });
-        let boxed = |node: Node| Box::into_raw(Box::new(node.into_array()));
-        let copy = Box::new(Copy {
-            pointers: pointers.collect(),
-            children: self.children.into_iter().map(boxed).collect(),
-            dictionary: self.dictionary.map_or(ptr::null_mut(), |node| boxed(*node)),
-            _buffers: buffers,
-        });
-        let (n_buffers, n_children) = (copy.pointers.len() as i64, copy.children.len() as i64);
-        let copy = Box::into_raw(copy);
-        // SAFETY: It was made above, and is nobody else's yet.
-        let parts = unsafe { &mut *copy };
-        ArrowArray {
+        let parts = Parts {
             length: self.length,
             null_count: self.null_count,
             offset: self.offset,
-            n_buffers,
-            n_children,
-            buffers: parts.pointers.as_mut_ptr(),
-            children: parts.children.as_mut_ptr(),
-            dictionary: parts.dictionary,
-            release: Some(release),
-            private_data: copy.cast(),
-        }
-    }
-}
-
-/// What a copy's `private_data` is.
-struct Copy {
-    pointers: Vec<*const c_void>,
-    /// Boxes.
-    children: Vec<*mut ArrowArray>,
-    /// A box, or null.
-    dictionary: *mut ArrowArray,
-    _buffers: Vec<Option<Buffer>>,
-}
-
-/// # Safety
-/// The array is one of [`Node::into_array`]'s, and was not released.
-unsafe extern "C" fn release(array: *mut ArrowArray) {
-    // SAFETY: As the caller vouches; what is private to it is what was put there.
-    let copy = unsafe {
-        (*array).release = None;
-        Box::from_raw((*array).private_data.cast::<Copy>())
-    };
-    let dictionary = (!copy.dictionary.is_null()).then_some(copy.dictionary);
-    for below in copy.children.iter().copied().chain(dictionary) {
-        // SAFETY: It came out of a box. Who moved it away has marked it as released.
-        let mut below = unsafe { Box::from_raw(below) };
-        if let Some(release) = below.release {
-            // SAFETY: It was not released.
-            unsafe { release(&raw mut *below) };
-        }
+            buffers: pointers.collect(),
+            children: self.children.into_iter().map(Node::into_array).collect(),
+            dictionary: self.dictionary.map(|node| node.into_array()),
+            keeps: Box::new(buffers),
+        };
+        parts.into_array()
     }
 }
 
@@ -316,7 +273,8 @@ fn number(piece: &Piece, at: u64, width: usize) -> Result<u64, CDataError> {
     u64::try_from(value).map_err(|_| malformed(&format!("a buffer of it ends at {value}")))
 }
 
-fn children_of(of: &DataType) -> Vec<&DataType> {
+/// Types of what is below arrays of a type, but for a dictionary.
+pub(crate) fn children_of(of: &DataType) -> Vec<&DataType> {
     match of {
         DataType::List(field)
         | DataType::LargeList(field)
@@ -395,6 +353,36 @@ mod tests {
                 assert_eq!(copy, part, "{}", part.schema());
                 assert!(goes <= 2, "{goes} goes for {}", part.schema());
             }
+        }
+    }
+
+    #[test]
+    fn of_what_has_no_rows_no_offsets_are_fetched() {
+        for column in columns()
+            .into_iter()
+            .filter(|column| has_offsets(column.data_type()))
+        {
+            let none = one(column).slice(5, 0);
+            let (mut array, _) = export::batch(&none);
+            let of = DataType::Struct(none.schema().fields().clone());
+            // SAFETY: It was made here, with one child, which has offsets.
+            let copy = unsafe {
+                let child = &mut **array.children;
+                *child.buffers.add(1) = ptr::without_provenance(64);
+                fetched(&array, &of, |runs| {
+                    assert!(runs.iter().all(|run| run.address != 64));
+                    copied(runs)
+                })
+            };
+            // SAFETY: It was not released.
+            unsafe { array.release.unwrap()(&mut array) };
+            let rules = Rules {
+                depth: Depth::Values,
+                only_aligned: true,
+            };
+            // SAFETY: It is a copy of what was exported.
+            let imported = unsafe { copy.unwrap().import(&none.schema(), rules) };
+            assert_eq!(imported.unwrap().batch, none);
         }
     }
 

@@ -12,6 +12,7 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, SchemaRef};
 
 use crate::CDataError;
 use crate::check::{Depth, check, zeros};
+use crate::offsets::with_offsets;
 use crate::plain::{Column, is_plain};
 use crate::raw::ArrowArray;
 
@@ -169,8 +170,10 @@ impl Owned {
     /// It was looked at, as of this type, and has a row.
     unsafe fn into_data(self, of: DataType, depth: Depth) -> Result<ArrayData, CDataError> {
         let refused = |error: ArrowError| CDataError::malformed(error.to_string());
+        // SAFETY: It was looked at.
+        let whole = unsafe { with_offsets(self, &of) };
         // SAFETY: Whatever arrow-rs concludes from it is so.
-        let data = unsafe { from_ffi_and_data_type(self.into_ffi(), of) };
+        let data = unsafe { from_ffi_and_data_type(whole.into_ffi(), of) };
         let data = data.map_err(refused)?;
         if depth == Depth::Values {
             data.validate_full().map_err(refused)?;

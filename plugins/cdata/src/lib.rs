@@ -20,6 +20,8 @@ pub mod elsewhere;
 mod error;
 pub mod export;
 pub mod import;
+mod made;
+mod offsets;
 mod plain;
 pub mod raw;
 pub mod schema;

@@ -2,6 +2,7 @@
 //! them is found.
 
 use std::ffi::c_void;
+use std::ptr;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -13,8 +14,9 @@ use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, Decimal256Array,
     DictionaryArray, Float16Array, Int32Array, IntervalMonthDayNanoArray, LargeBinaryArray,
-    LargeListViewArray, LargeStringArray, ListViewArray, NullArray, RecordBatch, RunArray,
-    StringArray, StringViewArray, StructArray, TimestampNanosecondArray, UnionArray, make_array,
+    LargeListViewArray, LargeStringArray, ListArray, ListViewArray, NullArray, RecordBatch,
+    RunArray, StringArray, StringViewArray, StructArray, TimestampNanosecondArray, UnionArray,
+    make_array,
 };
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, Field, Schema, UnionFields};
@@ -93,7 +95,7 @@ fn a_column_that_was_moved_away_outlives_its_batch() {
         let (mut array, _) = export::batch(&one(Arc::clone(&column)));
         let child = child(&mut array);
         // SAFETY: arrow-rs's struct is the same; the child moves, and is marked as released where it was.
-        let moved = unsafe { std::ptr::from_ref(child).cast::<FFI_ArrowArray>().read() };
+        let moved = unsafe { ptr::from_ref(child).cast::<FFI_ArrowArray>().read() };
         child.release = None;
         // SAFETY: It is the batch's, which is released once.
         unsafe { array.release.unwrap()(&mut array) };
@@ -114,6 +116,56 @@ fn schemas_come_in_as_they_are() {
         let release = exported.release.unwrap();
         // SAFETY: It was not released.
         unsafe { release(&mut exported) };
+    }
+}
+
+/// Without rows there may be no offsets, or a pointer to nothing, which is not read.
+#[test]
+fn without_rows_no_offsets_are_wanted() {
+    let pointers = [ptr::null(), ptr::without_provenance(64)];
+    let unread = |array: &mut ArrowArray, pointer: *const c_void| {
+        // SAFETY: Arrays with offsets come here, which have a buffer of them and one of nulls.
+        unsafe { *array.buffers.add(1) = pointer };
+    };
+    for kind in [
+        "strings",
+        "large strings",
+        "large binary",
+        "list",
+        "large list",
+        "map",
+    ] {
+        let none = one(column(kind)).slice(0, 0);
+        for (depth, pointer) in ALL
+            .iter()
+            .flat_map(|depth| pointers.map(|each| (*depth, each)))
+        {
+            let imported = import(&none, depth, |array| unread(array, pointer));
+            let imported =
+                imported.unwrap_or_else(|failure| panic!("{kind}, {depth:?}: {failure}"));
+            assert_eq!(imported.batch, none);
+        }
+    }
+    // Below what has rows: of empty lists, and of keys that are all null.
+    let words = StringArray::from(Vec::<&str>::new());
+    let field = Arc::new(Field::new("item", DataType::Utf8, true));
+    let ends = OffsetBuffer::<i32>::new_zeroed(ROWS);
+    let lists = ListArray::new(field, ends, Arc::new(words.clone()), None);
+    let keys = Int32Array::new_null(ROWS);
+    let keys = DictionaryArray::new(keys, Arc::new(words));
+    for batch in [one(Arc::new(lists)), one(Arc::new(keys))] {
+        for (depth, pointer) in ALL
+            .iter()
+            .flat_map(|depth| pointers.map(|each| (*depth, each)))
+        {
+            let imported = import(&batch, depth, |array| match array.dictionary.is_null() {
+                true => unread(child(array), pointer),
+                // SAFETY: It leads to the array of the values.
+                false => unread(unsafe { &mut *array.dictionary }, pointer),
+            });
+            let imported = imported.unwrap_or_else(|failure| panic!("{depth:?}: {failure}"));
+            assert_eq!(imported.batch, batch);
+        }
     }
 }
 
@@ -367,8 +419,7 @@ fn column(kind: &str) -> ArrayRef {
             let offsets = OffsetBuffer::from_lengths((0..ROWS).map(|_| 1));
             let values = struct_of(ints());
             let field = Arc::new(Field::new("item", values.data_type().clone(), true));
-            let lists =
-                arrow_array::ListArray::new(field, offsets, Arc::new(values), Some(nulls()));
+            let lists = ListArray::new(field, offsets, Arc::new(values), Some(nulls()));
             Arc::new(lists)
         }
         "structs of structs" => {
