@@ -144,6 +144,14 @@ impl Ticket {
         }
     }
 
+    /// Has this thread be in the midst of a callback until what is returned is dropped, for who tells
+    /// others of the ticket's result in a way of his own: what is called then
+    /// [may not wait](Ticket::may_wait) for tickets of the runtime, on whichever thread.
+    pub fn enter_callback(&self) -> impl Drop + use<> {
+        let inside = Inside::of(self.shared.runtime, Within::Callback);
+        inside.expect("callbacks may be in each other")
+    }
+
     /// Whether the result is there.
     pub fn is_done(&self) -> bool {
         matches!(*self.shared.lock(), State::Done(_))
@@ -156,6 +164,7 @@ impl Ticket {
         match state.take() {
             Some(outcome) => {
                 drop(state);
+                let _inside = self.enter_callback();
                 callback(outcome);
             }
             None => {

@@ -276,6 +276,11 @@ impl Pending {
         if let Some(callback) = state.callback.take() {
             let before = std::mem::replace(&mut state.stage, Stage::Over);
             drop(state);
+            // On whichever thread: whether it may wait is no matter of timing.
+            let _inside = match &before {
+                Stage::Waiting(ticket) => Some(ticket.enter_callback()),
+                Stage::Done(_) | Stage::Over => None,
+            };
             drop(before);
             return callback.call(outcome, self.realigned);
         }

@@ -4,7 +4,7 @@
 
 #include "batch.h"
 
-static int may_go_on, told;
+static int may_go_on, holds, cancelled, told;
 static struct unlade_kernel *plain;
 static const int32_t numbers[] = {1, 2, 3};
 static const struct column column = {"n", "i", 0, 2, {NULL, numbers, NULL}, {0, sizeof numbers, 0}};
@@ -42,6 +42,7 @@ static int hold(void *user, const struct ArrowSchema *types, struct ArrowArray *
 {
     (void)user, (void)types, (void)count, (void)rows, (void)failure;
     wait_within("a user's function");
+    __atomic_store_n(&holds, 1, __ATOMIC_RELEASE);
     wait_for(&may_go_on);
     *result = arguments[0];
     arguments[0].release = NULL;
@@ -56,6 +57,16 @@ static void done(void *user, enum unlade_code code, struct unlade_output *output
     EXPECT(*(struct unlade_ticket **)user != NULL);
     wait_within("a callback");
     __atomic_store_n(&told, 1, __ATOMIC_RELEASE);
+}
+
+/* On the thread that cancels, while the runtime's one thread is held. */
+static void ended(void *user, enum unlade_code code, struct unlade_output *output,
+                  struct unlade_error *error)
+{
+    (void)user, (void)output, (void)error;
+    EXPECT(code == UNLADE_CANCELLED);
+    wait_within("a callback");
+    cancelled = 1;
 }
 
 int main(void)
@@ -89,6 +100,14 @@ int main(void)
     struct ArrowArray batch;
     make_batch(&batch, 3, 1, &column, NULL);
     struct unlade_ticket *ticket = NULL;
+    TRY(unlade_kernel_submit_then(held, &batch, NULL, 0, ended, NULL, &ticket, &error));
+    wait_for(&holds);
+    TRY(unlade_ticket_cancel(ticket, &error));
+    EXPECT(cancelled);
+    unlade_ticket_free(ticket);
+
+    make_batch(&batch, 3, 1, &column, NULL);
+    ticket = NULL;
     TRY(unlade_kernel_submit_then(held, &batch, NULL, 0, done, &ticket, &ticket, &error));
     __atomic_store_n(&may_go_on, 1, __ATOMIC_RELEASE);
     wait_for(&told);
