@@ -426,18 +426,27 @@ impl Card {
     /// Surprise removal: everything reads as all ones from here on, and the card does nothing more.
     /// It does not come back.
     pub fn remove(&self) {
-        self.shared.lock().remove();
+        let functions = {
+            let mut state = self.shared.lock();
+            state.remove();
+            Arc::clone(&state.functions)
+        };
         self.shared.notify();
+        // With the physical function all others are gone.
+        functions.follow();
     }
 
     /// A function level reset. When it returns, the card is quiet.
     pub fn reset(&self) {
-        let state = self.shared.lock();
-        let functions = Arc::clone(&state.functions);
-        self.shared.reset(state);
+        let is_physical = !self.is_virtual();
+        let functions = Arc::clone(&self.shared.lock().functions);
+        if is_physical {
+            // It ends the virtual ones, one of which may have the engine.
+            functions.abandon(true);
+        }
+        self.shared.reset(self.shared.lock());
         self.shared.notify();
-        // Of the physical function it has ended the virtual ones.
-        if !self.is_virtual() {
+        if is_physical {
             functions.follow();
         }
     }

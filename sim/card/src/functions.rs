@@ -1,9 +1,11 @@
 //! The functions of one card, docs/CARD.md, section 2, SR-IOV: which virtual ones there are, and the
 //! engine, which all of them share.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::card::Shared;
+use crate::dma::Dma;
 use crate::profile::Nanos;
 
 /// The number of the physical function.
@@ -33,8 +35,8 @@ pub(crate) struct Functions {
 struct Engine {
     /// Turns that were asked for.
     asked: u64,
-    /// Turns that have ended.
-    ended: u64,
+    /// Those that have not ended, nor were given up: the first has the engine.
+    line: VecDeque<u64>,
     /// When the job of the last turn ended.
     free: Nanos,
 }
@@ -65,6 +67,8 @@ impl Functions {
     /// Has virtual functions that are not there any more end what they have on the bus. They begin anew
     /// when they are there again.
     pub(crate) fn follow(&self) {
+        // One may wait for the engine that another has.
+        self.abandon(false);
         let started = lock(&self.started).clone();
         for function in started.iter().filter_map(Weak::upgrade) {
             let state = function.lock();
@@ -75,18 +79,42 @@ impl Functions {
         }
     }
 
-    /// Waits for the engine: who asks first has it first, so that nobody waits for ever.
-    pub(crate) fn turn(&self) -> Turn<'_> {
+    /// Has those virtual functions that are not there any more, or all, let go of what they do, without
+    /// waiting for that.
+    pub(crate) fn abandon(&self, all: bool) {
+        let started = lock(&self.started).clone();
+        for function in started.iter().filter_map(Weak::upgrade) {
+            let mut state = function.lock();
+            if all || !self.has(state.function) {
+                state.abandon();
+            }
+        }
+    }
+
+    /// Waits for the engine: who asks first has it first, so that nobody waits for ever. `None` where
+    /// the function is reset meanwhile, by whoever then [wakes](Self::wake) it.
+    pub(crate) fn turn(&self, dma: &Dma) -> Option<Turn<'_>> {
         let mut engine = lock(&self.engine);
         let own = engine.asked;
         engine.asked += 1;
-        let waits = |engine: &mut Engine| engine.ended < own;
+        engine.line.push_back(own);
+        let waits = |engine: &mut Engine| engine.line[0] != own && !dma.is_abandoned();
         let waited = self.ended.wait_while(engine, waits);
-        let free = waited.unwrap_or_else(PoisonError::into_inner).free;
-        Turn {
-            functions: self,
-            free,
+        let mut engine = waited.unwrap_or_else(PoisonError::into_inner);
+        if engine.line[0] != own {
+            engine.line.retain(|other| *other != own);
+            return None;
         }
+        Some(Turn {
+            functions: self,
+            free: engine.free,
+        })
+    }
+
+    /// Has all who wait for the engine look whether they still do.
+    pub(crate) fn wake(&self) {
+        drop(lock(&self.engine));
+        self.ended.notify_all();
     }
 }
 
@@ -101,7 +129,7 @@ pub(crate) struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut engine = lock(&self.functions.engine);
-        engine.ended += 1;
+        engine.line.pop_front();
         engine.free = engine.free.max(self.free);
         self.functions.ended.notify_all();
     }
@@ -120,13 +148,13 @@ mod tests {
 
     #[test]
     fn who_asks_first_has_the_engine_first_and_time_goes_on() {
-        let functions = Functions::default();
+        let (functions, dma) = (Functions::default(), Dma::default());
         let order = Mutex::new(Vec::new());
         let waiting = AtomicU32::new(0);
         thread::scope(|scope| {
-            let mut first = functions.turn();
+            let mut first = functions.turn(&dma).unwrap();
             for number in 0..4 {
-                let (functions, order, waiting) = (&functions, &order, &waiting);
+                let (functions, order, waiting, dma) = (&functions, &order, &waiting, &dma);
                 scope.spawn(move || {
                     while waiting.load(Ordering::SeqCst) != number {
                         thread::yield_now();
@@ -139,7 +167,7 @@ mod tests {
                         }
                         waiting.store(number + 1, Ordering::SeqCst);
                     });
-                    let mut turn = functions.turn();
+                    let mut turn = functions.turn(dma).unwrap();
                     order.lock().unwrap().push((number, turn.free.0));
                     turn.free.0 += 10;
                 });

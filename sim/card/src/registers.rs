@@ -203,6 +203,7 @@ impl State {
     pub(crate) fn abandon(&mut self) {
         self.epoch += 1;
         self.dma.abandon(self.running);
+        self.functions.wake();
         self.queues.clear();
         self.pending.clear();
         self.drops.clear();

@@ -43,20 +43,33 @@ pub(crate) fn work(shared: &Shared) {
         };
         let epoch = state.epoch;
         drop(state);
-        let mut turn = functions.turn();
-        engine.started = engine.started.max(turn.free);
-        // A card whose firmware fails stops, and says so: FATAL.
-        let done = catch_unwind(AssertUnwindSafe(|| engine.run(&job)))
-            .unwrap_or_else(|_| Progress::none(Stop::Abandoned, engine.started));
+        let mut turn = functions.turn(&engine.dma);
+        let done = match &turn {
+            Some(turn) => {
+                engine.started = engine.started.max(turn.free);
+                // A card whose firmware fails stops, and says so: FATAL.
+                catch_unwind(AssertUnwindSafe(|| engine.run(&job))).ok()
+            }
+            None => None,
+        };
+        let done = done.unwrap_or_else(|| Progress::none(Stop::Abandoned, engine.started));
         state = shared.lock();
         state.running = false;
         if state.epoch == epoch {
             state.finish(&job, &done);
-            turn.free = state.clock;
+            if let Some(turn) = &mut turn {
+                turn.free = state.clock;
+            }
         } else if !state.registers.enabled {
             state.end_reset();
         }
         shared.notify();
+        if state.removed {
+            // With the physical function all others are gone.
+            drop((state, turn));
+            functions.follow();
+            state = shared.lock();
+        }
     }
 }
 

@@ -277,6 +277,8 @@ impl Transport for VfioPci {
 
 impl Drop for VfioPci {
     fn drop(&mut self) {
+        // Before the function can be had by another, who is announced in its place.
+        drop(self.announcement.take());
         // SAFETY: It is dropped here and nowhere else, and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.bar) };
         // Its own drop looks for its group there, and panics where it is not.
@@ -350,8 +352,13 @@ fn is_address(text: &str) -> bool {
 fn not_opened(function: &Path, error: &VfioError) -> TransportError {
     let proc = Path::new("/proc");
     let announced = || Announced::at(&address_of(function), proc);
-    let holders = || Holders::of(&files(function), proc).or_announced(announced);
-    told(is_busy(error), holders, error)
+    let busy = is_busy(error);
+    let holders = || match (busy, Holders::of(&files(function), proc)) {
+        (Some(_), seen) => seen.or_announced(announced),
+        // Anybody may announce himself, which is no proof where the kernel does not say that it is busy.
+        (None, seen) => seen,
+    };
+    told(busy, holders, error)
 }
 
 /// As [`is_busy`] says: where somebody may have the function, that is so if it is seen who.

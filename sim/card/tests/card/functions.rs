@@ -1,6 +1,7 @@
 //! Virtual functions: what their configuration space says, what the physical one decides, and what they
 //! share.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use unlade_sim_card::{Card, Config, FaultPlan, InterruptKind, Nanos, Profile, Region};
@@ -246,6 +247,48 @@ fn one_engine_serves_all_in_turns() {
     one.set_command(0x0006);
     assert_eq!(two.wait().outcome(), (0, 1, 0));
     assert_eq!(one.wait().outcome(), (0, 2000, 0));
+}
+
+/// Whoever waits for the engine that another has in the middle of a job is reset all the same, and with
+/// the physical function, or its removal, both are.
+#[test]
+fn a_reset_does_not_wait_for_who_has_the_engine() {
+    for ends in [
+        "its own reset",
+        "the physical function's",
+        "no functions",
+        "removal",
+    ] {
+        let card = card(2);
+        card.enable_virtual_functions(2).unwrap();
+        let [mut one, mut two] = [1, 2].map(|number| function(&card, number));
+        for host in [&mut one, &mut two] {
+            host.set_command(0x0006);
+            host.enable();
+        }
+        let to = two.allocate(64, 64);
+        let job = two.job_entry(&descriptor(&[fill(7, memory(to, 64))], 0));
+        one.stop_in_the_middle(&[]);
+        two.submit(job);
+        // Until it waits for the engine, which nothing tells.
+        thread::sleep(Duration::from_millis(50));
+        let (says, heard) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                match ends {
+                    "its own reset" => two.card.reset(),
+                    "the physical function's" => card.reset(),
+                    "no functions" => card.enable_virtual_functions(0).unwrap(),
+                    _ => card.remove(),
+                }
+                says.send(()).unwrap();
+            });
+            let ended = heard.recv_timeout(Duration::from_secs(20));
+            // So that a failure is told, and does not hang.
+            one.set_command(0x0006);
+            assert_eq!(ended, Ok(()), "{ends}");
+        });
+    }
 }
 
 #[test]
