@@ -20,6 +20,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
+use unlade_cdata::CDataError;
 use unlade_cdata::check::Depth;
 pub(crate) use unlade_cdata::import::Imported;
 use unlade_cdata::import::{Owned, Rules};
@@ -73,26 +74,43 @@ pub(crate) fn import_batch(pair: &Bound<'_, PyAny>) -> PyResult<Imported> {
     let pair = pair.cast::<PyTuple>()?;
     let schema = import_schema(&pair.get_item(0)?)?;
     let array = take_array(&pair.get_item(1)?)?;
+    // It is looked at row by row: others may have the interpreter meanwhile.
     // SAFETY: The array comes from a producer of the C data interface, by the type that it gave with
     // it.
-    unsafe { array.import(&schema, DATA) }.map_err(refused)
+    outside(pair.py(), || unsafe { array.import(&schema, DATA) })?.map_err(refused)
 }
 
-/// Looks at values as well: UTF-8, keys of dictionaries.
-pub(crate) fn check_values(batch: &RecordBatch) -> PyResult<()> {
-    let mut columns = batch.columns().iter();
-    columns
-        .try_for_each(|column| column.to_data().validate_full())
-        .map_err(refused)
+/// Looks at values as well: UTF-8, keys of dictionaries. Others may have the interpreter meanwhile.
+pub(crate) fn check_values(py: Python<'_>, batch: &RecordBatch) -> PyResult<()> {
+    let check = || {
+        let mut columns = batch.columns().iter();
+        columns.try_for_each(|column| column.to_data().validate_full())
+    };
+    outside(py, check)?.map_err(refused)
 }
 
-/// The array of a pair of capsules, of any type, as a function gives it.
-pub(crate) fn import_result(pair: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
-    let pair = pair.cast::<PyTuple>()?;
-    let field = import_field(&pair.get_item(0)?)?;
-    let array = take_array(&pair.get_item(1)?)?;
-    // SAFETY: As of a batch.
-    unsafe { array.import_column(field.data_type(), RESULTS) }.map_err(refused)
+/// An array of any type, as a function gives it.
+#[derive(Debug)]
+pub(crate) struct GivenArray {
+    field: Field,
+    array: Owned,
+}
+
+impl GivenArray {
+    /// That of a pair of capsules.
+    pub(crate) fn take(pair: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let pair = pair.cast::<PyTuple>()?;
+        Ok(GivenArray {
+            field: import_field(&pair.get_item(0)?)?,
+            array: take_array(&pair.get_item(1)?)?,
+        })
+    }
+
+    /// Looks at all of it, which wants no interpreter.
+    pub(crate) fn import(self) -> Result<ArrayRef, CDataError> {
+        // SAFETY: As of a batch.
+        unsafe { self.array.import_column(self.field.data_type(), RESULTS) }
+    }
 }
 
 /// The array of a capsule, which it has once.
@@ -175,7 +193,7 @@ impl RecordBatchReader for Incoming {
     }
 }
 
-fn refused(error: impl ToString) -> PyErr {
+pub(crate) fn refused(error: impl ToString) -> PyErr {
     crate::failure::malformed(&error.to_string())
 }
 

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use unlade::{FunctionFailure, Signature, UserFunction};
 
-use crate::capsule::{import_field, import_result};
+use crate::capsule::{self, GivenArray, import_field};
 use crate::column::Column;
 use crate::failure::{Failure, caught, refused};
 use crate::interpreter::{self, ENDING};
@@ -73,7 +73,12 @@ pub(crate) fn function(
     Ok(UserFunction::new(signature, move |arguments| {
         let ending = || FunctionFailure::new(ENDING);
         let _inside = interpreter::enter().ok_or_else(ending)?;
-        Python::try_attach(|py| callee.call(py, arguments)).ok_or_else(ending)?
+        let called = Python::try_attach(|py| callee.call(py, arguments)).ok_or_else(ending)?;
+        // Others may have the interpreter while it is looked at.
+        called?.import().map_err(|error| {
+            let failed = |py: Python<'_>| failed(py, capsule::refused(error));
+            Python::try_attach(failed).unwrap_or_else(ending)
+        })
     }))
 }
 
@@ -86,12 +91,12 @@ struct Callee {
 }
 
 impl Callee {
-    fn call(&self, py: Python<'_>, arguments: &[ArrayRef]) -> Result<ArrayRef, FunctionFailure> {
+    fn call(&self, py: Python<'_>, arguments: &[ArrayRef]) -> Result<GivenArray, FunctionFailure> {
         self.call_with(py, arguments)
             .map_err(|error| failed(py, error))
     }
 
-    fn call_with(&self, py: Python<'_>, arguments: &[ArrayRef]) -> PyResult<ArrayRef> {
+    fn call_with(&self, py: Python<'_>, arguments: &[ArrayRef]) -> PyResult<GivenArray> {
         let pyarrow = py.import(intern!(py, "pyarrow"))?;
         let of_pyarrow = |(field, array): (&Arc<Field>, &ArrayRef)| {
             let column = Column::new(Arc::clone(field), Arc::clone(array));
@@ -111,7 +116,7 @@ impl Callee {
                 .call_method1(intern!(py, "array"), (result, self.result.bind(py)))?
                 .call_method0(intern!(py, "__arrow_c_array__"))?,
         };
-        import_result(&capsules)
+        GivenArray::take(&capsules)
     }
 }
 

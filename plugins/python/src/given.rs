@@ -31,10 +31,10 @@ impl Given {
     }
 
     /// The same, with its values looked at.
-    pub(crate) fn with_values_checked(self) -> PyResult<Self> {
+    pub(crate) fn with_values_checked(self, py: Python<'_>) -> PyResult<Self> {
         Ok(match self {
             Given::Batch(imported) => {
-                capsule::check_values(&imported.batch)?;
+                capsule::check_values(py, &imported.batch)?;
                 Given::Batch(imported)
             }
             Given::Stream(incoming) => Given::Stream(incoming.with_values_checked()),

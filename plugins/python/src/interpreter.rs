@@ -68,8 +68,10 @@ fn enter_or_stay() -> Inside {
     }
 }
 
+/// Whether this thread ends the interpreter, and has not ended it yet.
 fn is_last() -> bool {
-    LAST.get() == Some(&thread::current().id())
+    // SAFETY: It only reads whether there is an interpreter, and may be called without one.
+    LAST.get() == Some(&thread::current().id()) && unsafe { pyo3::ffi::Py_IsInitialized() } != 0
 }
 
 /// Works without the interpreter. A panic is an error.
@@ -281,10 +283,14 @@ unsafe extern "C" fn get_last_error(stream: *mut ArrowArrayStream) -> *const c_c
     // SAFETY: As the caller vouches, here and below.
     unsafe {
         let guarded = GuardedStream::of(stream);
+        let inside = enter();
+        if inside.is_none() {
+            guarded.refused = CString::new(ENDING).ok();
+        }
         match (&guarded.refused, guarded.stream.get_last_error) {
             (Some(refused), _) => refused.as_ptr(),
-            (None, Some(get_last_error)) => get_last_error(&mut guarded.stream),
-            (None, None) => std::ptr::null(),
+            (None, Some(get_last_error)) if inside.is_some() => get_last_error(&mut guarded.stream),
+            (None, _) => std::ptr::null(),
         }
     }
 }

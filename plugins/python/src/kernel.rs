@@ -46,9 +46,9 @@ impl Kernel {
     }
 
     /// Data, looked at as far as the kernel is to.
-    fn looked_at(&self, data: Given) -> PyResult<Given> {
+    fn looked_at(&self, py: Python<'_>, data: Given) -> PyResult<Given> {
         match self.checks_values {
-            true => data.with_values_checked(),
+            true => data.with_values_checked(py),
             false => Ok(data),
         }
     }
@@ -72,7 +72,7 @@ impl Kernel {
 impl Kernel {
     /// Runs the query on data with the Arrow PyCapsule interface.
     fn run(&self, py: Python<'_>, data: Given) -> Result<Output, Failure> {
-        match self.looked_at(data)? {
+        match self.looked_at(py, data)? {
             Given::Batch(Imported { batch, realigned }) => {
                 let output = outside(py, || self.inner.run(&batch))??;
                 Ok(Output::new(self.inner.schema(), [output], realigned))
@@ -87,14 +87,14 @@ impl Kernel {
 
     /// Hands a batch over, to be computed by the runtime's threads.
     fn submit(&self, py: Python<'_>, data: Given) -> Result<Ticket, Failure> {
-        let Imported { batch, realigned } = self.looked_at(data)?.one(py)?;
+        let Imported { batch, realigned } = self.looked_at(py, data)?.one(py)?;
         let ticket = outside(py, || self.inner.submit(batch))??;
         Ok(Ticket::new(ticket, self.inner.schema(), realigned))
     }
 
     /// Runs the query on a batch, to be awaited.
     async fn run_async(&self, data: Given) -> Result<Output, Failure> {
-        let Imported { batch, realigned } = Python::attach(|py| self.looked_at(data)?.one(py))?;
+        let Imported { batch, realigned } = Python::attach(|py| self.looked_at(py, data)?.one(py))?;
         let submitted = caught(|| self.inner.submit(batch))??;
         submitted.may_wait()?;
         let output = awaited(submitted).await?;
@@ -103,9 +103,14 @@ impl Kernel {
 
     /// Runs the query on every batch of a table or reader, as results are asked for.
     #[pyo3(signature = (data, *, batch_rows=None))]
-    fn stream(&self, data: Given, batch_rows: Option<usize>) -> Result<Stream, Failure> {
+    fn stream(
+        &self,
+        py: Python<'_>,
+        data: Given,
+        batch_rows: Option<usize>,
+    ) -> Result<Stream, Failure> {
         let (reader, realigned): (Box<dyn RecordBatchReader + Send>, _) =
-            match self.looked_at(data)? {
+            match self.looked_at(py, data)? {
                 Given::Batch(Imported { batch, realigned }) => {
                     let schema = batch.schema();
                     let reader = RecordBatchIterator::new([Ok(batch)], schema);

@@ -309,3 +309,15 @@ def test_extension_types_are_seen_by_functions_and_kept_by_columns(runtime):
     assert seen == [pa.uuid()] * 2
     # What a call gives is of the type's storage.
     assert output.schema.field("s").type == pa.binary(16)
+
+
+def test_arrays_without_rows_may_come_without_offsets(runtime):
+    none = pa.Array.from_buffers(pa.string(), 0, [None, None, pa.py_buffer(b"")])
+    data = pa.record_batch({"s": none})
+    kernel = runtime.compile(data, select="s", check_values=True)
+    assert pa.table(kernel.run(data)).to_pydict() == {"s": []}
+    words = pa.ListArray.from_arrays(pa.array([0, 0, 0], pa.int32()), none)
+    runtime.register_function("empty", [pa.int64()], words.type, lambda n: words)
+    data = pa.record_batch({"n": pa.array([1, 2], pa.int64())})
+    kernel = runtime.compile(data, select="empty(n) as w")
+    assert pa.table(kernel.run(data)).to_pydict() == {"w": [[], []]}
