@@ -308,17 +308,19 @@ impl Core {
             self.dispatcher
                 .enter(job(), |device| self.bring_back(device))
         };
-        let works = || self.devices[slot].check(self).is_ok();
+        let device = &self.devices[slot];
         let permit = enter()?;
-        if works() {
+        let Err(lost) = device.check(self) else {
             return Ok(permit);
-        }
+        };
+        // Whoever had a list on it may tell later, and is not the first then.
+        tracing::warn!(device = %device.name, reason = %lost.reason, "device fault");
         // Where it was lost while nobody used it, to bring it back is shorter than a fallback.
         drop(permit.found_lost());
         let permit = enter()?;
-        match works() {
-            true => Ok(permit),
-            false => permit.lost().wait(),
+        match device.check(self) {
+            Ok(()) => Ok(permit),
+            Err(_) => permit.lost().wait(),
         }
     }
 
