@@ -271,8 +271,8 @@ struct Placed {
     bit_offset: u8,
 }
 
-/// What is pinned is copied to a device by a command of its own, which costs as much as copying so
-/// many bytes together with the others.
+/// What is pinned is copied to a device by a command of its own. An estimate of what that costs, as
+/// bytes that the host copies meanwhile: ten microseconds at some 6 GB/s.
 const WORTH_A_COPY: u64 = 64 << 10;
 
 impl Plan {

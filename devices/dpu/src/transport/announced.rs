@@ -3,7 +3,7 @@
 //! by the kernel whose process listens. Nothing is ever sent.
 //!
 //! The name is no lock, and anybody may take it first; but who does is named as itself, as the number
-//! and the user are the kernel's. The socket is gone with the process, however that ends.
+//! and the user are the kernel's. The socket is gone with the process, unless a child that it forked has it, too.
 
 use std::fmt;
 use std::fs;
