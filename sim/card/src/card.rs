@@ -9,7 +9,7 @@ use crate::bytes::{index, length, u32_at};
 use crate::config_space::{Layout, SIZE};
 use crate::dma::{Dma, Iova, MapError, Permissions, RefusedAccess};
 use crate::faults::{Fault, FaultPlan};
-use crate::functions::{Functions, PHYSICAL};
+use crate::functions::{Functions, NoFunction, PHYSICAL};
 use crate::interrupts::InterruptKind;
 use crate::profile::{Nanos, Profile};
 use crate::state::State;
@@ -139,24 +139,29 @@ impl Card {
     /// # Panics
     /// Where a field of the profile is not what docs/CARD.md, section 13, allows.
     pub fn start(config: Config) -> Card {
-        Card::start_function(config, PHYSICAL, Arc::default())
+        let (layout, seed) = (Layout::new(&config.profile), config.seed);
+        let shared = Shared::new(config, PHYSICAL, Arc::default());
+        Card::run(shared, layout, seed)
     }
 
     /// Starts a virtual function, by its number from 1, which has the limits of a profile and the serial
-    /// number of this card. Nothing where this is a virtual function itself, or has not so many. It is
-    /// there as long as the SR-IOV capability of this one says so: until then, it reads as all ones.
+    /// number of this card. It is there as long as the SR-IOV capability of this one says so: until then,
+    /// it reads as all ones. Once it is dropped it can be started anew.
+    ///
+    /// # Errors
+    /// Where this is a virtual function itself, has not so many, or that one is started already.
     ///
     /// # Panics
     /// As [`Card::start`]; and where the profile has more queue pairs or vectors than this card, by which
     /// the BARs are laid out.
     ///
     /// ```
-    /// use unlade_sim_card::{Card, Config, FaultPlan, Profile, Region};
+    /// use unlade_sim_card::{Card, Config, FaultPlan, NoFunction, Profile, Region};
     ///
     /// let mut config = Config::default();
     /// config.profile.virtual_functions = 2;
     /// let card = Card::start(config);
-    /// let one = card.virtual_function(1, Profile::full(), FaultPlan::none()).unwrap();
+    /// let one = card.virtual_function(1, Profile::full(), FaultPlan::none())?;
     /// let interrupt_pin = || {
     ///     let mut pin = [0];
     ///     one.read(Region::Config, 0x3D, &mut pin).map(|()| pin[0])
@@ -164,21 +169,23 @@ impl Card {
     /// assert_eq!(interrupt_pin()?, 0xFF);
     /// card.enable_virtual_functions(2)?;
     /// assert_eq!(interrupt_pin()?, 0);
-    /// assert!(card.virtual_function(3, Profile::full(), FaultPlan::none()).is_none());
-    /// # Ok::<(), unlade_sim_card::BeyondRegion>(())
+    /// let third = card.virtual_function(3, Profile::full(), FaultPlan::none());
+    /// assert_eq!(third.unwrap_err(), NoFunction::NotSoMany { asked: 3, most: 2 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn virtual_function(
         &self,
         number: u16,
         mut profile: Profile,
         faults: FaultPlan,
-    ) -> Option<Card> {
+    ) -> Result<Card, NoFunction> {
         let (own, functions) = {
             let state = self.shared.lock();
             (Arc::clone(&state.profile), Arc::clone(&state.functions))
         };
-        if !(1..=own.virtual_functions).contains(&number) {
-            return None;
+        self.check_has(number)?;
+        if number == PHYSICAL {
+            return Err(NoFunction::Physical);
         }
         let (pairs, vectors) = (own.queue_pairs, own.vectors);
         assert!(
@@ -187,24 +194,42 @@ impl Card {
         );
         profile.virtual_functions = 0;
         profile.doorbell_stride = own.doorbell_stride;
+        let mut layout = Layout::new(&profile);
+        (layout.bar0, layout.bar4) = (self.layout.bar0, self.layout.bar4);
         let config = Config {
             profile,
             seed: self.seed,
             faults,
         };
-        let mut card = Card::start_function(config, number, functions);
-        (card.layout.bar0, card.layout.bar4) = (self.layout.bar0, self.layout.bar4);
-        Some(card)
+        let shared = Shared::new(config, number, Arc::clone(&functions));
+        functions.start(number, &shared)?;
+        Ok(Card::run(shared, layout, self.seed))
     }
 
     /// Makes so many virtual functions, as whoever has the physical function does by its SR-IOV
     /// capability, and lets their BARs answer.
-    pub fn enable_virtual_functions(&self, count: u16) -> Result<(), BeyondRegion> {
-        for (offset, value) in ENABLING {
-            let value = value.unwrap_or(count);
-            self.write(Region::Config, offset, &value.to_le_bytes())?;
+    ///
+    /// # Errors
+    /// Where this is a virtual function itself, or has not so many.
+    pub fn enable_virtual_functions(&self, count: u16) -> Result<(), NoFunction> {
+        self.check_has(count)?;
+        let control = if count == 0 { 0 } else { VF_CONTROL_ON };
+        for (offset, value) in [(VF_CONTROL, 0), (NUM_VFS, count), (VF_CONTROL, control)] {
+            let written = self.write(Region::Config, offset, &value.to_le_bytes());
+            written.expect("the capability is inside of configuration space");
         }
         Ok(())
+    }
+
+    /// Whether this is the physical function of at least so many virtual ones.
+    fn check_has(&self, asked: u16) -> Result<(), NoFunction> {
+        let state = self.shared.lock();
+        let most = state.profile.virtual_functions;
+        match state.function {
+            PHYSICAL if asked <= most => Ok(()),
+            PHYSICAL => Err(NoFunction::NotSoMany { asked, most }),
+            number => Err(NoFunction::OfVirtual(number)),
+        }
     }
 
     /// Whether it is a virtual function.
@@ -212,20 +237,7 @@ impl Card {
         self.shared.lock().function != PHYSICAL
     }
 
-    fn start_function(config: Config, function: u16, functions: Arc<Functions>) -> Card {
-        config.profile.assert_legal();
-        let dma = Arc::new(Dma::default());
-        let layout = Layout::new(&config.profile);
-        let seed = config.seed;
-        let state = State::new(config, function, Arc::clone(&functions), Arc::clone(&dma));
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            dma,
-        });
-        if function != PHYSICAL {
-            functions.start(&shared);
-        }
+    fn run(shared: Arc<Shared>, layout: Layout, seed: u64) -> Card {
         let worker = std::thread::spawn({
             let shared = Arc::clone(&shared);
             move || work(&shared)
@@ -511,6 +523,11 @@ impl Drop for Card {
             // One that panicked has nothing to tell that its panic has not told.
             let _ = worker.join();
         }
+        let (functions, number) = {
+            let state = self.shared.lock();
+            (Arc::clone(&state.functions), state.function)
+        };
+        functions.end(number);
     }
 }
 
@@ -523,6 +540,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn new(config: Config, function: u16, functions: Arc<Functions>) -> Arc<Shared> {
+        config.profile.assert_legal();
+        let dma = Arc::new(Dma::default());
+        let state = State::new(config, function, functions, Arc::clone(&dma));
+        Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            dma,
+        })
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -561,12 +589,11 @@ impl Shared {
     }
 }
 
-/// What is written to the SR-IOV capability to make virtual functions; nothing stands for how many.
-const ENABLING: [(u64, Option<u16>); 3] = [
-    (0x108, Some(0)),
-    (0x110, None),
-    (0x108, Some(1 << 0 | 1 << 3)),
-];
+/// Where the SR-IOV capability has its control register and NumVFs, and what the first is where there are
+/// virtual functions: VF Enable and VF MSE.
+const VF_CONTROL: u64 = 0x108;
+const NUM_VFS: u64 = 0x110;
+const VF_CONTROL_ON: u16 = 1 << 0 | 1 << 3;
 
 /// Whether an access to BAR0 is one that registers take.
 fn register_access(offset: u64, bytes: usize) -> bool {

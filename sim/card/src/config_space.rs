@@ -152,7 +152,8 @@ impl ConfigSpace {
         self.set(SR_IOV + 26, &DEVICE.to_le_bytes());
         self.set(SR_IOV + 28, &PAGE_SIZES.to_le_bytes());
         self.set(PAGE_SIZE, &1u32.to_le_bytes());
-        self.allow(PAGE_SIZE, &PAGE_SIZES.to_le_bytes());
+        // Which of its values are taken is seen as it is written.
+        self.allow(PAGE_SIZE, &[0xFF; 4]);
         self.bars(VF_BARS, layout, 0);
         self.virtual_layout = Some(*layout);
     }
@@ -210,18 +211,24 @@ impl ConfigSpace {
     /// Writes bytes inside of the space. Gives whether they ask for a function level reset.
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> bool {
         let mut reset = false;
-        // While there are virtual functions, how many does not change.
+        // While there are virtual functions, neither how many nor how large their pieces are changes.
         let are_enabled = self.sr_iov_control() & VF_ENABLE != 0;
+        let page_size = u32_at(&self.bytes, PAGE_SIZE);
         for (at, &byte) in (offset..).zip(bytes) {
             let writable = match at {
                 NUM_VFS | NUM_VFS_HIGH if are_enabled => 0,
+                PAGE_SIZE..VF_BARS if are_enabled => 0,
                 _ => self.writable[at],
             };
             self.bytes[at] = self.bytes[at] & !writable | byte & writable;
             reset |= at == PCI_EXPRESS + 9 && byte & 0x80 != 0;
         }
         if let Some(layout) = self.virtual_layout {
-            let units = u32_at(&self.bytes, PAGE_SIZE);
+            let mut units = u32_at(&self.bytes, PAGE_SIZE);
+            if !units.is_power_of_two() || units & PAGE_SIZES == 0 {
+                units = page_size;
+                self.set(PAGE_SIZE, &units.to_le_bytes());
+            }
             self.bars(VF_BARS, &layout, u64::from(units) << 12);
         }
         reset

@@ -1,7 +1,8 @@
 //! The functions of one card, docs/CARD.md, section 2, SR-IOV: which virtual ones there are, and the
 //! engine, which all of them share.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::card::Shared;
@@ -20,12 +21,40 @@ pub(crate) struct Enabled {
     pub(crate) memory: bool,
 }
 
+/// Why a virtual function is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoFunction {
+    /// Only physical functions have any.
+    #[error(
+        "it is virtual function {0} of its card, and the physical one makes them: ask that one"
+    )]
+    OfVirtual(u16),
+    /// Number 0 is no virtual one's.
+    #[error("number 0 is the physical function: virtual ones are counted from 1")]
+    Physical,
+    /// The card has fewer.
+    #[error(
+        "the card has {most} virtual functions, and {asked} is beyond them: give its profile \
+         `virtual_functions` as many"
+    )]
+    NotSoMany {
+        /// The number of the one, or of how many, that were asked for.
+        asked: u16,
+        /// How many there can be.
+        most: u16,
+    },
+    /// Somebody has it.
+    #[error("virtual function {0} is started already: drop that one first")]
+    Started(u16),
+}
+
 /// What all functions of a card know of each other.
 #[derive(Debug, Default)]
 pub(crate) struct Functions {
     enabled: Mutex<Enabled>,
-    /// The virtual ones that somebody has.
-    started: Mutex<Vec<Weak<Shared>>>,
+    /// The virtual ones that somebody has, by their numbers.
+    started: Mutex<BTreeMap<u16, Weak<Shared>>>,
     engine: Mutex<Engine>,
     ended: Condvar,
 }
@@ -58,10 +87,20 @@ impl Functions {
         lock(&self.enabled).memory
     }
 
-    pub(crate) fn start(&self, function: &Arc<Shared>) {
-        let mut started = lock(&self.started);
-        started.retain(|one| one.strong_count() > 0);
-        started.push(Arc::downgrade(function));
+    /// Notes a virtual function, which nobody else has until it [ends](Self::end).
+    pub(crate) fn start(&self, number: u16, function: &Arc<Shared>) -> Result<(), NoFunction> {
+        match lock(&self.started).entry(number) {
+            Entry::Occupied(_) => Err(NoFunction::Started(number)),
+            Entry::Vacant(free) => {
+                free.insert(Arc::downgrade(function));
+                Ok(())
+            }
+        }
+    }
+
+    /// Somebody has let go of a function.
+    pub(crate) fn end(&self, number: u16) {
+        lock(&self.started).remove(&number);
     }
 
     /// Has virtual functions that are not there any more end what they have on the bus. They begin anew
@@ -70,7 +109,7 @@ impl Functions {
         // One may wait for the engine that another has.
         self.abandon(false);
         let started = lock(&self.started).clone();
-        for function in started.iter().filter_map(Weak::upgrade) {
+        for function in started.values().filter_map(Weak::upgrade) {
             let state = function.lock();
             if !self.has(state.function) {
                 function.reset(state);
@@ -83,7 +122,7 @@ impl Functions {
     /// waiting for that.
     pub(crate) fn abandon(&self, all: bool) {
         let started = lock(&self.started).clone();
-        for function in started.iter().filter_map(Weak::upgrade) {
+        for function in started.values().filter_map(Weak::upgrade) {
             let mut state = function.lock();
             if all || !self.has(state.function) {
                 state.abandon();

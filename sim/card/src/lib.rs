@@ -33,6 +33,7 @@
 //!
 //! # What is inside
 //! - [`Card`], [`Config`]: a card, or a virtual function, and what the host reaches of it; [`Counters`]: what it has done
+//! - [`NoFunction`]: why a virtual function is not to be had
 //! - [`Served`], [`Server`], [`Stopper`]: a card on a socket
 //! - [`Profile`], [`Features`], [`Timing`]: kinds of cards
 //! - [`Fault`], [`FaultPlan`]: what goes wrong, and when
@@ -84,6 +85,7 @@ mod worker;
 pub use card::{BeyondRegion, Card, Config, Counters, Region};
 pub use dma::{Iova, MapError, Permissions, RefusedAccess};
 pub use faults::{Fault, FaultPlan, LATE};
+pub use functions::NoFunction;
 pub use interrupts::InterruptKind;
 pub use profile::{Features, Nanos, Profile, Timing};
 pub use serve::{Served, Server, Stopper};

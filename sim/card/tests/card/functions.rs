@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use unlade_sim_card::{Card, Config, FaultPlan, InterruptKind, Nanos, Profile, Region};
+use unlade_sim_card::{Card, Config, FaultPlan, InterruptKind, Nanos, NoFunction, Profile, Region};
 
 use crate::encode::{descriptor, entry, fill, memory};
 use crate::host::Host;
@@ -52,17 +52,42 @@ fn works(host: &mut Host) {
 #[test]
 fn a_card_without_them_has_no_capability_and_no_functions() {
     let _limit = Limit::start();
-    let card = card(0);
-    assert_eq!(config(&card, SR_IOV), [0; 4]);
-    for number in [0, 1] {
-        let none = card.virtual_function(number, Profile::full(), FaultPlan::none());
-        assert!(none.is_none());
+    let none = card(0);
+    assert_eq!(config(&none, SR_IOV), [0; 4]);
+    let start =
+        |card: &Card, number| card.virtual_function(number, Profile::full(), FaultPlan::none());
+    let too_many = |asked, most| NoFunction::NotSoMany { asked, most };
+    assert_eq!(start(&none, 0).unwrap_err(), NoFunction::Physical);
+    assert_eq!(start(&none, 1).unwrap_err(), too_many(1, 0));
+    assert_eq!(none.enable_virtual_functions(0), Ok(()));
+    assert_eq!(none.enable_virtual_functions(1), Err(too_many(1, 0)));
+    let (physical, one) = card_with_one_function();
+    assert_eq!(start(&physical, 3).unwrap_err(), too_many(3, 2));
+    assert_eq!(physical.enable_virtual_functions(3), Err(too_many(3, 2)));
+    // A virtual function has none itself.
+    assert_eq!(start(&one, 1).unwrap_err(), NoFunction::OfVirtual(1));
+    for count in [0, 1] {
+        let enabled = one.enable_virtual_functions(count);
+        assert_eq!(enabled, Err(NoFunction::OfVirtual(1)));
     }
-    let physical = card_with_one_function();
-    let nested = physical
-        .1
-        .virtual_function(1, Profile::full(), FaultPlan::none());
-    assert!(nested.is_none(), "a virtual function has none itself");
+}
+
+#[test]
+fn a_function_is_started_once_at_a_time() {
+    let _limit = Limit::start();
+    let (card, one) = card_with_one_function();
+    let start = |number| card.virtual_function(number, Profile::full(), FaultPlan::none());
+    assert_eq!(start(1).unwrap_err(), NoFunction::Started(1));
+    let _two = start(2).unwrap();
+    drop(one);
+    let one = start(1).unwrap();
+    assert_eq!(start(1).unwrap_err(), NoFunction::Started(1));
+    // The one that has the number is the one that is made and taken away.
+    card.enable_virtual_functions(1).unwrap();
+    assert_eq!(config(&one, 0), [0xFF; 4]);
+    assert_eq!(config(&one, 8), [1]);
+    card.enable_virtual_functions(0).unwrap();
+    assert_eq!(config(&one, 8), [0xFF]);
 }
 
 fn card_with_one_function() -> (Card, Card) {
@@ -100,6 +125,39 @@ fn the_capability_says_how_many_and_where() {
     // Pages of 64 KiB: a function's piece is no smaller.
     set_config(&card, SR_IOV + 32, 1 << 4);
     assert_eq!(sizes(bars()), own.map(|size| size.max(64 << 10)));
+}
+
+#[test]
+fn system_page_size_is_one_of_those_that_are_supported() {
+    const SUPPORTED: u64 = SR_IOV + 28;
+    const CHOSEN: u64 = SR_IOV + 32;
+    let _limit = Limit::start();
+    let card = card(1);
+    let chosen = || u32::from_le_bytes(config(&card, CHOSEN));
+    let choose = |value: u32| {
+        card.write(Region::Config, CHOSEN, &value.to_le_bytes())
+            .unwrap();
+        chosen()
+    };
+    let supported = u32::from_le_bytes(config(&card, SUPPORTED));
+    assert_eq!((supported, chosen()), (0x553, 1));
+    for bit in (0..32).map(|bit| 1 << bit) {
+        let before = chosen();
+        let taken = if supported & bit == 0 { before } else { bit };
+        assert_eq!(choose(bit), taken, "{bit:#x}");
+    }
+    assert_eq!(chosen(), 0x400);
+    for value in [0, 0x3, 0x401, 0x404, 0x553, u32::MAX] {
+        assert_eq!(choose(value), 0x400, "{value:#x}");
+    }
+    let bar = |offset| u64::from_le_bytes(config(&card, SR_IOV + offset)) & !0xF;
+    card.write(Region::Config, SR_IOV + 36, &[0xFF; 8]).unwrap();
+    assert_eq!(bar(36).wrapping_neg(), 4 << 20, "the size of a piece");
+    // It stands while there are functions.
+    card.enable_virtual_functions(1).unwrap();
+    assert_eq!(choose(1), 0x400);
+    card.enable_virtual_functions(0).unwrap();
+    assert_eq!(choose(1), 1);
 }
 
 #[test]
