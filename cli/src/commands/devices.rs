@@ -46,6 +46,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
             .iter()
             .map(|device| {
                 let (info, capabilities) = (device.info(), device.capabilities());
+                let errors = device.errors();
                 json!({
                     "name": info.name,
                     "kind": info.kind.name(),
@@ -62,7 +63,8 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                         PageSize::Huge => "huge",
                         PageSize::Base => "ordinary",
                     }),
-                    "errors": device.errors(),
+                    "errors": errors.as_ref().ok(),
+                    "errors_unknown": errors.as_ref().err(),
                     "readings": device.readings().iter().map(reading).collect::<Vec<_>>(),
                 })
             })
@@ -111,9 +113,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
                 }
                 Some(PageSize::Base) => "; buffers in ordinary pages",
             };
-            let errors = device.errors().into_iter().take(SHOWN);
-            let errors = errors.map(|error| format!("{name}: {error}\n"));
-            let errors = errors.collect::<String>();
+            let errors = noted(name, device.errors());
             Some(format!(
                 "{name}: {architecture}; {readings}{buffers}\n{errors}"
             ))
@@ -155,6 +155,19 @@ fn pages(device: &dyn Device) -> Option<PageSize> {
         .page_size()
 }
 
+/// A line for each of the newest errors that a device has noted, or for why they are not known.
+fn noted(name: &str, errors: Result<Vec<String>, String>) -> String {
+    let lines = match errors {
+        Ok(mut errors) => {
+            errors.truncate(SHOWN);
+            errors
+        }
+        Err(why) => vec![format!("the errors that it has noted are not known: {why}")],
+    };
+    let lines = lines.iter().map(|line| format!("{name}: {line}\n"));
+    lines.collect()
+}
+
 /// What a sensor says; `value` is null where it says nothing, and `unknown` tells why.
 fn reading(reading: &Reading) -> Value {
     json!({
@@ -176,5 +189,21 @@ fn health(health: &Health) -> String {
     match health {
         Health::Ready => "ready".to_owned(),
         Health::Lost(lost) => format!("lost: {}", lost.reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_errors_are_shown_or_why_none_is() {
+        let errors = ["4th", "3rd", "2nd", "1st"].map(str::to_owned).to_vec();
+        assert_eq!(noted("dpu", Ok(errors)), "dpu: 4th\ndpu: 3rd\ndpu: 2nd\n");
+        assert_eq!(noted("cpu", Ok(Vec::new())), "");
+        assert_eq!(
+            noted("dpu", Err("it refuses".to_owned())),
+            "dpu: the errors that it has noted are not known: it refuses\n"
+        );
     }
 }

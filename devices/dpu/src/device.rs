@@ -17,7 +17,7 @@ use crate::config_space;
 use crate::controller::Controller;
 use crate::entry::Operand;
 use crate::error::CannotOpen;
-use crate::error_log::Noted;
+use crate::error_log;
 use crate::fault::Fault;
 use crate::health_log;
 use crate::identity::{Function, Identity};
@@ -283,7 +283,8 @@ fn info(identity: &Identity, address: &str, options: &Options) -> DeviceInfo {
         ..
     } = identity;
     let function = match function {
-        Function::Physical { .. } => String::new(),
+        Function::Physical { most_virtual: 0 } => String::new(),
+        Function::Physical { most_virtual } => format!(", up to {most_virtual} virtual functions"),
         Function::Virtual { number } => format!(", virtual function {number}"),
     };
     DeviceInfo {
@@ -345,13 +346,8 @@ impl Device for DpuDevice {
     }
 
     /// From the card's log of them, which a reset does not clear.
-    fn errors(&self) -> Vec<String> {
-        match self.shared().administer(Admin::errors) {
-            Ok(log) => log.errors.iter().map(Noted::to_string).collect(),
-            Err(Trouble::Harmless(fault)) => vec![fault.to_string()],
-            // Of what it is lost, its health says.
-            Err(Trouble::Lost(_)) => Vec::new(),
-        }
+    fn errors(&self) -> Result<Vec<String>, String> {
+        error_log::words(self.shared().administer(Admin::errors))
     }
 
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {

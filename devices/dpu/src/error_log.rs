@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::fields::Fields;
 use crate::registers::Reason;
+use crate::shared::Trouble;
 use crate::status::StatusCode;
 
 /// The log, newest first.
@@ -110,9 +111,22 @@ impl fmt::Display for Noted {
     }
 }
 
+/// What was read of a card, in words. What the driver has to say of the card is none of its errors.
+pub(crate) fn words(read: Result<ErrorLog, Trouble>) -> Result<Vec<String>, String> {
+    match read {
+        Ok(log) => Ok(log.errors.iter().map(Noted::to_string).collect()),
+        Err(Trouble::Harmless(fault)) => Err(fault.to_string()),
+        // Its health says why it is.
+        Err(Trouble::Lost(_)) => Ok(Vec::new()),
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
+    use unlade_hal::DeviceLost;
+
     use super::*;
+    use crate::fault::Fault;
     use crate::vectors::{self, Vector};
 
     /// Bytes of the header.
@@ -169,9 +183,25 @@ pub(crate) mod tests {
     #[test]
     fn what_was_noted_is_said_in_words() {
         let log = vectors::bytes("log_errors");
-        let told = ErrorLog::decode(&log[HEADER..]).unwrap();
-        let told: Vec<String> = told.errors.iter().map(Noted::to_string).collect();
-        assert_eq!(told, TOLD);
+        let told = words(Ok(ErrorLog::decode(&log[HEADER..]).unwrap()));
+        assert_eq!(told.unwrap(), TOLD);
+    }
+
+    #[test]
+    fn what_keeps_the_log_from_being_read_is_no_error_of_the_card() {
+        let refused = Fault::Refused {
+            what: "GET_LOG of the errors",
+            status: StatusCode::OUT_OF_MEMORY,
+            dw0: 0,
+            dw1: 0,
+        };
+        let why = words(Err(Trouble::Harmless(refused))).unwrap_err();
+        assert!(why.contains("refuses GET_LOG of the errors"), "{why}");
+        let lost = DeviceLost {
+            device: "dpu".to_owned(),
+            reason: "it was removed".to_owned(),
+        };
+        assert_eq!(words(Err(Trouble::Lost(lost))), Ok(Vec::new()));
     }
 
     /// What the document's example says.

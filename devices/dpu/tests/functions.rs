@@ -34,6 +34,17 @@ fn open(served: &Served) -> Arc<DpuDevice> {
 }
 
 #[test]
+fn a_physical_function_says_how_many_virtual_ones_it_can_have() {
+    let mut config = Config::default();
+    config.profile.virtual_functions = 2;
+    let card = Served::start(config).unwrap();
+    let device = open(&card);
+    let description = &device.info().description;
+    let many = description.ends_with(", up to 2 virtual functions");
+    assert!(many, "{description}");
+}
+
+#[test]
 fn each_function_is_a_card_with_a_user_of_its_own() {
     let _limit = Limit::start();
     let (_card, served) = functions(None);

@@ -43,6 +43,12 @@ fn a_card_says_what_it_is() {
         temperature.is_some_and(|each| each.value.is_ok()),
         "{readings:?}"
     );
+    assert_eq!(device.errors(), Ok(vec![]));
+    assert!(
+        !info.description.contains("virtual"),
+        "{}",
+        info.description
+    );
     assert_eq!(card.counters().findings, [""; 0]);
 }
 
@@ -129,6 +135,19 @@ fn a_trap_ends_the_list() {
             written: [0].into()
         }
     );
+    // The card has noted it, and says so behind a reset, too.
+    for _ in 0..2 {
+        let errors = device.errors().unwrap();
+        let [trapped] = &errors[..] else {
+            panic!("{errors:?}")
+        };
+        assert!(trapped.starts_with("error 1, at "), "{trapped}");
+        assert!(
+            trapped.contains("of queue 1: TRAPPED (0x0209)"),
+            "{trapped}"
+        );
+        device.reset().unwrap();
+    }
 }
 
 #[test]

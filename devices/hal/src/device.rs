@@ -31,8 +31,11 @@ pub trait Device: fmt::Debug + Send + Sync {
     }
     /// Errors that the device has noted by itself, in words, the newest first; none where it keeps no
     /// such log, or is lost.
-    fn errors(&self) -> Vec<String> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// Why the log cannot be had, in words, of a device that is not lost.
+    fn errors(&self) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
     }
     /// Makes a verified program executable. Fails on a program that it cannot run bit for bit, and
     /// says which instructions are to blame.

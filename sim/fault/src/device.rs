@@ -135,7 +135,7 @@ impl Device for FaultDevice {
         self.inner.readings()
     }
 
-    fn errors(&self) -> Vec<String> {
+    fn errors(&self) -> Result<Vec<String>, String> {
         self.inner.errors()
     }
 
