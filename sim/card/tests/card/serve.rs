@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
-use unlade_sim_card::{Config, Fault, FaultPlan, Served, Server};
+use unlade_sim_card::{Card, Config, Fault, FaultPlan, Profile, Served, Server};
 use vfio_user::Client;
 
 use crate::limit::Limit;
@@ -288,4 +288,77 @@ fn memory_that_is_unmapped_is_not_reached_any_more() {
         );
     }
     assert!(card.counters().findings[0].contains("which is not mapped for it"));
+}
+
+fn command(client: &mut Client) -> u16 {
+    let mut bytes = [0; 2];
+    client.region_read(CONFIG, 4, &mut bytes).unwrap();
+    u16::from_le_bytes(bytes)
+}
+
+fn set_command(client: &mut Client, value: u16) {
+    let value = value.to_le_bytes();
+    client.region_write(CONFIG, 4, &value).unwrap();
+}
+
+/// As VFIO hands it over: the bit that a virtual function has not is shown as the host has written it, and
+/// VF MSE of the physical function is what its BARs answer by.
+#[test]
+fn memory_space_enable_of_a_virtual_function_is_shown_as_written_and_changes_nothing() {
+    const MAGIC: u32 = 0x444C_4E55;
+
+    let _limit = Limit::start();
+    let mut config = Config::default();
+    config.profile.virtual_functions = 1;
+    let card = Card::start(config);
+    let one = card.virtual_function(1, Profile::full(), FaultPlan::none());
+    let served = Served::of(one.unwrap()).unwrap();
+    card.enable_virtual_functions(1).unwrap();
+    let mut client = Client::new(served.path()).unwrap();
+    assert_eq!(command(&mut client), 0);
+    assert_eq!(register(&mut client, 0), MAGIC, "by VF MSE");
+    // Bus master is the function's own; INTx cannot be disabled, as there is none.
+    set_command(&mut client, 1 << 1 | 1 << 2 | 1 << 10);
+    assert_eq!(command(&mut client), 1 << 1 | 1 << 2);
+    let mut head = [0; 8];
+    client.region_read(CONFIG, 0, &mut head).unwrap();
+    assert_eq!(head[..5], [0xFF, 0xFF, 0xFF, 0xFF, 6]);
+    assert_eq!(
+        register(&mut client, 4),
+        0x0001_0000,
+        "VERSION is a register"
+    );
+    // What begins before the command register and ends in it.
+    client.region_write(CONFIG, 0, &[0; 5]).unwrap();
+    assert_eq!(command(&mut client), 0);
+    assert_eq!(register(&mut client, 0), MAGIC);
+    // Bits of the status beside it are no command.
+    client.region_write(CONFIG, 5, &[0xFF; 3]).unwrap();
+    assert_eq!(command(&mut client), 0);
+    set_command(&mut client, 1 << 1);
+    client.reset().unwrap();
+    assert_eq!(
+        command(&mut client),
+        1 << 1,
+        "a reset is not the host's doing"
+    );
+    client.shutdown().unwrap();
+    drop(client);
+    let mut client = Client::new(served.path()).unwrap();
+    assert_eq!(command(&mut client), 0, "another host");
+    client.shutdown().unwrap();
+}
+
+#[test]
+fn memory_space_enable_of_a_physical_function_is_its_own() {
+    let _limit = Limit::start();
+    let card = Served::start(Config::default()).unwrap();
+    let mut client = Client::new(card.path()).unwrap();
+    assert_eq!(register(&mut client, 0), u32::MAX);
+    set_command(&mut client, 1 << 1);
+    assert_eq!(command(&mut client), 1 << 1);
+    client.reset().unwrap();
+    assert_eq!(command(&mut client), 0);
+    assert_eq!(register(&mut client, 0), u32::MAX);
+    client.shutdown().unwrap();
 }
