@@ -3,7 +3,9 @@
 //! by the kernel whose process listens. Nothing is ever sent.
 //!
 //! The name is no lock, and anybody may take it first; but who does is named as itself, as the number
-//! and the user are the kernel's. The socket is gone with the process, unless a child that it forked has it, too.
+//! and the user are the kernel's. The socket is gone once nobody has it open. That is with the process,
+//! unless it has forked a child which has executed nothing else since: such a child has the function's
+//! files open, too, so that it is as much in use. Named is then still the process that made the socket.
 
 use std::fmt;
 use std::fs;
@@ -73,9 +75,9 @@ impl Announced {
         let peer = getsockopt(&socket, PeerCredentials).ok()?;
         let (id, user) = (peer.pid(), peer.uid());
         let folder = proc.join(id.to_string());
-        // One that has ended may have left the socket to a child, and its number to a stranger. What
-        // keeps its memory from others' eyes is root's there.
-        let is_its = fs::metadata(&folder).is_ok_and(|found| [user, 0].contains(&found.uid()));
+        // One that has ended may have left the socket to a child that it forked, and its number to a
+        // stranger.
+        let is_its = fs::metadata(&folder).is_ok_and(|found| may_be_of(found.uid(), user));
         let command = is_its.then(|| fs::read(folder.join("comm")).ok()).flatten();
         let command = command.map(|command| printable(command.trim_ascii_end()));
         Some(Announced::Process { id, user, command })
@@ -98,6 +100,12 @@ impl fmt::Display for Announced {
             ),
         }
     }
+}
+
+/// Whether a process whose folder in `/proc` is this user's may be of that one: of what keeps its memory
+/// from others' eyes, the folder is root's.
+fn may_be_of(owner: u32, user: u32) -> bool {
+    [user, 0].contains(&owner)
 }
 
 /// It waits for nothing.
@@ -179,6 +187,26 @@ mod tests {
         if std::os::unix::fs::chown(&folder, Some(4242), None).is_ok() {
             assert_eq!(told(), bare);
         }
+    }
+
+    #[test]
+    fn whose_process_it_is_is_told_by_its_folder() {
+        assert!(may_be_of(4001, 4001));
+        assert!(may_be_of(0, 4001), "it has taken on another user");
+        assert!(!may_be_of(4002, 4001) && !may_be_of(4001, 0));
+    }
+
+    #[test]
+    fn a_number_of_another_container_is_not_said() {
+        let elsewhere = Announced::Process {
+            id: 0,
+            user: 4001,
+            command: None,
+        };
+        assert_eq!(
+            elsewhere.to_string(),
+            "a process of another container, of user 4001"
+        );
     }
 
     /// What this program is to do instead of testing, and the name that it is about.

@@ -18,6 +18,8 @@ pub(super) struct Holders {
     named: Vec<(u32, String)>,
     /// Whether there are processes that this user may not look into.
     some_hidden: bool,
+    /// The files, for who may.
+    files: Vec<PathBuf>,
     /// Who lets it be known, where none is seen.
     announced: Option<Announced>,
 }
@@ -25,7 +27,10 @@ pub(super) struct Holders {
 impl Holders {
     /// Those of this machine; `proc` is where its `/proc` is.
     pub(super) fn of(files: &[PathBuf], proc: &Path) -> Self {
-        let mut holders = Holders::default();
+        let mut holders = Holders {
+            files: files.to_vec(),
+            ..Holders::default()
+        };
         let processes = fs::read_dir(proc).into_iter().flatten().flatten();
         for process in processes {
             let name = process.file_name();
@@ -58,6 +63,12 @@ impl Holders {
         self
     }
 
+    /// The command that names them to root.
+    fn command(&self) -> String {
+        let files = self.files.iter().map(|file| format!(" {}", file.display()));
+        format!("sudo fuser -v{}", files.collect::<String>())
+    }
+
     /// Whether there are any that this user is told of.
     pub(super) fn are_seen(&self) -> bool {
         !self.named.is_empty() || self.announced.is_some()
@@ -70,10 +81,18 @@ impl fmt::Display for Holders {
             return announced.fmt(f);
         }
         if self.named.is_empty() {
-            return f.write_str(match self.some_hidden {
-                true => "a process that this user may not look into (root is told which)",
-                false => "a process that cannot be seen from here, of another container, say",
-            });
+            let command = self.command();
+            return match self.some_hidden {
+                true => write!(
+                    f,
+                    "a process that this user may not look into (`{command}` names it)"
+                ),
+                false => write!(
+                    f,
+                    "a process that cannot be seen from here, of another container, say (`{command}` \
+                     outside of it names it)"
+                ),
+            };
         }
         for (at, (pid, command)) in self.named.iter().take(MOST).enumerate() {
             let comma = if at == 0 { "" } else { ", " };
@@ -125,7 +144,8 @@ pub(super) mod tests {
         process(proc.path(), 0, "kernel", &[]);
         fs::create_dir(proc.path().join("sys")).unwrap();
         fs::write(proc.path().join("uptime"), "1").unwrap();
-        let nobody = "a process that cannot be seen from here, of another container, say";
+        let nobody = "a process that cannot be seen from here, of another container, say (`sudo fuser \
+                      -v /dev/vfio/13 /dev/vfio/devices/vfio0` outside of it names it)";
         assert_eq!(holders(proc.path()), nobody);
         process(proc.path(), 71, "qemu\x1B[2J", &["/dev/null", GROUP, GROUP]);
         process(proc.path(), 8, "engine", &["/dev/vfio/devices/vfio0"]);
@@ -160,7 +180,37 @@ pub(super) mod tests {
         fs::set_permissions(&fd, fs::Permissions::from_mode(0o000)).unwrap();
         // Root may look into everything.
         let hidden = fs::read_dir(&fd).is_err();
-        assert_eq!(holders(proc.path()).contains("root is told which"), hidden);
+        let said = holders(proc.path());
+        assert_eq!(said.contains("may not look into"), hidden, "{said}");
+        let command = "(`sudo fuser -v /dev/vfio/13 /dev/vfio/devices/vfio0`";
+        assert!(said.contains(command), "{said}");
         fs::set_permissions(&fd, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn who_is_seen_is_named_and_not_who_lets_it_be_known() {
+        let proc = tempfile::tempdir().unwrap();
+        let files = [PathBuf::from(GROUP)];
+        let seen = || Holders::of(&files, proc.path());
+        let announced = seen().or_announced(|| Some(Announced::Crowded));
+        assert!(announced.are_seen() && announced.to_string().contains("asked too often"));
+        process(proc.path(), 71, "engine", &[GROUP]);
+        let named = seen().or_announced(|| Some(Announced::Crowded));
+        assert_eq!(named.to_string(), "pid 71 engine");
+    }
+
+    /// As an ordinary user is told it, whoever runs the tests.
+    #[test]
+    fn who_may_not_look_is_told_how_to_find_out() {
+        let holders = Holders {
+            some_hidden: true,
+            files: vec![PathBuf::from(GROUP)],
+            ..Holders::default()
+        };
+        assert_eq!(
+            holders.to_string(),
+            "a process that this user may not look into (`sudo fuser -v /dev/vfio/13` names it)"
+        );
+        assert!(!holders.are_seen());
     }
 }

@@ -45,7 +45,17 @@ fn a_reply_has_the_right_id_command_type_and_length() {
         refused: None,
     };
     assert_eq!(check(&HEADER_9), Ok(fine));
-    for (at, value) in [(0, 8), (2, 5), (4, 31), (5, 1), (8, 0)] {
+    for (at, value) in [
+        (0, 8),
+        (1, 1),
+        (2, 5),
+        (3, 1),
+        (4, 31),
+        (5, 1),
+        (8, 0),
+        (8, 2),
+        (8, 3),
+    ] {
         let mut header = HEADER_9;
         header[at] = value;
         assert!(check(&header).is_err(), "byte {at} is {value}");
