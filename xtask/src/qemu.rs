@@ -2,8 +2,9 @@
 //!
 //! A virtual machine of Debian's QEMU boots Debian's kernel with an emulated IOMMU. Each card is a
 //! process outside of it, attached by `vfio-user-pci`; inside, the kernel's vfio-pci hands it to
-//! `unlade-check-card`, which is all that is there but for a shell. Nothing is installed, nobody
-//! has to be root, and no virtualisation is needed: the processor is emulated too.
+//! `unlade-check-card`, and to the command `unlade`, which are all that is there but for a shell.
+//! Nothing is installed, nobody has to be root, and no virtualisation is needed: the processor is
+//! emulated too.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -11,12 +12,14 @@
 //! | [`initramfs`] | what the machine boots into |
 //! | [`card`] | a card's process |
 //! | [`machine`] | one boot, within a time |
+//! | [`unlade`] | the command, with its libraries |
 //! | [`verdict`] | what the machine printed, against what it has to print |
 
 mod card;
 mod initramfs;
 mod machine;
 mod packages;
+mod unlade;
 mod verdict;
 
 use std::fs;
@@ -64,12 +67,21 @@ struct Boot {
     /// Whether the machine has a second node of memory, which its cards are nearest to.
     far: bool,
     cards: &'static [Role],
+    /// Whether the machine has the command `unlade`, too.
+    command: bool,
     /// What is checked beside what each card's role says.
     checks: &'static [&'static str],
 }
 
-/// The one check of what iommufd does not limit.
-const OF_CONTAINERS: &str = "no more mappings";
+/// Checks that a kernel of one's own leaves out: of what iommufd does not limit, and of the command,
+/// which is built without it.
+const OF_GROUPS: [&str; 5] = [
+    "no more mappings",
+    "unlade devices",
+    "unlade doctor",
+    "unlade run",
+    "unlade and another opener",
+];
 
 /// A machine that stands still must not spoil what the next one shows, so the long checks have one
 /// of their own.
@@ -78,6 +90,7 @@ const BOOTS: [Boot; 2] = [
         name: "one-card",
         far: true,
         cards: &[Role::Sound],
+        command: true,
         checks: &[
             "what is listed",
             "memory of its node",
@@ -85,10 +98,14 @@ const BOOTS: [Boot; 2] = [
             "function level reset",
             "reset by the driver",
             "DMA outside a mapping",
-            OF_CONTAINERS,
             "huge pages",
             "conformance",
             "random programs",
+            OF_GROUPS[0],
+            OF_GROUPS[1],
+            OF_GROUPS[2],
+            OF_GROUPS[3],
+            OF_GROUPS[4],
         ],
     },
     Boot {
@@ -121,9 +138,13 @@ const BOOTS: [Boot; 2] = [
             // Last: of a card that is gone the kernel keeps what it has, its vectors among it.
             Role::Faulty("removal"),
         ],
+        command: false,
         checks: &["two cards"],
     },
 ];
+
+/// The program that serves cards and checks them.
+const CHECKER: &str = "unlade-check-card";
 
 /// Several times what a boot with its checks takes.
 const BOOT: Duration = Duration::from_secs(240);
@@ -171,16 +192,19 @@ fn prove(options: &Options, limit: Option<Duration>) -> Result<(), String> {
     let folder = crate::root().join("target/qemu");
     fs::create_dir_all(&folder).map_err(failed(&folder))?;
     let checker = build(&folder, options.iommufd.is_some())?;
+    let command = match options.iommufd {
+        None => unlade::built(&folder)?,
+        Some(_) => Vec::new(),
+    };
     time.check()?;
-    let image = folder.join("initramfs");
-    initramfs::write(&image, &packages, options.iommufd.is_none(), &checker)?;
     let logs = folder.join("logs");
     fs::create_dir_all(&logs).map_err(failed(&logs))?;
     // At once: a machine has one processor, and waits for its cards much of the time.
     let machine = Machine {
         packages: &packages,
         checker: &checker,
-        image: &image,
+        command: &command,
+        folder: &folder,
         logs: &logs,
     };
     let wrong: Vec<String> = thread::scope(|scope| {
@@ -234,7 +258,9 @@ impl Time {
 struct Machine<'a> {
     packages: &'a Packages,
     checker: &'a Path,
-    image: &'a Path,
+    /// The command's files.
+    command: &'a [initramfs::File],
+    folder: &'a Path,
     logs: &'a Path,
 }
 
@@ -242,8 +268,6 @@ struct Machine<'a> {
 /// all below it is what the workspace's tests have built. It is copied, as the next build of the
 /// workspace replaces it.
 fn build(folder: &Path, iommufd: bool) -> Result<PathBuf, String> {
-    const CHECKER: &str = "unlade-check-card";
-
     let mut build = command("cargo", &["rustc", "--quiet", "--package", "unlade-tests"]);
     build.args(["--message-format=json-render-diagnostics", "--bin", CHECKER]);
     if iommufd {
@@ -269,9 +293,20 @@ fn start(boot: &Boot, machine: Machine<'_>, options: &Options, time: Time) -> Re
     let Machine {
         packages,
         checker,
-        image,
+        command,
+        folder,
         logs,
     } = machine;
+    let image = folder.join(format!("initramfs-{}", boot.name));
+    let mut programs = vec![(
+        format!("bin/{CHECKER}"),
+        initramfs::PROGRAM,
+        initramfs::read(checker)?,
+    )];
+    if boot.command {
+        programs.extend_from_slice(command);
+    }
+    initramfs::write(&image, packages, options.iommufd.is_none(), &programs)?;
     let sockets = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
     let cards = boot.cards.iter().zip(1..).map(|(role, number)| {
         let socket = sockets.path().join(number.to_string());
@@ -292,7 +327,7 @@ fn start(boot: &Boot, machine: Machine<'_>, options: &Options, time: Time) -> Re
     let ended = machine::boot(
         packages,
         &kernel,
-        image,
+        &image,
         &variables,
         &Cards {
             cards: &cards,
@@ -308,7 +343,7 @@ fn start(boot: &Boot, machine: Machine<'_>, options: &Options, time: Time) -> Re
         .iter()
         .filter_map(Role::check)
         .chain(boot.checks.iter().copied())
-        .filter(|&check| options.iommufd.is_none() || check != OF_CONTAINERS)
+        .filter(|check| options.iommufd.is_none() || !OF_GROUPS.contains(check))
         .collect();
     let printed = ended.and_then(|()| {
         let text = fs::read(&log).map_err(failed(&log))?;

@@ -1,6 +1,6 @@
-//! What the machine boots into: an archive of a shell, modules of the kernel, and the checker.
+//! What the machine boots into: an archive of a shell, modules of the kernel, and programs.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
@@ -24,8 +24,14 @@ const MODULES: [&str; 5] = [
 
 // Modes of files in the archive, with their type.
 const DIRECTORY: u32 = 0o040_755;
-const PROGRAM: u32 = 0o100_755;
+pub(super) const PROGRAM: u32 = 0o100_755;
 const DATA: u32 = 0o100_644;
+
+/// The folder of the libraries, in which the loader looks, too.
+pub(super) const LIBRARIES: &str = "lib64";
+
+/// A file of the archive: its name, its mode, and what it holds.
+pub(super) type File = (String, u32, Vec<u8>);
 
 /// Writes the archive. It is not compressed: to unpack it would take the machine longer than to
 /// read it.
@@ -33,7 +39,7 @@ pub(super) fn write(
     to: &Path,
     packages: &Packages,
     with_modules: bool,
-    checker: &Path,
+    programs: &[File],
 ) -> Result<(), String> {
     let mut files = vec![
         ("init".to_owned(), PROGRAM, INIT.as_bytes().to_vec()),
@@ -42,8 +48,8 @@ pub(super) fn write(
             PROGRAM,
             read(&packages.busybox())?,
         ),
-        ("bin/unlade-check-card".to_owned(), PROGRAM, read(checker)?),
     ];
+    files.extend_from_slice(programs);
     for module in MODULES.iter().filter(|_| with_modules) {
         let name = module.rsplit('/').next().unwrap_or(module);
         let text = unpacked(packages, &packages.module(module)?)?;
@@ -52,9 +58,9 @@ pub(super) fn write(
     archive(to, &files).map_err(failed(to))
 }
 
-fn archive(to: &Path, files: &[(String, u32, Vec<u8>)]) -> io::Result<()> {
-    let mut out = BufWriter::new(File::create(to)?);
-    let directories = ["bin", "modules", "proc", "sys", "dev"];
+fn archive(to: &Path, files: &[File]) -> io::Result<()> {
+    let mut out = BufWriter::new(fs::File::create(to)?);
+    let directories = ["bin", LIBRARIES, "modules", "proc", "sys", "dev"];
     let directories = directories.map(|name| (name.to_owned(), DIRECTORY, Vec::new()));
     for ((name, mode, text), number) in directories.iter().chain(files).zip(1..) {
         let len = u32::try_from(text.len()).map_err(io::Error::other)?;
@@ -82,6 +88,6 @@ fn unpacked(packages: &Packages, module: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(failed(path))
 }

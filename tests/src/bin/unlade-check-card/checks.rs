@@ -1,5 +1,6 @@
 //! The checks, by the roles of the cards.
 
+mod command;
 mod faulty;
 mod huge;
 mod pair;

@@ -13,7 +13,7 @@ use unlade_tests::cards::{LONG, bytes, fill, submit, works};
 use unlade_tests::conformance::suite;
 use unlade_tests::fuzz::{Cases, fuzz};
 
-use super::{Options, function, huge, meddled, open, open_card};
+use super::{Options, command, function, huge, meddled, open, open_card};
 use crate::verdicts::Verdicts;
 
 /// What the firmware's version follows in the name of an architecture.
@@ -34,6 +34,10 @@ pub(crate) fn check(address: &str, options: &Options, verdicts: &mut Verdicts) {
     verdicts.check("huge pages", || huge::check(address));
     verdicts.check("conformance", || conformance(address));
     verdicts.check("random programs", || random_programs(address, options));
+    // It opens cards by their groups.
+    if cfg!(not(feature = "iommufd")) {
+        command::check(address, verdicts);
+    }
 }
 
 /// What `unlade devices` lists a card by: its address, its health, its firmware and its sensors.
@@ -101,7 +105,37 @@ fn one_opener(address: &str) -> Result<String, String> {
         return Err(format!("another user is told: {stranger}"));
     }
     works(&first);
-    Ok(format!("{said}; of another user: {stranger}"))
+    drop(first);
+    // It holds the group, which iommufd passes by.
+    let unknown = match cfg!(feature = "iommufd") {
+        true => String::new(),
+        false => told_of_another_program(address)?,
+    };
+    Ok(format!(
+        "{said}; of another user: {stranger}; of another program: {unknown}"
+    ))
+}
+
+/// What an ordinary user is told where a program has the function that is not this driver: how root finds
+/// out who it is.
+fn told_of_another_program(address: &str) -> Result<String, String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let group = fs::read_link(
+        Path::new("/sys/bus/pci/devices")
+            .join(address)
+            .join("iommu_group"),
+    );
+    let group = group.map_err(failed)?;
+    let group = group.file_name().ok_or("the group has no name")?;
+    let file = Path::new("/dev/vfio").join(group);
+    let held = fs::File::options().read(true).write(true).open(&file);
+    let _held = held.map_err(failed)?;
+    let said = told_to_a_stranger(address)?;
+    let named = format!("(`sudo fuser -v {}", file.display());
+    if !said.contains("a process that this user may not look into") || !said.contains(&named) {
+        return Err(format!("of another program, another user is told: {said}"));
+    }
+    Ok(said)
 }
 
 /// What a user is told who may open the function and may not look into other users' processes.
