@@ -14,8 +14,8 @@
 //! Each other term begins as what a device's [`Profile`] says and is corrected by what was measured,
 //! separately for every kind of work and with more weight on batches of a similar size.
 //!
-//! Devices that are not chosen are probed with slices of batches, at most 1% of all bytes, so that
-//! a device that became faster is found out. A choice is kept unless another is clearly better.
+//! Devices that are not chosen are probed with slices of batches, at most 1% of all bytes and 3% of
+//! all time, so that a device that became faster is found out. A choice is kept unless another is clearly better.
 //! Simulators are chosen only where the [`Policy`] says so, and times of different clocks are never
 //! compared: only devices on the clock of the first eligible one are candidates.
 //!
@@ -225,7 +225,18 @@ impl Placer {
             .iter()
             .map(|(each, _)| *each)
             .filter(|each| *each != device);
-        let probe = self.probes.next(work, others);
+        let chosen = candidates
+            .iter()
+            .nth(device.0)
+            .expect("one for every device");
+        let takes = chosen.terms.per_batch().as_secs_f64();
+        let devices = &self.devices;
+        let predict = |device: DeviceIndex, work: &Work| {
+            // It waits as a batch does for what the device has to do.
+            let terms = devices[device.0].predict(device, work, &loads[device.0]);
+            terms.latency().as_secs_f64()
+        };
+        let probe = self.probes.next(work, takes, others, predict);
         Ok(Choice {
             device,
             because,

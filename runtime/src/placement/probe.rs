@@ -8,6 +8,9 @@ use super::{DeviceIndex, Probe};
 /// Share of all bytes that may be spent on probes.
 const SHARE: f64 = 0.01;
 
+/// Share of all time that may be: more, as it is the slow devices that take longer for their bytes.
+const TIME_SHARE: f64 = 0.03;
+
 /// Batches of one kind between two probes of a device, while nothing surprises.
 const INTERVAL: u64 = 5;
 
@@ -24,7 +27,9 @@ const FEWEST_ROWS: u64 = 256;
 pub(super) struct ProbeBudget {
     devices: usize,
     /// Bytes that may still be spent.
-    credit: f64,
+    bytes: f64,
+    /// The same in seconds: a device can be so slow that few bytes take long.
+    seconds: f64,
     kinds: HashMap<WorkKey, Vec<Due>>,
 }
 
@@ -45,19 +50,24 @@ impl ProbeBudget {
     pub(super) fn new(devices: usize) -> Self {
         ProbeBudget {
             devices,
-            credit: 0.0,
+            bytes: 0.0,
+            seconds: 0.0,
             kinds: HashMap::new(),
         }
     }
 
-    /// The probe to make beside this batch, if one is due and the bytes so far allow it.
+    /// The probe to make beside this batch, which is predicted to take so many seconds, if one is due
+    /// and what there was so far allows it. `predict` tells what work takes on a device.
     pub(super) fn next(
         &mut self,
         work: &Work,
+        seconds: f64,
         others: impl Iterator<Item = DeviceIndex>,
+        predict: impl FnOnce(DeviceIndex, &Work) -> f64,
     ) -> Option<Probe> {
         let bytes = work.bytes_in.max(1) as f64;
-        self.credit += bytes * SHARE;
+        self.bytes += bytes * SHARE;
+        self.seconds += seconds * TIME_SHARE;
         let devices = self.devices;
         let dues = self
             .kinds
@@ -77,10 +87,15 @@ impl ProbeBudget {
         };
         let rows = (work.rows / part).max(FEWEST_ROWS);
         let cost = bytes * rows as f64 / work.rows.max(1) as f64;
-        if rows > work.rows || cost > self.credit {
+        if rows > work.rows || cost > self.bytes {
             return None; // until the credit has grown
         }
-        self.credit -= cost;
+        let takes = predict(device, &work.slice(rows));
+        if takes > self.seconds {
+            return None;
+        }
+        self.bytes -= cost;
+        self.seconds -= takes;
         // A probe that gets lost is made again only after the interval.
         *due = Due {
             age: 0,

@@ -220,6 +220,6 @@ fn a_stream_over_all_devices_is_as_fast_as_over_the_best_and_mostly_faster() {
 fn so_it_is_where_they_share_a_link() {
     let (mean, worst) = beside_the_best(Link::Shared);
     // Without an account of the link 0.996: batches go where the others' copies are in the way.
-    assert!(worst[0].0 <= 0.95, "worst (ratio, seed): {worst:.3?}");
+    assert!(worst[0].0 <= 0.97, "worst (ratio, seed): {worst:.3?}");
     assert!(mean <= 0.75, "{mean}");
 }
