@@ -11,6 +11,7 @@ use crate::calibration;
 use crate::device_plan::{DevicePlan, Readiness};
 use crate::device_slot::DeviceSlot;
 use crate::explain::CostTerm;
+use crate::kernel::Lane;
 use crate::options::Options;
 use crate::placement;
 use crate::placement::{
@@ -218,10 +219,11 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    /// How long it is predicted to take on the CPU, if that is the choice.
-    pub(crate) fn inline(&self) -> Option<Duration> {
-        let terms = &self.choice.chosen().terms;
-        self.busy.is_none().then(|| terms.per_batch())
+    pub(crate) fn lane(&self) -> Lane {
+        match self.busy {
+            Some(_) => Lane::Queue(self.choice.device.0),
+            None => Lane::Inline(self.choice.chosen().terms.per_batch()),
+        }
     }
 }
 

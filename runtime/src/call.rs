@@ -59,13 +59,7 @@ impl Call<'_> {
 
     /// The batch as the scheduler sees it: so many bytes.
     pub(crate) fn job(&self, bytes: u64) -> Job {
-        Job {
-            session: self.session.key,
-            weight: self.session.weight,
-            priority: self.session.priority,
-            deadline: self.session.deadline,
-            ..Job::new(bytes)
-        }
+        self.session.job(bytes)
     }
 
     /// The error of a batch that ended before it had its turn on a device; `None` where that is the

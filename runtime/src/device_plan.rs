@@ -26,7 +26,6 @@ use crate::placement::DeviceIndex;
 use crate::receipt::{PartReceipt, Path, Reason};
 use crate::resident::OnDevice;
 use crate::runtime::Core;
-use crate::scheduler::Priority;
 use crate::strings::offset_width;
 use crate::sync::{Mutex, MutexGuard, lock};
 
@@ -94,9 +93,8 @@ impl Tally {
     pub(crate) fn device_time(&self, earlier: usize, device: &DeviceSlot) -> Option<Duration> {
         let parts = self.parts[earlier..].iter();
         parts
-            .filter(|part| part.path == Path::Queued && part.device == device.name)
-            .filter(|part| part.is_timed())
-            .map(|part| part.copy_in + part.compute + part.copy_out)
+            .filter(|part| part.device == device.name)
+            .filter_map(PartReceipt::device_time)
             .reduce(|sum, each| sum + each)
     }
 }
@@ -291,9 +289,10 @@ impl DevicePlan {
             if runtime.options.background_compile {
                 compiled.pending = true;
                 let (plan, core) = (Arc::clone(self), Arc::clone(runtime));
-                runtime
-                    .workers
-                    .spawn(Priority::default(), move || plan.compile(&core, generation));
+                runtime.workers.spawn(runtime.own.task(), move || {
+                    plan.compile(&core, generation);
+                    None
+                });
                 return Parts::Compiling;
             }
         }

@@ -10,6 +10,7 @@ use unlade_hal::{AllocError, ClockKind, Device, DeviceKind, DeviceLost, Health, 
 use crate::driver::Driver;
 use crate::heap::DeviceHeap;
 use crate::offload;
+use crate::options::Options;
 use crate::residency::Residency;
 use crate::resident::OnDevice;
 use crate::resources::Facts;
@@ -37,29 +38,32 @@ pub(crate) struct DeviceSlot {
     pub(crate) attached: AtomicBool,
     /// Held while the device is brought back.
     reviving: Mutex<()>,
+    /// Threads that have it work for streams and tickets, and wait for it.
+    pub(crate) workers: Workers,
     /// Takes back what was left on it: a thread of its own, as all others may wait for the very turns
     /// that come free thereby.
     pub(crate) collector: Workers,
 }
 
 impl DeviceSlot {
-    pub(crate) fn new(device: Arc<dyn Device>, queue_depth: u32, runtime: ClockKind) -> Self {
+    pub(crate) fn new(device: Arc<dyn Device>, options: &Options) -> Self {
         let info = device.info();
         DeviceSlot {
             name: info.name.as_str().into(),
             architecture: info.architecture.as_str().into(),
             kind: info.kind,
             clock: match info.kind {
-                DeviceKind::Cpu => runtime,
+                DeviceKind::Cpu => options.clock.kind(),
                 _ => info.clock,
             },
-            driver: Driver::new(queue_depth),
+            driver: Driver::new(options.queue_depth),
             heap: DeviceHeap::new(Arc::clone(&device)),
             // The other half is for batches that pass through.
             residency: Mutex::new(Residency::new(info.memory / 2)),
             generation: AtomicU64::new(0),
             attached: AtomicBool::new(true),
             reviving: Mutex::default(),
+            workers: Workers::new("unlade-queue", options.queue_depth as usize),
             collector: Workers::new("unlade-collect", 1),
             device,
         }

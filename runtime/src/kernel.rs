@@ -16,9 +16,9 @@ mod on_device;
 mod plan;
 mod portions;
 mod room;
+mod submitted;
 mod told;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -28,6 +28,7 @@ use unlade_expr::{Checked, Query, Semantics};
 use unlade_hal::thread_cpu_time;
 use unlade_program::ShapeHash;
 
+use self::submitted::Submitted;
 use crate::auto::Placed;
 use crate::bind::check_schema;
 use crate::call::Call;
@@ -42,11 +43,10 @@ use crate::session::SessionCore;
 use crate::stream::KernelStream;
 use crate::sync::Mutex;
 use crate::ticket::{Ticket, TicketPlace, ticket};
-use crate::workers::panic_message;
 
 pub(crate) use calls::Calling;
 pub(crate) use plan::Plan;
-pub(crate) use portions::{Assignment, Joint};
+pub(crate) use portions::{Assignment, Joint, Lane, Record};
 
 /// A query compiled for batches of one schema. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
@@ -135,15 +135,12 @@ impl Kernel {
         let place = TicketPlace::take(&self.core.runtime)?;
         self.core.runtime.door.may_begin()?;
         let (ticket, completer) = ticket(&self.core.session, self.core.runtime.id());
-        let core = Arc::clone(&self.core);
-        let priority = core.session.priority;
-        self.core.runtime.workers.spawn(priority, move || {
-            let run = || core.run_ticket(&batch, completer.given_up());
-            let outcome = catch_unwind(AssertUnwindSafe(run))
-                .unwrap_or_else(|panic| Err(Error::Panicked(panic_message(panic))));
-            drop((batch, place, core));
-            completer.complete(outcome);
-        });
+        let submitted = Submitted {
+            kernel: Arc::clone(&self.core),
+            place,
+            completer,
+        };
+        submitted.begin(batch);
         Ok(ticket)
     }
 
@@ -216,16 +213,6 @@ impl KernelCore {
     /// Runs a batch.
     pub(crate) fn run(&self, batch: &RecordBatch) -> Result<Output, Error> {
         let call = self.call(self.next_batches(1), 1, None);
-        let run = |call: &Call<'_>| self.run_whole(call, batch);
-        self.recorded(call, batch, None, run)
-    }
-
-    /// Runs the batch of a ticket, unless it is `given_up` before its result is there.
-    fn run_ticket(&self, batch: &RecordBatch, given_up: &AtomicBool) -> Result<Output, Error> {
-        let call = Call {
-            taken_on: true,
-            ..self.call(self.next_batches(1), 1, Some(given_up))
-        };
         let run = |call: &Call<'_>| self.run_whole(call, batch);
         self.recorded(call, batch, None, run)
     }

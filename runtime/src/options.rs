@@ -53,8 +53,6 @@ pub(crate) struct Options {
     pub(crate) pool_reserve: u64,
     pub(crate) threads: usize,
     pub(crate) gather_within: Duration,
-    /// Lists that a stream has on a device at once, or on their way there.
-    pub(crate) lists_ahead: usize,
     pub(crate) max_tickets: usize,
     pub(crate) placement: Placement,
     pub(crate) objective: Objective,
@@ -66,6 +64,7 @@ pub(crate) struct Options {
     pub(crate) host_cpu: bool,
     pub(crate) predictions: bool,
     pub(crate) background_compile: bool,
+    /// Lists that a device has at once: in all, and of a stream.
     pub(crate) queue_depth: u32,
     pub(crate) device_timeout: Duration,
 }
@@ -79,7 +78,6 @@ impl Default for Options {
             pool_reserve: 256 << 20,
             threads: 1,
             gather_within: Duration::from_millis(1),
-            lists_ahead: 2,
             max_tickets: 1024,
             placement: Placement::Auto,
             objective: Objective::default(),

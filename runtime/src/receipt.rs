@@ -86,6 +86,13 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// How long devices behind queues worked for the batch, copies included; `None` where none did, or
+    /// none tells.
+    pub(crate) fn device_time(&self) -> Option<Duration> {
+        let times = self.parts.iter().filter_map(PartReceipt::device_time);
+        times.reduce(|sum, each| sum + each)
+    }
+
     /// The receipt of one of the batches that were done together: the one with these rows of all that
     /// were handed over, and with these of all that were kept.
     pub(crate) fn share(&self, batch: u64, rows: Range<u64>, kept: Range<u64>) -> Receipt {
@@ -233,6 +240,13 @@ impl PartReceipt {
     pub fn is_timed(&self) -> bool {
         let times = [self.queued, self.copy_in, self.compute, self.copy_out];
         self.path != Path::Queued || times.iter().any(|time| !time.is_zero())
+    }
+
+    /// How long a device behind a queue worked for it, copies included; `None` where there is none, or
+    /// it does not tell.
+    pub(crate) fn device_time(&self) -> Option<Duration> {
+        let tells = self.path == Path::Queued && self.is_timed();
+        tells.then(|| self.copy_in + self.compute + self.copy_out)
     }
 }
 

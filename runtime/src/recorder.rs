@@ -274,7 +274,7 @@ impl Recorder {
         RecordedRun {
             version: RECORDING_VERSION,
             threads: count(options.threads),
-            lists_ahead: count(options.lists_ahead),
+            lists_ahead: options.queue_depth,
             device: match &options.placement {
                 Placement::Auto => None,
                 Placement::Device(name) => Some(Arc::clone(name)),

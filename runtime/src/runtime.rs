@@ -96,8 +96,6 @@ pub(crate) struct Core {
     pub(crate) recent: Recent,
     /// Threads that compute.
     pub(crate) workers: Workers,
-    /// Threads that have devices work, and wait for them.
-    pub(crate) queuers: Workers,
     pub(crate) kernels: AtomicU64,
     /// Tickets not yet done.
     pub(crate) tickets: AtomicU64,

@@ -56,6 +56,7 @@ mod fair_queue;
 #[cfg(test)]
 mod fairness;
 mod job;
+mod line;
 mod numbered;
 mod order;
 mod service;
@@ -64,7 +65,6 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 mod virtual_time;
-mod waiting;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -77,10 +77,10 @@ pub use self::dispatcher::{DeviceTurns, Dispatcher, Permit, PutBy, Turn};
 pub use self::event::{Action, End, Event};
 use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};
-use self::numbered::NumberedMap;
+pub(crate) use self::line::Line;
+pub(crate) use self::numbered::NumberedMap;
 use self::order::Streams;
 pub(crate) use self::service::ServiceTimes;
-use self::waiting::Waiting;
 use crate::placement::DeviceIndex;
 
 /// Counts since the start.
@@ -104,7 +104,8 @@ pub struct Scheduler {
     settings: Settings,
     devices: Vec<DeviceState>,
     jobs: NumberedMap<JobId, Entry>,
-    waiting: Waiting,
+    /// For each device the jobs that wait for it.
+    waiting: Vec<Line>,
     streams: Streams,
     deadlines: BTreeSet<(Timestamp, JobId)>,
     /// When each device that rests is to be brought back.
@@ -139,7 +140,7 @@ impl Scheduler {
     pub fn new(devices: Vec<Limits>, settings: Settings) -> Self {
         Scheduler {
             settings,
-            waiting: Waiting::new(devices.len()),
+            waiting: devices.iter().map(|_| Line::default()).collect(),
             devices: devices.into_iter().map(DeviceState::new).collect(),
             jobs: NumberedMap::default(),
             streams: Streams::default(),
@@ -156,7 +157,7 @@ impl Scheduler {
     fn keeps_waiting(&mut self, device: DeviceIndex) -> bool {
         let state = &self.devices[device.0];
         let mut room = false;
-        self.waiting.pop(device, |bytes| {
+        self.waiting[device.0].pop(|bytes| {
             room = state.has_room() && state.fits(bytes);
             false
         });
@@ -243,7 +244,7 @@ impl Scheduler {
 
     /// Jobs and bytes waiting for a device: what its queue wait is estimated from.
     pub fn waiting(&self, device: DeviceIndex) -> (usize, u64) {
-        self.waiting.load(device)
+        self.waiting[device.0].load()
     }
 
     /// Losses of a device since it last did a job.
@@ -329,7 +330,7 @@ impl Scheduler {
                 entry.turn = turn;
                 entry.stage = Stage::Waiting;
                 let device = entry.job.devices[turn];
-                self.waiting.push(id, device, &entry.job);
+                self.waiting[device.0].push(id, &entry.job);
                 self.touched.push(device);
             }
             None => self.finish(id, End::NoDevice, actions),
@@ -365,7 +366,7 @@ impl Scheduler {
             Some(_) => {
                 let entry = self.jobs.get_mut(&id).expect("it has just left the device");
                 entry.stage = Stage::Waiting;
-                self.waiting.push(id, device, &entry.job);
+                self.waiting[device.0].push(id, &entry.job);
             }
         }
     }
@@ -388,8 +389,8 @@ impl Scheduler {
         self.devices[device.0].leave(entry.job.bytes);
         self.touched.push(device);
         match (entry.charge.take(), used) {
-            (Some(charge), Some(used)) => self.waiting.settle(device, &entry.job, charge, used),
-            (Some(charge), None) => self.waiting.refund(device, &entry.job, charge),
+            (Some(charge), Some(used)) => self.waiting[device.0].settle(&entry.job, charge, used),
+            (Some(charge), None) => self.waiting[device.0].refund(&entry.job, charge),
             (None, _) => {}
         }
         Some(entry.stage)
@@ -419,7 +420,7 @@ impl Scheduler {
         }
         // Those who only waited for it were not failed by it, but need not wait any longer.
         self.touched.push(device);
-        for id in self.waiting.drain(device) {
+        for id in self.waiting[device.0].drain() {
             let turn = self.jobs[&id].turn;
             self.wait_from(id, turn + 1, actions);
         }
@@ -454,7 +455,7 @@ impl Scheduler {
         match entry.stage {
             Stage::Waiting => {
                 let device = entry.job.devices[entry.turn];
-                self.waiting.remove(id, device, &entry.job);
+                self.waiting[device.0].remove(id, &entry.job);
                 self.touched.push(device);
                 self.finish(id, end, actions);
             }
@@ -502,7 +503,9 @@ impl Scheduler {
         for entry in self.jobs.values_mut().filter(its) {
             entry.charge = None;
         }
-        self.waiting.forget(session);
+        self.waiting
+            .iter_mut()
+            .for_each(|line| line.forget(session));
     }
 
     fn shutdown(&mut self, actions: &mut Vec<Action>) {
@@ -548,7 +551,7 @@ impl Scheduler {
             let state = &mut self.devices[device.0];
             while state.has_room() {
                 let fits = |bytes| state.fits(bytes);
-                let Some((id, charge)) = self.waiting.pop(device, fits) else {
+                let Some((id, charge)) = self.waiting[device.0].pop(fits) else {
                     break;
                 };
                 let entry = self.jobs.get_mut(&id).expect("what waits is open");

@@ -18,7 +18,7 @@ use crate::options::{Options, Placement};
 use crate::resources::{DeviceRequest, Grant};
 use crate::route::Allowed;
 use crate::runtime::{Core, OWN};
-use crate::scheduler::{Dispatcher, Priority, SessionKey};
+use crate::scheduler::{Dispatcher, Job, Priority, SessionKey};
 use crate::sync::Mutex;
 
 /// One who shares devices and memory with others: a query, or a task of an engine.
@@ -332,6 +332,22 @@ impl SessionCore {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Something of its own, as schedulers see it: so many bytes.
+    pub(crate) fn job(&self, bytes: u64) -> Job {
+        Job {
+            session: self.key,
+            weight: self.weight,
+            priority: self.priority,
+            deadline: self.deadline,
+            ..Job::new(bytes)
+        }
+    }
+
+    /// A task of its own, for [`Workers`](crate::workers::Workers): as large as any other.
+    pub(crate) fn task(&self) -> Job {
+        self.job(1)
     }
 
     /// Has somebody told when the session is cancelled; at once if it is.

@@ -8,8 +8,11 @@
 //! A run that fails prints its shortest history and how to replay it. `cargo xtask simulate` runs
 //! them; it sets `UNLADE_SEEDS`, how many seeds to try, or `UNLADE_SEED`, the only one.
 
+mod awaited;
 mod history;
 mod schedule;
+mod shares;
+mod spreading;
 mod world;
 
 use std::sync::Mutex;
@@ -99,16 +102,25 @@ fn variable(name: &str) -> Option<u64> {
 
 /// Runs a history; what was seen, or what is wrong.
 fn run(history: &History) -> Result<Seen, String> {
+    let to_run = history.clone();
+    simulate(history.seed, move || world::run(&to_run))
+}
+
+/// Runs something on Shuttle's threads, by a seed's schedule; what comes of it, or what is wrong.
+fn simulate<T: Clone + Default + Send + 'static>(
+    seed: u64,
+    run: impl Fn() -> T + Send + Sync + 'static,
+) -> Result<T, String> {
     let mut config = Config::new();
     config.failure_persistence = FailurePersistence::None;
     config.max_steps = MaxSteps::None; // the schedule has an end
     config.silence_warnings = true;
     config.stack_size = 1 << 18;
-    let seen = std::sync::Arc::new(Mutex::new(Seen::default()));
-    let (to_run, tell) = (history.clone(), std::sync::Arc::clone(&seen));
+    let seen = std::sync::Arc::new(Mutex::new(T::default()));
+    let tell = std::sync::Arc::clone(&seen);
     let runs = move || {
-        let runner = Runner::new(Seeded::new(to_run.seed), config);
-        runner.run(move || *tell.lock().unwrap() = world::run(&to_run));
+        let runner = Runner::new(Seeded::new(seed), config);
+        runner.run(move || *tell.lock().unwrap() = run());
     };
     // On a thread of its own: a run that fails leaves its traces there.
     std::thread::spawn(runs).join().map_err(panic_message)?;

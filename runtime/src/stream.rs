@@ -19,8 +19,8 @@ use std::sync::{Arc, Weak};
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 
-pub(crate) use self::shared::AHEAD;
 use self::shared::Shared;
+pub(crate) use self::shared::{AHEAD, READ_ON};
 use crate::error::Error;
 use crate::kernel::{Kernel, Output};
 

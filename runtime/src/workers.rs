@@ -1,17 +1,19 @@
 //! Threads that run work for streams and tickets.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use crate::scheduler::Priority;
-use crate::sync::{Condvar, Mutex, MutexGuard, thread};
+use crate::scheduler::{Job, JobId, Line, NumberedMap};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, thread};
 
-type Task = Box<dyn FnOnce() + Send>;
+/// Tells for how long a device has worked for it, where one has that tells.
+type Task = Box<dyn FnOnce() -> Option<Duration> + Send>;
 
-/// At most so many threads, started when first needed, that run tasks: those of the highest priority
-/// first, and of one priority in the order in which they came.
+/// At most so many threads, started when first needed, that run tasks in the order in which the
+/// [scheduler](crate::scheduler) gives turns on devices: those of the highest priority first, and of
+/// one priority by what their sessions have had so far, relative to their weights.
 pub(crate) struct Workers {
     name: &'static str,
     shared: Arc<Shared>,
@@ -25,30 +27,28 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    tasks: Tasks,
+    line: Line,
+    /// Those in the line.
+    tasks: NumberedMap<JobId, (Job, Task)>,
+    /// Tasks that there have been.
+    spawned: u64,
     started: usize,
     idle: usize,
     closed: bool,
 }
 
-/// Those that no thread has begun.
-#[derive(Default)]
-struct Tasks {
-    /// The lowest priority first.
-    lines: [VecDeque<Task>; 3],
-}
-
-impl Tasks {
-    fn push(&mut self, priority: Priority, task: Task) {
-        self.lines[priority as usize].push_back(task);
+impl State {
+    fn push(&mut self, job: Job, task: Task) {
+        let id = JobId(self.spawned);
+        self.spawned += 1;
+        self.line.push(id, &job);
+        self.tasks.insert(id, (job, task));
     }
 
-    fn pop(&mut self) -> Option<Task> {
-        self.lines.iter_mut().rev().find_map(VecDeque::pop_front)
-    }
-
-    fn len(&self) -> usize {
-        self.lines.iter().map(VecDeque::len).sum()
+    /// Takes out what nobody will run.
+    fn give_up(&mut self) -> NumberedMap<JobId, (Job, Task)> {
+        self.line.drain();
+        std::mem::take(&mut self.tasks)
     }
 }
 
@@ -66,12 +66,13 @@ impl Workers {
         }
     }
 
-    /// Runs a task on one of the threads. A panic in it ends the task alone; whoever waits for it
-    /// learns of that from what the task drops.
-    pub(crate) fn spawn(&self, priority: Priority, task: impl FnOnce() + Send + 'static) {
+    /// Runs a task on one of the threads, for the session of this job. That pays for what a device has
+    /// worked for the task, where the task tells; else for as long as it has the thread. A panic ends
+    /// the task alone; whoever waits for it learns of that from what the task drops.
+    pub(crate) fn spawn(&self, job: Job, task: impl FnOnce() -> Option<Duration> + Send + 'static) {
         let mut state = self.shared.lock();
-        state.tasks.push(priority, Box::new(task));
-        if state.idle >= state.tasks.len() || state.started == self.threads {
+        state.push(job, Box::new(task));
+        if state.idle >= state.line.len() || state.started == self.threads {
             drop(state);
             return self.shared.work.notify_one();
         }
@@ -91,7 +92,7 @@ impl Workers {
 impl Workers {
     /// Whether a task waits for a thread.
     pub(crate) fn has_waiting(&self) -> bool {
-        self.shared.lock().tasks.len() > 0
+        self.shared.lock().line.len() > 0
     }
 }
 
@@ -100,7 +101,7 @@ impl Workers {
     /// Whether no task waits or runs.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.shared.lock();
-        state.tasks.len() == 0 && state.idle == state.started
+        state.line.len() == 0 && state.idle == state.started
     }
 }
 
@@ -112,11 +113,15 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            if let Some(task) = state.tasks.pop() {
+            if let Some((id, charge)) = state.line.pop(|_| true) {
+                let (job, task) = state.tasks.remove(&id).expect("what is in line is there");
                 drop(state);
+                let began = Instant::now();
                 // Tasks catch what they can tell of; this keeps the thread.
-                let _panicked = catch_unwind(AssertUnwindSafe(task));
+                let worked = catch_unwind(AssertUnwindSafe(task));
+                let used = worked.ok().flatten().unwrap_or_else(|| began.elapsed());
                 state = self.lock();
+                state.line.settle(&job, charge, used);
             } else if state.closed {
                 return;
             } else {
@@ -135,11 +140,7 @@ impl Shared {
     fn cannot_start(&self) {
         let mut state = self.lock();
         state.started -= 1;
-        let orphans = if state.started == 0 {
-            std::mem::take(&mut state.tasks)
-        } else {
-            Tasks::default()
-        };
+        let orphans = (state.started == 0).then(|| state.give_up());
         drop(state);
         drop(orphans);
     }
@@ -150,7 +151,7 @@ impl Drop for Workers {
         let mut state = self.shared.lock();
         state.closed = true;
         // Dropped outside of the lock: what they own may end here.
-        let tasks = std::mem::take(&mut state.tasks);
+        let tasks = state.give_up();
         drop(state);
         drop(tasks);
         self.shared.work.notify_all();
@@ -173,5 +174,90 @@ pub(crate) fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
             Ok(message) => (*message).to_owned(),
             Err(_) => "without a message".to_owned(),
         },
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::scheduler::{Priority, SessionKey};
+
+    fn task(session: u64, weight: u32, priority: Priority) -> Job {
+        Job {
+            session: SessionKey(session),
+            weight,
+            priority,
+            ..Job::new(1)
+        }
+    }
+
+    /// Runs tasks of so many milliseconds on one thread, all of them there before the first begins;
+    /// returns whose they were, in the order in which they ran.
+    fn order(tasks: &[(Job, u64)]) -> Vec<u64> {
+        let workers = Workers::new("test", 1);
+        let (open, gate) = mpsc::channel::<()>();
+        workers.spawn(Job::new(1), move || {
+            gate.recv().unwrap();
+            None
+        });
+        let (tell, told) = mpsc::channel();
+        for (job, millis) in tasks {
+            let (tell, session) = (tell.clone(), job.session.0);
+            let used = Duration::from_millis(*millis);
+            workers.spawn(job.clone(), move || {
+                tell.send(session).unwrap();
+                Some(used)
+            });
+        }
+        open.send(()).unwrap();
+        told.iter().take(tasks.len()).collect()
+    }
+
+    #[test]
+    fn sessions_have_threads_as_their_weights() {
+        let tasks = (0..40).map(|at| match at % 2 {
+            0 => (task(1, 1, Priority::Normal), 5),
+            _ => (task(2, 3, Priority::Normal), 5),
+        });
+        let order = order(&tasks.collect::<Vec<_>>());
+        let first = order[..20].iter().filter(|session| **session == 1).count();
+        assert!((4..=6).contains(&first), "{order:?}");
+    }
+
+    #[test]
+    fn what_took_long_is_paid_for() {
+        let tasks = (0..40).map(|at| match at % 2 {
+            0 => (task(1, 1, Priority::Normal), 9),
+            _ => (task(2, 1, Priority::Normal), 1),
+        });
+        let order = order(&tasks.collect::<Vec<_>>());
+        let first = order[..20].iter().filter(|session| **session == 1).count();
+        assert!((2..=4).contains(&first), "{order:?}");
+    }
+
+    #[test]
+    fn higher_priority_goes_first_and_a_session_in_order() {
+        let tasks = [
+            (task(1, 1, Priority::Background), 1),
+            (task(2, 1, Priority::Normal), 1),
+            (task(3, 1, Priority::Interactive), 1),
+            (task(4, 1, Priority::Interactive), 1),
+        ];
+        let order = order(&tasks);
+        assert_eq!(order[2..], [2, 1]);
+    }
+
+    #[test]
+    fn a_panic_ends_the_task_alone() {
+        let workers = Workers::new("test", 1);
+        workers.spawn(Job::new(1), || panic!("as it may"));
+        let (tell, told) = mpsc::channel();
+        workers.spawn(Job::new(1), move || {
+            tell.send(()).unwrap();
+            None
+        });
+        assert_eq!(told.recv(), Ok(()));
     }
 }

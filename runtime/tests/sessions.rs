@@ -4,18 +4,21 @@ mod common;
 mod gated;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator};
+use arrow_schema::DataType;
 use common::{batch, builder, query};
 use gated::Gated;
-use unlade_expr::Semantics;
+use unlade_expr::{Query, Semantics, Signature, parse_select_list_with};
 use unlade_hal::Device;
 use unlade_runtime::{
     Activity, DeviceRequest, Error, Kernel, Placement, Priority, Replay, Runtime, RuntimeBuilder,
-    Session, TraceEvent,
+    Session, TraceEvent, UserFunction,
 };
 use unlade_sim_device::{Profile, SimDevice};
 
@@ -265,13 +268,12 @@ fn what_is_left_on_a_device_is_taken_back_while_all_others_wait_for_it() {
             says.send(rows.sum::<usize>()).unwrap();
         });
     }
-    let waiting = || full.runtime.devices()[1].waiting;
-    // Two for each of two devices.
-    until("all threads of streams wait", || waiting() >= 4);
     full.busy.cancel();
     for ticket in full.tickets {
         assert!(matches!(ticket.wait(), Err(Error::Cancelled)));
     }
+    let waiting = || full.runtime.devices()[1].waiting;
+    until("all threads of the device wait", || waiting() >= DEPTH);
     full.gate.open();
     for _ in 0..2 * DEPTH {
         assert_eq!(heard.recv_timeout(LONG).expect("no stream hangs"), 500);
@@ -552,40 +554,50 @@ fn a_session_knows_what_it_used() {
     assert!(worked > Duration::ZERO);
 }
 
+/// `note(n)` is `n`, and tells of the first of each batch; a batch from 0 waits for the gate then.
+fn note(tell: mpsc::Sender<i64>, gate: mpsc::Receiver<()>) -> UserFunction {
+    let signature = Signature::new("note", [DataType::Int64], DataType::Int64).unwrap();
+    let (tell, gate) = (Mutex::new(tell), Mutex::new(gate));
+    UserFunction::new(signature, move |arguments| {
+        let first = arguments[0].as_primitive::<Int64Type>().value(0);
+        tell.lock().unwrap().send(first).unwrap();
+        if first == 0 {
+            gate.lock().unwrap().recv().unwrap();
+        }
+        Ok(Arc::clone(&arguments[0]))
+    })
+}
+
 #[test]
 fn tickets_of_a_higher_priority_go_first() {
-    // One thread, which waits for the device until all have been handed over.
-    let gate = Gated::new();
-    let runtime = on(gate.clone()).build().unwrap();
-    let open = |label: &str, priority| runtime.session(label).priority(priority).open().unwrap();
-    let normal = kernel(&open("normal", Priority::Normal));
-    let background = kernel(&open("background", Priority::Background));
-    let interactive = kernel(&open("interactive", Priority::Interactive));
-    let first = normal.submit(input(10)).unwrap();
-    until("the thread is busy", || in_flight(&runtime) == 1);
-    let (done, order) = mpsc::channel();
-    let all = [
-        ("background", &background),
-        ("normal", &normal),
-        ("interactive", &interactive),
-    ];
-    for (name, kernel) in all {
-        let done = done.clone();
-        let tell = move |result: Result<_, Error>| done.send((name, result.is_ok())).unwrap();
-        kernel.submit(input(10)).unwrap().on_complete(tell);
+    // One thread, which waits until all have been handed over.
+    let runtime = builder().build().unwrap();
+    let (tell, told) = mpsc::channel();
+    let (open, gate) = mpsc::channel();
+    runtime.register(note(tell, gate)).unwrap();
+    let kernel = |label: &str, priority| {
+        let session = runtime.session(label).priority(priority).open().unwrap();
+        let calls = parse_select_list_with("note(n) as m", &session.functions()).unwrap();
+        let query = Query::all().select(calls);
+        let schema = input(1).schema();
+        session
+            .compile(&query, &schema, &Semantics::arrow())
+            .unwrap()
+    };
+    let normal = kernel("normal", Priority::Normal);
+    let background = kernel("background", Priority::Background);
+    let interactive = kernel("interactive", Priority::Interactive);
+    let from = |number: i64| input(10).slice(number as usize, 1);
+    let mut tickets = vec![normal.submit(from(0)).unwrap()];
+    assert_eq!(told.recv_timeout(LONG), Ok(0));
+    for (number, kernel) in [(1, &background), (2, &normal), (3, &interactive)] {
+        tickets.push(kernel.submit(from(number)).unwrap());
     }
-    drop(done);
-    gate.open();
-    first.wait().unwrap();
-    let order: Vec<_> = order.iter().collect();
-    assert_eq!(
-        order,
-        [
-            ("interactive", true),
-            ("normal", true),
-            ("background", true)
-        ]
-    );
+    open.send(()).unwrap();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [3, 2, 1]);
 }
 
 #[test]
@@ -684,4 +696,39 @@ fn what_is_not_done_in_time_is_cut_off() {
     assert!(matches!(kernel.run(&input(1)), Err(Error::Shutdown)));
     // Once more is not less.
     assert_eq!(runtime.shutdown(Duration::ZERO).left, 0);
+}
+
+/// A device that hangs has its own threads alone, whatever streams and tickets wait for it.
+#[test]
+fn who_waits_for_one_device_holds_up_nobody_who_wants_another() {
+    let gate = Gated::new();
+    let runtime = on(gate.clone()).device(sim("other")).build().unwrap();
+    let hung = runtime.session("hung").open().unwrap();
+    let endless = || {
+        let batches = std::iter::repeat_with(|| Ok(input(100)));
+        RecordBatchIterator::new(batches, input(1).schema())
+    };
+    let streams: Vec<_> = (0..2 * DEPTH)
+        .map(|_| kernel(&hung).stream(endless()))
+        .collect();
+    let tickets: Vec<_> = (0..2 * DEPTH)
+        .map(|_| kernel(&hung).submit(input(100)).unwrap())
+        .collect();
+    until("the device is full", || in_flight(&runtime) == DEPTH as u32);
+
+    let other = runtime.session("other");
+    let other = other.placement(Placement::Device("other".into()));
+    let kernel = kernel(&other.open().unwrap());
+    let rows = |output: unlade_runtime::Output| output.batch.num_rows();
+    assert_eq!(rows(kernel.submit(input(100)).unwrap().wait().unwrap()), 50);
+    let results = kernel.stream(endless()).take(20);
+    assert!(results.map(Result::unwrap).all(|output| rows(output) == 50));
+    let hangs = runtime.devices()[1].in_flight;
+    assert_eq!(hangs, DEPTH as u32, "the device hangs still");
+
+    drop(streams);
+    gate.open();
+    for ticket in tickets {
+        assert_eq!(rows(ticket.wait().unwrap()), 50);
+    }
 }

@@ -1,6 +1,7 @@
 //! Calls of users' functions: done for a batch as it was handed over, before the program of its query.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -13,6 +14,7 @@ use crate::arrays::malformed;
 use crate::call::Call;
 use crate::error::Error;
 use crate::functions::Function;
+use crate::portion::Read;
 use crate::receipt::{CallReceipt, Path, Reason, Receipt};
 use crate::route::HostPlan;
 use crate::runtime::Core;
@@ -75,13 +77,37 @@ fn with_results(schema: &Schema, called: &[&Called]) -> SchemaRef {
 }
 
 impl KernelCore {
+    /// A batch that was taken on, of the right schema, with what users' functions give for it. Their rows
+    /// are those of the batch, whatever it is joined with or cut into.
+    pub(crate) fn with_calls(
+        &self,
+        given_up: &AtomicBool,
+        number: u64,
+        batch: RecordBatch,
+    ) -> Result<Read, Error> {
+        if self.stages.is_empty() {
+            let calling = None;
+            return Ok(Read { batch, calling });
+        }
+        let call = self.call(number, 1, Some(given_up));
+        call.check()?;
+        let (batch, calling) = self.do_calls(&call, &batch).inspect_err(|_| {
+            self.session.count_batches(1);
+            self.metrics.error();
+        })?;
+        Ok(Read {
+            batch,
+            calling: Some(Arc::new(calling)),
+        })
+    }
+
     /// Does the calls for a batch of the right schema; the batch comes back with their results behind
     /// its columns.
     ///
     /// # Errors
     /// [`Error::Function`] for the first call that has no result; else as for a batch on the CPU, of
     /// the arguments.
-    pub(crate) fn do_calls(
+    pub(super) fn do_calls(
         &self,
         call: &Call<'_>,
         batch: &RecordBatch,

@@ -19,7 +19,10 @@ pub(super) fn leave(call: &Call<'_>, permit: Permit<'_>, point: Point) -> Error 
         permit: Some(permit.put_by()),
     };
     let collector = &call.runtime.devices[slot].collector;
-    collector.spawn(call.session.priority, move || left.collect());
+    collector.spawn(call.session.task(), move || {
+        left.collect();
+        None
+    });
     // It does not go away again: cancelled is cancelled, and time does not run backwards.
     call.check().err().unwrap_or(Error::Cancelled)
 }

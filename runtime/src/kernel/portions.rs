@@ -1,8 +1,8 @@
 //! Portions of streams: where each is to run, and several batches as one.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use unlade_expr::Called;
@@ -17,8 +17,9 @@ use crate::inline::Evaluated;
 use crate::kernel::Kernel;
 use crate::placement::Work;
 use crate::portion::{Portion, come_apart};
-use crate::recorder::Account;
+use crate::recorder::{Origin, Place};
 use crate::sync::lock;
+use crate::workers::panic_message;
 
 /// A portion, and where it is to run.
 #[derive(Debug)]
@@ -28,8 +29,26 @@ pub(crate) struct Assignment {
     pub(crate) placed: Option<Placed>,
     /// When it was there and how long reading it took, where that is recorded.
     pub(crate) read: Option<(Timestamp, Duration)>,
-    /// How long it is predicted to take on the CPU; `None` where it goes to a queue.
-    pub(crate) inline: Option<Duration>,
+    pub(crate) lane: Lane,
+}
+
+/// What a portion is run by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// A thread that computes, predicted to take so long.
+    Inline(Duration),
+    /// A device behind a queue, at this place among the runtime's.
+    Queue(usize),
+}
+
+/// How something that was assigned is recorded, if anything is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Record {
+    Not,
+    /// By itself.
+    Alone,
+    /// As a portion of a stream.
+    At(Place),
 }
 
 /// A kernel for several batches as one: of the columns that are read, with a mask that says which
@@ -47,15 +66,27 @@ impl KernelCore {
             let work = self.work_of(&portion)?;
             auto.choose(&self.runtime, work, None, cpu_wait)
         });
-        let inline = match &placed {
-            Some(placed) => placed.inline(),
-            None => self.route.device.is_none().then_some(Duration::ZERO),
-        };
         Assignment {
+            lane: self.lane(placed.as_ref()),
             portion,
             placed,
             read: None,
-            inline,
+        }
+    }
+
+    /// The device behind a queue to which every batch goes as it is, if one is known.
+    pub(super) fn queue_of_any_batch(&self) -> Option<usize> {
+        let plan = self.route.device.as_ref();
+        let plan = plan.filter(|_| self.route.auto.is_none() && self.stages.is_empty())?;
+        Some(plan.slot)
+    }
+
+    /// What a batch is run by, where placement has chosen, if it has.
+    fn lane(&self, placed: Option<&Placed>) -> Lane {
+        match (placed, &self.route.device) {
+            (Some(placed), _) => placed.lane(),
+            (None, Some(plan)) => Lane::Queue(plan.slot),
+            (None, None) => Lane::Inline(Duration::ZERO),
         }
     }
 
@@ -67,16 +98,61 @@ impl KernelCore {
             .reduce(|a, b| a.and(&b))
     }
 
-    /// Runs a portion: a result for each of its batches, or for its piece, up to the first error.
-    pub(crate) fn run_portion(
+    /// Runs what was assigned, each of its batches by a call as this one: a result for each of them, or
+    /// for the piece, up to the first error.
+    pub(crate) fn run_assigned(
+        &self,
+        assignment: Assignment,
+        call: &Call<'_>,
+        record: Record,
+    ) -> (VecDeque<Result<Output, Error>>, Portion) {
+        let Assignment {
+            portion,
+            placed,
+            read,
+            lane,
+        } = assignment;
+        let runtime = &self.runtime;
+        let place = match record {
+            Record::Not => None,
+            Record::Alone => Some(None),
+            Record::At(place) => Some(Some(place)),
+        };
+        let work = || {
+            let chosen = placed.as_ref().map(|placed| placed.work.clone());
+            place.and_then(|_| chosen.or_else(|| self.work_of(&portion)))
+        };
+        let begun = runtime.recorder.begin(&*runtime.clock, work);
+        let call = Call {
+            account: begun.as_ref().map(|begun| &begun.account),
+            ..*call
+        };
+        let run = || self.run_portion(&portion, placed, lane, &call);
+        let results = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|panic| VecDeque::from([Err(Error::Panicked(panic_message(panic)))]));
+        if let Some((begun, place)) = begun.zip(place)
+            && results.iter().all(Result::is_ok)
+        {
+            let origin = Origin {
+                batch: portion.number,
+                together: portion.batches.len() as u64,
+                place,
+                read,
+            };
+            let receipts = results.iter().flatten().map(|output| &output.receipt);
+            runtime.recorder.end(self, begun, origin, receipts);
+        }
+        (results, portion)
+    }
+
+    fn run_portion(
         &self,
         portion: &Portion,
         placed: Option<Placed>,
-        inline: bool,
-        given_up: &AtomicBool,
-        account: Option<&Account>,
+        lane: Lane,
+        call: &Call<'_>,
     ) -> VecDeque<Result<Output, Error>> {
-        let mut results = self.run_batches(portion, placed, inline, given_up, account);
+        let mut results = self.run_batches(portion, placed, lane, call);
         for (result, calling) in results.iter_mut().zip(&portion.calling) {
             if let Ok(output) = result {
                 calling.note(&mut output.receipt);
@@ -89,14 +165,10 @@ impl KernelCore {
         &self,
         portion: &Portion,
         placed: Option<Placed>,
-        inline: bool,
-        given_up: &AtomicBool,
-        account: Option<&Account>,
+        lane: Lane,
+        call: &Call<'_>,
     ) -> VecDeque<Result<Output, Error>> {
-        let call = |number| Call {
-            account,
-            ..self.call(number, 1, Some(given_up))
-        };
+        let call = |number| Call { number, ..*call };
         if let [batch] = &portion.batches[..] {
             let result = self.run_called(&call(portion.number), batch, placed);
             // Placement learns it, where it has a choice.
@@ -105,7 +177,9 @@ impl KernelCore {
             }
             return VecDeque::from([result]);
         }
-        if !inline && let Some(Ok(outputs)) = self.run_joined(portion, placed, call) {
+        if matches!(lane, Lane::Queue(_))
+            && let Some(Ok(outputs)) = self.run_joined(portion, placed, call)
+        {
             return outputs.into_iter().map(Ok).collect();
         }
         // Whatever went wrong with them together, each has its own result, or its own error.

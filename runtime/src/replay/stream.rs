@@ -5,14 +5,15 @@ use std::time::Duration;
 use unlade_hal::Timestamp;
 
 use crate::placement::Backlog;
+use crate::stream::READ_ON;
 
 /// Where a batch of a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Unread,
-    /// Placed: for a thread that computes, or for one that has a device work.
+    /// Placed: for a thread that computes, or for one that has this device work.
     Waiting {
-        inline: bool,
+        on: Option<usize>,
     },
     Making,
     Done,
@@ -31,8 +32,10 @@ pub(super) struct Stream {
     reading: bool,
     /// Whether whoever takes results is neither away nor at work.
     pub(super) consumer_is_free: bool,
-    /// Threads that have a device work for it.
-    pub(super) queueing: usize,
+    /// For each device the threads that have it work for the stream.
+    pub(super) queueing: Vec<usize>,
+    /// The device that the latest batch went to, if it went to one behind a queue.
+    latest: Option<usize>,
     /// What threads that compute have to do.
     pub(super) cpu: Backlog,
 }
@@ -47,8 +50,8 @@ pub(super) enum Task {
 }
 
 impl Stream {
-    /// A stream on so many threads that compute, with so many batches at most.
-    pub(super) fn new(threads: u32, limit: usize) -> Self {
+    /// A stream on so many threads that compute and so many devices, with so many batches at most.
+    pub(super) fn new(threads: u32, devices: usize, limit: usize) -> Self {
         Stream {
             jobs: Vec::new(),
             places: Vec::new(),
@@ -57,7 +60,8 @@ impl Stream {
             taken: 0,
             reading: false,
             consumer_is_free: true,
-            queueing: 0,
+            queueing: vec![0; devices],
+            latest: None,
             cpu: Backlog::new(threads),
         }
     }
@@ -77,12 +81,15 @@ impl Stream {
         is_done.then_some(position)
     }
 
-    /// What there is to do for a thread that computes, or for one that has a device work.
-    pub(super) fn next(&self, inline: bool) -> Option<Task> {
+    /// What there is to do for a thread that computes, or for one that has a device work: it reads on
+    /// only where that has the latest batch, or all threads are busy that compute.
+    pub(super) fn next(&self, on: Option<usize>, now: Timestamp) -> Option<Task> {
         let mut ahead = self.taken..self.read;
-        let waiting = ahead.find(|at| self.places[*at] == Place::Waiting { inline });
-        let may_read =
-            !self.reading && self.read < self.jobs.len() && self.read - self.taken < self.limit;
+        let waiting = ahead.find(|at| self.places[*at] == Place::Waiting { on });
+        let has_room = self.read < self.jobs.len() && self.read - self.taken < self.limit;
+        let leaves_off = || self.latest.is_none() && self.cpu.wait(now) >= READ_ON;
+        let reads = on.is_none() || on == self.latest || leaves_off();
+        let may_read = !self.reading && has_room && reads;
         let read = may_read.then_some(Task::Read(self.read));
         waiting.map(Task::Make).or(read)
     }
@@ -101,11 +108,12 @@ impl Stream {
     }
 
     /// What was being read is there, and is placed.
-    pub(super) fn placed(&mut self, inline: bool, takes: Duration, now: Timestamp) {
-        self.places[self.read] = Place::Waiting { inline };
+    pub(super) fn placed(&mut self, on: Option<usize>, takes: Duration, now: Timestamp) {
+        self.places[self.read] = Place::Waiting { on };
+        self.latest = on;
         self.read += 1;
         self.reading = false;
-        if inline {
+        if on.is_none() {
             self.cpu.begin(takes, now);
         }
     }

@@ -161,7 +161,10 @@ fn two_devices_nearly_halve_what_the_device_bounds() {
     // Beside its half each is measured with slices of what the other has.
     assert!((0.5..0.55).contains(&ratio), "{ratio}");
     let shares: Vec<u64> = two.devices.iter().map(|device| device.batches).collect();
-    assert_eq!(shares, [32, 32]);
+    assert!(
+        shares.iter().all(|share| (30..=34).contains(share)),
+        "{shares:?}"
+    );
     assert_eq!(&*two.devices[1].device, "gpu#2");
 }
 

@@ -8,7 +8,11 @@ use std::sync::Arc;
 pub(super) enum Thread {
     Consumer(usize),
     Helper(usize),
-    Queuer(usize),
+    /// Of a device.
+    Queuer {
+        device: usize,
+        number: usize,
+    },
     Caller(usize),
 }
 
@@ -17,17 +21,52 @@ impl Thread {
         match self {
             Thread::Consumer(stream) => format!("who takes stream {stream}"),
             Thread::Helper(number) => format!("thread {}", number + 1),
-            Thread::Queuer(number) => format!("queue thread {}", number + 1),
+            Thread::Queuer { device, number } => {
+                format!("queue thread {} of device {}", number + 1, device + 1)
+            }
             Thread::Caller(number) => format!("caller {}", number + 1),
         }
         .into()
     }
 }
 
+/// Threads that do one kind of work, and the streams that have some for which there was none.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) threads: Threads,
+    hungry: Line,
+}
+
+impl Lane {
+    pub(super) fn new(threads: usize) -> Self {
+        Lane {
+            threads: Threads::so_many(threads),
+            hungry: Line::default(),
+        }
+    }
+
+    /// A thread for a stream, which waits where there is none.
+    pub(super) fn take_for(&mut self, stream: usize) -> Option<usize> {
+        let taken = self.threads.take();
+        if taken.is_none() {
+            self.hungry.push(stream);
+        }
+        taken
+    }
+
+    /// The stream for which there is a thread now.
+    pub(super) fn next_served(&mut self) -> Option<usize> {
+        if self.threads.free.is_empty() {
+            return None;
+        }
+        self.hungry.next()
+    }
+}
+
 /// Threads by number; the lowest is the next.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
-    pub(super) free: BTreeSet<usize>,
+    free: BTreeSet<usize>,
     /// Where there is always one more, its number.
     more: Option<usize>,
 }
@@ -63,23 +102,19 @@ impl Threads {
 
 /// Streams that wait for a thread, each once, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+struct Line {
     streams: VecDeque<usize>,
     is_in: BTreeSet<usize>,
 }
 
 impl Line {
-    pub(super) fn is_empty(&self) -> bool {
-        self.streams.is_empty()
-    }
-
-    pub(super) fn push(&mut self, stream: usize) {
+    fn push(&mut self, stream: usize) {
         if self.is_in.insert(stream) {
             self.streams.push_back(stream);
         }
     }
 
-    pub(super) fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<usize> {
         let stream = self.streams.pop_front()?;
         self.is_in.remove(&stream);
         Some(stream)

@@ -16,7 +16,7 @@ use self::run::Job;
 use super::engines::Engines;
 use super::outcome::{self, Sums};
 use super::stream::{Stream, Task};
-use super::threads::{Line, Thread, Threads};
+use super::threads::{Lane, Thread, Threads};
 use super::{Outcome, Replay, ReplayError};
 use crate::placement::{Modelled, Placer, Policy};
 use crate::recording::{MOST_BATCHES, RecordedKernel, RecordedSession};
@@ -46,11 +46,11 @@ pub(super) struct World<'a> {
     streams: Vec<Stream>,
     /// Streams that may have something to do for a thread.
     wanting: BTreeSet<usize>,
-    /// Streams that have, for which there was no thread: that computes, or has a device work.
-    hungry: [Line; 2],
-    queuers_of_a_stream: usize,
-    helpers: Threads,
-    queuers: Threads,
+    helpers: Lane,
+    /// For each device those that have it work.
+    queuers: Vec<Lane>,
+    /// Threads that a stream may have on one device.
+    lists: usize,
     /// Those who hand over batches by themselves.
     callers: Threads,
     agenda: BinaryHeap<Reverse<(u64, u64, Happening)>>,
@@ -132,10 +132,9 @@ impl<'a> World<'a> {
             turns: Vec::new(),
             streams: Vec::new(),
             wanting: BTreeSet::new(),
-            hungry: Default::default(),
-            queuers_of_a_stream: queuers,
-            helpers: Threads::so_many(threads as usize - 1),
-            queuers: Threads::so_many(queuers),
+            helpers: Lane::new(threads as usize - 1),
+            queuers: replay.devices.iter().map(|_| Lane::new(lists)).collect(),
+            lists,
             callers: Threads::unlimited(),
             agenda: BinaryHeap::new(),
             happenings: 0,
@@ -163,7 +162,8 @@ impl<'a> World<'a> {
                 continue;
             };
             let stream = *streams.entry(stream).or_insert_with(|| {
-                self.streams.push(Stream::new(threads, limit));
+                let devices = self.replay.devices.len();
+                self.streams.push(Stream::new(threads, devices, limit));
                 self.streams.len() - 1
             });
             let position = self.streams[stream].push(job);
@@ -190,8 +190,8 @@ impl<'a> World<'a> {
                 Happening::IsRead(stream, thread) => {
                     let job = self.streams[stream].in_reading();
                     self.jobs[job].came = at;
-                    let (inline, takes) = self.place(job)?;
-                    self.streams[stream].placed(inline, takes, timestamp(at));
+                    let (on, takes) = self.place(job)?;
+                    self.streams[stream].placed(on, takes, timestamp(at));
                     self.leave(thread, Some(stream));
                     self.wanting.insert(stream);
                 }
@@ -222,33 +222,30 @@ impl<'a> World<'a> {
     /// just had one.
     fn serve(&mut self) {
         loop {
-            let next = match () {
-                () if !self.helpers.free.is_empty() && !self.hungry[0].is_empty() => {
-                    self.hungry[0].next()
-                }
-                () if !self.queuers.free.is_empty() && !self.hungry[1].is_empty() => {
-                    self.hungry[1].next()
-                }
-                () => self.wanting.pop_first(),
-            };
+            let mut lanes = std::iter::once(&mut self.helpers).chain(&mut self.queuers);
+            let served = lanes.find_map(Lane::next_served);
+            let next = served.or_else(|| self.wanting.pop_first());
             let Some(stream) = next else { return };
             self.serve_consumer(stream);
-            while let Some(task) = self.streams[stream].next(true) {
-                let Some(helper) = self.helpers.take() else {
-                    self.hungry[0].push(stream);
+            while let Some(task) = self.streams[stream].next(None, timestamp(self.now)) {
+                let Some(helper) = self.helpers.take_for(stream) else {
                     break;
                 };
                 self.perform(stream, task, Thread::Helper(helper));
             }
-            while self.streams[stream].queueing < self.queuers_of_a_stream
-                && let Some(task) = self.streams[stream].next(false)
-            {
-                let Some(queuer) = self.queuers.take() else {
-                    self.hungry[1].push(stream);
-                    break;
-                };
-                self.streams[stream].queueing += 1;
-                self.perform(stream, task, Thread::Queuer(queuer));
+            for device in 0..self.queuers.len() {
+                if self.replay.devices[device].is_inline() {
+                    continue;
+                }
+                while self.streams[stream].queueing[device] < self.lists
+                    && let Some(task) = self.streams[stream].next(Some(device), timestamp(self.now))
+                {
+                    let Some(number) = self.queuers[device].take_for(stream) else {
+                        break;
+                    };
+                    self.streams[stream].queueing[device] += 1;
+                    self.perform(stream, task, Thread::Queuer { device, number });
+                }
             }
         }
     }
@@ -263,7 +260,7 @@ impl<'a> World<'a> {
                     self.streams[stream].consumer_is_free = false;
                     self.after(away, Happening::IsBack(stream));
                 }
-            } else if let Some(task) = self.streams[stream].next(true) {
+            } else if let Some(task) = self.streams[stream].next(None, timestamp(self.now)) {
                 self.streams[stream].consumer_is_free = false;
                 self.perform(stream, task, Thread::Consumer(stream));
             } else {
@@ -294,13 +291,13 @@ impl<'a> World<'a> {
 
     /// A thread has nothing to do any more, for a stream if it was at work for one.
     fn leave(&mut self, thread: Thread, of: Option<usize>) {
-        if let (Thread::Queuer(_), Some(stream)) = (thread, of) {
-            self.streams[stream].queueing -= 1;
+        if let (Thread::Queuer { device, .. }, Some(stream)) = (thread, of) {
+            self.streams[stream].queueing[device] -= 1;
         }
         match thread {
             Thread::Consumer(stream) => self.streams[stream].consumer_is_free = true,
-            Thread::Helper(number) => self.helpers.back(number),
-            Thread::Queuer(number) => self.queuers.back(number),
+            Thread::Helper(number) => self.helpers.threads.back(number),
+            Thread::Queuer { device, number } => self.queuers[device].threads.back(number),
             Thread::Caller(number) => self.callers.back(number),
         }
     }

@@ -60,7 +60,8 @@ impl RuntimeBuilder {
 
     /// On how many threads a stream computes, the one that asks for results included: 1 unless
     /// told otherwise, which is that one alone. Threads that have devices work, and wait for them, come
-    /// beside these: two for each device, started when first needed.
+    /// beside these: as many for each device as it takes
+    /// lists at once, started when first needed.
     pub fn threads(mut self, threads: usize) -> Self {
         self.options.threads = threads;
         self
@@ -176,13 +177,7 @@ impl RuntimeBuilder {
         let devices: Vec<DeviceSlot> = options
             .devices
             .iter()
-            .map(|device| {
-                DeviceSlot::new(
-                    Arc::clone(device),
-                    options.queue_depth,
-                    options.clock.kind(),
-                )
-            })
+            .map(|device| DeviceSlot::new(Arc::clone(device), &options))
             .collect();
         check(&options, &devices)?;
         let (pool, bounce) = attached_pools(&options, &devices)?;
@@ -216,7 +211,6 @@ impl RuntimeBuilder {
                 fallbacks: Fallbacks::default(),
                 recent: Recent::default(),
                 workers: Workers::new("unlade", options.threads.saturating_sub(1)),
-                queuers: Workers::new("unlade-queue", devices.len() * options.lists_ahead),
                 kernels: AtomicU64::new(0),
                 tickets: AtomicU64::new(0),
                 door: Door::default(),

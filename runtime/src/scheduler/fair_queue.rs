@@ -65,7 +65,7 @@ struct Place {
 
 /// What a session has paid for a job that is on the device.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Charge {
+pub(crate) struct Charge {
     price: VirtualTime,
     pub(super) bytes: u64,
     weight: u32,

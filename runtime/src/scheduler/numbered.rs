@@ -5,11 +5,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map whose keys are numbers that no stranger chooses: one multiplication spreads them. Nothing
 /// may depend on the order in which it is walked through.
-pub(super) type NumberedMap<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
+pub(crate) type NumberedMap<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
 
 /// Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4).
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spread(u64);
+pub(crate) struct Spread(u64);
 
 /// 2⁶⁴ divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

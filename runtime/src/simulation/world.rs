@@ -28,7 +28,7 @@ use crate::options::{Placement, Trust};
 use crate::pool::Pool;
 use crate::receipt::{PartReceipt, Reason};
 use crate::resources::DeviceRequest;
-use crate::runtime::Runtime;
+use crate::runtime::{Core, Runtime};
 use crate::session::Session;
 use crate::sync::{Mutex, simulated, thread};
 use crate::ticket::Ticket;
@@ -93,25 +93,55 @@ impl Seen {
 
 /// Runs a history on Shuttle's threads.
 pub(super) fn run(history: &History) -> Seen {
+    in_time(|clock| {
+        let world = Arc::new(World::new(history, clock));
+        let clients: Vec<_> = (0..history.clients.len())
+            .map(|number| {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.client(number))
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        let world = Arc::into_inner(world).expect("all clients have ended");
+        world.end(clock)
+    })
+}
+
+/// Runs something on Shuttle's threads by a clock that goes when all of them wait.
+pub(super) fn in_time<T>(run: impl FnOnce(&VirtualClock) -> T) -> T {
     let clock = VirtualClock::new();
     simulated::begin(&clock);
     let keeper = thread::Builder::new().name(KEEPER.to_owned());
     let keeper = keeper.spawn(simulated::keep_time).unwrap();
-    let world = Arc::new(World::new(history, &clock));
-    let clients: Vec<_> = (0..history.clients.len())
-        .map(|number| {
-            let world = Arc::clone(&world);
-            thread::spawn(move || world.client(number))
-        })
-        .collect();
-    for client in clients {
-        client.join().unwrap();
-    }
-    let world = Arc::into_inner(world).expect("all clients have ended");
-    let seen = world.end(&clock);
+    let result = run(&clock);
     simulated::end();
     keeper.join().unwrap();
-    seen
+    result
+}
+
+/// Waits until a runtime whose sessions have ended is at rest: what was detached may be under way
+/// still.
+pub(super) fn come_to_rest(core: &Core) {
+    let is_quiet = || {
+        let counts = core.dispatcher.counts();
+        let lists: u32 = core
+            .devices
+            .iter()
+            .map(|slot| slot.driver.in_flight())
+            .sum();
+        counts.submitted == counts.ended
+            && lists == 0
+            && core.tickets.load(Ordering::Relaxed) == 0
+            && core.sessions.status().len() == 1
+            && core.workers.is_idle()
+            && core.devices.iter().all(|slot| slot.workers.is_idle())
+            && core.devices.iter().all(|slot| slot.collector.is_idle())
+    };
+    while !is_quiet() {
+        simulated::sleep(Duration::from_millis(1));
+    }
 }
 
 struct World {
@@ -231,25 +261,7 @@ impl World {
     fn end(self, clock: &VirtualClock) -> Seen {
         self.sessions.lock().unwrap().clear();
         let core = Arc::clone(&self.runtime.core);
-        let is_quiet = || {
-            let counts = core.dispatcher.counts();
-            let lists: u32 = core
-                .devices
-                .iter()
-                .map(|slot| slot.driver.in_flight())
-                .sum();
-            counts.submitted == counts.ended
-                && lists == 0
-                && core.tickets.load(Ordering::Relaxed) == 0
-                && core.sessions.status().len() == 1
-                && core.workers.is_idle()
-                && core.queuers.is_idle()
-                && core.devices.iter().all(|slot| slot.collector.is_idle())
-        };
-        while !is_quiet() {
-            // What was detached is still under way.
-            simulated::sleep(Duration::from_millis(1));
-        }
+        come_to_rest(&core);
         Pool::flush_thread();
         let leaked: u64 = self
             .runtime
@@ -459,7 +471,7 @@ impl At<'_> {
     }
 }
 
-fn batch(start: i64, rows: usize) -> RecordBatch {
+pub(super) fn batch(start: i64, rows: usize) -> RecordBatch {
     let numbers = Int64Array::from_iter_values(start..start + rows as i64);
     RecordBatch::try_from_iter([("n", Arc::new(numbers) as ArrayRef)]).unwrap()
 }

@@ -2,27 +2,29 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use unlade_hal::Timestamp;
 
 use super::source::{Reader, Source};
 use super::window::{Begun, Rest, Slot, Taken, Task, Window};
 use crate::error::Error;
-use crate::kernel::{Assignment, Kernel, Output};
+use crate::kernel::{Assignment, Kernel, Output, Record};
 use crate::pool::{Pool, Room};
 use crate::portion::{Piece, Portion};
-use crate::recorder::Origin;
 use crate::session::Waits;
 use crate::shape::Shaper;
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
-use crate::workers::panic_message;
 
 /// Portions read or computed ahead of the one that is taken next, per thread.
 pub(crate) const AHEAD: usize = 2;
+
+/// How long threads that compute must be busy for a thread of a device's to read on in their place: so
+/// long that having it do that is little beside it.
+pub(crate) const READ_ON: Duration = Duration::from_micros(100);
 
 /// Part of the memory that threads may keep from each other between two portions.
 pub(super) const WITHHELD: u64 = 4;
@@ -43,8 +45,8 @@ pub(super) struct Shared {
     away: Mutex<Option<(u64, Timestamp)>>,
     /// Threads that may help to compute.
     helpers: usize,
-    /// Threads that may have a portion on a device each.
-    queues: usize,
+    /// For each device the threads that may have a portion on it each.
+    queues: Vec<usize>,
     /// Whether these are so many, or the memory so little, that they keep none of it.
     crowded: bool,
 }
@@ -59,13 +61,17 @@ impl Shared {
             (None, Some(auto)) => auto.plans[position].is_some(),
             (None, None) => false,
         };
-        let queues = (0..runtime.devices.len()).filter(|position| may_queue(*position));
-        let queues = queues.count() * runtime.options.lists_ahead;
-        let workers = threads + queues;
+        let devices = runtime.devices.len();
+        let threads_on = |position| match may_queue(position) {
+            true => runtime.options.queue_depth as usize,
+            false => 0,
+        };
+        let queues: Vec<usize> = (0..devices).map(threads_on).collect();
+        let workers = threads + queues.iter().sum::<usize>();
         let portions = workers * AHEAD;
         let shaper = Shaper::new(core, workers, portions);
-        let mut window = Window::new(threads, portions);
-        window.is_queueing = core.route.device.is_some();
+        let mut window = Window::new(threads, devices, portions);
+        window.latest = core.route.device.as_ref().map(|plan| plan.slot);
         let shared = Arc::new(Shared {
             crowded: is_crowded(workers, runtime.options.memory_budget),
             source: Mutex::new(Source::new(reader, shaper)),
@@ -110,15 +116,11 @@ impl Shared {
             if window.is_at_end() {
                 return None;
             }
-            // What goes to a queue is left to those who are there for that.
-            let nobody_queues = window.queueing == 0;
+            // What goes to a device is left to those who are there for that.
             let begun = window
                 .begin_held()
                 .or_else(|| window.begin_inline())
-                .or_else(|| match nobody_queues {
-                    true => window.begin_first(),
-                    false => None,
-                });
+                .or_else(|| window.begin_unattended());
             if let Some(begun) = begun {
                 let asked = window.is_first(begun.number);
                 drop(window);
@@ -180,23 +182,23 @@ impl Shared {
         }
     }
 
-    /// Makes a portion, which is asked for or ahead of time.
-    fn make(&self, begun: Begun, asked: bool) {
+    /// Makes a portion, which is asked for or ahead of time. Returns for how long devices have worked
+    /// for it, if any have that tell.
+    fn make(&self, begun: Begun, asked: bool) -> Option<Duration> {
         let Begun { number, task } = begun;
-        let inline = match &task {
-            Task::Assigned(assignment) => assignment.inline,
-            Task::Again(_) => None,
-        };
+        let inline = task.computes();
         let made = match asked {
             true => self.run_asked(task, Some(number)),
             false => self.run_ahead(task, Some(number)),
         };
+        let used = made.device_time();
         let now = self.now();
         let mut window = self.lock();
         let left = window.finish(number, inline, made, now);
         drop(window);
         self.changed.notify_all();
         drop(left);
+        used
     }
 
     /// Makes the results that are asked for. Short of memory, it waits for those that are being made
@@ -256,39 +258,13 @@ impl Shared {
     /// Runs a portion of this number, if it has one that it is to be recorded by.
     fn run(&self, task: Task, number: Option<u64>) -> (VecDeque<Result<Output, Error>>, Portion) {
         let core = &self.kernel.core;
-        let Assignment {
-            portion,
-            placed,
-            read,
-            inline,
-        } = match task {
+        let assignment = match task {
             Task::Assigned(assignment) => *assignment,
             Task::Again(portion) => core.assign(portion, Duration::ZERO),
         };
-        let (recorder, place) = (&core.runtime.recorder, self.recorded.zip(number));
-        let work = || {
-            let chosen = placed.as_ref().map(|placed| placed.work.clone());
-            place.and_then(|_| chosen.or_else(|| core.work_of(&portion)))
-        };
-        let begun = recorder.begin(&*core.runtime.clock, work);
-        let account = begun.as_ref().map(|begun| &begun.account);
-        let inline = inline.is_some();
-        let run = || core.run_portion(&portion, placed, inline, &self.given_up, account);
-        let results = catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|panic| VecDeque::from([Err(Error::Panicked(panic_message(panic)))]));
-        if let Some(begun) = begun
-            && results.iter().all(Result::is_ok)
-        {
-            let origin = Origin {
-                batch: portion.number,
-                together: portion.batches.len() as u64,
-                place,
-                read,
-            };
-            let receipts = results.iter().flatten().map(|output| &output.receipt);
-            recorder.end(core, begun, origin, receipts);
-        }
-        (results, portion)
+        let call = core.call(assignment.portion.number, 1, Some(&self.given_up));
+        let record = self.recorded.zip(number).map_or(Record::Not, Record::At);
+        core.run_assigned(assignment, &call, record)
     }
 
     /// Reads a portion and decides where it is to run. The caller has set [`Window::reading`].
@@ -331,14 +307,31 @@ impl Shared {
     /// unlocked.
     fn calls(&self, window: &mut Window) -> Calls {
         let reads = window.may_read();
-        let helps = window.has_inline() || (reads && !window.is_queueing);
-        let queues = window.has_queued() || (reads && window.is_queueing);
+        let helps = window.has_inline() || (reads && window.latest.is_none());
+        let mut queues = window.queued();
+        // Whose threads read on: those of the device that has the latest portion; where threads that
+        // compute have that and all are busy, those of one that may have the next.
+        let reader = reads.then(|| {
+            let may_queue = || self.queues.iter().position(|threads| *threads > 0);
+            let leaves_off = || window.cpu_wait(self.now()) >= READ_ON;
+            window
+                .latest
+                .or_else(|| may_queue().filter(|_| leaves_off()))
+        });
+        if let Some(reader) = reader.flatten()
+            && !queues.contains(&reader)
+        {
+            queues.push(reader);
+        }
+        queues.retain(|device| window.queueing[*device] < self.queues[*device]);
         let calls = Calls {
             helper: helps && window.helping < self.helpers,
-            queue: queues && window.queueing < self.queues,
+            queues,
         };
         window.helping += usize::from(calls.helper);
-        window.queueing += usize::from(calls.queue);
+        for device in &calls.queues {
+            window.queueing[*device] += 1;
+        }
         calls
     }
 
@@ -423,20 +416,22 @@ impl fmt::Debug for Shared {
 #[must_use]
 struct Calls {
     helper: bool,
-    queue: bool,
+    /// Devices for which one is to begin each.
+    queues: SmallVec<[usize; 4]>,
 }
 
 impl Calls {
     fn begin(self, shared: &Arc<Shared>) {
-        let runtime = &shared.kernel.core.runtime;
-        let priority = shared.kernel.core.session.priority;
+        let core = &shared.kernel.core;
         if self.helper {
-            let part = Part::new(shared, |window| &mut window.helping);
-            runtime.workers.spawn(priority, move || part.help());
+            let part = Part::new(shared, None);
+            core.runtime.workers.spawn(core.session.task(), move || {
+                part.help();
+                None
+            });
         }
-        if self.queue {
-            let part = Part::new(shared, |window| &mut window.queueing);
-            runtime.queuers.spawn(priority, move || part.queue());
+        for device in self.queues {
+            Part::new(shared, Some(device)).wait_for_thread(device);
         }
     }
 }
@@ -445,16 +440,17 @@ impl Calls {
 /// a thread or because the runtime ends.
 struct Part {
     shared: Arc<Shared>,
-    count: fn(&mut Window) -> &mut usize,
+    /// The device that it has work; `None` where it computes.
+    device: Option<usize>,
     /// Whether it has been counted out.
     left: bool,
 }
 
 impl Part {
-    fn new(shared: &Arc<Shared>, count: fn(&mut Window) -> &mut usize) -> Self {
+    fn new(shared: &Arc<Shared>, device: Option<usize>) -> Self {
         Part {
             shared: Arc::clone(shared),
-            count,
+            device,
             left: false,
         }
     }
@@ -478,26 +474,37 @@ impl Part {
         }
     }
 
-    /// Has a device work, and reads on where nothing waits for that, until there is no room or
-    /// somebody else reads. Other streams have their turn in between.
-    fn queue(mut self) {
+    /// Has its turn on a thread of a device.
+    fn wait_for_thread(self, device: usize) {
         let shared = Arc::clone(&self.shared);
+        let core = &shared.kernel.core;
+        let workers = &core.runtime.devices[device].workers;
+        workers.spawn(core.session.task(), move || self.queue(device));
+    }
+
+    /// Has a device work, and reads on where nothing waits for that, until there is no room or
+    /// somebody else reads. Other streams have their turn in between. It tells what its last portion
+    /// took of the device: while it made those before, nobody waited.
+    fn queue(mut self, device: usize) -> Option<Duration> {
+        let shared = Arc::clone(&self.shared);
+        let mut used = None;
         loop {
             let mut window = shared.lock();
-            if let Some(begun) = window.begin_queued() {
+            if let Some(begun) = window.begin_queued(device) {
                 drop(window);
-                shared.make(begun, false);
-                let core = &shared.kernel.core;
-                if core.runtime.queuers.has_waiting() {
-                    let priority = core.session.priority;
-                    return core.runtime.queuers.spawn(priority, move || self.queue());
+                used = shared.make(begun, false);
+                let runtime = &shared.kernel.core.runtime;
+                if runtime.devices[device].workers.has_waiting() {
+                    self.wait_for_thread(device);
+                    return used;
                 }
             } else if window.may_read() {
                 window.reading = true;
                 drop(window);
                 Shared::read(&shared);
             } else {
-                return self.leave(&mut window);
+                self.leave(&mut window);
+                return used;
             }
         }
     }
@@ -505,15 +512,22 @@ impl Part {
     /// Under the lock under which it was seen that there is nothing to do: whoever has something
     /// later calls another.
     fn leave(&mut self, window: &mut Window) {
-        *(self.count)(window) -= 1;
+        *self.count(window) -= 1;
         self.left = true;
+    }
+
+    fn count<'a>(&self, window: &'a mut Window) -> &'a mut usize {
+        match self.device {
+            Some(device) => &mut window.queueing[device],
+            None => &mut window.helping,
+        }
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.left {
-            *(self.count)(&mut self.shared.lock()) -= 1;
+            *self.count(&mut self.shared.lock()) -= 1;
             // Whoever waits for it does its work.
             self.shared.changed.notify_all();
         }

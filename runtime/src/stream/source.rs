@@ -119,7 +119,7 @@ impl Source {
             Ok(Some(Ok(batch))) => {
                 let called = check_schema(&kernel.input, &batch).and_then(|()| {
                     let number = kernel.next_batch() + before;
-                    with_calls(kernel, given_up, number, batch)
+                    kernel.with_calls(given_up, number, batch)
                 });
                 match called {
                     Ok(read) => return Some(read),
@@ -133,25 +133,4 @@ impl Source {
         self.end = Some(error);
         None
     }
-}
-
-/// A batch with what users' functions give for it. Their rows are those of the batch, whatever it is
-/// joined with or cut into.
-fn with_calls(
-    kernel: &KernelCore,
-    given_up: &AtomicBool,
-    number: u64,
-    batch: RecordBatch,
-) -> Result<Read, Error> {
-    if kernel.stages.is_empty() {
-        let calling = None;
-        return Ok(Read { batch, calling });
-    }
-    let call = kernel.call(number, 1, Some(given_up));
-    call.check()?;
-    let (batch, calling) = kernel.do_calls(&call, &batch)?;
-    Ok(Read {
-        batch,
-        calling: Some(Arc::new(calling)),
-    })
 }

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use unlade_hal::Timestamp;
 
 use crate::error::Error;
-use crate::kernel::{Assignment, Output};
+use crate::kernel::{Assignment, Lane, Output};
 use crate::placement::Backlog;
 use crate::portion::{Piece, Portion};
+use crate::receipt::Receipt;
 
 /// The portions read and not yet taken, and what is on its way to them.
 #[derive(Debug)]
@@ -25,14 +27,14 @@ pub(super) struct Window {
     skipping: bool,
     /// What threads that compute have to do.
     cpu: Backlog,
-    /// Whether the latest portion went to a queue.
-    pub(super) is_queueing: bool,
+    /// The device that the latest portion went to, if it went to one behind a queue.
+    pub(super) latest: Option<usize>,
     /// Whether somebody reads.
     pub(super) reading: bool,
     /// Threads that help to compute.
     pub(super) helping: usize,
-    /// Threads that have a device each.
-    pub(super) queueing: usize,
+    /// For each device the threads that have it work.
+    pub(super) queueing: Vec<usize>,
     /// Whether there is nothing more to read.
     pub(super) ended: bool,
     /// What is next, and last, where the stream was ended from without.
@@ -88,8 +90,8 @@ pub(super) struct Rest {
 }
 
 impl Window {
-    /// Of a stream on so many threads that compute, with so many portions at most.
-    pub(super) fn new(threads: usize, limit: usize) -> Self {
+    /// Of a stream on so many threads that compute and so many devices, with so many portions at most.
+    pub(super) fn new(threads: usize, devices: usize, limit: usize) -> Self {
         Window {
             slots: VecDeque::new(),
             limit,
@@ -97,10 +99,10 @@ impl Window {
             pieces: Vec::new(),
             skipping: false,
             cpu: Backlog::new(u32::try_from(threads).unwrap_or(u32::MAX)),
-            is_queueing: false,
+            latest: None,
             reading: false,
             helping: 0,
-            queueing: 0,
+            queueing: vec![0; devices],
             ended: false,
             verdict: None,
         }
@@ -181,10 +183,13 @@ impl Window {
 
     /// Puts a portion behind the others.
     pub(super) fn push(&mut self, assignment: Assignment, now: Timestamp) {
-        self.is_queueing = assignment.inline.is_none();
-        if let Some(takes) = assignment.inline {
-            self.cpu.begin(takes, now);
-        }
+        self.latest = match assignment.lane {
+            Lane::Queue(device) => Some(device),
+            Lane::Inline(takes) => {
+                self.cpu.begin(takes, now);
+                None
+            }
+        };
         self.slots.push_back(Slot::Waiting(Box::new(assignment)));
     }
 
@@ -205,32 +210,38 @@ impl Window {
         }
     }
 
-    /// Begins the first portion, if nobody has.
-    pub(super) fn begin_first(&mut self) -> Option<Begun> {
-        match self.slots.front() {
-            Some(Slot::Waiting(_)) => self.begin_at(0),
+    /// Begins the first portion, if it goes to a device that nobody has work.
+    pub(super) fn begin_unattended(&mut self) -> Option<Begun> {
+        match self.slots.front().and_then(Slot::waits_for) {
+            Some(device) if self.queueing[device] == 0 => self.begin_at(0),
             _ => None,
         }
     }
 
     /// Begins the oldest portion that is to be computed by a thread of the stream.
     pub(super) fn begin_inline(&mut self) -> Option<Begun> {
-        self.begin_waiting(|assignment| assignment.inline.is_some())
+        self.begin_waiting(Slot::is_inline)
     }
 
-    /// Begins the oldest portion that goes to a queue.
-    pub(super) fn begin_queued(&mut self) -> Option<Begun> {
-        self.begin_waiting(|assignment| assignment.inline.is_none())
+    /// Begins the oldest portion that goes to a device.
+    pub(super) fn begin_queued(&mut self, device: usize) -> Option<Begun> {
+        self.begin_waiting(|slot| slot.waits_for() == Some(device))
     }
 
-    /// Whether a portion waits that goes to a queue.
-    pub(super) fn has_queued(&self) -> bool {
-        self.has_waiting(|assignment| assignment.inline.is_none())
+    /// The devices for which portions wait, each once.
+    pub(super) fn queued(&self) -> SmallVec<[usize; 4]> {
+        let mut devices = SmallVec::new();
+        for device in self.slots.iter().filter_map(Slot::waits_for) {
+            if !devices.contains(&device) {
+                devices.push(device);
+            }
+        }
+        devices
     }
 
     /// Whether a portion waits for a thread that computes.
     pub(super) fn has_inline(&self) -> bool {
-        self.has_waiting(|assignment| assignment.inline.is_some())
+        self.slots.iter().any(Slot::is_inline)
     }
 
     /// Whether a portion is the first, so that somebody waits for it.
@@ -282,15 +293,8 @@ impl Window {
         }
     }
 
-    fn has_waiting(&self, is_one: impl Fn(&Assignment) -> bool) -> bool {
-        let mut slots = self.slots.iter();
-        slots.any(|slot| matches!(slot, Slot::Waiting(assignment) if is_one(assignment)))
-    }
-
-    fn begin_waiting(&mut self, is_one: impl Fn(&Assignment) -> bool) -> Option<Begun> {
-        let mut slots = self.slots.iter();
-        let position =
-            slots.position(|slot| matches!(slot, Slot::Waiting(each) if is_one(each)))?;
+    fn begin_waiting(&mut self, is_one: impl Fn(&Slot) -> bool) -> Option<Begun> {
+        let position = self.slots.iter().position(is_one)?;
         self.begin_at(position)
     }
 
@@ -306,6 +310,17 @@ impl Window {
 }
 
 impl Task {
+    /// How long it is predicted to keep a thread that computes, if it goes to one.
+    pub(super) fn computes(&self) -> Option<Duration> {
+        match self {
+            Task::Assigned(assignment) => match assignment.lane {
+                Lane::Inline(takes) => Some(takes),
+                Lane::Queue(_) => None,
+            },
+            Task::Again(_) => None,
+        }
+    }
+
     pub(super) fn into_portion(self) -> Portion {
         match self {
             Task::Assigned(assignment) => assignment.portion,
@@ -315,6 +330,32 @@ impl Task {
 }
 
 impl Slot {
+    /// Whether it waits for a thread that computes.
+    fn is_inline(&self) -> bool {
+        matches!(self, Slot::Waiting(assignment) if matches!(assignment.lane, Lane::Inline(_)))
+    }
+
+    /// The device that it waits for, if it does.
+    fn waits_for(&self) -> Option<usize> {
+        match self {
+            Slot::Waiting(assignment) => match assignment.lane {
+                Lane::Queue(device) => Some(device),
+                Lane::Inline(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// For how long devices have worked for its results, if there are any and the devices tell.
+    pub(super) fn device_time(&self) -> Option<Duration> {
+        let Slot::Done { results, .. } = self else {
+            return None;
+        };
+        let receipts = results.iter().flatten().map(|output| &output.receipt);
+        let times = receipts.filter_map(Receipt::device_time);
+        times.reduce(|sum, each| sum + each)
+    }
+
     /// Gives the results up. What they held returns as the slot that comes back is dropped.
     fn give_up(&mut self) -> Option<Slot> {
         match self {

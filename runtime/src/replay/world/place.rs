@@ -11,9 +11,9 @@ use crate::recording::RecordedBatch;
 use crate::replay::ReplayError;
 
 impl World<'_> {
-    /// Chooses a device for a batch; returns whether a thread of the caller computes it, and how long
-    /// that keeps it busy.
-    pub(super) fn place(&mut self, job: usize) -> Result<(bool, Duration), ReplayError> {
+    /// Chooses a device for a batch; returns that where it is behind a queue, and how long the batch
+    /// keeps busy what it runs on.
+    pub(super) fn place(&mut self, job: usize) -> Result<(Option<usize>, Duration), ReplayError> {
         let batch = &self.replay.recording.batches[job];
         let loads = self.loads(job);
         let work = self.work(job);
@@ -48,7 +48,7 @@ impl World<'_> {
             });
         }
         self.jobs[job].runs = runs;
-        Ok((inline, takes))
+        Ok(((!inline).then_some(device), takes))
     }
 
     /// A batch as far as its cost is concerned, on these devices: what lay on one of the recorded ones

@@ -1,0 +1,82 @@
+//! A device that is waited for: whoever does leaves the others to go on until it is done.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use unlade_hal::{
+    AllocError, Capabilities, CommandList, CompileError, Completion, Device, DeviceError,
+    DeviceInfo, DeviceLost, Executable, Health, MemoryKind, Queue, Quiesced, Rejected, Seq, Slab,
+    Wait,
+};
+use unlade_program::Program;
+use unlade_sim_device::SimDevice;
+
+use crate::sync::simulated;
+
+/// How often it is looked whether a list is done.
+const LOOK: Duration = Duration::from_micros(50);
+
+/// A simulated device for which time passes as it does for all. Left to itself it has time pass as
+/// soon as anybody waits for it, so that nobody ever does.
+#[derive(Debug)]
+pub(super) struct Awaited(pub(super) SimDevice);
+
+impl Device for Awaited {
+    fn info(&self) -> &DeviceInfo {
+        self.0.info()
+    }
+    fn capabilities(&self) -> &Capabilities {
+        self.0.capabilities()
+    }
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
+        self.0.compile(program)
+    }
+    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
+        self.0.allocate(kind, len)
+    }
+    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
+        self.0.register(slab)
+    }
+    fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
+        let queue = self.0.open_queue(depth)?;
+        Ok(Box::new(AwaitedQueue(queue)))
+    }
+    fn reset(&self) -> Result<(), DeviceError> {
+        self.0.reset()
+    }
+}
+
+#[derive(Debug)]
+struct AwaitedQueue(Box<dyn Queue>);
+
+impl Queue for AwaitedQueue {
+    fn submit(&mut self, list: CommandList) -> Result<Seq, Rejected> {
+        self.0.submit(list)
+    }
+    fn poll(&mut self, done: &mut Vec<Completion>) -> Result<(), DeviceLost> {
+        self.0.poll(done)
+    }
+    fn wait(&mut self, seq: Seq, timeout: Duration) -> Result<Wait, DeviceLost> {
+        let mut left = timeout;
+        loop {
+            if self.0.wait(seq, Duration::ZERO)? == Wait::Reached {
+                return Ok(Wait::Reached);
+            }
+            if left.is_zero() {
+                return Ok(Wait::TimedOut);
+            }
+            simulated::sleep(LOOK.min(left));
+            left = left.saturating_sub(LOOK);
+        }
+    }
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    fn quiesce(self: Box<Self>, timeout: Duration) -> Quiesced {
+        self.0.quiesce(timeout)
+    }
+}
