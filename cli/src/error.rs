@@ -73,7 +73,7 @@ impl Failure {
             other => report::say(format_args!(
                 "{}: {}",
                 style::red("error"),
-                style::printable(&other.to_string())
+                unlade::printable(&other.to_string())
             )),
         }
         ExitCode::from(self.exit_code())

@@ -146,6 +146,7 @@
 
 use std::sync::Arc;
 
+pub use printable::printable;
 pub use settled::settled;
 #[cfg(feature = "dpu")]
 pub use unlade_dpu::{IOMMUFD, Obstacle, PciCard, find_cards};
@@ -167,6 +168,7 @@ pub use unlade_substrait as substrait;
 pub use unlade_wire as wire;
 
 pub mod observe;
+mod printable;
 #[cfg(feature = "prometheus-text")]
 pub mod prometheus;
 mod settled;

@@ -1,10 +1,11 @@
 //! `unlade explain`: what run would do, and why.
 
+use unlade::printable;
+
 use crate::args::ExplainArgs;
 use crate::commands::plan::Plan;
 use crate::error::Failure;
 use crate::report;
-use crate::report::style::printable;
 use crate::session;
 
 pub(crate) fn run(args: ExplainArgs) -> Result<(), Failure> {

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use unlade::{DeviceChoice, Outcome, RECORDING_VERSION, Recording, Replay, ReplayError};
+use unlade::{DeviceChoice, Outcome, RECORDING_VERSION, Recording, Replay, ReplayError, printable};
 
 use crate::args::{ObjectiveChoice, PolicyChoice, ReplayArgs};
 use crate::error::{Failure, system};
 use crate::report;
-use crate::report::style::printable;
 use crate::report::table::{Align, bytes, duration, grouped, rate, table};
 
 /// What a replay is called on other devices, or with another aim or policy.

@@ -22,7 +22,6 @@ use crate::error::Failure;
 use crate::interrupt;
 use crate::report::columns::Columns;
 use crate::report::receipts::ReceiptsFile;
-use crate::report::style;
 use crate::report::table::{bytes, duration, grouped, rate};
 use crate::report::{self, Verbosity, progress};
 use crate::session;
@@ -267,7 +266,7 @@ impl Summary {
             ));
         }
         if let Some(line) = self.columns.passed_through() {
-            report::say(format_args!("{}", style::printable(&line)));
+            report::say(format_args!("{}", unlade::printable(&line)));
         }
     }
 }

@@ -116,7 +116,7 @@ impl Cell {
 
 fn on_one_line(text: &str) -> String {
     let line = text.replace('\n', "\\n").replace('\t', "\\t");
-    style::printable(&line).into_owned()
+    unlade::printable(&line).into_owned()
 }
 
 /// The first and the last of all, so many together, and the mark between them where that is not all.

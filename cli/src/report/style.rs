@@ -1,6 +1,5 @@
-//! Colours, where the terminal shows them and nobody forbids them; and none from elsewhere.
+//! Colours, where the terminal shows them and nobody forbids them.
 
-use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,36 +54,10 @@ pub(crate) fn dim_in_output(text: &str) -> String {
     wrapped(text, "2", OUTPUT_COLOURED.load(Ordering::Relaxed))
 }
 
-/// Text without characters that control a terminal or the direction of writing, each replaced by one
-/// of its width; lines and tabs stay.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let directs = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let controls = |c: char| c.is_control() && c != '\n' && c != '\t' || directs(c);
-    if text.contains(controls) {
-        Cow::Owned(text.replace(controls, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
 fn wrapped(text: &str, code: &str, coloured: bool) -> String {
     if coloured {
         format!("\x1b[{code}m{text}\x1b[0m")
     } else {
         text.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_from_a_file_controls_the_terminal() {
-        assert_eq!(
-            printable("a\x1b[2Jb\r\u{9b}c"),
-            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c"
-        );
-        assert!(matches!(printable("two\n\tlines, é"), Cow::Borrowed(_)));
     }
 }

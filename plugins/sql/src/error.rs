@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use datafusion::common::DataFusionError;
-use unlade::Error;
+use unlade::{Error, printable};
 
 /// Why a statement, or the command, ends without success.
 #[derive(Debug)]
@@ -46,9 +46,10 @@ impl Failure {
     }
 }
 
-/// A line on standard error. That it is closed or full is no reason to say something else.
+/// A line on standard error, where nothing of a file controls the terminal. That it is closed or full
+/// is no reason to say something else.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(line));
 }
 
 impl fmt::Display for Failure {

@@ -16,6 +16,7 @@ use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::common::DataFusionError;
 use datafusion::config;
 use datafusion::prelude::SessionContext;
+use unlade::printable;
 
 use crate::error::Failure;
 
@@ -194,7 +195,11 @@ impl Table {
                 "and {more} more; --max-rows shows more, --format csv all\n"
             ));
         }
-        Ok(lines)
+        // Elsewhere values are as they are.
+        Ok(match io::stdout().is_terminal() {
+            true => printable(&lines).into_owned(),
+            false => lines,
+        })
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use unlade::{DeviceSnapshot, DeviceState, Snapshot};
+use unlade::{DeviceSnapshot, DeviceState, Snapshot, printable};
 
-use crate::report::style::printable;
 use crate::report::table::{Align, bytes, duration, grouped, rate};
 
 /// A part of the screen.

@@ -80,6 +80,22 @@ fn tab_completes_and_what_was_entered_comes_back() {
     assert!(shell.ended().success());
 }
 
+#[test]
+fn what_files_say_controls_no_terminal() {
+    let folder = folder();
+    let text = "a\x1b]0;owned\x07,b\ncell\x1b]0;owned\x07,2\n";
+    std::fs::write(folder.path().join("bad.csv"), text).unwrap();
+    let mut shell = Terminal::open(folder.path(), &["-q"]);
+    shell.enter("SELECT * FROM 'bad.csv';");
+    shell.until("| a\u{fffd}]0;owned\u{fffd}");
+    shell.answers("| cell\u{fffd}]0;owned\u{fffd}");
+    shell.enter("\\q");
+    let screen = Arc::clone(&shell.screen);
+    assert!(shell.ended().success());
+    let screen = screen.lock().unwrap();
+    assert!(!screen.contains("\x1b]0;owned"), "{screen:?}");
+}
+
 /// A terminal with the shell in it.
 struct Terminal {
     shell: Child,
