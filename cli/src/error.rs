@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use unlade::observe::ObserveError;
-use unlade::{DataError, Error};
+use unlade::{DataError, Error, FailureKind};
 use unlade_ingest::IngestError;
 
 use crate::interrupt;
@@ -13,14 +13,8 @@ use crate::report::{self, style};
 /// Why a command ends without success. Each kind has an exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// 1: an error of a row.
-    Data(String),
-    /// 2: the command line, an expression, a setting.
-    Usage(String),
-    /// 3: a file.
-    File(String),
-    /// 4: a device or memory.
-    Resource(String),
+    /// 1 to 4: what was wrong, in words.
+    Of(FailureKind, String),
     /// 0: whoever read the output has seen enough.
     Closed,
     /// 128 plus its number, as shells have it: a signal, 130 for Ctrl-C.
@@ -28,25 +22,26 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Failure::Usage(message.into())
+    pub(crate) fn data(message: impl Into<String>) -> Self {
+        Failure::Of(FailureKind::Data, message.into())
     }
 
-    pub(crate) fn resource(message: impl Into<String>) -> Self {
-        Failure::Resource(message.into())
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Failure::Of(FailureKind::Usage, message.into())
     }
 
     pub(crate) fn file(message: impl Into<String>) -> Self {
-        Failure::File(message.into())
+        Failure::Of(FailureKind::File, message.into())
+    }
+
+    pub(crate) fn resource(message: impl Into<String>) -> Self {
+        Failure::Of(FailureKind::Resource, message.into())
     }
 
     /// The failure, with something to know before it.
     pub(crate) fn after(self, words: &str) -> Self {
         match self {
-            Failure::Data(message) => Failure::Data(format!("{words}{message}")),
-            Failure::Usage(message) => Failure::Usage(format!("{words}{message}")),
-            Failure::File(message) => Failure::File(format!("{words}{message}")),
-            Failure::Resource(message) => Failure::Resource(format!("{words}{message}")),
+            Failure::Of(kind, message) => Failure::Of(kind, format!("{words}{message}")),
             other => other,
         }
     }
@@ -54,10 +49,7 @@ impl Failure {
     /// The exit code of a process that ends with this.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Failure::Data(_) => 1,
-            Failure::Usage(_) => 2,
-            Failure::File(_) => 3,
-            Failure::Resource(_) => 4,
+            Failure::Of(kind, _) => kind.exit_code(),
             Failure::Closed => 0,
             Failure::Interrupted { signal } => {
                 128 + u8::try_from(*signal).expect("the signals watched have small numbers")
@@ -83,10 +75,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Data(message)
-            | Failure::Usage(message)
-            | Failure::File(message)
-            | Failure::Resource(message) => f.write_str(message),
+            Failure::Of(_, message) => f.write_str(message),
             Failure::Closed => f.write_str("the output was closed"),
             Failure::Interrupted { .. } => match interrupt::written() {
                 None => f.write_str("interrupted; no file was written"),
@@ -111,31 +100,28 @@ impl From<IngestError> for Failure {
         match error {
             IngestError::Closed { .. } => Failure::Closed,
             IngestError::SchemaDiffers { .. } | IngestError::Unwritable { .. } => {
-                Failure::Usage(error.to_string())
+                Failure::usage(error.to_string())
             }
             IngestError::Io {
                 place,
                 action,
                 source,
-            } => Failure::File(format!("{place}: cannot {action}: {}", system(&source))),
-            IngestError::OutOfMemory { .. } => Failure::Resource(error.to_string()),
-            other => Failure::File(other.to_string()),
+            } => Failure::file(format!("{place}: cannot {action}: {}", system(&source))),
+            IngestError::OutOfMemory { .. } => Failure::resource(error.to_string()),
+            other => Failure::file(other.to_string()),
         }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let message = error.to_string();
-        match error {
-            Error::Data(_) => Failure::Data(message),
-            Error::Expr(_) | Error::Schema(_) => Failure::Usage(message),
-            Error::Malformed { .. } => Failure::File(message),
-            Error::Exhausted(_) => Failure::Resource(format!(
-                "{message}; half of --memory is for results, the other half for what is read"
-            )),
-            _ => Failure::Resource(message),
-        }
+        let hint = match error {
+            Error::Exhausted(_) => {
+                "; half of --memory is for results, the other half for what is read"
+            }
+            _ => "",
+        };
+        Failure::Of(FailureKind::of(&error), format!("{error}{hint}"))
     }
 }
 
@@ -158,5 +144,5 @@ pub(crate) fn in_file(error: &DataError, location: &unlade_ingest::Location) -> 
     if let Some(description) = &mut error.description {
         description.row = error.row;
     }
-    Failure::Data(format!("{}: {error}", location.place))
+    Failure::data(format!("{}: {error}", location.place))
 }

@@ -146,6 +146,7 @@
 
 use std::sync::Arc;
 
+pub use failure::FailureKind;
 pub use printable::printable;
 pub use settled::settled;
 #[cfg(feature = "dpu")]
@@ -167,6 +168,7 @@ pub use unlade_runtime::*;
 pub use unlade_substrait as substrait;
 pub use unlade_wire as wire;
 
+mod failure;
 pub mod observe;
 mod printable;
 #[cfg(feature = "prometheus-text")]

@@ -69,12 +69,12 @@ pub(crate) fn run(session: &mut Session, command: &str) -> Result<Next, Failure>
         ))?,
         ("i", Some(file)) => {
             let script = std::fs::read_to_string(file);
-            let script = script.map_err(|error| Failure::File(format!("{file}: {error}")))?;
+            let script = script.map_err(|error| Failure::file(format!("{file}: {error}")))?;
             session.execute(&script)?;
         }
         ("format", Some(name)) => {
             session.printing.format = Format::from_str(name, true)
-                .map_err(|_| Failure::Usage(format!("there is no format `{name}`")))?;
+                .map_err(|_| Failure::usage(format!("there is no format `{name}`")))?;
             say(&format!("rows are printed as {}", session.printing.format));
         }
         ("receipts", Some(choice)) => {
@@ -86,7 +86,7 @@ pub(crate) fn run(session: &mut Session, command: &str) -> Result<Next, Failure>
             say(&format!("quiet is {choice}"));
         }
         _ => {
-            return Err(Failure::Usage(format!(
+            return Err(Failure::usage(format!(
                 "there is no command `\\{command}`; \\? lists those there are"
             )));
         }
@@ -98,6 +98,6 @@ fn is_on(choice: &str) -> Result<bool, Failure> {
     match choice {
         "on" => Ok(true),
         "off" => Ok(false),
-        other => Err(Failure::Usage(format!("on or off, not `{other}`"))),
+        other => Err(Failure::usage(format!("on or off, not `{other}`"))),
     }
 }

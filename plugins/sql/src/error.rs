@@ -5,19 +5,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use datafusion::common::DataFusionError;
-use unlade::{Error, printable};
+use unlade::{Error, FailureKind, printable};
 
 /// Why a statement, or the command, ends without success.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// 1: an error of a row, or another while a statement ran.
-    Data(String),
-    /// 2: the command line, SQL, an option.
-    Usage(String),
-    /// 3: a file.
-    File(String),
-    /// 4: a device or memory.
-    Resource(String),
+    /// 1 to 4: what was wrong, in words; 1 is also any other error while a statement ran.
+    Of(FailureKind, String),
     /// 0: whoever read the output has seen enough.
     Closed,
     /// 130: Ctrl-C.
@@ -25,14 +19,27 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    pub(crate) fn data(message: impl Into<String>) -> Self {
+        Failure::Of(FailureKind::Data, message.into())
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Failure::Of(FailureKind::Usage, message.into())
+    }
+
+    pub(crate) fn file(message: impl Into<String>) -> Self {
+        Failure::Of(FailureKind::File, message.into())
+    }
+
+    pub(crate) fn resource(message: impl Into<String>) -> Self {
+        Failure::Of(FailureKind::Resource, message.into())
+    }
+
     /// Prints it, and gives the exit code of a process that ends with it.
     pub(crate) fn report(&self) -> ExitCode {
         self.say();
         ExitCode::from(match self {
-            Failure::Data(_) => 1,
-            Failure::Usage(_) => 2,
-            Failure::File(_) => 3,
-            Failure::Resource(_) => 4,
+            Failure::Of(kind, _) => kind.exit_code(),
             Failure::Closed => 0,
             Failure::Interrupted => 130,
         })
@@ -55,10 +62,7 @@ pub(crate) fn say(line: &str) {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Data(message)
-            | Failure::Usage(message)
-            | Failure::File(message)
-            | Failure::Resource(message) => f.write_str(message),
+            Failure::Of(_, message) => f.write_str(message),
             Failure::Closed => f.write_str("the output was closed"),
             Failure::Interrupted => f.write_str("interrupted"),
         }
@@ -68,24 +72,23 @@ impl fmt::Display for Failure {
 impl From<DataFusionError> for Failure {
     fn from(error: DataFusionError) -> Self {
         let message = error.strip_backtrace();
-        match error.find_root() {
+        let kind = match error.find_root() {
             DataFusionError::SQL(..)
             | DataFusionError::Plan(_)
             | DataFusionError::SchemaError(..)
             | DataFusionError::Configuration(_)
-            | DataFusionError::NotImplemented(_) => Failure::Usage(message),
+            | DataFusionError::NotImplemented(_) => FailureKind::Usage,
             DataFusionError::IoError(_)
             | DataFusionError::ObjectStore(_)
-            | DataFusionError::ParquetError(_) => Failure::File(message),
-            DataFusionError::ResourcesExhausted(_) => Failure::Resource(message),
+            | DataFusionError::ParquetError(_) => FailureKind::File,
+            DataFusionError::ResourcesExhausted(_) => FailureKind::Resource,
             DataFusionError::External(cause) => match cause.downcast_ref::<Error>() {
-                Some(Error::Data(_)) | None => Failure::Data(message),
-                Some(Error::Expr(_) | Error::Schema(_)) => Failure::Usage(message),
-                Some(Error::Malformed { .. }) => Failure::File(message),
-                Some(_) => Failure::Resource(message),
+                Some(error) => FailureKind::of(error),
+                None => FailureKind::Data,
             },
-            _ => Failure::Data(message),
-        }
+            _ => FailureKind::Data,
+        };
+        Failure::Of(kind, message)
     }
 }
 
@@ -94,7 +97,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::Closed,
-            _ => Failure::File(format!("standard output: {error}")),
+            _ => Failure::file(format!("standard output: {error}")),
         }
     }
 }

@@ -56,7 +56,7 @@ fn scripts(arguments: &Arguments) -> Result<Option<Vec<String>>, Failure> {
     for file in &arguments.files {
         let script = std::fs::read_to_string(file);
         let script =
-            script.map_err(|error| Failure::File(format!("{}: {error}", file.display())))?;
+            script.map_err(|error| Failure::file(format!("{}: {error}", file.display())))?;
         scripts.push(script);
     }
     scripts.extend_from_slice(&arguments.commands);
@@ -66,7 +66,7 @@ fn scripts(arguments: &Arguments) -> Result<Option<Vec<String>>, Failure> {
         mut stdin => {
             let mut script = String::new();
             let read = stdin.read_to_string(&mut script);
-            read.map_err(|error| Failure::File(format!("standard input: {error}")))?;
+            read.map_err(|error| Failure::file(format!("standard input: {error}")))?;
             Ok(Some(vec![script]))
         }
     }
@@ -77,7 +77,7 @@ fn start_log() -> Result<(), Failure> {
     use tracing_subscriber::EnvFilter;
     let filter = match std::env::var_os("UNLADE_LOG") {
         Some(_) => EnvFilter::try_from_env("UNLADE_LOG")
-            .map_err(|error| Failure::Usage(format!("UNLADE_LOG: {error}")))?,
+            .map_err(|error| Failure::usage(format!("UNLADE_LOG: {error}")))?,
         None => EnvFilter::new("warn"),
     };
     tracing_subscriber::fmt()

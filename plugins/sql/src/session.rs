@@ -34,7 +34,7 @@ impl Session {
             tokio.worker_threads(threads.into());
         }
         let tokio = tokio.enable_all().build();
-        let tokio = tokio.map_err(|error| Failure::Resource(format!("no threads: {error}")))?;
+        let tokio = tokio.map_err(|error| Failure::resource(format!("no threads: {error}")))?;
         let tokio = Tokio(Some(tokio));
         let (runtime, device) = devices(&arguments.device)?;
         let state = SessionStateBuilder::new()
@@ -103,7 +103,7 @@ impl Drop for Tokio {
 
 /// A runtime with the device of a name, and what it is called there.
 fn devices(name: &str) -> Result<(Runtime, String), Failure> {
-    let refused = |error: unlade::Error| Failure::Resource(error.to_string());
+    let refused = |error: unlade::Error| Failure::resource(error.to_string());
     if name == "auto" {
         return Ok((unlade::runtime().map_err(refused)?, name.to_owned()));
     }
@@ -112,7 +112,7 @@ fn devices(name: &str) -> Result<(Runtime, String), Failure> {
         other => &["cpu", other],
     };
     let devices = unlade::open_devices(names);
-    let devices = devices.map_err(|error| Failure::Usage(format!("--device: {error}")))?;
+    let devices = devices.map_err(|error| Failure::usage(format!("--device: {error}")))?;
     let known = devices.last().map(|device| device.info().name.clone());
     let known = known.unwrap_or_else(|| name.to_owned());
     let builder = devices
@@ -133,7 +133,7 @@ fn config(arguments: &Arguments, device: &str) -> Result<SessionConfig, Failure>
     }
     for (name, value) in &arguments.options {
         let set = config.options_mut().set(name, value);
-        set.map_err(|error| Failure::Usage(format!("--set {name}: {}", error.strip_backtrace())))?;
+        set.map_err(|error| Failure::usage(format!("--set {name}: {}", error.strip_backtrace())))?;
     }
     Ok(config)
 }
@@ -143,7 +143,7 @@ async fn register(context: &SessionContext, name: &str, path: &str) -> Result<()
     let file = Path::new(path);
     let is_here = !path.contains("://") && !path.contains(['*', '?', '[']);
     if is_here && !file.exists() {
-        return Err(Failure::File(format!("{path}: there is no such file")));
+        return Err(Failure::file(format!("{path}: there is no such file")));
     }
     let extension = match file.is_dir() {
         true => Some("parquet"),
@@ -178,11 +178,11 @@ async fn register(context: &SessionContext, name: &str, path: &str) -> Result<()
             context.register_arrow(name, path, options).await
         }
         _ => {
-            return Err(Failure::Usage(format!(
+            return Err(Failure::usage(format!(
                 "--table {name}: what {path} is does not tell from its name, which ends in .parquet, \
                  .csv, .tsv, .json, .jsonl, .ndjson or .arrow; CREATE EXTERNAL TABLE takes any"
             )));
         }
     };
-    made.map_err(|error| Failure::File(format!("{path}: {}", error.strip_backtrace())))
+    made.map_err(|error| Failure::file(format!("{path}: {}", error.strip_backtrace())))
 }

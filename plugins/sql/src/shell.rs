@@ -80,5 +80,5 @@ fn keep(editor: &mut Editor<Assistant, FileHistory>, file: &Path) {
 }
 
 fn unreadable(error: ReadlineError) -> Failure {
-    Failure::File(format!("the terminal: {error}"))
+    Failure::file(format!("the terminal: {error}"))
 }

@@ -28,7 +28,7 @@ impl Interrupts {
     pub(crate) fn watch() -> Result<Self, Failure> {
         let signal = signal(SignalKind::interrupt());
         let signal = signal
-            .map_err(|error| Failure::Resource(format!("cannot watch for Ctrl-C: {error}")))?;
+            .map_err(|error| Failure::resource(format!("cannot watch for Ctrl-C: {error}")))?;
         Ok(Interrupts(signal))
     }
 
@@ -66,7 +66,7 @@ fn parsed(context: &SessionContext, sql: &str) -> Result<VecDeque<Statement>, Fa
     let state = context.state_ref();
     let dialect = state.read().config_options().sql_parser.dialect;
     let known = dialect_from_str(dialect);
-    let known = known.ok_or_else(|| Failure::Usage(format!("there is no dialect {dialect}")))?;
+    let known = known.ok_or_else(|| Failure::usage(format!("there is no dialect {dialect}")))?;
     Ok(DFParser::parse_sql_with_dialect(sql, known.as_ref())?)
 }
 
@@ -109,7 +109,7 @@ async fn one(
     }
     // An error goes before rows that a table still holds back.
     task.await
-        .map_err(|error| Failure::Data(format!("a panic: {error}")))??;
+        .map_err(|error| Failure::data(format!("a panic: {error}")))??;
     let Some((plan, printer)) = shown else {
         return Ok(());
     };

@@ -89,7 +89,7 @@ impl Origins {
         match error {
             Error::Data(error) => match record.location(batch) {
                 Some(location) => error::in_file(&error, location),
-                None => Failure::Data(error.to_string()),
+                None => Failure::data(error.to_string()),
             },
             // Only where the reader itself is what failed: it may have failed ahead of another
             // error, which then comes first.
