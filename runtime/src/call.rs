@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use unlade_hal::Lease;
+
 use crate::device_plan::DevicePlan;
 use crate::error::Error;
+use crate::pool;
 use crate::recorder::Account;
 use crate::runtime::Core;
 use crate::scheduler::{End, Job, Settings};
 use crate::session::SessionCore;
+
+/// How long a batch waits for memory that other batches will give back.
+pub(crate) const MEMORY_WAIT: Duration = Duration::from_secs(10);
 
 /// One batch on its way.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +53,25 @@ impl Call<'_> {
             Some(deadline) if deadline <= self.runtime.clock.now() => Err(self.too_late()),
             _ => Ok(()),
         }
+    }
+
+    /// Memory that devices reach, for all of a batch, waited for as long as there is reason to.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] where there is none; those of [`check`](Self::check) where it has ended
+    /// meanwhile.
+    pub(crate) fn acquire(&self, sizes: &[u64]) -> Result<Vec<Lease>, Error> {
+        let request = pool::Request {
+            sizes,
+            memory: pool::Memory::Pinned,
+            wait: Some(MEMORY_WAIT),
+        };
+        let session = self.session.memory.within_reach();
+        let acquired = session.acquire_unless(&request, &|| self.check().is_err());
+        acquired.map_err(|exhausted| match self.check() {
+            Ok(()) => exhausted.into(),
+            Err(ended) => ended,
+        })
     }
 
     /// Notes for how long a device has worked for it, if the device tells.

@@ -10,7 +10,7 @@ mod describe;
 mod fastest;
 mod finish;
 mod foreign;
-mod given_up;
+pub(crate) mod given_up;
 mod on_cpu;
 mod on_device;
 mod plan;

@@ -86,6 +86,7 @@ mod runtime;
 pub mod scheduler;
 mod session;
 mod shape;
+mod shortage;
 mod shutdown;
 #[cfg(all(test, shuttle))]
 mod simulation;

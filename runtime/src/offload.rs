@@ -28,9 +28,6 @@ use crate::resident::ResidentBytes;
 /// Spans begin at a cache line at least, whatever less a device asks for.
 pub(crate) const LINE: u64 = 64;
 
-/// How long a batch waits for memory that other batches will give back.
-pub(crate) const MEMORY_WAIT: Duration = Duration::from_secs(10);
-
 /// What a device made of a part.
 #[derive(Debug)]
 pub(crate) struct Offloaded {
@@ -92,7 +89,7 @@ pub(crate) fn run(
         // Who waits for memory of the host holds none of it.
         drop((ran, lease));
         back = plan.what_is_kept(part, kept, rows, mask, &strings);
-        let (list, readback) = plan.fetch(&back, local, memory)?;
+        let (list, readback) = plan.fetch(&back, local, call)?;
         let mut fetched = Ran::to_the_end(slot, list, call)?;
         lease = fetched.take(readback);
         timing = sum(timing, fetched.timing);
@@ -415,13 +412,9 @@ impl Plan {
             self.upload.max(LINE) + self.alignment,
         ];
         let stages = self.reach != Reach::Everywhere && self.upload > 0;
-        let request = pool::Request {
-            sizes: if stages { &sizes } else { &sizes[..1] },
-            memory: pool::Memory::Pinned,
-            wait: Some(MEMORY_WAIT),
-        };
+        let sizes = if stages { &sizes } else { &sizes[..1] };
         let session = call.session.memory.within_reach();
-        let leases = session.acquire(&request).map_err(Error::from)?.into_iter();
+        let leases = call.acquire(sizes)?.into_iter();
         let mut leases = leases.map(|lease| session.mark(lease, pool::Use::InFlight));
         let readback = leases.next().expect("one lease for each size");
         let back_base = self.base(&readback);

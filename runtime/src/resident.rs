@@ -6,15 +6,18 @@ use std::sync::{Arc, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
-use unlade_hal::{Command, CommandList, DeviceAddr, DeviceKind, Lease, Outcome, Slot, Span};
+use unlade_hal::{
+    Command, CommandList, DeviceAddr, DeviceKind, Lease, Outcome, Slot, Span, Timing,
+};
 use unlade_program::Ty;
 
 use crate::arrays::{self, fixed_values, fixed_width};
 use crate::bind::check_schema;
-use crate::device_slot::DeviceSlot;
+use crate::call::Call;
+use crate::driver::Undone;
 use crate::error::Error;
 use crate::heap::DeviceHeap;
-use crate::placement::DeviceIndex;
+use crate::kernel::given_up;
 use crate::pool;
 use crate::residency::ResidentId;
 use crate::runtime::Core;
@@ -117,8 +120,9 @@ impl Resident {
                 .map(|_| ResidentId(NEXT.fetch_add(1, Ordering::Relaxed)))
                 .collect(),
         };
+        let call = core.own_call();
         for batch in 0..core.batches.len() {
-            core.on_device(runtime, batch);
+            core.on_device(&call, batch);
         }
         Ok(Resident {
             core: Arc::new(core),
@@ -181,7 +185,7 @@ impl Resident {
         })?;
         let there = self
             .core
-            .on_device(runtime, batch)
+            .on_device(&self.core.own_call(), batch)
             .ok_or_else(|| refused(format!("it cannot be sent to `{}` now", slot.name)))?;
         let values = there.columns[column].expect("it is of fixed width").values;
         let base = there.lease.address(slot.device.info().domain);
@@ -224,9 +228,25 @@ impl ResidentValues {
 }
 
 impl ResidentCore {
-    /// A batch on the device, sent there if it is not there; `None` where that cannot be done now.
-    pub(crate) fn on_device(&self, runtime: &Core, batch: usize) -> Option<Arc<OnDevice>> {
-        let slot = &runtime.devices[self.slot?];
+    /// What is sent for nobody's batch.
+    fn own_call(&self) -> Call<'_> {
+        Call {
+            runtime: &self.runtime,
+            session: &self.runtime.own,
+            kernel: self.runtime.next_kernel(),
+            number: 0,
+            together: 1,
+            taken_on: false,
+            account: None,
+            given_up: None,
+        }
+    }
+
+    /// A batch on the device, sent there if it is not there; `None` where that cannot be done now, or
+    /// whoever calls has ended.
+    pub(crate) fn on_device(&self, call: &Call<'_>, batch: usize) -> Option<Arc<OnDevice>> {
+        let position = self.slot?;
+        let slot = &call.runtime.devices[position];
         let id = self.ids[batch];
         let residency = || {
             slot.residency
@@ -236,22 +256,12 @@ impl ResidentCore {
         if let Some(there) = residency().get(id) {
             return Some(there);
         }
-        let device = DeviceIndex(self.slot?);
-        if slot.check(runtime).is_err() {
-            runtime.dispatcher.found_lost(device);
-        }
-        runtime
-            .dispatcher
-            .bring_back(|device| runtime.bring_back(device));
-        if runtime.dispatcher.is_quarantined(device) {
-            return None;
-        }
         let capabilities = slot.device.capabilities();
         let place = |strings: bool| {
             let layout = Layout::of(&self.batches[batch], capabilities.alignment, strings);
             let bytes = DeviceHeap::size_of(layout.len);
             residency().make_room(bytes).ok()?;
-            let there = layout.send(runtime, slot)?;
+            let there = layout.send(call, position)?;
             residency().insert(id, bytes, there).ok()
         };
         // Where strings are too large to stay there, the rest still may.
@@ -345,8 +355,10 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// Copies everything to the device; `None` where that fails, for whatever reason.
-    fn send(&self, runtime: &Core, slot: &DeviceSlot) -> Option<OnDevice> {
+    /// Copies everything to the device, in a turn on it; `None` where that fails, for whatever reason.
+    fn send(&self, call: &Call<'_>, position: usize) -> Option<OnDevice> {
+        let slot = &call.runtime.devices[position];
+        let permit = call.runtime.enter(position, call, self.len).ok()?;
         let on_device = |lease: Lease| OnDevice {
             lease: Arc::new(lease),
             columns: self.columns.clone(),
@@ -361,13 +373,8 @@ impl<'a> Layout<'a> {
             memory: pool::Memory::Pinned,
             wait: None,
         };
-        let mut upload = runtime
-            .own
-            .memory
-            .within_reach()
-            .acquire(&request)
-            .ok()?
-            .pop()?;
+        let memory = call.runtime.own.memory.within_reach();
+        let mut upload = memory.acquire(&request).ok()?.pop()?;
         let bytes = upload.bytes_mut()?;
         for (source, at) in &self.sources {
             bytes[*at as usize..][..source.len()].copy_from_slice(source);
@@ -383,13 +390,37 @@ impl<'a> Layout<'a> {
             from: whole(from),
             to: whole(to),
         });
-        let timeout = runtime.options.device_timeout;
-        let completion = match slot.driver.run(&*slot.device, list, timeout, || false) {
+        let timeout = call.runtime.options.device_timeout;
+        let given_up = || call.check().is_err();
+        let completion = match slot.driver.run(&*slot.device, list, timeout, given_up) {
             Ok(back) => back.completion,
-            Err(_undone) => return None,
+            Err(Undone::GivenUp(point)) => {
+                let _why = given_up::leave(call, permit, point);
+                return None;
+            }
+            Err(Undone::Lost(lost)) => {
+                slot.fault(permit, &lost);
+                return None;
+            }
+            Err(Undone::Invalid(_)) => return None,
         };
-        if !matches!(completion.outcome, Outcome::Done { .. }) {
-            return None;
+        match completion.outcome {
+            Outcome::Done { .. } => {
+                let Timing {
+                    copy_in,
+                    compute,
+                    copy_out,
+                    ..
+                } = completion.timing;
+                let used = copy_in + compute + copy_out;
+                call.session.count_device_time(used);
+                permit.done((!used.is_zero()).then_some(used));
+            }
+            Outcome::Aborted(lost) => {
+                slot.fault(permit, &lost);
+                return None;
+            }
+            Outcome::Trapped(_) => return None,
         }
         let mut slots = completion.list.slots;
         match slots.swap_remove(usize::from(to.0)) {

@@ -28,6 +28,7 @@ use crate::resident::Resident;
 use crate::resources::Resources;
 use crate::scheduler::{Dispatcher, End, Job, Permit, SessionKey};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
+use crate::shortage::Shortage;
 use crate::shutdown::Door;
 use crate::sync::{Mutex, RwLock};
 use crate::trace::{Trace, TraceEvent};
@@ -76,7 +77,7 @@ pub(crate) struct Core {
     /// The memory that devices reach, where they are not trusted with all of it.
     bounce: Option<Pool>,
     /// Held by the batch whose turn it is to take what memory comes back.
-    pub(crate) shortage: Mutex<()>,
+    pub(crate) shortage: Shortage,
     /// Read while a stream makes a result ahead of time: until it is known whether that is kept,
     /// it counts for nobody. Written by who must not run short because of that.
     pub(crate) ahead: RwLock<()>,

@@ -341,6 +341,55 @@ fn a_cancelled_session_does_not_wait_for_memory() {
     assert_eq!(ticket.wait().unwrap().batch.num_rows(), 20_000);
 }
 
+/// Whatever ends a batch ends its wait for memory, which would take ten seconds.
+#[test]
+fn nobody_waits_for_memory_who_has_no_use_for_it() {
+    let gate = Gated::new();
+    let budget = 1 << 20;
+    let runtime = on(gate.clone())
+        .memory_budget(budget)
+        .pool_reserve(budget)
+        .gather_within(Duration::ZERO);
+    let runtime = runtime.build().unwrap();
+    let busy = runtime.session("busy").open().unwrap();
+    let ticket = kernel(&busy).submit(input(40_000)).unwrap();
+    until("it is on the device", || in_flight(&runtime) == 1);
+
+    let session = runtime.session("second").open().unwrap();
+    let waits = || until("it waits for memory", || runtime.memory().waiting == 1);
+    let ended = |how: &str, since: Instant| {
+        until(how, || runtime.memory().waiting == 0);
+        assert!(since.elapsed() < Duration::from_secs(5), "{how}");
+    };
+
+    let dropped = kernel(&session).submit(input(40_000)).unwrap();
+    waits();
+    let since = Instant::now();
+    drop(dropped);
+    ended("a ticket is dropped", since);
+
+    let reader = RecordBatchIterator::new([Ok(input(40_000))], input(1).schema());
+    let stream = kernel(&session).stream(reader);
+    let canceller = stream.canceller();
+    let takes = thread::spawn(move || stream.map(|result| result.is_ok()).collect::<Vec<_>>());
+    waits();
+    let since = Instant::now();
+    canceller.cancel();
+    ended("a stream is cancelled", since);
+    assert_eq!(takes.join().unwrap(), [false]);
+
+    let since = Instant::now();
+    let hasty = runtime
+        .session("hasty")
+        .deadline(Duration::from_millis(500));
+    let late = kernel(&hasty.open().unwrap()).run(&input(40_000));
+    assert!(matches!(late, Err(Error::DeadlineExceeded(_))), "{late:?}");
+    ended("a deadline passes", since);
+
+    gate.open();
+    assert_eq!(ticket.wait().unwrap().batch.num_rows(), 20_000);
+}
+
 /// A batch of one row cannot be done in halves: who finds no memory for it is told so, but not who was
 /// cancelled meanwhile.
 #[test]

@@ -14,7 +14,6 @@ use crate::device_slot::DeviceSlot;
 use crate::driver::{Point, Undone};
 use crate::error::Error;
 use crate::offload::{self, LINE};
-use crate::pool;
 use crate::sync::Instant;
 
 /// Runs of memory that one list copies: it has a slot for each.
@@ -49,15 +48,10 @@ impl Kernel {
         call.check()?;
         let pieces = pieces(memory.iter().map(ForeignMemory::len))?;
         let sizes: Vec<u64> = pieces.iter().map(|piece| piece.bytes).collect();
-        let request = pool::Request {
-            sizes: &sizes,
-            memory: pool::Memory::Pinned,
-            wait: Some(offload::MEMORY_WAIT),
-        };
         // Nobody holds some memory and waits for more.
         let leases = match sizes.is_empty() {
             true => Vec::new(),
-            false => session.memory.within_reach().acquire(&request)?,
+            false => call.acquire(&sizes)?,
         };
         let mut buffers = vec![Buffer::default(); memory.len()];
         for (piece, lease) in pieces.iter().zip(leases) {

@@ -10,7 +10,7 @@ use crate::scheduler::{Permit, PutBy};
 
 /// Leaves it to the device's collector to wait for a list and then to give the permit back; the
 /// list's memory comes back with it. Returns why it was given up.
-pub(super) fn leave(call: &Call<'_>, permit: Permit<'_>, point: Point) -> Error {
+pub(crate) fn leave(call: &Call<'_>, permit: Permit<'_>, point: Point) -> Error {
     let slot = permit.device().0;
     let left = Left {
         runtime: Arc::clone(call.runtime),

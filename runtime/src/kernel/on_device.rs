@@ -66,7 +66,7 @@ impl KernelCore {
         position: usize,
     ) -> Result<Output, Error> {
         // Brought back where it was evicted; without room the batch is staged as any other.
-        let there = resident.on_device(&self.runtime, position);
+        let there = resident.on_device(call, position);
         let mut tally = Tally::default();
         if there.is_none() {
             let device = Arc::clone(&self.runtime.devices[plans.staged.slot].name);

@@ -1,19 +1,13 @@
 //! What becomes of a batch on the CPU that finds too little memory.
 
-use std::sync::PoisonError;
-use std::time::Duration;
-
 use arrow_array::RecordBatch;
 
 use super::KernelCore;
-use crate::call::Call;
+use crate::call::{Call, MEMORY_WAIT};
 use crate::error::Error;
 use crate::halving::in_halves;
 use crate::inline::{Evaluated, InlineFailure};
 use crate::sync::Instant;
-
-/// How long, once it has its turn, it waits for what other batches will give back.
-const MEMORY_WAIT: Duration = Duration::from_secs(10);
 
 impl KernelCore {
     /// Evaluates a batch that has just failed for want of memory: once more whenever other batches
@@ -33,10 +27,11 @@ impl KernelCore {
     ) -> Result<(Evaluated, u32), InlineFailure> {
         let runtime = &self.runtime;
         let session = call.session.memory.session();
-        let _turn = runtime
-            .shortage
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let gives_up = || call.check().is_err();
+        let Some(_turn) = runtime.shortage.enter(gives_up) else {
+            let ended = call.check().err().unwrap_or(Error::Cancelled);
+            return Err(InlineFailure::Error(ended));
+        };
         let deadline = Instant::now() + MEMORY_WAIT;
         let mut failed = 1;
         loop {
@@ -45,7 +40,6 @@ impl KernelCore {
                 other => return Ok((other?, failed)),
             };
             failed += 1;
-            let gives_up = || call.check().is_err();
             if !runtime
                 .pool
                 .await_return(session, asked, deadline, gives_up)

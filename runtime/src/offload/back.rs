@@ -10,9 +10,10 @@ use unlade_hal::{Command, CommandList, Lease, Slot, SlotId};
 use unlade_program::Ty;
 
 use super::strings::WrittenStrings;
-use super::{LINE, MEMORY_WAIT, OffloadFailure, Placed, Plan, Reach, span};
+use super::{LINE, OffloadFailure, Placed, Plan, Reach, span};
 use crate::arrays;
 use crate::block::Memory;
+use crate::call::Call;
 use crate::error::Error;
 use crate::inline::{ProgramOutput, Results, StringsOutput};
 use crate::options::Trust;
@@ -132,15 +133,10 @@ impl Plan {
         &self,
         back: &Back,
         local: Lease,
-        memory: &Memory,
+        call: &Call<'_>,
     ) -> Result<(CommandList, SlotId), OffloadFailure> {
-        let request = pool::Request {
-            sizes: &[back.len.max(LINE) + self.alignment],
-            memory: pool::Memory::Pinned,
-            wait: Some(MEMORY_WAIT),
-        };
-        let session = memory.within_reach();
-        let mut leases = session.acquire(&request).map_err(Error::from)?;
+        let session = call.session.memory.within_reach();
+        let mut leases = call.acquire(&[back.len.max(LINE) + self.alignment])?;
         let readback = leases.pop().expect("one lease for each size");
         let readback = session.mark(readback, pool::Use::InFlight);
         let from_base = self.base(&local) + self.inputs_room();

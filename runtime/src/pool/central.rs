@@ -18,14 +18,19 @@ use crate::sync::modelled::{Condvar, Mutex, MutexGuard, lock};
 /// return to a thread's cache tell nobody.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// How often who waits in line looks whether what it waits for has come to nothing.
+const LOOK_UP: Duration = Duration::from_millis(16);
+
 /// What one batch asks for, all at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) session: SessionId,
     pub(super) sizes: &'a [u64],
     pub(super) wait: Option<Duration>,
     /// Set once nobody waits for it any more, before those who wait are woken.
     pub(super) given_up: &'a AtomicBool,
+    /// Whether it came to nothing by itself; looked at [every now and then](LOOK_UP).
+    pub(super) ended: &'a dyn Fn() -> bool,
 }
 
 /// What a batch got: for each size a block of the reserve, or leave, already booked, to allocate
@@ -126,7 +131,7 @@ impl<B: Block> Central<B> {
                     break state.take_extra(ask);
                 }
             }
-            if ask.given_up.load(Ordering::Relaxed) {
+            if ask.given_up.load(Ordering::Relaxed) || (ask.ended)() {
                 break Err(Refused);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -135,7 +140,7 @@ impl<B: Block> Central<B> {
             }
             state = self
                 .changed
-                .wait_timeout(state, left)
+                .wait_timeout(state, left.min(LOOK_UP))
                 .unwrap_or_else(|e| e.into_inner())
                 .0;
         };

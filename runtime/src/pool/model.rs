@@ -29,6 +29,7 @@ fn ask(session: SessionId, sizes: &[u64]) -> Ask<'_> {
         sizes,
         wait: FOREVER,
         given_up: &NEVER,
+        ended: &|| false,
     }
 }
 

@@ -96,12 +96,23 @@ impl Session {
     /// [`Exhausted`] where only memory that the caller itself holds could help, or the time to
     /// wait is over, and the budget has no room beyond the reserve.
     pub fn acquire(&self, request: &Request<'_>) -> Result<Vec<Lease>, Box<Exhausted>> {
+        self.acquire_unless(request, &|| false)
+    }
+
+    /// As [`acquire`](Self::acquire), for something that may come to nothing while it waits: then it is
+    /// refused.
+    pub(crate) fn acquire_unless(
+        &self,
+        request: &Request<'_>,
+        ended: &dyn Fn() -> bool,
+    ) -> Result<Vec<Lease>, Box<Exhausted>> {
         let core = &self.handle.core;
         let ask = Ask {
             session: core.id,
             sizes: request.sizes,
             wait: request.wait,
             given_up: &core.given_up,
+            ended,
         };
         let exhausted = |cause| Box::new(core.pool.exhausted(request.sizes, cause));
         let grants = match core.pool.central.try_acquire(&ask) {

@@ -25,8 +25,9 @@ use crate::recorder::Recorder;
 use crate::resources::Resources;
 use crate::scheduler::{Dispatcher, Limits, Settings};
 use crate::session::{SessionCore, Sessions};
+use crate::shortage::Shortage;
 use crate::shutdown::Door;
-use crate::sync::{Mutex, RwLock, lock};
+use crate::sync::{RwLock, lock};
 use crate::trace::Trace;
 use crate::workers::Workers;
 
@@ -196,7 +197,7 @@ impl RuntimeBuilder {
                 sessions,
                 pool,
                 bounce,
-                shortage: Mutex::default(),
+                shortage: Shortage::default(),
                 ahead: RwLock::default(),
                 executables: Executables::default(),
                 plans: Plans::default(),
