@@ -29,7 +29,7 @@ use crate::resources::Resources;
 use crate::scheduler::{Dispatcher, End, Job, Permit, SessionKey};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::shortage::Shortage;
-use crate::shutdown::Door;
+use crate::shutdown::{Door, UnderWay};
 use crate::sync::{Mutex, RwLock};
 use crate::trace::{Trace, TraceEvent};
 use crate::within::RuntimeId;
@@ -99,7 +99,7 @@ pub(crate) struct Core {
     pub(crate) workers: Workers,
     pub(crate) kernels: AtomicU64,
     /// Tickets not yet done.
-    pub(crate) tickets: AtomicU64,
+    pub(crate) tickets: UnderWay,
     pub(crate) door: Door,
     /// Whether gauges were set that outlive it.
     told: AtomicBool,
@@ -250,7 +250,7 @@ impl Core {
 
     /// Tickets that are not done.
     pub(crate) fn open_tickets(&self) -> u64 {
-        self.tickets.load(Ordering::Relaxed)
+        self.tickets.count()
     }
 
     fn now(&self) -> Now {

@@ -19,6 +19,7 @@ use crate::resources::{DeviceRequest, Grant};
 use crate::route::Allowed;
 use crate::runtime::{Core, OWN};
 use crate::scheduler::{Dispatcher, Job, Priority, SessionKey};
+use crate::shutdown::UnderWay;
 use crate::sync::Mutex;
 
 /// One who shares devices and memory with others: a query, or a task of an engine.
@@ -261,7 +262,7 @@ impl SessionBuilder {
             },
             grant,
             batches: AtomicU64::new(0),
-            in_hand: AtomicU64::new(0),
+            in_hand: UnderWay::default(),
             device_nanos: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             owed: Mutex::default(),
@@ -293,7 +294,7 @@ pub(crate) struct SessionCore {
     grant: Option<Grant>,
     batches: AtomicU64,
     /// Those that are under way, but for tickets'.
-    in_hand: AtomicU64,
+    in_hand: UnderWay,
     device_nanos: AtomicU64,
     cancelled: AtomicBool,
     /// Those who wait for results.
@@ -322,7 +323,7 @@ impl SessionCore {
             },
             grant: None,
             batches: AtomicU64::new(0),
-            in_hand: AtomicU64::new(0),
+            in_hand: UnderWay::default(),
             device_nanos: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             owed: Mutex::default(),
@@ -372,7 +373,7 @@ impl SessionCore {
     /// Notes that so many batches are under way, until this is dropped.
     pub(crate) fn take_in_hand(&self, batches: u64) -> InHand<'_> {
         // Before it is looked whether the runtime has ended, which looks at this afterwards.
-        self.in_hand.fetch_add(batches, Ordering::SeqCst);
+        self.in_hand.begin(batches);
         InHand {
             session: self,
             batches,
@@ -443,9 +444,7 @@ pub(crate) struct InHand<'a> {
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        self.session
-            .in_hand
-            .fetch_sub(self.batches, Ordering::SeqCst);
+        self.session.in_hand.end(self.batches);
     }
 }
 
@@ -482,7 +481,7 @@ impl Sessions {
 
     /// Batches that are under way.
     pub(crate) fn in_hand(&self) -> u64 {
-        let in_hand = |session: &Arc<SessionCore>| session.in_hand.load(Ordering::SeqCst);
+        let in_hand = |session: &Arc<SessionCore>| session.in_hand.count();
         self.open().iter().map(in_hand).sum()
     }
 

@@ -1,10 +1,15 @@
 //! The end of a runtime: what is under way is done, or cut off.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+mod door;
+#[cfg(all(test, loom))]
+mod model;
+
 use std::time::Duration;
 
 use unlade_hal::DeviceLost;
 
+use self::door::{CLOSING, SHUT};
+pub(crate) use self::door::{Door, UnderWay};
 use crate::error::Error;
 use crate::runtime::{Core, Runtime};
 use crate::sync::{Condvar, Instant, Mutex, lock};
@@ -25,16 +30,6 @@ pub struct Ended {
     /// of its piece.
     pub left: u64,
 }
-
-/// Whether a runtime takes batches.
-#[derive(Debug, Default)]
-pub(crate) struct Door(AtomicU8);
-
-const OPEN: u8 = 0;
-/// What was taken on is done, nothing more is.
-const CLOSING: u8 = 1;
-/// Nothing is done any more.
-const SHUT: u8 = 2;
 
 impl Runtime {
     /// Ends the runtime, for all its clones, sessions and kernels: nothing is taken on any more, with
@@ -93,34 +88,6 @@ impl Core {
     /// Batches taken on and not done.
     fn under_way(&self) -> u64 {
         // A ticket's batch is counted from its submission on, others once they are begun.
-        self.sessions.in_hand() + self.tickets.load(Ordering::SeqCst)
-    }
-}
-
-impl Door {
-    fn close(&self, to: u8) {
-        self.0.fetch_max(to, Ordering::SeqCst);
-    }
-
-    /// Whether something that was not taken on yet may be; to be asked once it is counted.
-    ///
-    /// # Errors
-    /// [`Error::Shutdown`].
-    pub(crate) fn may_begin(&self) -> Result<(), Error> {
-        match self.0.load(Ordering::SeqCst) {
-            OPEN => Ok(()),
-            _ => Err(Error::Shutdown),
-        }
-    }
-
-    /// Whether what was taken on is still to be done.
-    ///
-    /// # Errors
-    /// [`Error::Shutdown`].
-    pub(crate) fn may_go_on(&self) -> Result<(), Error> {
-        match self.0.load(Ordering::Relaxed) {
-            SHUT => Err(Error::Shutdown),
-            _ => Ok(()),
-        }
+        self.sessions.in_hand() + self.tickets.count()
     }
 }

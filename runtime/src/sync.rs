@@ -26,9 +26,13 @@ pub(crate) mod modelled {
     #[cfg(not(loom))]
     pub(crate) use super::{Condvar, Mutex, MutexGuard, thread};
     #[cfg(loom)]
+    pub(crate) use loom::sync::atomic;
+    #[cfg(loom)]
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
     #[cfg(loom)]
     pub(crate) use loom::thread;
+    #[cfg(not(loom))]
+    pub(crate) use std::sync::atomic;
 
     use std::sync::PoisonError;
 

@@ -295,7 +295,7 @@ impl TicketPlace {
         let place = TicketPlace {
             runtime: Arc::clone(runtime),
         };
-        let outstanding = runtime.tickets.fetch_add(1, Ordering::Relaxed);
+        let outstanding = runtime.tickets.begin(1);
         if outstanding >= limit {
             return Err(Error::Limit {
                 what: "tickets not yet done; wait for one first",
@@ -309,6 +309,6 @@ impl TicketPlace {
 
 impl Drop for TicketPlace {
     fn drop(&mut self) {
-        self.runtime.tickets.fetch_sub(1, Ordering::Relaxed);
+        self.runtime.tickets.end(1);
     }
 }

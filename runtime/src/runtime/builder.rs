@@ -26,7 +26,7 @@ use crate::resources::Resources;
 use crate::scheduler::{Dispatcher, Limits, Settings};
 use crate::session::{SessionCore, Sessions};
 use crate::shortage::Shortage;
-use crate::shutdown::Door;
+use crate::shutdown::{Door, UnderWay};
 use crate::sync::{RwLock, lock};
 use crate::trace::Trace;
 use crate::workers::Workers;
@@ -213,7 +213,7 @@ impl RuntimeBuilder {
                 recent: Recent::default(),
                 workers: Workers::new("unlade", options.threads.saturating_sub(1)),
                 kernels: AtomicU64::new(0),
-                tickets: AtomicU64::new(0),
+                tickets: UnderWay::default(),
                 door: Door::default(),
                 told: AtomicBool::new(false),
                 devices,

@@ -133,7 +133,7 @@ pub(super) fn come_to_rest(core: &Core) {
             .sum();
         counts.submitted == counts.ended
             && lists == 0
-            && core.tickets.load(Ordering::Relaxed) == 0
+            && core.tickets.count() == 0
             && core.sessions.status().len() == 1
             && core.workers.is_idle()
             && core.devices.iter().all(|slot| slot.workers.is_idle())
