@@ -90,7 +90,10 @@ impl<B: Block> Central<B> {
 
     /// The accounts, locked.
     pub(super) fn state(&self) -> MutexGuard<'_, State<B>> {
-        lock(&self.state)
+        let state = lock(&self.state);
+        #[cfg(all(test, shuttle))]
+        state.ledger.audit(state.store.free());
+        state
     }
 
     /// Whether somebody waits, so that nothing should be kept for later.

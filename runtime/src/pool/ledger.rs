@@ -359,6 +359,23 @@ impl Ledger {
     }
 }
 
+#[cfg(all(test, shuttle))]
+impl Ledger {
+    /// Checks that no byte is lost or there twice, and that nobody has more than it may.
+    pub(super) fn audit(&self, free: u64) {
+        let (mut held, mut in_reserve) = (0, 0);
+        for account in self.accounts() {
+            assert!(account.held() <= account.budget, "{account:?}");
+            held += account.held();
+            in_reserve += account.cache + sum(&account.central) + account.abandoned;
+        }
+        assert_eq!(self.held, held, "what all hold is what each holds");
+        let in_reserve = in_reserve - self.abandoned_extra;
+        assert_eq!(in_reserve + free, self.reserve, "bytes of the reserve");
+        assert!(held <= self.budget(), "{held} of {}", self.budget());
+    }
+}
+
 fn coming(by_use: &[u64; 4]) -> u64 {
     Use::ALL
         .iter()

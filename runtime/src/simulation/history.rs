@@ -59,6 +59,8 @@ pub(super) enum Place {
 pub(super) enum Act {
     /// Runs a batch and keeps the result.
     Run { rows: usize },
+    /// Runs what the result that it has kept last is made of, and keeps the result of that.
+    Again,
     /// Runs a batch with an error in this row.
     Trap { rows: usize, row: usize },
     /// Pins a batch, and runs it twice where it lies.
@@ -198,7 +200,8 @@ impl Act {
             _ => random.random_range(1..200),
         };
         match random.random_range(0..30) {
-            0..8 => Act::Run { rows },
+            0..6 => Act::Run { rows },
+            6..8 => Act::Again,
             8..10 => Act::Trap {
                 rows: rows + 1,
                 row: random.random_range(0..=rows),

@@ -14,8 +14,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, RecordBatchIterator};
 use unlade_cpu::CpuDevice;
-use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
+use unlade_expr::{Checked, Query, Semantics, parse_expr, parse_select_list};
 use unlade_hal::{Clock, DeviceKind};
+use unlade_naive::Kept;
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
@@ -163,7 +164,8 @@ struct At<'w> {
     session: Session,
     even: Kernel,
     quotient: Kernel,
-    tickets: VecDeque<(i64, usize, Ticket)>,
+    /// With what was handed over.
+    tickets: VecDeque<(RecordBatch, Ticket)>,
     kept: VecDeque<Output>,
 }
 
@@ -223,9 +225,9 @@ impl World {
             at.act(act);
             at.check();
         }
-        while let Some((start, rows, ticket)) = at.tickets.pop_front() {
+        while let Some((input, ticket)) = at.tickets.pop_front() {
             let result = ticket.wait();
-            at.judge(start, rows, result, false);
+            at.judge(&input, result, false);
         }
     }
 
@@ -294,10 +296,13 @@ impl World {
 impl At<'_> {
     fn act(&mut self, act: &Act) {
         match *act {
-            Act::Run { rows } => {
-                let start = self.next(rows);
-                let result = self.even.run(&batch(start, rows));
-                self.judge(start, rows, result, false);
+            Act::Run { rows } => self.run(&self.next(rows)),
+            Act::Again => {
+                if let Some(last) = self.kept.pop_back() {
+                    let input = last.batch.project(&[0]).unwrap();
+                    drop(last);
+                    self.run(&input);
+                }
             }
             Act::Trap { rows, row } => {
                 let result = self.quotient.run(&batch(-(row as i64), rows));
@@ -306,43 +311,39 @@ impl At<'_> {
                         assert_eq!(error.row, row as u64);
                         self.world.see(|seen| seen.trapped += 1);
                     }
-                    Err(error) => self.judge(0, 0, Err(error), false),
+                    Err(error) => self.judge(&batch(0, 0), Err(error), false),
                     Ok(_) => panic!("divides by zero"),
                 }
             }
             Act::Pinned { rows } => {
-                let start = self.next(rows);
+                let input = self.next(rows);
                 let device = match self.world.history.clients[self.number].place {
                     Place::Device(device) => Some(format!("sim:{device}")),
                     Place::Auto => Some("sim:0".to_owned()),
                     Place::Cpu => None,
                 };
-                let batch = batch(start, rows);
-                let pinned = match self.world.runtime.pin(&[batch], device.as_deref()) {
+                let batches = std::slice::from_ref(&input);
+                let pinned = match self.world.runtime.pin(batches, device.as_deref()) {
                     Ok(pinned) => pinned,
-                    Err(error) => return self.judge(start, rows, Err(error), false),
+                    Err(error) => return self.judge(&input, Err(error), false),
                 };
                 for _ in 0..2 {
                     let result = self.even.run_resident(&pinned);
-                    self.judge(
-                        start,
-                        rows,
-                        result.map(|mut outputs| outputs.remove(0)),
-                        false,
-                    );
+                    let result = result.map(|mut outputs| outputs.remove(0));
+                    self.judge(&input, result, false);
                 }
             }
             Act::Submit { rows } => {
-                let start = self.next(rows);
-                match self.even.submit(batch(start, rows)) {
-                    Ok(ticket) => self.tickets.push_back((start, rows, ticket)),
-                    Err(error) => self.judge(start, rows, Err(error), false),
+                let input = self.next(rows);
+                match self.even.submit(input.clone()) {
+                    Ok(ticket) => self.tickets.push_back((input, ticket)),
+                    Err(error) => self.judge(&input, Err(error), false),
                 }
             }
             Act::Wait => {
-                if let Some((start, rows, ticket)) = self.tickets.pop_front() {
+                if let Some((input, ticket)) = self.tickets.pop_front() {
                     let result = ticket.wait();
-                    self.judge(start, rows, result, false);
+                    self.judge(&input, result, false);
                 }
             }
             Act::DropTicket => drop(self.tickets.pop_front()),
@@ -369,30 +370,35 @@ impl At<'_> {
         }
     }
 
+    fn run(&mut self, input: &RecordBatch) {
+        let result = self.even.run(input);
+        self.judge(input, result, false);
+    }
+
     fn stream(&mut self, batches: usize, rows: usize, take: usize, cancel: bool) {
-        let starts: Vec<i64> = (0..batches).map(|_| self.next(rows)).collect();
-        let read: Vec<_> = starts.iter().map(|start| Ok(batch(*start, rows))).collect();
+        let inputs: Vec<RecordBatch> = (0..batches).map(|_| self.next(rows)).collect();
+        let read: Vec<_> = inputs.iter().cloned().map(Ok).collect();
         let reader = RecordBatchIterator::new(read, batch(0, 0).schema());
         let mut stream = self.even.stream(reader);
         let canceller = stream.canceller();
         for taken in 0..take {
-            match (stream.next(), starts.get(taken)) {
+            match (stream.next(), inputs.get(taken)) {
                 (None, None) => return,
-                (Some(Err(error)), _) => return self.judge(0, 0, Err(error), false),
-                (Some(result), Some(start)) => self.judge(*start, rows, result, false),
-                (next, start) => panic!("after {taken}: {} for {start:?}", next.is_some()),
+                (Some(Err(error)), _) => return self.judge(&batch(0, 0), Err(error), false),
+                (Some(result), Some(input)) => self.judge(input, result, false),
+                (next, input) => panic!("after {taken}: {} for {input:?}", next.is_some()),
             }
         }
         if cancel {
             let cancels = thread::spawn(move || canceller.cancel());
-            for start in starts.iter().skip(take) {
+            for input in inputs.iter().skip(take) {
                 match stream.next() {
                     Some(Err(error)) => {
-                        self.judge(*start, rows, Err(error), true);
+                        self.judge(input, Err(error), true);
                         assert!(stream.next().is_none(), "an error is the last");
                         break;
                     }
-                    Some(result) => self.judge(*start, rows, result, true),
+                    Some(result) => self.judge(input, result, true),
                     None => panic!("a stream ends with an error or with its reader"),
                 }
             }
@@ -400,24 +406,22 @@ impl At<'_> {
         }
     }
 
-    /// Where the next batch begins: no two batches have a row in common.
-    fn next(&self, rows: usize) -> i64 {
-        self.world.batches.fetch_add(rows as u64, Ordering::Relaxed) as i64
+    /// The next batch: no two that are not results have a row in common.
+    fn next(&self, rows: usize) -> RecordBatch {
+        let start = self.world.batches.fetch_add(rows as u64, Ordering::Relaxed);
+        batch(start as i64, rows)
     }
 
     /// The right result, or an error that there is a reason for.
-    fn judge(&mut self, start: i64, rows: usize, result: Result<Output, Error>, cancelled: bool) {
+    fn judge(&mut self, input: &RecordBatch, result: Result<Output, Error>, cancelled: bool) {
         let (world, client) = (self.world, &self.world.history.clients[self.number]);
         match result {
             Ok(output) => {
-                let even: Vec<i64> = (start..start + rows as i64)
-                    .filter(|n| n % 2 == 0)
-                    .collect();
-                let column =
-                    |at: usize| output.batch.column(at).as_primitive::<Int64Type>().values();
-                assert_eq!(column(0)[..], even[..]);
-                assert!(column(1).iter().zip(&even).all(|(m, n)| *m == n + 1));
-                assert_eq!(output.receipt.rows_out, even.len() as u64);
+                assert_eq!(rows(&output.batch), expected(input));
+                if input.num_rows() <= MOST_NAIVE {
+                    assert_eq!(rows(&output.batch), naive(self.even.checked(), input));
+                }
+                assert_eq!(output.receipt.rows_out, output.batch.num_rows() as u64);
                 world.see(|seen| {
                     seen.done += 1;
                     seen.retries += u64::from(output.receipt.retries);
@@ -469,6 +473,37 @@ impl At<'_> {
         let status = self.session.status();
         assert!(status.memory <= status.memory_budget, "{status:?}");
     }
+}
+
+/// Most rows of a batch whose result is the naive interpreter's as well: that takes its time.
+const MOST_NAIVE: usize = 256;
+
+/// The two columns of a result, row by row.
+fn rows(output: &RecordBatch) -> Vec<(i64, i64)> {
+    let column = |at: usize| output.column(at).as_primitive::<Int64Type>().values();
+    column(0)
+        .iter()
+        .copied()
+        .zip(column(1).iter().copied())
+        .collect()
+}
+
+/// What `even` makes of a batch.
+fn expected(input: &RecordBatch) -> Vec<(i64, i64)> {
+    let numbers = input.column(0).as_primitive::<Int64Type>().values();
+    let even = numbers.iter().filter(|n| **n % 2 == 0);
+    even.map(|n| (*n, n + 1)).collect()
+}
+
+/// The same by the naive interpreter.
+fn naive(even: &Checked, input: &RecordBatch) -> Vec<(i64, i64)> {
+    let numbers = input.column(0).as_primitive::<Int64Type>();
+    let kept = unlade_naive::evaluate_query(even, input).unwrap();
+    let row = |kept: &Kept| match kept.values[..] {
+        [Some(m)] => (numbers.value(kept.row), m.as_integer() as i64),
+        ref other => panic!("one number, not {other:?}"),
+    };
+    kept.iter().map(row).collect()
 }
 
 pub(super) fn batch(start: i64, rows: usize) -> RecordBatch {
