@@ -28,6 +28,7 @@ use crate::compiler::Compiler;
 use crate::config::{Mode, UnladeConfig};
 use crate::exec::UnladeExec;
 use crate::left::{LeftExec, noted};
+use crate::resident::ResidentExec;
 use crate::shape::{Extent, Shape, with_input};
 
 /// Writes plans with [`UnladeExec`]s and [`LeftExec`]s, and reads them for the devices of a runtime.
@@ -140,6 +141,11 @@ impl PhysicalExtensionCodec for UnladeCodec {
         } else if let Some(note) = node.downcast_ref::<LeftExec>() {
             let why = note.why().to_owned();
             seal(NOTE, &Note { why }, buf);
+        } else if node.is::<ResidentExec>() {
+            return plan_err!(
+                "a resident table is in the memory of this process and its devices, and does not \
+                 travel; make it one where the plan is read"
+            );
         } else {
             return self.others.try_encode(node, buf, converter);
         }

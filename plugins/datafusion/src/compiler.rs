@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::Schema;
 use datafusion::common::Result;
-use unlade::{Placement, Runtime, Semantics, Session};
+use unlade::{Kernel, Placement, Runtime, Semantics, Session};
 use unlade_wire::KernelRequest;
 
 use crate::config::{Mode, UnladeConfig};
@@ -16,10 +16,11 @@ use crate::expr::Unsupported;
 pub(crate) const RULES: Semantics = Semantics::datafusion();
 
 /// Compiles for the device that a session's options ask for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Compiler {
     session: Session,
-    may_queue: bool,
+    /// Whether batches may go to a device behind a queue.
+    pub(crate) may_queue: bool,
 }
 
 impl Compiler {
@@ -45,6 +46,16 @@ impl Compiler {
         results: &Schema,
         mode: Mode,
     ) -> Result<Arc<Work>, Unsupported> {
+        let kernel = self.kernel(request, results)?;
+        Ok(Arc::new(Work::new(kernel, mode, self.clone())))
+    }
+
+    /// The kernel of that alone.
+    pub(crate) fn kernel(
+        &self,
+        request: &KernelRequest,
+        results: &Schema,
+    ) -> Result<Kernel, Unsupported> {
         let KernelRequest {
             query,
             input,
@@ -62,12 +73,11 @@ impl Compiler {
                 wanted.data_type(),
                 made.data_type()
             ))),
-            None => Ok(Arc::new(Work::new(kernel, mode, self.may_queue))),
+            None => Ok(kernel),
         }
     }
 }
 
-/// Whether batches may go to a device behind a queue.
 fn may_queue(runtime: &Runtime, placement: &Placement) -> bool {
     let devices = runtime.devices();
     devices.iter().any(|device| match placement {

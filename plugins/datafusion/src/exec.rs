@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow_schema::{DataType, Schema};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -15,11 +16,15 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions, StatisticsArgs, apply_expression_roots,
 };
 use unlade::{Kernel, TYPICAL_ROWS};
+use unlade_wire::KernelRequest;
 
+use crate::compiler::Compiler;
 use crate::config::Mode;
+use crate::expr::Unsupported;
+use crate::latest::Latest;
 use crate::meters::Meters;
 use crate::shape::{Extent, Shape, with_input};
-use crate::stream::{Batches, computed, cut};
+use crate::stream::{Batches, computed, cut, where_it_lies};
 
 /// A filter, a projection, or a projection over a filter, run by a kernel.
 ///
@@ -40,15 +45,38 @@ pub struct UnladeExec {
 pub(crate) struct Work {
     pub(crate) kernel: Kernel,
     pub(crate) mode: Mode,
-    /// Whether it may run on a device behind a queue.
-    pub(crate) may_queue: bool,
-    /// What runs where, in words.
-    on: String,
+    compiler: Compiler,
 }
 
 impl Work {
-    pub(crate) fn new(kernel: Kernel, mode: Mode, may_queue: bool) -> Self {
-        let explain = kernel.explain();
+    pub(crate) fn new(kernel: Kernel, mode: Mode, compiler: Compiler) -> Self {
+        Work {
+            kernel,
+            mode,
+            compiler,
+        }
+    }
+
+    /// Whether it may run on a device behind a queue.
+    pub(crate) fn may_queue(&self) -> bool {
+        self.compiler.may_queue
+    }
+
+    /// The kernel of another request, whose results are to be of a schema's types.
+    ///
+    /// # Errors
+    /// What no device of the session runs.
+    pub(crate) fn renewed(
+        &self,
+        request: &KernelRequest,
+        results: &Schema,
+    ) -> Result<Kernel, Unsupported> {
+        self.compiler.kernel(request, results)
+    }
+
+    /// What runs where, in words.
+    fn on(&self) -> String {
+        let explain = self.kernel.explain();
         let parts = explain.parts.iter();
         let on: Vec<String> = parts
             .map(|part| {
@@ -66,12 +94,7 @@ impl Work {
                 format!("{} ({}{cost})", part.device, part.reason)
             })
             .collect();
-        Work {
-            kernel,
-            mode,
-            may_queue,
-            on: on.join(" and "),
-        }
+        on.join(" and ")
     }
 }
 
@@ -85,6 +108,15 @@ impl UnladeExec {
         let Some(shape) = Shape::of(&replaced, extent) else {
             return internal_err!("{} is neither a filter nor a projection", replaced.name());
         };
+        // Of a table that lies on a device the kernel reads all columns, of a scan of the host those scanned.
+        let (reads, given) = (work.kernel.input_schema(), shape.input_schema());
+        let types = |schema: &Schema| -> Vec<DataType> {
+            let fields = schema.fields().iter();
+            fields.map(|field| field.data_type().clone()).collect()
+        };
+        if types(reads) != types(&given) {
+            return internal_err!("UnladeExec reads {reads}, and was given {given}");
+        }
         let input = Arc::clone(shape.input);
         Ok(UnladeExec {
             replaced,
@@ -103,6 +135,16 @@ impl UnladeExec {
     /// The operators that it stands for.
     pub fn replaced(&self) -> &Arc<dyn ExecutionPlan> {
         &self.replaced
+    }
+
+    /// The same with a condition on what comes out, which others change while it runs; `None` where it
+    /// filters nothing, or by such a condition already. `condition` is by the columns of the output.
+    pub(crate) fn filtered_by(&self, condition: &Arc<dyn PhysicalExpr>) -> Result<Option<Self>> {
+        let Some(replaced) = self.shape().filtered_by(condition)? else {
+            return Ok(None);
+        };
+        let work = Arc::clone(&self.work);
+        UnladeExec::new(replaced, self.extent, work).map(Some)
     }
 
     pub(crate) fn extent(&self) -> Extent {
@@ -129,8 +171,8 @@ impl DisplayAs for UnladeExec {
             Mode::Offload | Mode::Require => "",
         };
         match tree {
-            true => writeln!(f, "device={would}{}", self.work.on)?,
-            false => write!(f, "UnladeExec: device={would}{}", self.work.on)?,
+            true => writeln!(f, "device={would}{}", self.work.on())?,
+            false => write!(f, "UnladeExec: device={would}{}", self.work.on())?,
         }
         if let Some(filter) = filter {
             part(f, tree, &format!("predicate={}", filter.predicate()))?;
@@ -235,17 +277,24 @@ impl ExecutionPlan for UnladeExec {
             return self.replaced.execute(partition, context);
         }
         let meters = Meters::new(&self.metrics, partition);
+        let filter = self.shape().filter;
+        let cut_at = filter.map(|filter| (filter.batch_size(), filter.fetch()));
+        if let Some(resident) = self.shape().resident() {
+            let pinned = resident.pinned(partition);
+            let work = Arc::clone(&self.work);
+            let results = where_it_lies(pinned, work, self.schema(), meters.clone());
+            return Ok(cut(results, cut_at, meters));
+        }
         let consumer = MemoryConsumer::new(format!("UnladeExec[{partition}]"));
         let reservation = consumer.register(context.memory_pool());
         let batches = Batches {
             work: Arc::clone(&self.work),
+            kernel: Latest::of(&self.work, &self.replaced, self.extent, &meters),
             input: self.input.execute(partition, context)?,
             schema: self.schema(),
             meters: meters.clone(),
             reservation,
         };
-        let filter = self.shape().filter;
-        let cut_at = filter.map(|filter| (filter.batch_size(), filter.fetch()));
         Ok(cut(computed(batches), cut_at, meters))
     }
 
@@ -276,6 +325,14 @@ impl ExecutionPlan for UnladeExec {
             (Some(filtered), None) => Ok(filtered),
             (None, _) => self.replaced.statistics_from_inputs(inputs, args),
         }
+    }
+
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        // Whoever changes a condition begins anew, with another one.
+        let fixed = self.shape().without_changing()?;
+        let replaced = fixed.unwrap_or_else(|| Arc::clone(&self.replaced));
+        let work = Arc::clone(&self.work);
+        Ok(Arc::new(UnladeExec::new(replaced, self.extent, work)?))
     }
 
     fn fetch(&self) -> Option<usize> {

@@ -12,16 +12,17 @@ use datafusion::common::utils::normalize_float_zero_scalar;
 use datafusion::functions::core::nullif::NullIfFunc;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal,
-    NegativeExpr, NotExpr, TryCastExpr,
+    BinaryExpr, CaseExpr, CastExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr,
+    IsNullExpr, Literal, NegativeExpr, NotExpr, TryCastExpr,
 };
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, split_conjunction};
 use unlade::{Case, Expr, Literal as Constant, case, exact_col, lit, nullif, when};
 use unlade_expr::ArithmeticOp;
 use unlade_expr::limits::{MAX_DEPTH, MAX_IN_LIST};
 use unlade_expr::tree::{BinaryOp, Kind};
 use unlade_program::CompareOp;
 
+use crate::latest::changes;
 use crate::literal::literal;
 
 /// What the language lacks, in words that complete "because of".
@@ -34,7 +35,7 @@ impl fmt::Display for Unsupported {
     }
 }
 
-/// The name of the column at a position of the input.
+/// The name of the column at a position of the input, or of the table where that lies.
 pub(crate) fn name(position: usize) -> String {
     format!("c{position}")
 }
@@ -42,6 +43,8 @@ pub(crate) fn name(position: usize) -> String {
 /// Reads expressions over an input, or over what a filter's projection leaves of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
+    /// The positions in a table of the input's columns; the same where there is none.
+    table: Option<&'a [usize]>,
     /// The positions in the input of the columns that expressions refer to; the same where there is
     /// none.
     kept: Option<&'a [usize]>,
@@ -52,8 +55,13 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(kept: Option<&'a [usize]>, schema: &'a Schema) -> Self {
+    pub(crate) fn new(
+        table: Option<&'a [usize]>,
+        kept: Option<&'a [usize]>,
+        schema: &'a Schema,
+    ) -> Self {
         Reader {
+            table,
             kept,
             schema,
             depth: 0,
@@ -117,12 +125,38 @@ impl Reader<'_> {
         Err(unsupported(of))
     }
 
+    /// A filter's predicate. A condition of its conjunction that others change while it is evaluated is
+    /// taken as it is now, and as far as the language has it: it may let more pass.
+    pub(crate) fn predicate(self, of: &Arc<dyn PhysicalExpr>) -> Result<Expr, Unsupported> {
+        if !changes(of) {
+            return self.expr(of);
+        }
+        let conditions = split_conjunction(of).into_iter();
+        let read = conditions.map(|condition| {
+            match condition.downcast_ref::<DynamicFilterPhysicalExpr>() {
+                Some(filter) => self.hint(filter),
+                None => self.expr(condition),
+            }
+        });
+        let read = read.collect::<Result<Vec<_>, _>>()?;
+        Ok(all_of(read))
+    }
+
+    fn hint(self, of: &DynamicFilterPhysicalExpr) -> Result<Expr, Unsupported> {
+        let current = of.current();
+        let current = current.map_err(|error| Unsupported(error.to_string()))?;
+        let read = split_conjunction(&current).into_iter();
+        let read = read.filter_map(|condition| self.expr(condition).ok());
+        Ok(all_of(read.filter(|condition| !may_fail(condition))))
+    }
+
     /// Where a column is in the input. Plans that come as bytes may refer to what is not there.
     fn position(self, column: &Column) -> Result<usize, Unsupported> {
-        let position = match self.kept {
-            Some(kept) => kept.get(column.index()).copied(),
-            None => Some(column.index()),
+        let through = |map: Option<&[usize]>, at: usize| match map {
+            Some(map) => map.get(at).copied(),
+            None => Some(at),
         };
+        let position = through(self.kept, column.index()).and_then(|at| through(self.table, at));
         position.ok_or_else(|| Unsupported(format!("`{column}`, which is not there")))
     }
 
@@ -247,6 +281,11 @@ impl Reader<'_> {
             None => built.end(),
         })
     }
+}
+
+fn all_of(conditions: impl IntoIterator<Item = Expr>) -> Expr {
+    let all = conditions.into_iter().reduce(Expr::and);
+    all.unwrap_or_else(|| lit(true))
 }
 
 fn unsupported(of: &Arc<dyn PhysicalExpr>) -> Unsupported {

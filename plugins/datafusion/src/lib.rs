@@ -32,9 +32,10 @@
 //! # What is inside
 //! - [`SessionStateBuilderExt`], [`UnladeConfig`], [`Mode`]: how a session is given it
 //! - [`UnladeRule`]: the physical optimizer rule; [`UnladeExec`]: the node that it puts in
+//! - [`ResidentTable`], [`ResidentExec`]: tables that stay in a device's memory, and their scans
 //! - [`UnladeCodec`]: plans as bytes, between processes
 //! - `shape`, `expr`, `literal`: what is taken of a plan, and how it is read
-//! - `stream`, `meters`: how batches pass, and what is told of them
+//! - `stream`, `latest`, `meters`: how batches pass, by filters that change, and what is told of them
 #![forbid(unsafe_code)]
 
 mod codec;
@@ -44,9 +45,11 @@ mod error;
 mod exec;
 mod expr;
 mod extension;
+mod latest;
 mod left;
 mod literal;
 mod meters;
+mod resident;
 mod rule;
 mod shape;
 mod stream;
@@ -56,4 +59,5 @@ pub use config::{Mode, UnladeConfig};
 pub use exec::UnladeExec;
 pub use extension::SessionStateBuilderExt;
 pub use left::LeftExec;
+pub use resident::{ResidentExec, ResidentTable};
 pub use rule::UnladeRule;

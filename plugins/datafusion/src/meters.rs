@@ -20,6 +20,7 @@ pub(crate) struct Meters {
     copied: Count,
     fallbacks: Count,
     retries: Count,
+    filters_read: Count,
     /// Rows by the device that took them, as they turn up.
     rows_on: Arc<Mutex<HashMap<Arc<str>, Count>>>,
     metrics: ExecutionPlanMetricsSet,
@@ -38,10 +39,16 @@ impl Meters {
             copied: count("bytes_copied"),
             fallbacks: count("fallbacks"),
             retries: count("retries"),
+            filters_read: count("filters_read"),
             rows_on: Arc::default(),
             metrics: metrics.clone(),
             partition,
         }
+    }
+
+    /// Notes that a filter that changes was read anew.
+    pub(crate) fn filter_read(&self) {
+        self.filters_read.add(1);
     }
 
     pub(crate) fn note(&self, receipt: &Receipt) {

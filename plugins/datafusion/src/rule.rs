@@ -8,6 +8,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
 use unlade::{Query, Runtime, check};
 
@@ -54,6 +55,8 @@ impl PhysicalOptimizerRule for UnladeRule {
         let planner = Planner {
             compiler: Compiler::new(&self.runtime, options)?,
             options,
+            statistics: StatisticsContext::new(),
+            _whole: Arc::clone(&plan),
         };
         if config.execution.parquet.pushdown_filters && !has_filter(&plan) {
             self.warn();
@@ -85,10 +88,29 @@ fn has_filter(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<FilterExec>() || plan.children().into_iter().any(has_filter)
 }
 
+/// Has nodes of ours below a sort that keeps the first rows only drop those that cannot be among them
+/// any more.
+fn follow(sort: &dyn ExecutionPlan, below: &mut [Arc<dyn ExecutionPlan>]) -> Result<()> {
+    for filter in sort.dynamic_expressions_produced() {
+        for input in below.iter_mut() {
+            let node = input.downcast_ref::<UnladeExec>();
+            let filtered = node.map(|node| node.filtered_by(&filter)).transpose()?;
+            if let Some(filtered) = filtered.flatten() {
+                *input = Arc::new(filtered);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// One plan's rewriting.
 struct Planner<'a> {
     compiler: Compiler,
     options: &'a UnladeConfig,
+    /// Of the plan as it was. It knows nodes by their addresses.
+    statistics: StatisticsContext,
+    /// Nodes stay where they are as long as there are statistics of them.
+    _whole: Arc<dyn ExecutionPlan>,
 }
 
 /// Why an operator is left.
@@ -127,7 +149,10 @@ impl Planner<'_> {
 
     /// What computes a shape, if it is worth it.
     fn take(&self, shape: Shape<'_>, plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<Work>, Left> {
-        if let Some(rows) = self.too_few(shape.input) {
+        // What lies on a device is worth it from the first row on.
+        if shape.resident().is_none()
+            && let Some(rows) = self.too_few(shape.input)
+        {
             return Err(Left::TooFew(rows));
         }
         let request = shape.request().map_err(Left::Unsupported)?;
@@ -142,7 +167,9 @@ impl Planner<'_> {
         if self.options.force || self.options.mode == Mode::Require {
             return None;
         }
-        let statistics = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new());
+        let statistics = self
+            .statistics
+            .compute(input.as_ref(), &StatisticsArgs::new());
         let rows = *statistics.ok()?.num_rows.get_value()?;
         (rows < self.options.min_rows).then_some(rows)
     }
@@ -160,7 +187,10 @@ impl Planner<'_> {
     fn below(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let children = plan.children().into_iter();
         let rewritten = children.map(|child| self.rewrite(Arc::clone(child)));
-        let rewritten = rewritten.collect::<Result<Vec<_>>>()?;
+        let mut rewritten = rewritten.collect::<Result<Vec<_>>>()?;
+        if plan.is::<SortExec>() {
+            follow(plan.as_ref(), &mut rewritten)?;
+        }
         replace_children_if_necessary(plan, rewritten)
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as PlanResult;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
@@ -15,6 +16,8 @@ use unlade_wire::KernelRequest;
 
 use crate::compiler::RULES;
 use crate::expr::{Reader, Unsupported, may_fail, name};
+use crate::latest::changes;
+use crate::resident::ResidentExec;
 
 /// How much of a plan a shape is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +40,7 @@ impl<'a> Shape<'a> {
     /// What a plan is at its top, as far as that extends.
     pub(crate) fn of(plan: &'a Arc<dyn ExecutionPlan>, extent: Extent) -> Option<Self> {
         if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-            return (extent == Extent::Top).then_some(Shape {
-                projection: None,
-                filter: Some(filter),
-                input: filter.input(),
-            });
+            return (extent == Extent::Top).then_some(Shape::over(filter));
         }
         let projection = plan.downcast_ref::<ProjectionExec>()?;
         let below = match extent {
@@ -53,6 +52,15 @@ impl<'a> Shape<'a> {
             filter: below,
             input: below.map_or_else(|| projection.input(), FilterExec::input),
         })
+    }
+
+    /// What a filter is alone.
+    pub(crate) fn over(filter: &'a FilterExec) -> Self {
+        Shape {
+            projection: None,
+            filter: Some(filter),
+            input: filter.input(),
+        }
     }
 
     /// Whether it does more than to choose, rename and order columns.
@@ -74,12 +82,92 @@ impl<'a> Shape<'a> {
         })
     }
 
+    /// Its operators again, with one more condition, on its output; `None` where it has no filter, or one
+    /// that changes already.
+    pub(crate) fn filtered_by(
+        self,
+        condition: &Arc<dyn PhysicalExpr>,
+    ) -> PlanResult<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(filter) = self.filter.filter(|filter| !changes(filter.predicate())) else {
+            return Ok(None);
+        };
+        let condition = self.on_input(condition)?;
+        let own = split_conjunction(filter.predicate()).into_iter().cloned();
+        let predicate = datafusion::physical_expr::conjunction(own.chain([condition]));
+        self.with_predicate(filter, predicate).map(Some)
+    }
+
+    /// An expression over the output as one over the input.
+    fn on_input(self, expr: &Arc<dyn PhysicalExpr>) -> PlanResult<Arc<dyn PhysicalExpr>> {
+        let schema = self.input.schema();
+        let kept = self
+            .filter
+            .and_then(|filter| filter.projection().as_deref());
+        let of_filter = |at: usize| -> Arc<dyn PhysicalExpr> {
+            let at = kept.map_or(at, |kept| kept[at]);
+            Arc::new(Column::new(schema.field(at).name(), at))
+        };
+        let on_filter = match self.projection {
+            Some(projection) => {
+                let columns = projection.expr();
+                replace_columns(expr, |at| Arc::clone(&columns[at].expr))?
+            }
+            None => Arc::clone(expr),
+        };
+        replace_columns(&on_filter, of_filter)
+    }
+
+    /// Its operators again, without the conditions that change.
+    pub(crate) fn without_changing(self) -> PlanResult<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(filter) = self.filter.filter(|filter| changes(filter.predicate())) else {
+            return Ok(None);
+        };
+        let conditions = split_conjunction(filter.predicate()).into_iter();
+        let fixed = conditions.filter(|condition| !changes(condition)).cloned();
+        let predicate = datafusion::physical_expr::conjunction(fixed);
+        self.with_predicate(filter, predicate).map(Some)
+    }
+
+    fn with_predicate(
+        self,
+        filter: &FilterExec,
+        predicate: Arc<dyn PhysicalExpr>,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        let filter = FilterExecBuilder::from(filter).with_predicate(predicate);
+        let filter: Arc<dyn ExecutionPlan> = Arc::new(filter.build()?);
+        match self.projection {
+            None => Ok(filter),
+            Some(projection) => {
+                let projection = ProjectionExec::try_new(projection.expr().to_vec(), filter)?;
+                Ok(Arc::new(projection))
+            }
+        }
+    }
+
+    /// What it reads, where that is pinned.
+    pub(crate) fn resident(self) -> Option<&'a ResidentExec> {
+        self.input.downcast_ref()
+    }
+
+    /// What reads expressions over its input, or over what is `kept` of that.
+    pub(crate) fn reader<'b>(self, kept: Option<&'b [usize]>, schema: &'b Schema) -> Reader<'b>
+    where
+        'a: 'b,
+    {
+        Reader::new(self.table(), kept, schema)
+    }
+
+    /// The positions of its columns in the table that they are read of where that lies.
+    fn table(self) -> Option<&'a [usize]> {
+        self.resident().and_then(ResidentExec::projection)
+    }
+
     /// What it computes. Of no output column the query is the mask alone.
     fn query(self) -> Result<Query, Unsupported> {
         let input = self.input.schema();
         let predicate = self
             .filter
-            .map(|filter| Reader::new(None, &input).expr(filter.predicate()));
+            .map(|filter| self.reader(None, &input).predicate(filter.predicate()));
         let outputs = self.outputs()?;
         match (predicate.transpose()?, outputs) {
             (Some(predicate), outputs) if outputs.is_empty() => Ok(Query::mask(predicate)),
@@ -96,32 +184,52 @@ impl<'a> Shape<'a> {
             .filter
             .and_then(|filter| filter.projection().as_deref());
         let named = |(at, expr): (usize, Expr)| expr.alias(format!("o{at}"));
+        let table = self.table();
+        let column = |at: usize| exact_col(name(table.map_or(at, |table| table[at])));
         let exprs: Result<Vec<Expr>, Unsupported> = match (self.projection, kept) {
             (Some(projection), kept) => {
                 let schema = projection.input().schema();
-                let read = |expr| Reader::new(kept, &schema).expr(expr);
+                let read = |expr| self.reader(kept, &schema).expr(expr);
                 projection
                     .expr()
                     .iter()
                     .map(|each| read(&each.expr))
                     .collect()
             }
-            (None, Some(kept)) => Ok(kept.iter().map(|at| exact_col(name(*at))).collect()),
+            (None, Some(kept)) => Ok(kept.iter().map(|at| column(*at)).collect()),
             (None, None) => {
                 let width = self.input.schema().fields().len();
-                Ok((0..width).map(|at| exact_col(name(at))).collect())
+                Ok((0..width).map(column).collect())
             }
         };
         Ok(exprs?.into_iter().enumerate().map(named).collect())
     }
 
-    /// The input's schema, with its columns named by their positions.
+    /// The input's schema, or that of the table where it lies, with its columns named by their positions.
     pub(crate) fn input_schema(self) -> SchemaRef {
-        let schema = self.input.schema();
+        let schema = match self.resident() {
+            Some(resident) => SchemaRef::clone(resident.table()),
+            None => self.input.schema(),
+        };
         let fields = schema.fields().iter().enumerate();
         let named = |(at, field): (usize, &Arc<Field>)| field.as_ref().clone().with_name(name(at));
         Arc::new(Schema::new(fields.map(named).collect::<Vec<_>>()))
     }
+}
+
+/// An expression with others in the place of its columns.
+fn replace_columns(
+    expr: &Arc<dyn PhysicalExpr>,
+    by: impl Fn(usize) -> Arc<dyn PhysicalExpr>,
+) -> PlanResult<Arc<dyn PhysicalExpr>> {
+    let replaced = Arc::clone(expr).transform_down(|expr| {
+        let column = expr.downcast_ref::<Column>().map(Column::index);
+        Ok(match column {
+            Some(at) => Transformed::new(by(at), true, TreeNodeRecursion::Jump),
+            None => Transformed::no(expr),
+        })
+    });
+    Ok(replaced?.data)
 }
 
 /// A filter in two: the conditions of its conjunction that are taken, and above them the others, with
@@ -143,8 +251,9 @@ pub(crate) fn halves(
 ) -> PlanResult<Option<Halves>> {
     let (mut taken, mut left, mut why) = (Vec::new(), Vec::new(), Vec::new());
     let schema = filter.input().schema();
+    let reader = Shape::over(filter).reader(None, &schema);
     for condition in split_conjunction(filter.predicate()) {
-        let read = Reader::new(None, &schema).expr(condition);
+        let read = reader.predicate(condition);
         let accepted = read.and_then(|expr| {
             accept(&expr)?;
             match why.is_empty() || !may_fail(&expr) {

@@ -18,16 +18,18 @@ use datafusion::physical_plan::metrics::RecordOutput;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
-use unlade::{Canceller, Output, Path};
+use unlade::{Canceller, Output, Path, Resident};
 
 use crate::config::Mode;
 use crate::error::from_runtime;
 use crate::exec::Work;
+use crate::latest::Latest;
 use crate::meters::Meters;
 
 /// Batches on their way to a kernel, of one partition.
 pub(crate) struct Batches {
     pub(crate) work: Arc<Work>,
+    pub(crate) kernel: Latest,
     pub(crate) input: SendableRecordBatchStream,
     /// Of what comes out.
     pub(crate) schema: SchemaRef,
@@ -41,7 +43,7 @@ const WAITING: usize = 2;
 
 /// The kernel's results: one for each batch, in order.
 pub(crate) fn computed(batches: Batches) -> SendableRecordBatchStream {
-    match batches.work.may_queue {
+    match batches.work.may_queue() {
         true => on_devices(batches),
         false => inline(batches),
     }
@@ -50,6 +52,7 @@ pub(crate) fn computed(batches: Batches) -> SendableRecordBatchStream {
 fn inline(batches: Batches) -> SendableRecordBatchStream {
     let Batches {
         work,
+        mut kernel,
         input,
         schema,
         meters,
@@ -59,7 +62,8 @@ fn inline(batches: Batches) -> SendableRecordBatchStream {
     let run = move |batch: Result<RecordBatch>| {
         let batch = batch?;
         let _timer = meters.baseline.elapsed_compute().timer();
-        let output = work.kernel.run(&batch).map_err(from_runtime)?;
+        let kernel = kernel.for_batch(batch.num_rows());
+        let output = kernel.run(&batch).map_err(from_runtime)?;
         result(output, &work, &of, &meters)
     };
     Box::pin(RecordBatchStreamAdapter::new(schema, input.map(run)))
@@ -68,6 +72,7 @@ fn inline(batches: Batches) -> SendableRecordBatchStream {
 fn on_devices(batches: Batches) -> SendableRecordBatchStream {
     let Batches {
         work,
+        mut kernel,
         mut input,
         schema,
         meters,
@@ -93,9 +98,10 @@ fn on_devices(batches: Batches) -> SendableRecordBatchStream {
     });
 
     let results = builder.tx();
-    let taken = Arc::clone(work.kernel.input_schema());
+    let kernel = kernel.for_batch(0);
+    let taken = Arc::clone(kernel.input_schema());
     let reader = std::iter::from_fn(move || receiver.blocking_recv().map(Ok::<_, ArrowError>));
-    let outputs = work.kernel.stream(RecordBatchIterator::new(reader, taken));
+    let outputs = kernel.stream(RecordBatchIterator::new(reader, taken));
     let cancel = CancelOnDrop(outputs.canceller());
     let of = Arc::clone(&schema);
     builder.spawn_blocking(move || {
@@ -114,6 +120,29 @@ fn on_devices(batches: Batches) -> SendableRecordBatchStream {
         result
     });
     Box::pin(RecordBatchStreamAdapter::new(schema, results))
+}
+
+/// The kernel's results on batches that are pinned, where they lie.
+pub(crate) fn where_it_lies(
+    pinned: Arc<[Resident]>,
+    work: Arc<Work>,
+    schema: SchemaRef,
+    meters: Meters,
+) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStream::builder(Arc::clone(&schema), WAITING);
+    let results = builder.tx();
+    builder.spawn_blocking(move || {
+        for resident in pinned.iter() {
+            for output in work.kernel.run_resident(resident).map_err(from_runtime)? {
+                let result = result(output, &work, &schema, &meters)?;
+                if results.blocking_send(Ok(result)).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    });
+    builder.build()
 }
 
 /// Ends what devices do for a stream that nobody reads any more.

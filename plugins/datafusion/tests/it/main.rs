@@ -1,9 +1,11 @@
 //! The plugin in DataFusion: what it takes, what it answers, and what it says of both.
 
 mod answers;
+mod changing;
 mod common;
 mod ends;
 mod plans;
+mod resident;
 mod statements;
 mod tables;
 mod tpch;

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::common::stats::Precision;
-use datafusion::physical_plan::{ExecutionPlanProperties, StatisticsArgs, StatisticsContext};
-use datafusion::prelude::SessionContext;
+use datafusion::datasource::MemTable;
+use datafusion::physical_plan::{
+    ExecutionPlan, ExecutionPlanProperties, StatisticsArgs, StatisticsContext, displayable,
+};
+use datafusion::prelude::{SessionContext, col};
 
 use crate::common::{forced, nodes, plain, run, runtime, table};
+use crate::statements::rows;
 
 fn batch() -> RecordBatch {
     let numbers = Arc::new(Int32Array::from_iter_values(0..500)) as ArrayRef;
@@ -180,15 +184,38 @@ async fn properties_are_kept() {
             plan.output_partitioning().to_string(),
             plain.output_partitioning().to_string()
         );
-        let text = |plan: &dyn datafusion::physical_plan::ExecutionPlan| {
-            plan.properties().equivalence_properties().to_string()
-        };
+        let text =
+            |plan: &dyn ExecutionPlan| plan.properties().equivalence_properties().to_string();
         assert_eq!(text(plan.as_ref()), text(plain.as_ref()));
-        let rows = |plan: &dyn datafusion::physical_plan::ExecutionPlan| {
+        let rows = |plan: &dyn ExecutionPlan| {
             let found = StatisticsContext::new().compute(plan, &StatisticsArgs::new());
             found.unwrap().num_rows
         };
         assert_eq!(rows(plan.as_ref()), rows(plain.as_ref()));
         assert_ne!(rows(plan.as_ref()), Precision::Absent);
     }
+}
+
+#[tokio::test]
+async fn what_is_in_order_stays_so_and_is_not_sorted() {
+    let (reference, context) = (plain(), context());
+    for context in [&reference, &context] {
+        let in_order = vec![vec![col("a").sort(true, false)]];
+        let table = MemTable::try_new(batch().schema(), vec![vec![batch()]]).unwrap();
+        let table = Arc::new(table.with_sort_order(in_order));
+        context.register_table("ordered", table).unwrap();
+    }
+    let sql = "SELECT a + 1 AS x, a, s FROM ordered WHERE a > 100 ORDER BY a";
+    let (plan, answer) = run(&context, sql).await.unwrap();
+    let (plain, expected) = run(&reference, sql).await.unwrap();
+    assert_eq!(rows(&answer), rows(&expected));
+    assert_eq!(nodes(&plan).len(), 1);
+    let ordering = |plan: &Arc<dyn ExecutionPlan>| {
+        let ordering = plan.output_ordering().map(ToString::to_string);
+        ordering.expect("the table is in order")
+    };
+    assert_eq!(ordering(&plan), ordering(&plain));
+    assert!(ordering(&nodes(&plan)[0]).contains("a@1"), "{plan:?}");
+    let shown = displayable(plan.as_ref()).indent(false).to_string();
+    assert!(!shown.contains("SortExec"), "{shown}");
 }
