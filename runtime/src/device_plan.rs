@@ -291,7 +291,7 @@ impl DevicePlan {
                 let (plan, core) = (Arc::clone(self), Arc::clone(runtime));
                 runtime.workers.spawn(runtime.own.task(), move || {
                     plan.compile(&core, generation);
-                    None
+                    Some(Duration::ZERO) // for whoever uses the kernel
                 });
                 return Parts::Compiling;
             }

@@ -17,7 +17,7 @@ use crate::resources::Facts;
 use crate::runtime::Core;
 use crate::scheduler::{DeviceTurns, Permit, Standing};
 use crate::sync::{Mutex, lock};
-use crate::workers::Workers;
+use crate::workers::{Limit, Workers};
 
 /// A device and what the runtime knows about it.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ impl DeviceSlot {
             generation: AtomicU64::new(0),
             attached: AtomicBool::new(true),
             reviving: Mutex::default(),
-            workers: Workers::new("unlade-queue", options.queue_depth as usize),
-            collector: Workers::new("unlade-collect", 1),
+            workers: Workers::new("unlade-queue", Limit::OfEach(options.queue_depth as usize)),
+            collector: Workers::new("unlade-collect", Limit::InAll(1)),
             device,
         }
     }

@@ -139,6 +139,12 @@ impl Kernel {
             kernel: Arc::clone(&self.core),
             place,
             completer,
+            came: self
+                .core
+                .runtime
+                .options
+                .record
+                .then(|| self.core.runtime.clock.now()),
         };
         submitted.begin(batch);
         Ok(ticket)

@@ -44,6 +44,7 @@
 //! [`METRICS`] go to the `metrics` facade, spans and warnings to `tracing`.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod arrays;
 mod auto;
 mod bind;

@@ -21,6 +21,7 @@ use crate::kernel::given_up;
 use crate::pool;
 use crate::residency::ResidentId;
 use crate::runtime::Core;
+use crate::scheduler::Permit;
 use crate::strings::StringsColumn;
 
 /// Batches pinned by [`Runtime::pin`](crate::Runtime::pin). Cheap to clone; they are let go with
@@ -260,8 +261,13 @@ impl ResidentCore {
         let place = |strings: bool| {
             let layout = Layout::of(&self.batches[batch], capabilities.alignment, strings);
             let bytes = DeviceHeap::size_of(layout.len);
+            let permit = call.runtime.enter(position, call, layout.len).ok()?;
+            // Somebody else may have sent it, while this waited for its turn.
+            if let Some(there) = residency().get(id) {
+                return Some(there);
+            }
             residency().make_room(bytes).ok()?;
-            let there = layout.send(call, position)?;
+            let there = layout.send(call, permit)?;
             residency().insert(id, bytes, there).ok()
         };
         // Where strings are too large to stay there, the rest still may.
@@ -356,9 +362,8 @@ impl<'a> Layout<'a> {
     }
 
     /// Copies everything to the device, in a turn on it; `None` where that fails, for whatever reason.
-    fn send(&self, call: &Call<'_>, position: usize) -> Option<OnDevice> {
-        let slot = &call.runtime.devices[position];
-        let permit = call.runtime.enter(position, call, self.len).ok()?;
+    fn send(&self, call: &Call<'_>, permit: Permit<'_>) -> Option<OnDevice> {
+        let slot = &call.runtime.devices[permit.device().0];
         let on_device = |lease: Lease| OnDevice {
             lease: Arc::new(lease),
             columns: self.columns.clone(),

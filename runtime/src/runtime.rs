@@ -8,6 +8,7 @@ use arrow_schema::SchemaRef;
 use unlade_expr::{Query, Semantics, Signature, Signatures};
 use unlade_hal::{Clock, DeviceKind};
 
+use crate::ahead::Ahead;
 use crate::block::Memory;
 use crate::call::Call;
 use crate::device_slot::{DeviceSlot, DeviceStatus};
@@ -30,7 +31,7 @@ use crate::scheduler::{Dispatcher, End, Job, Permit, SessionKey};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::shortage::Shortage;
 use crate::shutdown::{Door, UnderWay};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::Mutex;
 use crate::trace::{Trace, TraceEvent};
 use crate::within::RuntimeId;
 use crate::workers::Workers;
@@ -78,9 +79,8 @@ pub(crate) struct Core {
     bounce: Option<Pool>,
     /// Held by the batch whose turn it is to take what memory comes back.
     pub(crate) shortage: Shortage,
-    /// Read while a stream makes a result ahead of time: until it is known whether that is kept,
-    /// it counts for nobody. Written by who must not run short because of that.
-    pub(crate) ahead: RwLock<()>,
+    /// What streams make before it is asked for.
+    pub(crate) ahead: Ahead,
     pub(crate) executables: Executables,
     pub(crate) plans: Plans,
     /// What users have registered.

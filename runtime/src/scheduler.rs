@@ -75,7 +75,7 @@ use self::device::DeviceState;
 pub use self::device::Standing;
 pub use self::dispatcher::{DeviceTurns, Dispatcher, Permit, PutBy, Turn};
 pub use self::event::{Action, End, Event};
-use self::fair_queue::Charge;
+pub(crate) use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};
 pub(crate) use self::line::Line;
 pub(crate) use self::numbered::NumberedMap;

@@ -1,11 +1,8 @@
 //! Whose turn it is to take what memory comes back.
 
-use crate::sync::{Condvar, Mutex, lock};
 use std::sync::PoisonError;
-use std::time::Duration;
 
-/// How often who waits for its turn looks whether there still is reason to.
-const LOOK_UP: Duration = Duration::from_millis(16);
+use crate::sync::{Condvar, LOOK_UP, Mutex, lock};
 
 /// One at a time takes what memory comes back, and all that wait for their turn hold none.
 #[derive(Debug, Default)]

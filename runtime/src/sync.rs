@@ -20,6 +20,10 @@ pub(crate) use std::time::Instant;
 pub(crate) use std::{thread, thread_local};
 
 use std::sync::PoisonError;
+use std::time::Duration;
+
+/// How often who waits looks whether there still is reason to, where nobody tells it.
+pub(crate) const LOOK_UP: Duration = Duration::from_millis(16);
 
 /// What Loom models as well.
 pub(crate) mod modelled {

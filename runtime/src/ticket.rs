@@ -18,6 +18,9 @@ use crate::within::{self, Inside, RuntimeId};
 type Outcome = Result<Output, Error>;
 type Callback = Box<dyn FnOnce(Outcome) + Send>;
 
+/// A callback with its result.
+pub(crate) type Call = Box<dyn FnOnce() + Send>;
+
 /// The result of a submitted batch, when it is there.
 ///
 /// Wait for it ([`wait`](Ticket::wait)), await it (a ticket is a [`Future`]), have a callback
@@ -219,10 +222,10 @@ impl Completer {
         &shared.given_up
     }
 
-    /// Delivers the result.
-    pub(crate) fn complete(mut self, outcome: Outcome) {
+    /// Delivers the result; a callback is left to `call`.
+    pub(crate) fn complete(mut self, outcome: Outcome, call: impl FnOnce(Call)) {
         if let Some(shared) = self.shared.take() {
-            shared.complete(outcome);
+            shared.complete(outcome, call);
         }
     }
 }
@@ -230,7 +233,7 @@ impl Completer {
 impl Drop for Completer {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.complete(Err(Error::Shutdown));
+            shared.complete(Err(Error::Shutdown), |callback| callback());
         }
     }
 }
@@ -240,7 +243,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn complete(&self, outcome: Outcome) {
+    fn complete(&self, outcome: Outcome, call: impl FnOnce(Call)) {
         let mut state = self.lock();
         let waiter = match std::mem::replace(&mut *state, State::Taken) {
             State::Pending(waiter) => waiter,
@@ -250,11 +253,15 @@ impl Shared {
                 return;
             }
         };
-        let _inside = Inside::of(self.runtime, Within::Callback);
+        let runtime = self.runtime;
         if let Waiter::Callback(callback) = waiter {
             drop(state);
-            return callback(outcome);
+            return call(Box::new(move || {
+                let _inside = Inside::of(runtime, Within::Callback);
+                callback(outcome);
+            }));
         }
+        let _inside = Inside::of(runtime, Within::Callback);
         *state = State::Done(Box::new(outcome));
         drop(state);
         self.done.notify_all();
@@ -267,7 +274,7 @@ impl Shared {
 impl Waits for Shared {
     fn end(&self, error: Error) {
         self.given_up.store(true, Ordering::Relaxed);
-        self.complete(Err(error));
+        self.complete(Err(error), |callback| callback());
     }
 }
 

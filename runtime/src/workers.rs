@@ -5,22 +5,35 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::scheduler::{Job, JobId, Line, NumberedMap};
+use crate::scheduler::{Charge, Job, JobId, Line, NumberedMap, Priority};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, thread};
 
 /// Tells for how long a device has worked for it, where one has that tells.
 type Task = Box<dyn FnOnce() -> Option<Duration> + Send>;
 
-/// At most so many threads, started when first needed, that run tasks in the order in which the
+/// Threads, started when first needed, that run tasks in the order in which the
 /// [scheduler](crate::scheduler) gives turns on devices: those of the highest priority first, and of
 /// one priority by what their sessions have had so far, relative to their weights.
 pub(crate) struct Workers {
     name: &'static str,
     shared: Arc<Shared>,
-    threads: usize,
 }
 
+/// How many tasks run at once, at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    /// In all.
+    InAll(usize),
+    /// Of each priority: what waits for a device, behind those of a higher one, keeps none of those
+    /// from it.
+    OfEach(usize),
+}
+
+/// Tasks that may be [away](Workers::away) at once, each with a thread of its own.
+const MOST_AWAY: usize = 64;
+
 struct Shared {
+    limit: Limit,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -32,37 +45,90 @@ struct State {
     tasks: NumberedMap<JobId, (Job, Task)>,
     /// Tasks that there have been.
     spawned: u64,
+    /// By priority.
+    waiting: [usize; 3],
+    running: [usize; 3],
+    away: usize,
     started: usize,
     idle: usize,
     closed: bool,
+}
+
+impl Limit {
+    /// Whether one more task of a priority may run beside these.
+    fn admits(self, running: &[usize; 3], priority: Priority) -> bool {
+        match self {
+            Limit::InAll(limit) => running.iter().sum::<usize>() < limit,
+            Limit::OfEach(limit) => running[priority as usize] < limit,
+        }
+    }
+
+    /// How many of those that wait may run beside those that do.
+    fn runnable(self, waiting: &[usize; 3], running: &[usize; 3]) -> usize {
+        match self {
+            Limit::InAll(limit) => {
+                let room = limit.saturating_sub(running.iter().sum());
+                waiting.iter().sum::<usize>().min(room)
+            }
+            Limit::OfEach(limit) => {
+                let lines = waiting.iter().zip(running);
+                let of_each = |(waiting, running): (&usize, &usize)| {
+                    limit.saturating_sub(*running).min(*waiting)
+                };
+                lines.map(of_each).sum()
+            }
+        }
+    }
 }
 
 impl State {
     fn push(&mut self, job: Job, task: Task) {
         let id = JobId(self.spawned);
         self.spawned += 1;
+        self.waiting[job.priority as usize] += 1;
         self.line.push(id, &job);
         self.tasks.insert(id, (job, task));
+    }
+
+    /// The next task, if one may run: from now on it does.
+    fn pop(&mut self, limit: Limit) -> Option<(Job, Task, Charge)> {
+        let running = &self.running;
+        let may = |priority| limit.admits(running, priority);
+        let (id, charge) = self.line.pop_of(may, |_| true)?;
+        let (job, task) = self.tasks.remove(&id).expect("what is in line is there");
+        self.waiting[job.priority as usize] -= 1;
+        self.running[job.priority as usize] += 1;
+        Some((job, task, charge))
+    }
+
+    /// Threads that have no task, be they idle or not there yet.
+    fn free(&self) -> usize {
+        self.started - self.running.iter().sum::<usize>() - self.away
     }
 
     /// Takes out what nobody will run.
     fn give_up(&mut self) -> NumberedMap<JobId, (Job, Task)> {
         self.line.drain();
+        self.waiting = [0; 3];
         std::mem::take(&mut self.tasks)
     }
 }
 
 impl Workers {
     /// Threads of this name, numbered.
-    pub(crate) fn new(name: &'static str, threads: usize) -> Self {
+    pub(crate) fn new(name: &'static str, limit: Limit) -> Self {
+        let limit = match limit {
+            Limit::InAll(limit) => Limit::InAll(limit.max(1)),
+            Limit::OfEach(limit) => Limit::OfEach(limit.max(1)),
+        };
         let shared = Shared {
+            limit,
             state: Mutex::default(),
             work: Condvar::new(),
         };
         Workers {
             name,
             shared: Arc::new(shared),
-            threads: threads.max(1),
         }
     }
 
@@ -72,7 +138,39 @@ impl Workers {
     pub(crate) fn spawn(&self, job: Job, task: impl FnOnce() -> Option<Duration> + Send + 'static) {
         let mut state = self.shared.lock();
         state.push(job, Box::new(task));
-        if state.idle >= state.line.len() || state.started == self.threads {
+        self.have_run(state);
+    }
+
+    /// Has a task of this priority do something that may take for ever, on the thread that it has: while
+    /// it is away, others have its place.
+    pub(crate) fn away<T>(&self, priority: Priority, act: impl FnOnce() -> T) -> T {
+        let mut state = self.shared.lock();
+        if state.away == MOST_AWAY {
+            drop(state);
+            return act();
+        }
+        state.away += 1;
+        state.running[priority as usize] -= 1;
+        let _comes_back = Away {
+            workers: self,
+            priority,
+        };
+        self.have_run(state);
+        act()
+    }
+
+    /// Whether a task of this priority waits for a thread.
+    pub(crate) fn has_waiting(&self, priority: Priority) -> bool {
+        self.shared.lock().waiting[priority as usize] > 0
+    }
+
+    /// Sees to it that there is a thread for each task that may run.
+    fn have_run(&self, mut state: MutexGuard<'_, State>) {
+        let runnable = self.shared.limit.runnable(&state.waiting, &state.running);
+        if runnable == 0 {
+            return;
+        }
+        if state.free() >= runnable {
             drop(state);
             return self.shared.work.notify_one();
         }
@@ -89,10 +187,17 @@ impl Workers {
     }
 }
 
-impl Workers {
-    /// Whether a task waits for a thread.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.shared.lock().line.len() > 0
+/// A task that is away, until it comes back.
+struct Away<'a> {
+    workers: &'a Workers,
+    priority: Priority,
+}
+
+impl Drop for Away<'_> {
+    fn drop(&mut self) {
+        let mut state = self.workers.shared.lock();
+        state.away -= 1;
+        state.running[self.priority as usize] += 1;
     }
 }
 
@@ -101,7 +206,7 @@ impl Workers {
     /// Whether no task waits or runs.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.shared.lock();
-        state.line.len() == 0 && state.idle == state.started
+        state.tasks.is_empty() && state.idle == state.started
     }
 }
 
@@ -113,14 +218,14 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         loop {
-            if let Some((id, charge)) = state.line.pop(|_| true) {
-                let (job, task) = state.tasks.remove(&id).expect("what is in line is there");
+            if let Some((job, task, charge)) = state.pop(self.limit) {
                 drop(state);
                 let began = Instant::now();
                 // Tasks catch what they can tell of; this keeps the thread.
                 let worked = catch_unwind(AssertUnwindSafe(task));
                 let used = worked.ok().flatten().unwrap_or_else(|| began.elapsed());
                 state = self.lock();
+                state.running[job.priority as usize] -= 1;
                 state.line.settle(&job, charge, used);
             } else if state.closed {
                 return;
@@ -161,7 +266,7 @@ impl Drop for Workers {
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Workers")
-            .field("threads", &self.threads)
+            .field("limit", &self.shared.limit)
             .finish_non_exhaustive()
     }
 }
@@ -182,7 +287,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::scheduler::{Priority, SessionKey};
+    use crate::scheduler::SessionKey;
 
     fn task(session: u64, weight: u32, priority: Priority) -> Job {
         Job {
@@ -196,7 +301,7 @@ mod tests {
     /// Runs tasks of so many milliseconds on one thread, all of them there before the first begins;
     /// returns whose they were, in the order in which they ran.
     fn order(tasks: &[(Job, u64)]) -> Vec<u64> {
-        let workers = Workers::new("test", 1);
+        let workers = Workers::new("test", Limit::InAll(1));
         let (open, gate) = mpsc::channel::<()>();
         workers.spawn(Job::new(1), move || {
             gate.recv().unwrap();
@@ -251,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_the_task_alone() {
-        let workers = Workers::new("test", 1);
+        let workers = Workers::new("test", Limit::InAll(1));
         workers.spawn(Job::new(1), || panic!("as it may"));
         let (tell, told) = mpsc::channel();
         workers.spawn(Job::new(1), move || {
@@ -259,5 +364,60 @@ mod tests {
             None
         });
         assert_eq!(told.recv(), Ok(()));
+    }
+
+    /// Tasks that run until the gate opens, and one of another kind that tells of itself.
+    fn full(workers: &Workers, priority: Priority, count: usize) -> mpsc::Sender<()> {
+        let (open, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        for session in 0..count as u64 {
+            let gate = Arc::clone(&gate);
+            workers.spawn(task(session, 1, priority), move || {
+                let _over = gate.lock().unwrap().recv();
+                None
+            });
+        }
+        open
+    }
+
+    fn tells(workers: &Workers, priority: Priority) -> mpsc::Receiver<()> {
+        let (tell, told) = mpsc::channel();
+        workers.spawn(task(99, 1, priority), move || {
+            tell.send(()).unwrap();
+            None
+        });
+        told
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_priority_keeps_no_thread_from_another_where_each_has_its_own() {
+        let workers = Workers::new("test", Limit::OfEach(2));
+        let open = full(&workers, Priority::Background, 2);
+        let waits = tells(&workers, Priority::Background);
+        assert!(
+            tells(&workers, Priority::Interactive)
+                .recv_timeout(LONG)
+                .is_ok()
+        );
+        assert!(waits.recv_timeout(SHORT).is_err(), "two run at once");
+        drop(open);
+        assert!(waits.recv_timeout(LONG).is_ok());
+    }
+
+    #[test]
+    fn a_task_that_is_away_leaves_its_place_to_others() {
+        let workers = Arc::new(Workers::new("test", Limit::OfEach(1)));
+        let (open, gate) = mpsc::channel::<()>();
+        let of_task = Arc::clone(&workers);
+        workers.spawn(task(1, 1, Priority::Normal), move || {
+            of_task.away(Priority::Normal, || gate.recv()).unwrap();
+            None
+        });
+        assert!(tells(&workers, Priority::Normal).recv_timeout(LONG).is_ok());
+        open.send(()).unwrap();
+        assert!(tells(&workers, Priority::Normal).recv_timeout(LONG).is_ok());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
+
 use super::work::{Work, WorkKey};
 use super::{DeviceIndex, Probe};
 
@@ -10,6 +12,9 @@ const SHARE: f64 = 0.01;
 
 /// Share of all time that may be: more, as it is the slow devices that take longer for their bytes.
 const TIME_SHARE: f64 = 0.03;
+
+/// A probe takes so many times as long as the batch that it is beside, at most.
+const MOST_TIMES: f64 = 4.0;
 
 /// Batches of one kind between two probes of a device, while nothing surprises.
 const INTERVAL: u64 = 5;
@@ -63,7 +68,7 @@ impl ProbeBudget {
         work: &Work,
         seconds: f64,
         others: impl Iterator<Item = DeviceIndex>,
-        predict: impl FnOnce(DeviceIndex, &Work) -> f64,
+        predict: impl Fn(DeviceIndex, &Work) -> f64,
     ) -> Option<Probe> {
         let bytes = work.bytes_in.max(1) as f64;
         self.bytes += bytes * SHARE;
@@ -76,26 +81,31 @@ impl ProbeBudget {
         dues.iter_mut().for_each(|due| due.age += 1);
         let urgency = |due: &Due| (!due.known, due.surprising, due.age);
         let is_due = |due: &Due| !due.known || due.surprising || due.age >= INTERVAL;
-        let device = others
-            .filter(|device| is_due(&dues[device.0]))
-            .max_by_key(|device| urgency(&dues[device.0]))?;
-        let due = &mut dues[device.0];
-        let part = if due.was_large || !due.known {
-            SMALL_SLICE
-        } else {
-            LARGE_SLICE
+        let mut most_urgent: SmallVec<[DeviceIndex; 8]> =
+            others.filter(|device| is_due(&dues[device.0])).collect();
+        most_urgent.sort_by_key(|device| std::cmp::Reverse(urgency(&dues[device.0])));
+        let (bytes_left, seconds_left) = (self.bytes, self.seconds.min(seconds * MOST_TIMES));
+        let probe = |device: DeviceIndex, part: u64| {
+            let rows = (work.rows / part).max(FEWEST_ROWS);
+            let cost = bytes * rows as f64 / work.rows.max(1) as f64;
+            if rows > work.rows || cost > bytes_left {
+                return None; // until the credit has grown
+            }
+            let takes = predict(device, &work.slice(rows));
+            (takes <= seconds_left).then_some((device, rows, part, cost, takes))
         };
-        let rows = (work.rows / part).max(FEWEST_ROWS);
-        let cost = bytes * rows as f64 / work.rows.max(1) as f64;
-        if rows > work.rows || cost > self.bytes {
-            return None; // until the credit has grown
-        }
-        let takes = predict(device, &work.slice(rows));
-        if takes > self.seconds {
-            return None;
-        }
+        let affordable = most_urgent.into_iter().find_map(|device| {
+            let due = &dues[device.0];
+            let large = match due.was_large || !due.known {
+                true => None,
+                false => probe(device, LARGE_SLICE),
+            };
+            large.or_else(|| probe(device, SMALL_SLICE))
+        });
+        let (device, rows, part, cost, takes) = affordable?;
         self.bytes -= cost;
         self.seconds -= takes;
+        let due = &mut dues[device.0];
         // A probe that gets lost is made again only after the interval.
         *due = Due {
             age: 0,

@@ -11,15 +11,12 @@ use super::block::Block;
 use super::class::Class;
 use super::ledger::{Ledger, SessionId, Source, Use};
 use super::store::{Free, LastUser, Store};
-use crate::sync::Instant;
 use crate::sync::modelled::{Condvar, Mutex, MutexGuard, lock};
+use crate::sync::{Instant, LOOK_UP};
 
 /// How often who watches looks whether there still is something to wait for: small blocks that
 /// return to a thread's cache tell nobody.
 const LOOK: Duration = Duration::from_millis(1);
-
-/// How often who waits in line looks whether what it waits for has come to nothing.
-const LOOK_UP: Duration = Duration::from_millis(16);
 
 /// What one batch asks for, all at once.
 #[derive(Clone, Copy)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use unlade_hal::{AllocError, Clock, Device, DeviceKind, PageSize};
 
 use super::{Core, Runtime};
+use crate::ahead::Ahead;
 use crate::auto;
 use crate::block::Memory;
 use crate::device_slot::DeviceSlot;
@@ -27,9 +28,9 @@ use crate::scheduler::{Dispatcher, Limits, Settings};
 use crate::session::{SessionCore, Sessions};
 use crate::shortage::Shortage;
 use crate::shutdown::{Door, UnderWay};
-use crate::sync::{RwLock, lock};
+use crate::sync::lock;
 use crate::trace::Trace;
-use crate::workers::Workers;
+use crate::workers::{Limit, Workers};
 
 /// Configures a [`Runtime`].
 #[derive(Debug)]
@@ -61,8 +62,8 @@ impl RuntimeBuilder {
 
     /// On how many threads a stream computes, the one that asks for results included: 1 unless
     /// told otherwise, which is that one alone. Threads that have devices work, and wait for them, come
-    /// beside these: as many for each device as it takes
-    /// lists at once, started when first needed.
+    /// beside these: as many for each device and priority as the device takes lists at once, started when
+    /// first needed.
     pub fn threads(mut self, threads: usize) -> Self {
         self.options.threads = threads;
         self
@@ -198,7 +199,7 @@ impl RuntimeBuilder {
                 pool,
                 bounce,
                 shortage: Shortage::default(),
-                ahead: RwLock::default(),
+                ahead: Ahead::default(),
                 executables: Executables::default(),
                 plans: Plans::default(),
                 functions: Functions::default(),
@@ -211,7 +212,7 @@ impl RuntimeBuilder {
                 recorder: Recorder::new(options.record, known),
                 fallbacks: Fallbacks::default(),
                 recent: Recent::default(),
-                workers: Workers::new("unlade", options.threads.saturating_sub(1)),
+                workers: Workers::new("unlade", Limit::InAll(options.threads.saturating_sub(1))),
                 kernels: AtomicU64::new(0),
                 tickets: UnderWay::default(),
                 door: Door::default(),

@@ -88,8 +88,9 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for a turn on one of the job's devices, until the job's deadline if it has one. Devices
-    /// whose quarantine is over are brought back first, by `revive`, which says whether it succeeded.
+    /// Waits for a turn on one of the job's devices, until the job's deadline if it has one. Those of
+    /// them whose quarantine is over are brought back first, by `revive`, which says whether it
+    /// succeeded: the others are left to who wants them.
     ///
     /// # Errors
     /// How the job ended, if it ended before it had a turn.
@@ -98,7 +99,7 @@ impl Dispatcher {
         job: Job,
         revive: impl FnMut(DeviceIndex) -> bool,
     ) -> Result<Permit<'_>, End> {
-        self.bring_back(revive);
+        self.bring_back_some(|device| job.devices.contains(&device), revive);
         self.turn(job).wait()
     }
 
@@ -147,9 +148,17 @@ impl Dispatcher {
     }
 
     /// Brings devices back whose quarantine is over, by `revive`, which says whether it succeeded.
-    pub fn bring_back(&self, mut revive: impl FnMut(DeviceIndex) -> bool) {
+    pub fn bring_back(&self, revive: impl FnMut(DeviceIndex) -> bool) {
+        self.bring_back_some(|_| true, revive);
+    }
+
+    fn bring_back_some(
+        &self,
+        wanted: impl Fn(DeviceIndex) -> bool,
+        mut revive: impl FnMut(DeviceIndex) -> bool,
+    ) {
         let mut state = self.lock();
-        while let Some(device) = state.next_revival() {
+        while let Some(device) = state.next_revival(&wanted) {
             drop(state);
             let ready = revive(device);
             state = self.lock();
@@ -172,23 +181,26 @@ impl Dispatcher {
     /// Whether a device rests after a failure.
     pub fn is_quarantined(&self, device: DeviceIndex) -> bool {
         let state = self.lock();
-        let due = state
-            .scheduler
-            .rests_until(device)
-            .is_some_and(|at| at <= state.now);
-        state.scheduler.is_quarantined(device) && !due
+        state.scheduler.is_quarantined(device) && !state.awaits_revival(device)
     }
 
     /// How a device fares at the moment.
     pub fn device(&self, device: DeviceIndex) -> DeviceTurns {
         let state = self.lock();
         let scheduler = &state.scheduler;
-        let rests_until = scheduler.rests_until(device);
+        // One that nobody has begun to bring back, though somebody might, rests on.
+        let rests_until = match state.awaits_revival(device) {
+            true => Some(state.now),
+            false => scheduler.rests_until(device),
+        };
         DeviceTurns {
             in_flight: scheduler.in_flight(device).0,
             waiting: scheduler.waiting(device).0,
             depth: scheduler.depth(device),
-            standing: scheduler.standing(device),
+            standing: match rests_until {
+                Some(until) => Standing::Resting(until),
+                None => scheduler.standing(device),
+            },
             rests_for: rests_until.map(|until| until.since(state.now)),
             failures: scheduler.losses(device),
             times_lost: scheduler.times_lost(device),

@@ -35,6 +35,15 @@ pub enum Priority {
     Interactive,
 }
 
+impl Priority {
+    /// All of them, the lowest first.
+    pub(crate) const ALL: [Priority; 3] = [
+        Priority::Background,
+        Priority::Normal,
+        Priority::Interactive,
+    ];
+}
+
 /// What a job is, as far as scheduling is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {

@@ -31,9 +31,18 @@ impl Line {
 
     /// Takes out the next job, if `fits` lets it go, with what its session has paid. The next one is
     /// waited for even where a later, smaller one would fit: otherwise large ones might never go.
-    pub(crate) fn pop(&mut self, fits: impl FnOnce(u64) -> bool) -> Option<(JobId, Charge)> {
-        let mut queues = self.queues.iter_mut().rev();
-        let highest = queues.find(|queue| !queue.is_empty())?;
+    pub(super) fn pop(&mut self, fits: impl FnOnce(u64) -> bool) -> Option<(JobId, Charge)> {
+        self.pop_of(|_| true, fits)
+    }
+
+    /// As [`pop`](Self::pop), of those priorities that may have a turn.
+    pub(crate) fn pop_of(
+        &mut self,
+        may: impl Fn(Priority) -> bool,
+        fits: impl FnOnce(u64) -> bool,
+    ) -> Option<(JobId, Charge)> {
+        let mut queues = Priority::ALL.into_iter().zip(&mut self.queues).rev();
+        let (_, highest) = queues.find(|(priority, queue)| !queue.is_empty() && may(*priority))?;
         let (id, charge) = highest.pop(fits)?;
         self.jobs -= 1;
         self.bytes -= charge.bytes;
@@ -68,11 +77,6 @@ impl Line {
     /// Jobs and bytes that wait.
     pub(super) fn load(&self) -> (usize, u64) {
         (self.jobs, self.bytes)
-    }
-
-    /// Jobs that wait.
-    pub(crate) fn len(&self) -> usize {
-        self.jobs
     }
 
     fn queue(&mut self, priority: Priority) -> &mut FairQueue {

@@ -208,8 +208,17 @@ impl Shared {
         let (mut results, portion) = self.run(task, number);
         let piece = portion.piece.clone();
         if lack_memory(&results) {
-            let ahead = &self.kernel.core.runtime.ahead;
-            let _none_ahead = ahead.write().unwrap_or_else(PoisonError::into_inner);
+            let core = &self.kernel.core;
+            let call = core.call(portion.number, 1, Some(&self.given_up));
+            let none_ahead = core.runtime.ahead.none(|| call.check().is_err());
+            if let (None, Err(ended)) = (&none_ahead, call.check()) {
+                results = VecDeque::from([Err(ended)]);
+                return Slot::Done {
+                    results,
+                    piece,
+                    again: None,
+                };
+            }
             let mut window = self.lock();
             let given_up = window.give_up_results();
             drop(window);
@@ -230,7 +239,7 @@ impl Shared {
     /// portions could be the other half: they give it back before anybody who waits for them looks.
     pub(super) fn run_ahead(&self, task: Task, number: Option<u64>) -> Slot {
         let runtime = &self.kernel.core.runtime;
-        let Ok(_ahead) = runtime.ahead.try_read() else {
+        let Some(_ahead) = runtime.ahead.try_make() else {
             return Slot::Held(task.into_portion()); // somebody is short of memory
         };
         if runtime.pool.room_ahead() == Room::None {
@@ -309,16 +318,7 @@ impl Shared {
         let reads = window.may_read();
         let helps = window.has_inline() || (reads && window.latest.is_none());
         let mut queues = window.queued();
-        // Whose threads read on: those of the device that has the latest portion; where threads that
-        // compute have that and all are busy, those of one that may have the next.
-        let reader = reads.then(|| {
-            let may_queue = || self.queues.iter().position(|threads| *threads > 0);
-            let leaves_off = || window.cpu_wait(self.now()) >= READ_ON;
-            window
-                .latest
-                .or_else(|| may_queue().filter(|_| leaves_off()))
-        });
-        if let Some(reader) = reader.flatten()
+        if let Some(reader) = self.reader(window).filter(|_| reads)
             && !queues.contains(&reader)
         {
             queues.push(reader);
@@ -333,6 +333,16 @@ impl Shared {
             window.queueing[*device] += 1;
         }
         calls
+    }
+
+    /// The device whose threads read on: the one that has the latest portion; where threads that compute
+    /// have that and all are busy, one that may have the next.
+    fn reader(&self, window: &Window) -> Option<usize> {
+        let may_queue = || self.queues.iter().position(|threads| *threads > 0);
+        let leaves_off = || window.cpu_wait(self.now()) >= READ_ON;
+        window
+            .latest
+            .or_else(|| may_queue().filter(|_| leaves_off()))
     }
 
     /// Nobody waits for results any more: nothing is read or computed from now on.
@@ -482,28 +492,30 @@ impl Part {
         workers.spawn(core.session.task(), move || self.queue(device));
     }
 
-    /// Has a device work, and reads on where nothing waits for that, until there is no room or
-    /// somebody else reads. Other streams have their turn in between. It tells what its last portion
-    /// took of the device: while it made those before, nobody waited.
+    /// Has a device work, and reads on where nothing waits for that and it is its to do, until there is
+    /// no room or somebody else reads. Other streams have their turn in between. It tells what its last
+    /// portion took of the device: while it made those before, nobody waited.
     fn queue(mut self, device: usize) -> Option<Duration> {
         let shared = Arc::clone(&self.shared);
-        let mut used = None;
+        let core = &shared.kernel.core;
+        let (workers, priority) = (&core.runtime.devices[device].workers, core.session.priority);
+        let mut used = Some(Duration::ZERO);
         loop {
             let mut window = shared.lock();
             if let Some(begun) = window.begin_queued(device) {
                 drop(window);
                 used = shared.make(begun, false);
-                let runtime = &shared.kernel.core.runtime;
-                if runtime.devices[device].workers.has_waiting() {
-                    self.wait_for_thread(device);
-                    return used;
-                }
-            } else if window.may_read() {
+            } else if window.may_read() && shared.reader(&window) == Some(device) {
                 window.reading = true;
                 drop(window);
-                Shared::read(&shared);
+                // A reader may block for as long as it likes.
+                workers.away(priority, || Shared::read(&shared));
             } else {
                 self.leave(&mut window);
+                return used;
+            }
+            if workers.has_waiting(priority) {
+                self.wait_for_thread(device);
                 return used;
             }
         }

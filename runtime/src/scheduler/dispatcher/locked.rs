@@ -129,12 +129,23 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// A device that is to be brought back now.
-    pub(super) fn next_revival(&mut self) -> Option<DeviceIndex> {
+    /// A device that is to be brought back now, of those that are wanted.
+    pub(super) fn next_revival(
+        &mut self,
+        wanted: impl Fn(DeviceIndex) -> bool,
+    ) -> Option<DeviceIndex> {
         if self.next_tick().is_some_and(|at| at <= self.now) {
             self.step(Event::Tick);
         }
-        self.state.revivals.pop()
+        let revivals = &mut self.state.revivals;
+        let next = revivals.iter().position(|device| wanted(*device))?;
+        Some(revivals.swap_remove(next))
+    }
+
+    /// Whether a device is to be brought back, and nobody has begun to.
+    pub(super) fn awaits_revival(&self, device: DeviceIndex) -> bool {
+        let rests = self.scheduler.rests_until(device);
+        rests.is_some_and(|at| at <= self.now) || self.state.revivals.contains(&device)
     }
 
     pub(super) fn next_tick(&self) -> Option<Timestamp> {

@@ -62,6 +62,40 @@ fn a_lost_device_is_replaced_by_the_next() {
     assert!(!dispatcher.is_quarantined(DeviceIndex(0)));
 }
 
+/// To bring a device back may take long: nobody does it who wants another.
+#[test]
+fn who_wants_a_device_brings_back_that_alone() {
+    let clock = VirtualClock::new();
+    let dispatcher = with_clock(3, 1, Arc::new(clock.clone()));
+    let on = |device: usize| Job {
+        devices: vec![DeviceIndex(device)],
+        ..Job::new(1)
+    };
+    for device in [0, 1] {
+        let permit = dispatcher.enter(on(device), |_| true).unwrap();
+        assert_eq!(permit.lost().wait().unwrap_err(), End::NoDevice);
+        assert!(dispatcher.is_quarantined(DeviceIndex(device)));
+    }
+    clock.advance(Duration::from_secs(1));
+    let revived = |wanted: usize| {
+        let mut revived = Vec::new();
+        let permit = dispatcher.enter(on(wanted), |device| {
+            revived.push(device.0);
+            true
+        });
+        permit.unwrap().done(None);
+        revived
+    };
+    assert!(revived(2).is_empty());
+    let due = |device| !dispatcher.is_quarantined(DeviceIndex(device));
+    assert!(
+        due(0) && due(1),
+        "who wants them may have them brought back"
+    );
+    assert_eq!(revived(1), [1]);
+    assert_eq!(revived(0), [0]);
+}
+
 #[test]
 fn without_a_device_the_job_ends() {
     let dispatcher = dispatcher(1, 1);
