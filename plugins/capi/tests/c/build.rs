@@ -68,12 +68,50 @@ pub(crate) fn build(source: &str, flags: &[&str], mode: Mode, into: &Path) -> Pa
     program
 }
 
+/// The simulated driver, which is built with the tests, too.
+fn simulated_driver() -> PathBuf {
+    library().with_file_name("libunlade_sim_gpu.so")
+}
+
+/// A driver in front of the simulated one, which has what this source has of its own, and else what is
+/// behind it. It has the name by which programs look for CUDA's, so the one behind it gets another.
+#[cfg(feature = "device-data")]
+pub(crate) fn driver_between(source: &str, into: &Path) -> PathBuf {
+    const NAME: &[u8] = b"\0libcuda.so\0";
+    const BEHIND: &[u8] = b"\0libcudb.so\0";
+
+    std::fs::create_dir_all(into).expect("the folder can be made");
+    let mut driver = std::fs::read(simulated_driver()).expect("the simulated driver is there");
+    let mut names = driver.windows(NAME.len());
+    let name = names.position(|bytes| bytes == NAME);
+    let name = name.expect("the simulated driver has CUDA's name");
+    driver[name..][..BEHIND.len()].copy_from_slice(BEHIND);
+    std::fs::write(into.join("libcudb.so"), driver).expect("it can be written");
+    let library = into.join("libbetween.so");
+    let mut command = Command::new("gcc");
+    command.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1"]);
+    command.args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so"]);
+    command
+        .arg(crate_root().join(source))
+        .arg("-o")
+        .arg(&library);
+    command.args(["-Wl,--no-as-needed", "-L"]).arg(into);
+    command.args(["-l:libcudb.so", "-ldl"]);
+    command.arg(format!("-Wl,-rpath,{}", into.display()));
+    let out = command.output().expect("the compiler runs");
+    must_end_well(&command, &out);
+    library
+}
+
 /// Runs a program; what it prints. It must end well.
 pub(crate) fn run(program: &Path, words: &[&str]) -> String {
+    run_on(&simulated_driver(), program, words)
+}
+
+/// As [`run`], on this driver.
+pub(crate) fn run_on(driver: &Path, program: &Path, words: &[&str]) -> String {
     let mut command = Command::new(program);
-    // The simulated driver is built with the tests, too.
-    let simulated = library().with_file_name("libunlade_sim_gpu.so");
-    command.args(words).env("UNLADE_SIM_GPU_LIBRARY", simulated);
+    command.args(words).env("UNLADE_SIM_GPU_LIBRARY", driver);
     let out = command.output().expect("the program runs");
     must_end_well(&command, &out)
 }

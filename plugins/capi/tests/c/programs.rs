@@ -116,6 +116,20 @@ fn batches_in_a_gpus_memory_are_brought_to_the_host() {
     ends_well("gpu_memory.c", &[]);
 }
 
+#[test]
+#[cfg(feature = "device-data")]
+fn batches_in_a_gpus_memory_end_as_they_may_where_it_is_late_or_lost() {
+    use crate::build::{driver_between, run_on};
+
+    let folder = tempfile::tempdir().unwrap();
+    let driver = driver_between("tests/programs/between.c", folder.path());
+    // What a GPU may still read is never released, which counts as a leak.
+    for (mode, words) in [(Mode::Plain, &["copies"][..]), (Mode::Sanitized, &[])] {
+        let program = build("tests/programs/gpu_trouble.c", &[], mode, folder.path());
+        assert_eq!(run_on(&driver, &program, words), "done\n", "{mode:?}");
+    }
+}
+
 /// `UNLADE_SEED` and `UNLADE_FUZZ_CASES` choose others.
 #[test]
 fn mutated_arrays_are_refused() {

@@ -1,72 +1,8 @@
 /* Batches in the memory of a GPU are taken by a runtime that has it, and others refused. The GPU is the
  * simulated one, whose driver has CUDA's functions. */
-#include <dlfcn.h>
-
-#include "batch.h"
+#include "on_gpu.h"
 
 enum { ROWS = 1000, SKIPPED = 7, USED = 900 };
-
-/* CUDA's, by the names in its library. */
-static int (*retain)(void **context, int device);
-static int (*set_current)(void *context);
-static int (*allocate)(uint64_t *address, size_t bytes);
-static int (*free_memory)(uint64_t address);
-static int (*upload)(uint64_t to, const void *from, size_t bytes);
-static int (*create_event)(void **event, unsigned flags);
-static int (*record_event)(void *event, void *stream);
-static int (*destroy_event)(void *event);
-
-static void find(void *library, const char *name, void *function)
-{
-    void *found = dlsym(library, name);
-    EXPECT(found != NULL);
-    memcpy(function, &found, sizeof found);
-}
-
-static void *context;
-
-static void load_driver(void)
-{
-    /* unlade_runtime_open has loaded it. */
-    void *library = dlopen(getenv("UNLADE_SIM_GPU_LIBRARY"), RTLD_NOW | RTLD_NOLOAD);
-    EXPECT(library != NULL);
-    find(library, "cuDevicePrimaryCtxRetain", &retain);
-    find(library, "cuCtxSetCurrent", &set_current);
-    find(library, "cuMemAlloc_v2", &allocate);
-    find(library, "cuMemFree_v2", &free_memory);
-    find(library, "cuMemcpyHtoD_v2", &upload);
-    find(library, "cuEventCreate", &create_event);
-    find(library, "cuEventRecord", &record_event);
-    find(library, "cuEventDestroy_v2", &destroy_event);
-    EXPECT(retain(&context, 0) == 0 && set_current(context) == 0);
-}
-
-static void release_on_gpu(struct ArrowArray *array)
-{
-    EXPECT(set_current(context) == 0);
-    for (int64_t i = 0; i < array->n_buffers; i++)
-        EXPECT(array->buffers[i] == NULL || free_memory((uint64_t)(uintptr_t)array->buffers[i]) == 0);
-    free(array->buffers);
-    array->release = NULL;
-}
-
-/* Moves a batch's buffers to the GPU, each to an allocation of exactly its size. */
-static void move_to_gpu(struct ArrowArray *batch, const struct column *columns)
-{
-    for (int64_t i = 0; i < batch->n_children; i++) {
-        struct ArrowArray *column = batch->children[i];
-        for (int64_t j = 0; j < column->n_buffers; j++) {
-            if (column->buffers[j] == NULL)
-                continue;
-            uint64_t there;
-            EXPECT(allocate(&there, columns[i].sizes[j]) == 0);
-            EXPECT(upload(there, column->buffers[j], columns[i].sizes[j]) == 0);
-            free((void *)column->buffers[j]);
-            column->buffers[j] = (const void *)(uintptr_t)there;
-        }
-        column->release = release_on_gpu;
-    }
-}
 
 static int32_t numbers[ROWS];
 static uint8_t valid[(ROWS + 7) / 8];
@@ -115,17 +51,8 @@ static int64_t sum(const struct ArrowArray *result)
 static struct unlade_kernel *kernel_on(const char *devices, struct unlade_runtime **runtime,
                                        const struct ArrowSchema *schema)
 {
-    struct unlade_runtime_options options;
-    memset(&options, 0, sizeof options);
-    options.struct_size = sizeof options;
-    options.devices = devices;
-    TRY(unlade_runtime_open(&options, runtime, &error));
-    struct unlade_query *query;
-    TRY(unlade_query_text("n > 100 and n < 700", "cast(n as bigint) * 3 as t, s", 0, &query, &error));
-    struct unlade_kernel *kernel;
-    TRY(unlade_kernel_compile(*runtime, NULL, query, schema, NULL, &kernel, &error));
-    unlade_query_free(query);
-    return kernel;
+    open_runtime(devices, 0, runtime);
+    return compile(*runtime, NULL, schema, "n > 100 and n < 700", "cast(n as bigint) * 3 as t, s");
 }
 
 /* What becomes of a batch on the GPU; its message, where it is refused. */
