@@ -159,8 +159,8 @@ impl Owned {
         let realigned = unsafe { check(&self.0, of, rules.depth)? };
         if realigned > 0 && rules.only_aligned {
             return Err(CDataError::malformed(format!(
-                "{realigned} bytes of the ArrowArray are not aligned to the width of their values, \
-                 and would have to be copied, which UNLADE_ONLY_ALIGNED rules out"
+                "{realigned} bytes of the ArrowArray are not aligned to the width of their values: \
+                 align them, or allow that they are copied"
             )));
         }
         Ok(realigned)

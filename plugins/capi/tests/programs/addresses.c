@@ -112,6 +112,7 @@ int main(void)
         struct unlade_error *why = NULL;
         enum unlade_code code = unlade_kernel_run(is_strict ? strict : some, &batch, NULL, &output, &why);
         EXPECT(code == (is_strict ? UNLADE_MALFORMED : UNLADE_OK));
+        EXPECT(!is_strict || strstr(unlade_error_message(why), "not aligned to the width") != NULL);
         EXPECT(is_strict || output.bytes_copied == sizeof numbers);
         EXPECT(is_strict || output.array.length == ROWS / 2);
         unlade_output_release(&output);
