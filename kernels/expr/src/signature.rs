@@ -1,8 +1,9 @@
 //! Functions that are not of the language: what one that a user has written is called, takes and
 //! gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field};
@@ -15,7 +16,8 @@ use crate::tree::{Expr, Kind};
 use crate::type_name::takes_parameters;
 
 /// What a user's scalar function is called, takes and gives. What it computes is known where it is
-/// registered: an expression has its signature alone.
+/// registered: an expression has its signature alone. Two are equal by name, types, and whether there are
+/// nulls.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -31,12 +33,13 @@ use crate::type_name::takes_parameters;
 /// assert_eq!(expr, gcd.call([col("a"), lit(12)]).gt(lit(1)));
 /// # Ok::<(), unlade_expr::ExprError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Signature {
     name: Box<str>,
     arguments: Box<[DataType]>,
     result: DataType,
     nullable: bool,
+    metadata: HashMap<String, String>,
 }
 
 impl Signature {
@@ -76,6 +79,7 @@ impl Signature {
             arguments,
             result,
             nullable: true,
+            metadata: HashMap::new(),
         })
     }
 
@@ -85,6 +89,28 @@ impl Signature {
             nullable: false,
             ..self
         }
+    }
+
+    /// The same function, whose results are columns with this metadata, wherever a query puts them out as
+    /// they are: of an extension type, say. It says nothing of a value.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use arrow_schema::{DataType, Field, Schema};
+    /// use unlade_expr::{Query, Semantics, Signature, check_staged, col};
+    ///
+    /// let metadata = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())];
+    /// let uuid = Signature::new("uuid", [DataType::Utf8], DataType::FixedSizeBinary(16))?;
+    /// let uuid = Arc::new(uuid.with_result_metadata(metadata.into()));
+    ///
+    /// let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, false)]));
+    /// let query = Query::project([uuid.call([col("text")]).alias("id")]);
+    /// let staged = check_staged(&query, &schema, &Semantics::arrow())?;
+    /// assert_eq!(staged.checked.output.field(0).metadata(), uuid.result_metadata());
+    /// # Ok::<(), unlade_expr::ExprError>(())
+    /// ```
+    pub fn with_result_metadata(self, metadata: HashMap<String, String>) -> Self {
+        Signature { metadata, ..self }
     }
 
     /// Its name, as it was given. Letter case does not count.
@@ -107,12 +133,38 @@ impl Signature {
         self.nullable
     }
 
+    /// Metadata of columns that are its results.
+    pub fn result_metadata(&self) -> &HashMap<String, String> {
+        &self.metadata
+    }
+
     /// A call of it. Whether the arguments are as many as it takes, and of its types, the check says.
     pub fn call(self: &Arc<Self>, arguments: impl IntoIterator<Item = Expr>) -> Expr {
         Expr::new(Kind::Call {
             function: Arc::clone(self),
             args: arguments.into_iter().collect(),
         })
+    }
+}
+
+impl Signature {
+    /// What it is known by.
+    fn identity(&self) -> (&str, &[DataType], &DataType, bool) {
+        (&self.name, &self.arguments, &self.result, self.nullable)
+    }
+}
+
+impl PartialEq for Signature {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Signature {}
+
+impl Hash for Signature {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
     }
 }
 
@@ -346,6 +398,22 @@ mod tests {
                 .unwrap();
         }
         assert!(known.insert(named("one_more").unwrap()).is_err());
+    }
+
+    /// So that one on the wire, which says its types, is the one that is registered.
+    #[test]
+    fn metadata_of_results_does_not_tell_functions_apart() {
+        let metadata = HashMap::from([("key".to_owned(), "value".to_owned())]);
+        let marked = named("half")
+            .unwrap()
+            .with_result_metadata(metadata.clone());
+        assert_eq!(marked, named("half").unwrap());
+        let hashed = std::collections::HashSet::from([marked.clone(), named("half").unwrap()]);
+        assert_eq!(hashed.len(), 1);
+        let mut known = Signatures::default();
+        known.insert(marked).unwrap();
+        let found = known.require(&named("half").unwrap()).unwrap();
+        assert_eq!(*found.result_metadata(), metadata);
     }
 
     #[test]

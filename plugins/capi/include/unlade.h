@@ -546,8 +546,8 @@ typedef struct unlade_function {
      */
     const struct ArrowSchema *arguments;
     /**
-     * The type of its result; without `ARROW_FLAG_NULLABLE` no result is ever null. Read, and not
-     * released.
+     * The type of its result; without `ARROW_FLAG_NULLABLE` no result is ever null. Columns that are
+     * results as they came have its metadata: an extension type, say. Read, and not released.
      */
     const struct ArrowSchema *result;
     /**
@@ -947,7 +947,8 @@ const char *unlade_code_name(int32_t code);
  * the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on. The
  * calling thread waits for `sync_event`, which is null or points to a CUDA event, and then has the GPU bring
  * the batch to the host; an event that is not reached in time is `UNLADE_DEVICE_FAULT`. Each buffer must lie
- * inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought. Any other type is
+ * inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought. A batch that a GPU was
+ * copying when it failed is never released, as it may still be read. Any other type is
  * `UNLADE_UNSUPPORTED`, and says so.
  *
  * Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is no

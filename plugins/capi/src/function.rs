@@ -77,8 +77,8 @@ pub struct unlade_function {
     pub name: *const c_char,
     /// The types of its arguments, as a struct of one field for each. Read, and not released.
     pub arguments: *const ArrowSchema,
-    /// The type of its result; without `ARROW_FLAG_NULLABLE` no result is ever null. Read, and not
-    /// released.
+    /// The type of its result; without `ARROW_FLAG_NULLABLE` no result is ever null. Columns that are
+    /// results as they came have its metadata: an extension type, say. Read, and not released.
     pub result: *const ArrowSchema,
     /// What computes it.
     pub call: unlade_function_call,
@@ -131,7 +131,8 @@ pub unsafe extern "C" fn unlade_function_register(
             let types = arguments.fields().iter();
             let types = types.map(|field| field.data_type().clone());
             let signature = Signature::new(name, types, result.data_type().clone())
-                .map_err(|error| Failure::new(UNLADE_EXPRESSION, error.to_string()))?;
+                .map_err(|error| Failure::new(UNLADE_EXPRESSION, error.to_string()))?
+                .with_result_metadata(result.metadata().clone());
             let signature = match result.is_nullable() {
                 true => signature,
                 false => signature.never_null(),

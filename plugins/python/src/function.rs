@@ -57,6 +57,7 @@ pub(crate) fn function(
     let GivenType(gives) = result.extract()?;
     let signature = Signature::new(name, types, gives.data_type().clone());
     let signature = signature.map_err(|error| refused(&error, None))?;
+    let signature = signature.with_result_metadata(gives.metadata().clone());
     let signature = match nullable {
         true => signature,
         false => signature.never_null(),

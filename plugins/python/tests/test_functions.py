@@ -307,8 +307,12 @@ def test_extension_types_are_seen_by_functions_and_kept_by_columns(runtime):
         assert output.schema.field(0).type == pa.uuid()
         assert output.num_rows == 2
     assert seen == [pa.uuid()] * 2
-    # What a call gives is of the type's storage.
-    assert output.schema.field("s").type == pa.binary(16)
+    # What a call gives is of the type that it is registered with, and of the storage once it is computed with.
+    assert output.schema.field("s").type == pa.uuid()
+    assert output["s"].to_pylist() == output["key"].to_pylist()
+    computed = pa.table(runtime.compile(data, select="same(id) as s, first(same(id)) as n").run(data))
+    assert computed.schema.field("n").type == pa.int64()
+    assert computed["n"].to_pylist() == [0, 1, 2, 3]
 
 
 def test_arrays_without_rows_may_come_without_offsets(runtime):

@@ -82,7 +82,8 @@ impl Called {
         };
         let function = Arc::clone(function);
         let name = Brief(&expr).to_string();
-        let result = Field::new(name, function.result().clone(), function.is_nullable());
+        let result = Field::new(name, function.result().clone(), function.is_nullable())
+            .with_metadata(function.result_metadata().clone());
         Some(Called {
             expr,
             function,

@@ -206,6 +206,22 @@ static void *work(void *nothing)
     return NULL;
 }
 
+/* Metadata of one key, as the C Data Interface has it; how many bytes that is. */
+static size_t write_pair(char *to, const char *key, const char *value)
+{
+    const char *const texts[] = {key, value};
+    const int32_t pairs = 1;
+    size_t at = sizeof pairs;
+    memcpy(to, &pairs, sizeof pairs);
+    for (int i = 0; i < 2; i++) {
+        const int32_t length = (int32_t)strlen(texts[i]);
+        memcpy(to + at, &length, sizeof length);
+        memcpy(to + at + sizeof length, texts[i], (size_t)length);
+        at += sizeof length + (size_t)length;
+    }
+    return at;
+}
+
 /* A kernel that calls a function travels as bytes, to who has the function. */
 static void as_bytes(void)
 {
@@ -329,17 +345,25 @@ int main(int words, char **word)
         unlade_kernel_free(kernel);
     }
 
-    /* An argument that is taken over is the result, on the memory where it was. */
+    /* An argument that is taken over is the result, on the memory where it was, and of the type that the
+     * function is registered with. */
     struct state taken = {TAKE, 0, 0};
-    function = function_of("same", &taken, &schema, number);
+    char metadata[64];
+    struct ArrowSchema marked = *number;
+    marked.metadata = metadata;
+    const size_t marked_bytes = write_pair(metadata, "ARROW:extension:name", "example.number");
+    EXPECT(marked_bytes <= sizeof metadata);
+    function = function_of("same", &taken, &schema, &marked);
     TRY(unlade_function_register(runtime, &function, &error));
     struct unlade_kernel *same = compile(NULL, "same(n) as s", &schema);
     int released = 0;
     make_batch(&batch, 100, 1, numbers_of, &released);
     const void *at = batch.children[0]->buffers[1];
-    output = wanting(0);
+    output = wanting(UNLADE_WANT_SCHEMA);
     TRY(unlade_kernel_run(same, &batch, NULL, &output, &error));
     EXPECT(output.array.children[0]->buffers[1] == at && released == 0);
+    EXPECT(output.schema.children[0]->metadata != NULL);
+    EXPECT(memcmp(output.schema.children[0]->metadata, metadata, marked_bytes) == 0);
     unlade_output_release(&output);
     EXPECT(released == 1);
     unlade_kernel_free(same);
