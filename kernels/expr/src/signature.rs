@@ -104,7 +104,7 @@ impl Signature {
     /// let uuid = Arc::new(uuid.with_result_metadata(metadata.into()));
     ///
     /// let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, false)]));
-    /// let query = Query::project([uuid.call([col("text")]).alias("id")]);
+    /// let query = Query::all().select([uuid.call([col("text")]).alias("id")]);
     /// let staged = check_staged(&query, &schema, &Semantics::arrow())?;
     /// assert_eq!(staged.checked.output.field(0).metadata(), uuid.result_metadata());
     /// # Ok::<(), unlade_expr::ExprError>(())
