@@ -55,6 +55,12 @@ impl Call<'_> {
         }
     }
 
+    /// Why it does not go on, once it was [seen](Self::check) not to: cancelled is cancelled, and time
+    /// does not run backwards.
+    pub(crate) fn why_ended(&self) -> Error {
+        self.check().err().unwrap_or(Error::Cancelled)
+    }
+
     /// Memory that devices reach, for all of a batch, waited for as long as there is reason to.
     ///
     /// # Errors

@@ -267,9 +267,19 @@ impl TableProviderFactory for PinningFactory {
         let mut command = command.clone();
         let wanted = command.options.remove(RESIDENT);
         let device = command.options.remove(ON);
+        let wanted = match wanted {
+            None => false,
+            Some(text) => text
+                .to_lowercase()
+                .parse()
+                .map_err(|_| config_datafusion_err!("{RESIDENT} is true or false, not `{text}`"))?,
+        };
+        if !wanted && let Some(device) = device {
+            return Err(config_datafusion_err!(
+                "{ON} = `{device}` pins nothing; set {RESIDENT} to true as well"
+            ));
+        }
         let table = self.inner.create(state, &command).await?;
-        let wanted = wanted.map_or(Ok(false), |text| text.to_lowercase().parse());
-        let wanted = wanted.map_err(|_| config_datafusion_err!("{RESIDENT} is true or false"))?;
         if !wanted {
             return Ok(table);
         }

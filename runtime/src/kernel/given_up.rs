@@ -23,8 +23,7 @@ pub(crate) fn leave(call: &Call<'_>, permit: Permit<'_>, point: Point) -> Error 
         left.collect();
         None
     });
-    // It does not go away again: cancelled is cancelled, and time does not run backwards.
-    call.check().err().unwrap_or(Error::Cancelled)
+    call.why_ended()
 }
 
 /// A list that was left on a device.

@@ -29,8 +29,7 @@ impl KernelCore {
         let session = call.session.memory.session();
         let gives_up = || call.check().is_err();
         let Some(_turn) = runtime.shortage.enter(gives_up) else {
-            let ended = call.check().err().unwrap_or(Error::Cancelled);
-            return Err(InlineFailure::Error(ended));
+            return Err(InlineFailure::Error(call.why_ended()));
         };
         let deadline = Instant::now() + MEMORY_WAIT;
         let mut failed = 1;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use unlade_hal::{
     AllocError, Capabilities, CommandList, CompileError, Completion, Device, DeviceError,
-    DeviceInfo, DeviceLost, Executable, Health, MemoryKind, Queue, Quiesced, Rejected, Seq, Slab,
-    Wait,
+    DeviceInfo, DeviceKind, DeviceLost, Executable, Health, MemoryKind, Queue, Quiesced, Rejected,
+    Seq, Slab, Wait,
 };
 use unlade_program::Program;
-use unlade_sim_device::SimDevice;
+use unlade_sim_clock::VirtualClock;
+use unlade_sim_device::{Profile, SimDevice};
 
 use crate::sync::simulated;
 
@@ -20,7 +21,20 @@ const LOOK: Duration = Duration::from_micros(50);
 /// A simulated device for which time passes as it does for all. Left to itself it has time pass as
 /// soon as anybody waits for it, so that nobody ever does.
 #[derive(Debug)]
-pub(super) struct Awaited(pub(super) SimDevice);
+pub(super) struct Awaited(SimDevice);
+
+impl Awaited {
+    /// A GPU behind a bus of so many bytes a second, each way.
+    pub(super) fn behind_a_bus(name: &str, speed: u64, clock: &VirtualClock) -> Arc<Self> {
+        let profile = Profile {
+            host_to_device: speed,
+            device_to_host: speed,
+            ..Profile::gpu()
+        };
+        let sim = SimDevice::builder(profile).name(name).clock(clock.clone());
+        Arc::new(Awaited(sim.passing_for(DeviceKind::Gpu).build()))
+    }
+}
 
 impl Device for Awaited {
     fn info(&self) -> &DeviceInfo {

@@ -7,9 +7,7 @@ use std::time::Duration;
 use arrow_array::RecordBatchIterator;
 use unlade_cpu::CpuDevice;
 use unlade_expr::{Query, Semantics, parse_expr};
-use unlade_hal::DeviceKind;
 use unlade_sim_clock::VirtualClock;
-use unlade_sim_device::{Profile, SimDevice};
 
 use super::awaited::Awaited;
 use super::simulate;
@@ -93,19 +91,9 @@ fn hold(loads: &[Load]) {
 
 /// How long the device has worked for each session, all of them busy.
 fn device_times(loads: &[Load], clock: &VirtualClock) -> Vec<Duration> {
-    let slow = Profile {
-        host_to_device: SPEED,
-        device_to_host: SPEED,
-        ..Profile::gpu()
-    };
-    let device = SimDevice::builder(slow)
-        .name("sim")
-        .clock(clock.clone())
-        .passing_for(DeviceKind::Gpu)
-        .build();
     let runtime = Runtime::builder()
         .device(Arc::new(CpuDevice::new()))
-        .device(Arc::new(Awaited(device)))
+        .device(Awaited::behind_a_bus("sim", SPEED, clock))
         .clock(Arc::new(clock.clone()))
         .placement(Placement::Device("sim".into()))
         .build()

@@ -6,9 +6,8 @@ use std::time::Duration;
 use arrow_array::RecordBatchIterator;
 use unlade_cpu::CpuDevice;
 use unlade_expr::{Query, Semantics, parse_expr};
-use unlade_hal::{Clock, DeviceKind};
+use unlade_hal::Clock;
 use unlade_sim_clock::VirtualClock;
-use unlade_sim_device::{Profile, SimDevice};
 
 use super::awaited::Awaited;
 use super::simulate;
@@ -56,19 +55,9 @@ fn worst_ratio(speed: u64) -> f64 {
 
 /// How long a stream takes on the processor, on the GPU, and on both.
 fn times(speed: u64, clock: &VirtualClock) -> [Duration; 3] {
-    let profile = Profile {
-        host_to_device: speed,
-        device_to_host: speed,
-        ..Profile::gpu()
-    };
-    let gpu = SimDevice::builder(profile)
-        .name("gpu")
-        .clock(clock.clone())
-        .passing_for(DeviceKind::Gpu)
-        .build();
     let runtime = Runtime::builder()
         .device(Arc::new(CpuDevice::new()))
-        .device(Arc::new(Awaited(gpu)))
+        .device(Awaited::behind_a_bus("gpu", speed, clock))
         .clock(Arc::new(clock.clone()))
         .build()
         .unwrap();

@@ -211,10 +211,9 @@ impl Shared {
             let core = &self.kernel.core;
             let call = core.call(portion.number, 1, Some(&self.given_up));
             let none_ahead = core.runtime.ahead.none(|| call.check().is_err());
-            if let (None, Err(ended)) = (&none_ahead, call.check()) {
-                results = VecDeque::from([Err(ended)]);
+            if none_ahead.is_none() {
                 return Slot::Done {
-                    results,
+                    results: VecDeque::from([Err(call.why_ended())]),
                     piece,
                     again: None,
                 };
@@ -318,7 +317,8 @@ impl Shared {
         let reads = window.may_read();
         let helps = window.has_inline() || (reads && window.latest.is_none());
         let mut queues = window.queued();
-        if let Some(reader) = self.reader(window).filter(|_| reads)
+        if reads
+            && let Some(reader) = self.reader(window)
             && !queues.contains(&reader)
         {
             queues.push(reader);

@@ -128,6 +128,10 @@ async fn a_table_that_is_made_in_sql_lies_on_the_device_that_it_names() {
             ", 'unlade.resident' 'true', 'unlade.on' 'tpu'",
             "there is no device `tpu`",
         ),
+        (
+            ", 'unlade.on' 'cpu'",
+            "unlade.on = `cpu` pins nothing; set unlade.resident",
+        ),
     ] {
         let error = context.sql(&create("no", options)).await.unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
