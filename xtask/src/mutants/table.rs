@@ -752,8 +752,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "devices-share-their-threads",
         file: "runtime/src/kernel/submitted.rs",
-        original: "&kernel.runtime.devices[device].workers;",
-        planted: "&kernel.runtime.devices[device.min(1)].workers;",
+        original: "&runtime.devices[device].workers;",
+        planted: "&runtime.devices[device.min(1)].workers;",
         killer: integration(
             RUNTIME,
             "sessions",
