@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,11 @@ fn between_statements() {
 #[test]
 fn while_a_script_is_read() {
     let folder = folder();
-    let mut command = command(folder.path(), &[]);
+    let sql = command(folder.path(), &[]);
+    // Tests that run behind a shell's `&` are started with Ctrl-C ignored, and so would be what they start.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(sql.get_program());
+    command.current_dir(folder.path());
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("the command can be started");
     let mut stdin = child.stdin.take().expect("it is a pipe");
