@@ -29,6 +29,9 @@ pub(crate) enum Limit {
     OfEach(usize),
 }
 
+/// By priority.
+type Counts = [usize; Priority::ALL.len()];
+
 /// Tasks that may be [away](Workers::away) at once, each with a thread of its own.
 const MOST_AWAY: usize = 64;
 
@@ -45,9 +48,8 @@ struct State {
     tasks: NumberedMap<JobId, (Job, Task)>,
     /// Tasks that there have been.
     spawned: u64,
-    /// By priority.
-    waiting: [usize; 3],
-    running: [usize; 3],
+    waiting: Counts,
+    running: Counts,
     away: usize,
     started: usize,
     idle: usize,
@@ -56,7 +58,7 @@ struct State {
 
 impl Limit {
     /// Whether one more task of a priority may run beside these.
-    fn admits(self, running: &[usize; 3], priority: Priority) -> bool {
+    fn admits(self, running: &Counts, priority: Priority) -> bool {
         match self {
             Limit::InAll(limit) => running.iter().sum::<usize>() < limit,
             Limit::OfEach(limit) => running[priority as usize] < limit,
@@ -64,7 +66,7 @@ impl Limit {
     }
 
     /// How many of those that wait may run beside those that do.
-    fn runnable(self, waiting: &[usize; 3], running: &[usize; 3]) -> usize {
+    fn runnable(self, waiting: &Counts, running: &Counts) -> usize {
         match self {
             Limit::InAll(limit) => {
                 let room = limit.saturating_sub(running.iter().sum());
@@ -77,6 +79,14 @@ impl Limit {
                 };
                 lines.map(of_each).sum()
             }
+        }
+    }
+
+    /// How many may run at once in all.
+    fn most(self) -> usize {
+        match self {
+            Limit::InAll(limit) => limit,
+            Limit::OfEach(limit) => limit * Priority::ALL.len(),
         }
     }
 }
@@ -109,7 +119,7 @@ impl State {
     /// Takes out what nobody will run.
     fn give_up(&mut self) -> NumberedMap<JobId, (Job, Task)> {
         self.line.drain();
-        self.waiting = [0; 3];
+        self.waiting = Counts::default();
         std::mem::take(&mut self.tasks)
     }
 }
@@ -142,12 +152,12 @@ impl Workers {
     }
 
     /// Has a task of this priority do something that may take for ever, on the thread that it has: while
-    /// it is away, others have its place.
-    pub(crate) fn away<T>(&self, priority: Priority, act: impl FnOnce() -> T) -> T {
+    /// it is away, others have its place. `None` where too many are away: it must not do it then, since
+    /// nobody could run what is in line.
+    pub(crate) fn away<T>(&self, priority: Priority, act: impl FnOnce() -> T) -> Option<T> {
         let mut state = self.shared.lock();
         if state.away == MOST_AWAY {
-            drop(state);
-            return act();
+            return None;
         }
         state.away += 1;
         state.running[priority as usize] -= 1;
@@ -156,7 +166,7 @@ impl Workers {
             priority,
         };
         self.have_run(state);
-        act()
+        Some(act())
     }
 
     /// Whether a task of this priority waits for a thread.
@@ -228,6 +238,10 @@ impl Shared {
                 state.running[job.priority as usize] -= 1;
                 state.line.settle(&job, charge, used);
             } else if state.closed {
+                return;
+            } else if state.started - state.away > self.limit.most() {
+                // There are so many since some were away.
+                state.started -= 1;
                 return;
             } else {
                 state.idle += 1;
@@ -413,11 +427,42 @@ mod tests {
         let (open, gate) = mpsc::channel::<()>();
         let of_task = Arc::clone(&workers);
         workers.spawn(task(1, 1, Priority::Normal), move || {
-            of_task.away(Priority::Normal, || gate.recv()).unwrap();
+            let told = of_task.away(Priority::Normal, || gate.recv());
+            told.expect("no other is away").unwrap();
             None
         });
         assert!(tells(&workers, Priority::Normal).recv_timeout(LONG).is_ok());
         open.send(()).unwrap();
         assert!(tells(&workers, Priority::Normal).recv_timeout(LONG).is_ok());
+        let state = workers.shared.lock();
+        assert!(state.started <= 2, "{} threads", state.started);
+    }
+
+    #[test]
+    fn of_those_away_there_is_a_limit_and_others_run_beyond_it() {
+        let workers = Arc::new(Workers::new("test", Limit::InAll(1)));
+        let (open, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        let (tell, told) = mpsc::channel();
+        for session in 0..MOST_AWAY as u64 + 10 {
+            let (of_task, gate, tell) = (Arc::clone(&workers), Arc::clone(&gate), tell.clone());
+            workers.spawn(task(session, 1, Priority::Normal), move || {
+                let away = of_task.away(Priority::Normal, || {
+                    let _over = gate.lock().unwrap().recv();
+                });
+                tell.send(away.is_some()).unwrap();
+                None
+            });
+        }
+        let refused: Vec<bool> = told.iter().take(10).collect();
+        assert_eq!(refused, [false; 10], "they run while the others are away");
+        drop(open);
+        assert!(told.iter().take(MOST_AWAY).all(|was_away| was_away));
+        // What there was for them ends: the thread that waits for more, and one that just runs.
+        let deadline = Instant::now() + LONG;
+        while workers.shared.lock().started > 1 {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
     }
 }

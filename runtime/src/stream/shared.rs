@@ -18,6 +18,7 @@ use crate::portion::{Piece, Portion};
 use crate::session::Waits;
 use crate::shape::Shaper;
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
+use crate::workers::Workers;
 
 /// Portions read or computed ahead of the one that is taken next, per thread.
 pub(crate) const AHEAD: usize = 2;
@@ -477,7 +478,9 @@ impl Part {
             } else if window.may_read() {
                 window.reading = true;
                 drop(window);
-                Shared::read(&shared);
+                if !self.read_on(&shared.kernel.core.runtime.workers) {
+                    return;
+                }
             } else {
                 return self.leave(&mut window);
             }
@@ -498,7 +501,7 @@ impl Part {
     fn queue(mut self, device: usize) -> Option<Duration> {
         let shared = Arc::clone(&self.shared);
         let core = &shared.kernel.core;
-        let (workers, priority) = (&core.runtime.devices[device].workers, core.session.priority);
+        let workers = &core.runtime.devices[device].workers;
         let mut used = Some(Duration::ZERO);
         loop {
             let mut window = shared.lock();
@@ -508,17 +511,34 @@ impl Part {
             } else if window.may_read() && shared.reader(&window) == Some(device) {
                 window.reading = true;
                 drop(window);
-                // A reader may block for as long as it likes.
-                workers.away(priority, || Shared::read(&shared));
+                if !self.read_on(workers) {
+                    return used;
+                }
             } else {
                 self.leave(&mut window);
                 return used;
             }
-            if workers.has_waiting(priority) {
+            if workers.has_waiting(core.session.priority) {
                 self.wait_for_thread(device);
                 return used;
             }
         }
+    }
+
+    /// Reads, others having the thread's place meanwhile: a reader may block for as long as it likes.
+    /// Where it must not, since too many do, it leaves that to whoever asks for results, and says so.
+    fn read_on(&mut self, workers: &Workers) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let priority = shared.kernel.core.session.priority;
+        let read = workers.away(priority, || Shared::read(&shared));
+        if read.is_none() {
+            let mut window = shared.lock();
+            window.reading = false;
+            self.leave(&mut window);
+            drop(window);
+            shared.changed.notify_all();
+        }
+        read.is_some()
     }
 
     /// Under the lock under which it was seen that there is nothing to do: whoever has something
