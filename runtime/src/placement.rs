@@ -134,6 +134,8 @@ pub struct Probe {
     pub device: DeviceIndex,
     /// How many rows, from the start of the batch.
     pub rows: u64,
+    /// What it is predicted to take, with what it waits for.
+    pub takes: Duration,
 }
 
 /// A batch that a device was given and has not done yet.
@@ -353,6 +355,12 @@ impl Placer {
     /// Whether there was ever something to place.
     pub fn has_placed(&self) -> bool {
         self.placed > 0
+    }
+
+    /// A probe has taken so long, with what it has waited for: what there is for others pays that, not
+    /// what was predicted.
+    pub fn probed(&mut self, probe: &Probe, taken: Duration) {
+        self.probes.probed(probe, taken);
     }
 
     /// Learns from a batch, a part of one, or a probe.

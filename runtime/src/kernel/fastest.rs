@@ -11,9 +11,10 @@ use crate::call::Call;
 use crate::device_plan::{DeviceFailure, Parts, Tally};
 use crate::error::Error;
 use crate::forecast::RanOnDevice;
-use crate::placement::{DeviceIndex, HostBuffer, Work};
+use crate::placement::{DeviceIndex, HostBuffer, Probe, Work};
 use crate::receipt::{Path, Reason};
 use crate::resident::ResidentCore;
+use crate::sync::lock;
 
 impl KernelCore {
     /// Runs a batch of the right schema where placement predicts it to be done first.
@@ -124,9 +125,13 @@ impl KernelCore {
                 account: None,
                 ..*call
             };
-            self.probe(&of_the_batch, auto, batch, probe.device, probe.rows, &work);
+            self.probe(&of_the_batch, auto, batch, &probe, &work);
             let taken = runtime.clock.now().since(begun);
             call.account.inspect(|account| account.probe(taken));
+            // What was predicted is by the device's clock.
+            if runtime.devices[probe.device.0].clock == runtime.clock.kind() {
+                lock(&runtime.placer).probed(&probe, taken);
+            }
         }
         output
     }
@@ -137,13 +142,13 @@ impl KernelCore {
         call: &Call<'_>,
         auto: &AutoRoute,
         batch: &RecordBatch,
-        device: DeviceIndex,
-        rows: u64,
+        probe: &Probe,
         work: &Work,
     ) {
         let runtime = &self.runtime;
+        let device = probe.device;
         let slot = &runtime.devices[device.0];
-        let rows = usize::try_from(rows)
+        let rows = usize::try_from(probe.rows)
             .unwrap_or(usize::MAX)
             .min(batch.num_rows());
         let work = work.slice(rows as u64);

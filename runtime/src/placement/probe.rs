@@ -1,6 +1,7 @@
 //! Which slices of batches go to devices that are not chosen, so that they stay known.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -113,7 +114,17 @@ impl ProbeBudget {
             surprising: false,
             was_large: part == LARGE_SLICE,
         };
-        Some(Probe { device, rows })
+        Some(Probe {
+            device,
+            rows,
+            takes: Duration::try_from_secs_f64(takes).unwrap_or(Duration::MAX),
+        })
+    }
+
+    /// Pays for a probe what it has taken instead of what was predicted. Where that is long, there is
+    /// none until it is a small share of all time.
+    pub(super) fn probed(&mut self, probe: &Probe, taken: Duration) {
+        self.seconds += probe.takes.as_secs_f64() - taken.as_secs_f64();
     }
 
     /// Notes that a device was measured.

@@ -146,11 +146,14 @@ fn run(
     placer.observe(choice.device, work, &measured);
     let mut taken = total(&truths[choice.device.0].exact(work));
     let mut probed = 0;
-    if let Some(Probe { device, rows }) = choice.probe {
+    if let Some(probe) = choice.probe {
+        let Probe { device, rows, .. } = probe;
         let slice = work.slice(rows);
         let measured = truths[device.0].measure(&slice, random);
         placer.observe(device, &slice, &measured);
-        taken += total(&truths[device.0].exact(&slice));
+        let exact = total(&truths[device.0].exact(&slice));
+        placer.probed(&probe, Duration::from_secs_f64(exact));
+        taken += exact;
         probed = slice.bytes_in;
     }
     let best = truths

@@ -168,11 +168,13 @@ fn stream(seed: u64, link: Link, only: Option<usize>) -> f64 {
                 work: work.clone(),
                 measured,
             }));
-            if let Some(Probe { device, rows }) = choice.probe {
+            if let Some(probe) = choice.probe {
+                let Probe { device, rows, .. } = probe;
                 let slice = work.slice(rows);
                 let mut measured = truths[device.0].measure(&slice, random);
-                pipelines.run(device, now, &slice, &mut measured);
+                let done_at = pipelines.run(device, now, &slice, &mut measured);
                 placer.observe(device, &slice, &measured);
+                placer.probed(&probe, Duration::from_secs_f64(done_at - now));
             }
         }
         let next = window

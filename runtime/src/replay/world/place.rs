@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::run::{Run, Service, Step};
 use super::{World, nanos, timestamp};
-use crate::placement::{DeviceIndex, HostBuffer, Ineligible, Load, Probe, Terms, Work};
+use crate::placement::{DeviceIndex, HostBuffer, Ineligible, Load, Terms, Work};
 use crate::recording::RecordedBatch;
 use crate::replay::ReplayError;
 
@@ -39,12 +39,13 @@ impl World<'_> {
             takes,
             ..self.run_of(device, work.clone(), self.service(batch, &work, device))
         }]);
-        if let Some(Probe { device, rows }) = choice.probe {
-            let slice = work.slice(rows);
-            let service = self.modelled(device.0, &slice);
+        if let Some(probe) = choice.probe {
+            let device = probe.device.0;
+            let slice = work.slice(probe.rows);
+            let service = self.modelled(device, &slice);
             runs.push_back(Run {
-                is_probe: true,
-                ..self.run_of(device.0, slice, service)
+                probe: Some(probe),
+                ..self.run_of(device, slice, service)
             });
         }
         self.jobs[job].runs = runs;
@@ -119,7 +120,7 @@ impl World<'_> {
         Run {
             device,
             work,
-            is_probe: false,
+            probe: None,
             service,
             begun: None,
             takes: Duration::ZERO,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use unlade_hal::ClockKind;
 
 use super::{Happening, MOST_EVENTS, World, timestamp};
-use crate::placement::{Begun, DeviceIndex, Measured, Work};
+use crate::placement::{Begun, DeviceIndex, Measured, Probe, Work};
 use crate::recording::RecordedSession;
 use crate::replay::engines::Stage;
 use crate::replay::outcome::Ran;
@@ -38,7 +38,8 @@ pub(super) struct Job {
 pub(super) struct Run {
     pub(super) device: usize,
     pub(super) work: Work,
-    pub(super) is_probe: bool,
+    /// What it is to learn, where nobody waits for its result.
+    pub(super) probe: Option<Probe>,
     pub(super) service: Service,
     /// What a device behind a queue has of it, to placement's knowledge.
     pub(super) begun: Option<Begun>,
@@ -194,7 +195,11 @@ impl World<'_> {
             self.placer.end(begun, now);
         }
         self.placer.observe(device, &run.work, &measured);
-        if !run.is_probe {
+        if let Some(probe) = &run.probe {
+            let waited = Duration::from_nanos(run.waited.saturating_add(run.service.host));
+            self.placer
+                .probed(probe, waited + copy_in + compute + copy_out);
+        } else {
             self.jobs[job].ran = Ran {
                 device: run.device,
                 waited: run.waited,
