@@ -36,8 +36,15 @@ impl Runtime {
     /// [`Error::Shutdown`], and what is under way, tickets included, is done; what is not done within
     /// this time is cut off. Streams end before their next batch.
     ///
-    /// It takes a second longer at most. Results and what is pinned stay as they are.
+    /// It takes a second longer at most. Results and what is pinned stay as they are. What was measured
+    /// is [kept](crate::RuntimeBuilder::calibration).
     pub fn shutdown(&self, within: Duration) -> Ended {
+        let ended = self.end(within);
+        self.core.keep_calibration();
+        ended
+    }
+
+    fn end(&self, within: Duration) -> Ended {
         let core = &self.core;
         core.door.close(CLOSING);
         if core.is_idle_within(within) {

@@ -26,6 +26,9 @@ use crate::report::table::{bytes, duration, grouped, rate};
 use crate::report::{self, Verbosity, progress};
 use crate::session;
 
+/// How long what nobody waits for any more may take, behind a limit of rows.
+const AT_END: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     interrupt::watch()?;
     // What cannot be written is found out before anything is read.
@@ -74,6 +77,8 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
 
     write_reports(&args, &runtime, receipts, metrics.as_ref(), recorder)
         .map_err(|failure| failure.after("the result is written, but not every report: "))?;
+    // What was measured is kept, whatever threads of the stream are still at.
+    runtime.shutdown(AT_END);
     if verbosity > Verbosity::Quiet {
         summary.say(total, args.limit, started.elapsed());
     }

@@ -91,7 +91,8 @@ impl RuntimeBuilder {
 
     /// A file that keeps what was measured on devices from one run to the next, so that placement
     /// knows them from the start. It is read now and written, whole or not at all, when the runtime
-    /// ends, if there was something to place. It is passed over where it is of another version, and
+    /// is [shut down](Runtime::shutdown) and when the last of its handles, kernels and streams is
+    /// gone, if there was something to place. It is passed over where it is of another version, and
     /// what it says of a device where that is not the same hardware. None unless told otherwise.
     pub fn calibration(mut self, file: impl Into<PathBuf>) -> Self {
         self.options.calibration = Some(file.into());
