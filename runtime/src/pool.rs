@@ -264,7 +264,6 @@ impl Core {
 
     /// What cannot be leased, and why where it is not for the budget.
     fn exhausted(&self, sizes: &[u64], cause: Option<AllocError>) -> Exhausted {
-        metrics::exhausted();
         if let Some(error) = &cause
             && !self.is_told.swap(true, Ordering::Relaxed)
         {

@@ -100,7 +100,7 @@ impl Session {
     }
 
     /// As [`acquire`](Self::acquire), for something that may come to nothing while it waits: then it is
-    /// refused.
+    /// refused, for no want of memory.
     pub(crate) fn acquire_unless(
         &self,
         request: &Request<'_>,
@@ -114,7 +114,12 @@ impl Session {
             given_up: &core.given_up,
             ended,
         };
-        let exhausted = |cause| Box::new(core.pool.exhausted(request.sizes, cause));
+        let exhausted = |cause| {
+            if !ended() {
+                metrics::exhausted();
+            }
+            Box::new(core.pool.exhausted(request.sizes, cause))
+        };
         let grants = match core.pool.central.try_acquire(&ask) {
             Some(grants) => grants,
             None => {
