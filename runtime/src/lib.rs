@@ -59,6 +59,8 @@ mod error;
 mod executables;
 mod explain;
 mod fallbacks;
+#[cfg(test)]
+mod figures;
 mod forecast;
 mod functions;
 mod gather;

@@ -9,11 +9,13 @@ mod figures;
 mod python;
 mod targets;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
 
+use crate::simulate::{self, VIRTUAL_TIME};
 use crate::step::command;
 use figures::Rounds;
 use python::{Python, is_peer, is_stream};
@@ -78,6 +80,11 @@ fn measure(options: &Options) -> Result<Rounds, String> {
     let python = (peers || stream).then(Python::set_up).flatten();
     let unlade = python.as_ref().filter(|_| stream);
     let unlade = unlade.map(|_| build_command()).transpose()?;
+    let on_virtual_time = asked.any(|name| name.starts_with(VIRTUAL_TIME));
+    let on_virtual_time = match on_virtual_time {
+        true => simulate::figures()?,
+        false => BTreeMap::new(),
+    };
     let mut rounds = Rounds::default();
     for round in 0..options.rounds {
         println!("round {} of {}", round + 1, options.rounds);
@@ -92,6 +99,8 @@ fn measure(options: &Options) -> Result<Rounds, String> {
             bench(binary, "native", &home, Some("arrow-native"))?;
         }
         let mut figures = figures::read(&home)?;
+        // The same in every round.
+        figures.extend(on_virtual_time.clone());
         if let Some(python) = python.as_ref().filter(|_| peers) {
             figures.extend(python.peers()?);
         }

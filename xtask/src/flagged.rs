@@ -4,9 +4,23 @@ use std::process::Command;
 
 use crate::step::{Outcome, built_tests, command, outcome};
 
-/// A crate's own tests with a flag for the compiler, which is set for this one crate, so that nothing
-/// below it is built again; `choose` says which of them.
+/// A crate's own tests with a flag for the compiler; `choose` says which of them.
 pub(crate) fn tests_with(flag: &str, name: &str, choose: impl FnOnce(&mut Command)) -> Outcome {
+    match built(flag, name) {
+        Ok(mut tests) => {
+            choose(&mut tests);
+            outcome(tests)
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+/// Builds a crate's own tests with a flag for the compiler, which is set for this one crate, so that
+/// nothing below it is built again.
+///
+/// # Errors
+/// What came of it where there is nothing to run.
+pub(crate) fn built(flag: &str, name: &str) -> Result<Command, Outcome> {
     let mut build = command("cargo", &["rustc", "-p", name]);
     build.args(["--lib", "--profile", "test", "--quiet"]);
     build.args([
@@ -15,11 +29,5 @@ pub(crate) fn tests_with(flag: &str, name: &str, choose: impl FnOnce(&mut Comman
         "--cfg",
         flag,
     ]);
-    let tests = match built_tests(build) {
-        Ok(tests) => tests,
-        Err(outcome) => return outcome,
-    };
-    let mut tests = command(&tests, &[]);
-    choose(&mut tests);
-    outcome(tests)
+    Ok(command(&built_tests(build)?, &[]))
 }

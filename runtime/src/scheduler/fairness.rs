@@ -10,11 +10,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::figures::note;
 
 const SEEDS: Range<u64> = 0..8;
 
 #[test]
 fn equal_sessions_have_equal_shares_whatever_the_sizes_of_their_jobs() {
+    let mut least = f64::MAX;
     for seed in SEEDS {
         for depth in [1, 4] {
             // From a fifth of a millisecond to a fifth of a second a job.
@@ -25,12 +27,15 @@ fn equal_sessions_have_equal_shares_whatever_the_sizes_of_their_jobs() {
             });
             let index = jain(&shares(&run(&loads, depth, seed)));
             assert!(index >= 0.99, "seed {seed}, depth {depth}: {index}");
+            least = least.min(index);
         }
     }
+    note("Jain's index of equal sessions, least", least);
 }
 
 #[test]
 fn shares_are_as_the_weights() {
+    let mut most = 0.0f64;
     for seed in SEEDS {
         for depth in [1, 4] {
             let weights = [1, 2, 3, 5, 8, 13];
@@ -44,9 +49,11 @@ fn shares_are_as_the_weights() {
             for (share, weight) in shares.iter().zip(weights) {
                 let off = share / mean - 1.0;
                 assert!(off.abs() < 0.05, "seed {seed}, weight {weight}: {off}");
+                most = most.max(off.abs());
             }
         }
     }
+    note("percent off the weights, scheduler", most * 100.0);
 }
 
 #[test]
@@ -87,6 +94,7 @@ fn new_sessions_do_not_starve_an_old_one() {
 fn a_small_session_waits_little_beside_large_ones() {
     // A device that does one at a time; one that has the next one at hand; and one that copies in,
     // computes and copies out at once, with a queue of the usual depth.
+    let mut most = 0.0f64;
     for (depth, engines, size) in [(1, 1, 2), (2, 1, 1), (4, 3, 2)] {
         let small = Load {
             micros: 900..1100,
@@ -113,7 +121,12 @@ fn a_small_session_waits_little_beside_large_ones() {
             "depth {depth}, engines {engines}, size {size}: {alone:?} alone, {beside:?} beside"
         );
         assert!(beside <= 3 * alone, "{alone:?} alone, {beside:?} beside");
+        most = most.max(beside.as_secs_f64() / alone.as_secs_f64());
     }
+    note(
+        "times the 99th percentile alone, beside seven large sessions",
+        most,
+    );
 }
 
 /// A session and what it asks for.

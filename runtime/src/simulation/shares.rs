@@ -12,6 +12,7 @@ use unlade_sim_clock::VirtualClock;
 use super::awaited::Awaited;
 use super::simulate;
 use super::world::{batch, come_to_rest, in_time};
+use crate::figures::note;
 use crate::options::Placement;
 use crate::runtime::Runtime;
 use crate::session::Session;
@@ -67,6 +68,7 @@ type Load = (u32, Way, usize);
 
 /// Checks that of all the time that the device works, each has its part by weight.
 fn hold(loads: &[Load]) {
+    let mut most = 0.0f64;
     for seed in 0..SEEDS {
         let of_run = loads.to_vec();
         let times = simulate(seed, move || in_time(|clock| device_times(&of_run, clock)));
@@ -85,8 +87,10 @@ fn hold(loads: &[Load]) {
                 off.abs() < TOLERANCE,
                 "seed {seed}, weight {weight}: {off}, {times:?}"
             );
+            most = most.max(off.abs());
         }
     }
+    note("percent off the weights, runtime", most * 100.0);
 }
 
 /// How long the device has worked for each session, all of them busy.

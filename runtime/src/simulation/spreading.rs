@@ -12,6 +12,7 @@ use unlade_sim_clock::VirtualClock;
 use super::awaited::Awaited;
 use super::simulate;
 use super::world::{batch, come_to_rest, in_time};
+use crate::figures::note;
 use crate::kernel::Kernel;
 use crate::options::Placement;
 use crate::runtime::Runtime;
@@ -50,7 +51,9 @@ fn worst_ratio(speed: u64) -> f64 {
         println!("{speed} bytes a second: {cpu:?} and {gpu:?} alone, {both:?} spread");
         both.as_secs_f64() / cpu.min(gpu).as_secs_f64()
     });
-    ratios.fold(0.0, f64::max)
+    let worst = ratios.fold(0.0, f64::max);
+    note("times the best device alone, a stream over two", worst);
+    worst
 }
 
 /// How long a stream takes on the processor, on the GPU, and on both.

@@ -194,8 +194,8 @@ fn alone(rounds: &Rounds, what: &str, target: Target, unit: &'static str, name: 
 }
 
 /// What is to be reached of figures that benchmarks note themselves, by their names: of the card's
-/// driver, of turns on devices, of predictions, and of the C interface.
-const NOTED: [(&str, Target, &str); 27] = [
+/// driver, of turns on devices, on virtual time, of predictions, and of the C interface.
+const NOTED: [(&str, Target, &str); 32] = [
     (
         "card/doorbell to completion/on one core",
         Target::AtMost(3.0),
@@ -291,6 +291,31 @@ const NOTED: [(&str, Target, &str); 27] = [
         "scheduler/KiB more after 10 M batches",
         Target::AtMost(256.0),
         " KiB",
+    ),
+    (
+        "virtual time/Jain's index of equal sessions, least",
+        Target::AtLeast(0.99),
+        "",
+    ),
+    (
+        "virtual time/percent off the weights, scheduler",
+        Target::AtMost(5.0),
+        "%",
+    ),
+    (
+        "virtual time/percent off the weights, runtime",
+        Target::AtMost(5.0),
+        "%",
+    ),
+    (
+        "virtual time/times the 99th percentile alone, beside seven large sessions",
+        Target::AtMost(3.0),
+        "x",
+    ),
+    (
+        "virtual time/times the best device alone, a stream over two",
+        Target::AtMost(1.05),
+        "x",
     ),
     ("prediction/percent off/cpu", Target::AtMost(15.0), "%"),
     ("prediction/percent off/sim gpu", Target::AtMost(15.0), "%"),
@@ -569,7 +594,7 @@ mod tests {
         let without = met(&[], without).into_iter();
         let without: Vec<_> = without.filter(|(_, met)| met.is_some()).collect();
         assert!(!without.is_empty());
-        let python = ["polars", "duckdb", "stream"];
+        let python = ["polars", "duckdb", "10 GB stream"];
         assert!(
             without
                 .iter()
