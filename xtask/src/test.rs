@@ -180,12 +180,13 @@ fn miri() -> Outcome {
     outcome(miri)
 }
 
-/// Every shape of kernel, assembled for every architecture.
+/// Every shape of kernel, assembled for every architecture. Of the whole workspace, so that nothing is
+/// built again.
 fn ptxas() -> Outcome {
     match tools::ptxas() {
         Ok(binary) => cargo_with(
             &[("UNLADE_PTXAS", &binary.to_string_lossy())],
-            &["test", "-p", "unlade-ptx", "--test", "assemble", "--quiet"],
+            &["test", "--workspace", "--test", "assemble", "--quiet"],
         ),
         Err(error) => Outcome::NotRun(error),
     }
