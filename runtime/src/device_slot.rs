@@ -240,7 +240,8 @@ pub struct DeviceStatus {
     pub depth: u32,
     /// Bytes of batches that are [kept](crate::Runtime::pin) in its memory.
     pub resident_bytes: u64,
-    /// Bytes of memory, the host's and its own, abandoned to it when it was lost.
+    /// Bytes of memory, the host's and its own, abandoned to it when it was lost. What of callers'
+    /// arrays it may still read is kept as well, and is not counted.
     pub leaked_bytes: u64,
     /// Failures since it last worked. While there are any, it is left alone now and then.
     pub failures: u32,
