@@ -434,6 +434,7 @@ impl Device for DpuDevice {
             DeviceError::Lost(self.about.lost(format!("it does not come back: {reason}")))
         };
         let controller = self.restore(&current).map_err(lost)?;
+        current.leave_admin();
         let admin = self
             .start(&controller)
             .map_err(|fault| lost(fault.to_string()))?;

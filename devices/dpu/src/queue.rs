@@ -367,9 +367,7 @@ impl DpuQueue {
     /// Has the card let go of the queue; where it does not, the device is lost.
     fn end(&mut self) -> Result<(), DeviceLost> {
         self.shared.check()?;
-        let number = self.pair.number();
-        let deleted = self.shared.delete_pair(number);
-        deleted.map_err(|fault| self.shared.lose(&fault))?;
+        self.shared.delete_pair(self.pair.number())?;
         self.ended = true;
         self.collect().map_err(|fault| self.shared.lose(&fault))
     }

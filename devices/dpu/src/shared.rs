@@ -129,8 +129,32 @@ impl Shared {
         &self,
         what: impl FnOnce(&mut Admin) -> Result<T, Fault>,
     ) -> Result<T, Trouble> {
-        self.check().map_err(Trouble::Lost)?;
-        what(&mut lock(&self.admin)).map_err(|fault| self.trouble(fault))
+        let mut admin = self.admin().map_err(Trouble::Lost)?;
+        what(&mut admin).map_err(|fault| self.trouble(fault))
+    }
+
+    /// The same, of what a card does not refuse: any fault loses the device.
+    fn insist<T>(
+        &self,
+        what: impl FnOnce(&mut Admin) -> Result<T, Fault>,
+    ) -> Result<T, DeviceLost> {
+        let mut admin = self.admin()?;
+        what(&mut admin).map_err(|fault| self.lose(&fault))
+    }
+
+    /// The admin queue. Whoever had it before may have lost the device, which the next in line are to
+    /// find out before they send commands that nobody answers. So it is lost with this in hand.
+    fn admin(&self) -> Result<MutexGuard<'_, Admin>, DeviceLost> {
+        let admin = lock(&self.admin);
+        self.check()?;
+        Ok(admin)
+    }
+
+    /// Waits until nobody has the admin queue of this generation in hand, which [has ended](Self::end):
+    /// nobody rings its doorbell any more, which is the next generation's, too. Whoever has it sees that
+    /// the card is disabled.
+    pub(crate) fn leave_admin(&self) {
+        drop(lock(&self.admin));
     }
 
     fn trouble(&self, fault: Fault) -> Trouble {
@@ -145,8 +169,7 @@ impl Shared {
         self.check()?;
         let mut returned = self.memory.returns.take().into_iter();
         while let Some(one) = returned.next() {
-            if let Err(fault) = self.give_back(one) {
-                let lost = self.lose(&fault);
+            if let Err(lost) = self.give_back(one) {
                 returned.for_each(|rest| self.memory.returns.push(rest));
                 return Err(lost);
             }
@@ -154,14 +177,15 @@ impl Shared {
         Ok(())
     }
 
-    fn give_back(&self, returned: Returned) -> Result<(), Fault> {
+    fn give_back(&self, returned: Returned) -> Result<(), DeviceLost> {
         match returned {
             Returned::Mapping(iova) => {
                 let transport = self.controller.transport();
-                self.memory.mappings.unmap(transport, iova)
+                let unmapped = self.memory.mappings.unmap(transport, iova);
+                unmapped.map_err(|fault| self.lose(&fault))
             }
             Returned::Program { generation, handle } if generation == self.generation => {
-                lock(&self.admin).drop_program(handle)
+                self.insist(|admin| admin.drop_program(handle))
             }
             Returned::Queue {
                 generation,
@@ -229,9 +253,9 @@ impl Shared {
         &self.events[usize::from(vector_of(number))]
     }
 
-    /// Deletes a queue pair: behind it the card touches nothing of the queue.
-    pub(crate) fn delete_pair(&self, number: u16) -> Result<(), Fault> {
-        lock(&self.admin).delete_pair(number)?;
+    /// Deletes a queue pair: behind it the card touches nothing of the queue. A card that does not is lost.
+    pub(crate) fn delete_pair(&self, number: u16) -> Result<(), DeviceLost> {
+        self.insist(|admin| admin.delete_pair(number))?;
         lock(&self.open).remove(&number);
         Ok(())
     }

@@ -3,12 +3,13 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 
 use common::*;
 use unlade_dpu::{DpuDevice, Options, VfioUser};
 use unlade_hal::{CommandList, Device, Health, MemoryKind, Outcome, Wait};
-use unlade_sim_card::{Config, Fault, FaultPlan};
+use unlade_sim_card::{Config, Fault, FaultPlan, Region};
 
 #[test]
 fn a_card_that_fails_or_lies_is_lost_until_it_is_reset() {
@@ -133,6 +134,37 @@ fn renewed(unmaps: bool) {
     works(&device);
     assert_eq!(reached(&card, &device), mapped);
     // Nobody meddles with the new connection, so this is a controller's reset.
+    device.reset().unwrap();
+    works(&device);
+    assert_eq!(card.counters().findings, [""; 0]);
+}
+
+/// As many as the admin queue has entries, and more: each would wait as long as the first for an answer
+/// that does not come.
+#[test]
+fn those_in_line_behind_a_command_without_an_answer_send_none_of_their_own() {
+    const LINE: usize = 20;
+
+    let (card, _meddler, device) = meddled(Fault::LostCompletion);
+    // Memory space enable, and no bus master: the card fetches nothing.
+    card.card().write(Region::Config, 4, &[0x02, 0]).unwrap();
+    let begin = Barrier::new(LINE);
+    thread::scope(|scope| {
+        let asked = [(); LINE].map(|()| {
+            scope.spawn(|| {
+                begin.wait();
+                device.readings()
+            })
+        });
+        for asked in asked {
+            let readings = asked.join().expect("nobody finds the queue full");
+            assert!(readings.iter().all(|reading| reading.value.is_err()));
+        }
+    });
+    let Health::Lost(lost) = device.health() else {
+        panic!("it has answered nothing")
+    };
+    assert!(lost.reason.contains("has not ended within"), "{lost}");
     device.reset().unwrap();
     works(&device);
     assert_eq!(card.counters().findings, [""; 0]);
