@@ -25,6 +25,8 @@ const NAP: Duration = Duration::from_millis(1);
 pub(crate) struct Controller {
     transport: Arc<dyn Transport>,
     cap: Cap,
+    /// By which its owner is known.
+    number: u32,
 }
 
 impl Controller {
@@ -58,7 +60,20 @@ impl Controller {
                 "its BAR0 has room for the doorbells of {room} queue pairs, and CAP says {pairs}"
             )));
         }
-        Ok(Controller { transport, cap })
+        Ok(Controller {
+            transport,
+            cap,
+            number: random_number(),
+        })
+    }
+
+    /// As [`find`](Self::find), for the owner of this one, behind a transport that may be another.
+    pub(crate) fn find_again(&self, transport: Arc<dyn Transport>) -> Result<Self, CannotOpen> {
+        let found = Controller::find(transport)?;
+        Ok(Controller {
+            number: self.number,
+            ..found
+        })
     }
 
     pub(crate) fn transport(&self) -> &dyn Transport {
@@ -80,15 +95,20 @@ impl Controller {
             address: address.clone(),
             error,
         };
-        let number = random_number();
         if self.transport.read32(OWNER).map_err(unreachable)? == 0 {
-            self.transport.write32(OWNER, number).map_err(unreachable)?;
-            if self.transport.read32(OWNER).map_err(unreachable)? == number {
-                return self.sign(name).map_err(unreachable);
-            }
+            let own = self.transport.write32(OWNER, self.number);
+            own.map_err(unreachable)?;
+        }
+        if self.owns().map_err(unreachable)? {
+            return self.sign(name).map_err(unreachable);
         }
         let holder = self.owner_name().map_err(unreachable)?;
         Err(CannotOpen::InUse { address, holder })
+    }
+
+    /// Whether it still is whose it was made by [`claim`](Self::claim): a function level reset takes that.
+    pub(crate) fn owns(&self) -> Result<bool, TransportError> {
+        Ok(self.transport.read32(OWNER)? == self.number)
     }
 
     /// Lets go of the card.

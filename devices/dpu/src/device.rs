@@ -189,13 +189,15 @@ impl DpuDevice {
             let mapped = mappings.map_again(controller.transport());
             mapped.map_err(|error| error.to_string())
         };
-        if old.controller.disable().is_ok() {
+        let is_disabled = old.controller.disable().is_ok();
+        // It may have been quieted by a function level reset, which takes more than the queues.
+        if is_disabled && old.controller.owns() == Ok(true) {
             old.end_quiet();
             map_again(&old.controller)?;
             return Ok(old.controller.clone());
         }
         let mut transport = Arc::clone(old.controller.shared_transport());
-        if old.controller.reset_function().is_err() {
+        if !is_disabled && old.controller.reset_function().is_err() {
             // Without the connection it could not be any more.
             if old.cut_off() {
                 old.end_quiet();
@@ -204,7 +206,7 @@ impl DpuDevice {
             transport = transport.renew().map_err(|error| error.to_string())?;
             mappings.connection_ended();
         }
-        let found = Controller::find(Arc::clone(&transport));
+        let found = old.controller.find_again(Arc::clone(&transport));
         let controller = found.map_err(|error| error.to_string())?;
         // Both resets have cleared the owner, so that another may have come first.
         controller

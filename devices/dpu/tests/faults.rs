@@ -7,6 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use common::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use unlade_dpu::{DpuDevice, Options, VfioUser};
 use unlade_hal::{CommandList, Device, Health, MemoryKind, Outcome, Wait};
 use unlade_sim_card::{Config, Fault, FaultPlan, Region};
@@ -84,6 +85,34 @@ fn from_a_card_that_no_reset_reaches_memory_is_taken() {
     device.reset().unwrap();
     works(&device);
     assert_eq!(reached(&card, &device), mapped);
+    assert_eq!(card.counters().findings, [""; 0]);
+}
+
+/// That takes its owner and its interrupts, too.
+#[test]
+fn a_card_that_was_quieted_by_a_function_level_reset_is_set_up_again() {
+    let (card, meddler, device) = meddled(Fault::WrongPhase);
+    let owner = || {
+        let mut owner = [0; 4];
+        card.card().read(Region::Bar0, 0x40, &mut owner).unwrap();
+        u32::from_le_bytes(owner)
+    };
+    assert_ne!(owner(), 0);
+    meddler.deafen(true);
+    lost_by(Fault::WrongPhase, "wrong phase", &device);
+    assert_eq!(owner(), 0, "the function was reset");
+    device.reset().unwrap();
+    assert_ne!(owner(), 0);
+    let mut queue = device.open_queue(1).unwrap();
+    // What came before is no sign of it.
+    queue.poll(&mut Vec::new()).unwrap();
+    submit(&mut *queue, fill(&device, 1));
+    let event = queue.wake_fd().unwrap();
+    let mut events = [PollFd::new(&event, PollFlags::IN)];
+    let timeout = Timespec::try_from(LONG).unwrap();
+    assert_eq!(poll(&mut events, Some(&timeout)), Ok(1), "it interrupts");
+    drop(queue);
+    works(&device);
     assert_eq!(card.counters().findings, [""; 0]);
 }
 
