@@ -289,12 +289,15 @@ impl DpuQueue {
         Ok(())
     }
 
-    /// Sees to it that the card is still there, if it has not been looked at for a while.
+    /// Sees to it that the card is still there, and has not been reset since, if it has not been looked at
+    /// for a while.
     fn watch(&mut self, now: Instant) -> Result<(), Fault> {
         if now - self.watched < WATCH {
             return Ok(());
         }
         self.watched = now;
+        // Ready, it may be so for the next queues alone.
+        self.shared.check().map_err(|_| Fault::NotReady)?;
         self.shared.controller.check()?;
         self.pair.check_phase()
     }

@@ -5,6 +5,7 @@ mod common;
 
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use common::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -295,6 +296,23 @@ fn what_was_made_before_a_reset_is_void() {
     drop((exe, queue));
     works(&device);
     assert_eq!(card.counters().findings, [""; 0]);
+}
+
+#[test]
+fn who_waits_for_a_list_while_the_card_is_reset_is_told() {
+    let (_card, device) = card([(1, Fault::LostCompletion)]);
+    let mut queue = device.open_queue(1).unwrap();
+    let seq = submit(&mut *queue, fill(&device, 1));
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| queue.wait(seq, LONG));
+        // Until it waits, which nothing tells.
+        thread::sleep(Duration::from_millis(50));
+        device.reset().unwrap();
+        let lost = waits.join().unwrap().unwrap_err();
+        assert!(lost.reason.contains("it was reset"), "{lost}");
+    });
+    assert_eq!(queue.quiesce(SHORT).completions.len(), 1);
+    works(&device);
 }
 
 #[test]
