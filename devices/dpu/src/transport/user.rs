@@ -58,8 +58,9 @@ pub struct VfioUser {
     bar_len: u64,
     vectors: u32,
     can_reset: bool,
-    /// Who serves it, where that can be told.
-    peer: Option<Peer>,
+    /// Who serves it, where that can be told, and who has before, on the ways in whose place this one came
+    /// or that came in its own: those of them that may still run.
+    servers: Arc<Mutex<Vec<Peer>>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl VfioUser {
 
     /// Looks at what is behind a connection to a path.
     pub(crate) fn over(stream: UnixStream, path: &Path) -> Result<Self, TransportError> {
-        let peer = Peer::of(&stream);
+        let servers: Vec<Peer> = Peer::of(&stream).into_iter().collect();
         let mut connection = Connection::new(stream, TIMEOUT)?;
         connection.negotiate()?;
         let info = connection.device_info()?;
@@ -110,8 +111,12 @@ impl VfioUser {
             bar_len: bar.size,
             vectors,
             can_reset: info.can_reset(),
-            peer,
+            servers: Arc::new(Mutex::new(servers)),
         })
+    }
+
+    fn servers(&self) -> MutexGuard<'_, Vec<Peer>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -227,17 +232,25 @@ impl Transport for VfioUser {
     }
 
     /// Who serves one connection at a time has ended the one before when it takes the next, and with
-    /// it what was mapped. Another process says nothing of that, as long as the one before runs.
+    /// it what was mapped. Another process says nothing of that, as long as any before it runs: one of a
+    /// way that came to nothing may have memory, too.
     fn renew(&self) -> Result<Arc<dyn Transport>, TransportError> {
         let renewed = VfioUser::connect(&self.path)?;
-        let now = renewed.peer.as_ref().map(Peer::id);
-        match &self.peer {
-            Some(before) if now != Some(before.id()) && !before.has_ended() => {
-                renewed.close();
-                Err(TransportError::OtherServer(before.id()))
-            }
-            _ => Ok(Arc::new(renewed)),
+        let now = renewed.servers().pop();
+        let mut servers = self.servers();
+        servers.retain(|before| !before.has_ended());
+        let is_now = |before: &Peer| now.as_ref().map(Peer::id) == Some(before.id());
+        if let Some(before) = servers.iter().find(|before| !is_now(before)) {
+            renewed.close();
+            return Err(TransportError::OtherServer(before.id()));
         }
+        if servers.is_empty() {
+            servers.extend(now);
+        }
+        Ok(Arc::new(VfioUser {
+            servers: Arc::clone(&self.servers),
+            ..renewed
+        }))
     }
 
     fn close(&self) {

@@ -193,11 +193,15 @@ fn mutated_replies_are_right_or_errors() {
 fn another_process_does_not_take_the_place_of_one_that_runs() {
     let card = unlade_sim_card::Served::start(unlade_sim_card::Config::default()).unwrap();
     let mut other = Other::start();
-    let mut way = VfioUser::connect(card.path()).unwrap();
+    let way = VfioUser::connect(card.path()).unwrap();
     way.close();
     let own = i32::try_from(std::process::id()).unwrap();
-    assert_eq!(way.peer.as_ref().map(Peer::id), Some(own));
-    let id = way.peer.insert(other.peer()).id();
+    let servers = || way.servers().iter().map(Peer::id).collect::<Vec<_>>();
+    assert_eq!(servers(), [own]);
+    *way.servers() = vec![other.peer()];
+    let [id] = servers()[..] else {
+        panic!("there is one")
+    };
     let refused = way.renew().map(drop).unwrap_err();
     assert_eq!(refused, TransportError::OtherServer(id));
     other.end();
@@ -208,6 +212,12 @@ fn another_process_does_not_take_the_place_of_one_that_runs() {
     renewed.close();
     // The same process may come back at any time.
     renewed.renew().unwrap().close();
+    // Whoever has served a way that came to nothing has been given memory, too.
+    assert_eq!(servers(), [own]);
+    let between = Other::start();
+    *way.servers() = vec![between.peer()];
+    let refused = way.renew().map(drop).unwrap_err();
+    assert!(matches!(refused, TransportError::OtherServer(_)));
 }
 
 #[test]
