@@ -274,6 +274,11 @@ impl State {
     }
 }
 
+/// Whether a command waits for jobs, or ends them: DELETE_QUEUE_PAIR, DROP_PROGRAM, ABORT.
+pub(crate) fn awaits_jobs(entry: &[u8; SQE]) -> bool {
+    matches!(entry[0], 0x03 | 0x05 | 0x09)
+}
+
 /// Flags and the reserved field that every entry begins with.
 pub(crate) fn check_head(entry: &[u8; SQE]) -> Result<(), Outcome> {
     require(entry[1] == 0, 1)?;

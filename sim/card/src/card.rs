@@ -293,9 +293,14 @@ impl Card {
 
     /// Writes a region. Of BAR0 only accesses of 4 and 8 aligned bytes have an effect. Returns when
     /// the write is done; what it starts, like a job, is not done then, but for a function level
-    /// reset, which is.
+    /// reset, which is, and for admin commands while the card's own thread runs a job.
     pub fn write(&self, region: Region, offset: u64, bytes: &[u8]) -> Result<(), BeyondRegion> {
         self.take_write(region, offset, bytes)?;
+        let mut state = self.shared.lock();
+        if state.running {
+            state.advance_beside_engine();
+        }
+        drop(state);
         self.shared.notify();
         Ok(())
     }
@@ -346,9 +351,9 @@ impl Card {
     /// waking another for it, and jobs on the card's own.
     pub(crate) fn attend(&self) {
         let mut state = self.shared.lock();
-        // While the engine runs nothing is fetched; what is behind it looks again.
+        // While the engine runs no job is fetched; what is behind it looks again.
         if state.running {
-            return;
+            return state.advance_beside_engine();
         }
         state.advance();
         let rests = state.pending.is_empty() && state.held.is_empty();

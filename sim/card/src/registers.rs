@@ -206,6 +206,7 @@ impl State {
         self.functions.wake();
         self.queues.clear();
         self.pending.clear();
+        self.awaits_engine = None;
         self.drops.clear();
         self.held.clear();
         self.interrupts.clear_pending();

@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(crate) job: u64,
     /// Jobs that were fetched and have not begun.
     pub(crate) pending: VecDeque<FetchedJob>,
+    /// An admin command that was fetched while a job ran, and is done when that has ended.
+    pub(crate) awaits_engine: Option<[u8; SQE]>,
     /// Programs dropped whose jobs have not all ended.
     pub(crate) drops: Vec<PendingDrop>,
     /// What a fault holds back.
@@ -169,6 +171,7 @@ impl State {
             findings: Vec::new(),
             job: 0,
             pending: VecDeque::new(),
+            awaits_engine: None,
             drops: Vec::new(),
             held: Vec::new(),
             running: false,

@@ -1,12 +1,13 @@
 //! The card's own work, on a thread of its own: it fetches entries, does admin commands and runs
 //! jobs. A doorbell only wakes it, so that no submission is its own completion. Behind a socket it is
-//! the server's thread that fetches, which is no submission's either: see `Card::attend`.
+//! the server's thread that fetches, which is no submission's either: see `Card::attend`. While it runs a
+//! job, the thread that rings does what admin commands need no engine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::admin::{check_absent, check_head, require, reserved};
+use crate::admin::{awaits_jobs, check_absent, check_head, require, reserved};
 use crate::bytes::{length, u16_at, u32_at, u64_at};
 use crate::card::Shared;
 use crate::dma::{Dma, Iova};
@@ -91,10 +92,8 @@ impl State {
         for &queue in &queues {
             self.flush(queue);
         }
-        while let Some(entry) = self.fetch(ADMIN) {
-            if let Some(outcome) = self.admin(&entry) {
-                self.complete(ADMIN, u16_at(&entry, 2), outcome);
-            }
+        while let Some(entry) = self.awaits_engine.take().or_else(|| self.fetch(ADMIN)) {
+            self.administer(&entry);
         }
         // In turns, so that no queue waits for another to be empty.
         let mut fetched = true;
@@ -107,6 +106,27 @@ impl State {
                     fetched = true;
                 }
             }
+        }
+    }
+
+    /// Does what need not wait for the engine while that runs: admin commands, which have to end in time
+    /// however long a job takes, up to the first that is about jobs.
+    pub(crate) fn advance_beside_engine(&mut self) {
+        self.flush(ADMIN);
+        while self.awaits_engine.is_none()
+            && let Some(entry) = self.fetch(ADMIN)
+        {
+            if awaits_jobs(&entry) {
+                self.awaits_engine = Some(entry);
+            } else {
+                self.administer(&entry);
+            }
+        }
+    }
+
+    fn administer(&mut self, entry: &[u8; SQE]) {
+        if let Some(outcome) = self.admin(entry) {
+            self.complete(ADMIN, u16_at(entry, 2), outcome);
         }
     }
 

@@ -291,6 +291,29 @@ fn a_job_that_has_not_begun_is_aborted() {
     assert_eq!(host.read(data, 64), [0; 64]);
 }
 
+/// They have to end in time, and a job may take longer.
+#[test]
+fn what_is_not_about_jobs_does_not_wait_for_the_one_that_runs() {
+    let mut host = host();
+    let data = host.allocate(32 << 20, 64);
+    // Longer than a command is waited for here.
+    let steps = vec![fill(1, memory(data, 32 << 20)); 4096];
+    let job = host.job_entry(&descriptor(&steps, 0));
+    host.submit(job);
+    while host.read(data, 1) == [0] {
+        std::thread::yield_now();
+    }
+    host.read_page(entry(0x01), 4096);
+    host.load_well(&tiny());
+    let done = host.card.counters().jobs_succeeded;
+    assert_eq!((host.poll(), done), (None, 0), "the job runs");
+    // A reset abandons all of it.
+    host.set_register(0x20, 0);
+    host.wait_status(0);
+    host.enable();
+    assert_eq!(host.io(entry(NOP)).outcome(), (0, 0, 0));
+}
+
 #[test]
 fn an_id_in_flight_is_not_taken_twice() {
     let mut host = host();
