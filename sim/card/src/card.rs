@@ -491,7 +491,7 @@ impl Card {
             jobs_trapped: state.logs.trapped,
             jobs_failed: state.logs.failed,
             bytes_read: state.logs.bytes_read,
-            bytes_written: state.logs.bytes_written,
+            bytes_written: state.logs.bytes_written + state.block_bytes,
             block_bytes_written: state.block_bytes,
             bus_read: traffic.read,
             bus_written: traffic.written,

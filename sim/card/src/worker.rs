@@ -181,7 +181,7 @@ impl State {
         self.busy_time.0 += done.duration.0;
         self.block_bytes += done.blocks;
         self.logs.bytes_read += done.read;
-        self.logs.bytes_written += done.written;
+        self.logs.bytes_written += done.written - done.blocks;
         self.injected
             .extend(job.fault.map(|fault| (job.number, fault)));
         match job.fault {

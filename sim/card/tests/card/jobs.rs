@@ -107,6 +107,12 @@ fn later_steps_see_what_earlier_ones_wrote_and_the_report_counts() {
     assert_eq!(Nanos(field(2)), counters.time);
     assert!(field(0) <= field(1) && field(1) < field(2));
     assert_eq!(counters.busy_time, Nanos(field(2) - field(1)));
+    // The health log counts operands alone.
+    let (read, written) = (field(3), field(4));
+    assert_eq!(counters.bytes_written, written);
+    let health = host.read_page(with(entry(0x08), 32, &[1]), 144);
+    let logged = |at: usize| u64::from_le_bytes(health[at..at + 8].try_into().unwrap());
+    assert_eq!((logged(56), logged(64)), (read, written - 2 * 24));
 }
 
 #[test]
