@@ -109,12 +109,19 @@ fn written_status(list: &CommandList, dispatch: &Dispatched<'_>) -> Result<Statu
 /// Bytes of a report.
 pub(crate) const REPORT: usize = 64;
 
+/// How much longer than it was under way a job may have taken by the card's clock, which does
+/// not go as the host's does: a part of that, and what a coarse one rounds.
+const DRIFT: u32 = 8;
+const COARSE: Duration = Duration::from_millis(1);
+
 /// How long a job took, by its report: docs/CARD.md, section 7. The card does not say how that is
-/// shared out among steps; it counts as computing.
+/// shared out among steps; it counts as computing. By the wall no job takes longer than has passed since
+/// it was submitted.
 pub(crate) fn timing(
     report: &[u8; REPORT],
     steps: usize,
     clock: ClockKind,
+    passed: Duration,
 ) -> Result<Timing, Fault> {
     let fields = Fields(report);
     let (fetched, started, ended) = (fields.u64(0), fields.u64(8), fields.u64(16));
@@ -123,6 +130,13 @@ pub(crate) fn timing(
         return Err(Fault::Lie(format!(
             "it reports that {done} of {steps} steps ran, fetched at {fetched}, from {started} to \
              {ended} ns"
+        )));
+    }
+    let took = Duration::from_nanos(ended - fetched);
+    let most = passed.saturating_add(passed / DRIFT).saturating_add(COARSE);
+    if clock == ClockKind::Wall && took > most {
+        return Err(Fault::Lie(format!(
+            "it reports that a job took {took:?} that was submitted {passed:?} ago"
         )));
     }
     Ok(Timing {

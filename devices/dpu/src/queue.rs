@@ -84,6 +84,7 @@ struct Flight {
     list: CommandList,
     id: u16,
     position: u64,
+    submitted: Instant,
     /// What came of it, once the card has said so.
     ended: Option<(Outcome, Timing)>,
 }
@@ -263,7 +264,8 @@ impl DpuQueue {
             Some(at) if steps > 0 => {
                 let mut report = [0; REPORT];
                 answers.load(at, &mut report);
-                completion::timing(&report, steps, self.shared.about.info.clock)?
+                let passed = flight.submitted.elapsed();
+                completion::timing(&report, steps, self.shared.about.info.clock, passed)?
             }
             _ => Timing::default(),
         };
@@ -412,8 +414,9 @@ impl Queue for DpuQueue {
         place.seq = Some(seq);
         place.uses = place.uses.wrapping_add(1);
         let id = u16::from_le_bytes([berth, place.uses]);
-        let submitted = self.pair.submit(&self.shared.controller, command, id);
-        let position = submitted.unwrap_or_else(|fault| {
+        let submitted = Instant::now();
+        let position = self.pair.submit(&self.shared.controller, command, id);
+        let position = position.unwrap_or_else(|fault| {
             // Whether the card has seen it is not known, so the list is in flight on a device that
             // is lost: it cannot come back as if nothing had happened.
             self.shared.lose(&fault);
@@ -424,6 +427,7 @@ impl Queue for DpuQueue {
             list,
             id,
             position,
+            submitted,
             ended: None,
         });
         Ok(seq)
