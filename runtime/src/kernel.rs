@@ -112,16 +112,36 @@ impl Kernel {
     /// # Errors
     /// As [`run`](Kernel::run), for the first batch that has one.
     pub fn run_resident(&self, resident: &Resident) -> Result<Vec<Output>, Error> {
-        let core = &resident.core;
-        if !Arc::ptr_eq(&core.runtime, &self.core.runtime) {
-            return Err(Error::Config("pinned by another runtime".to_owned()));
-        }
-        if let Some(first) = core.batches.first() {
-            check_schema(&self.core.input, first)?;
-        }
-        (0..core.batches.len())
-            .map(|position| self.core.run_resident(core, position))
+        self.check_resident(resident, resident.batches())?;
+        (0..resident.batches().len())
+            .map(|position| self.core.run_resident(&resident.core, position))
             .collect()
+    }
+
+    /// Runs the query on one of the batches that were pinned, counted from 0, where it lies.
+    ///
+    /// # Errors
+    /// As [`run_resident`](Kernel::run_resident), and [`Error::Config`] where there is no such batch.
+    pub fn run_resident_batch(&self, resident: &Resident, batch: usize) -> Result<Output, Error> {
+        let pinned = resident.batches();
+        let Some(one) = pinned.get(batch) else {
+            let count = pinned.len();
+            let why = format!("there is no batch {batch} of {count} that were pinned");
+            return Err(Error::Config(why));
+        };
+        self.check_resident(resident, std::slice::from_ref(one))?;
+        self.core.run_resident(&resident.core, batch)
+    }
+
+    /// Whether these batches of what was pinned are the kernel's to run.
+    fn check_resident(&self, resident: &Resident, batches: &[RecordBatch]) -> Result<(), Error> {
+        if !resident.is_pinned_for(self) {
+            let why = "the batches were pinned by another runtime than the kernel's";
+            return Err(Error::Config(why.to_owned()));
+        }
+        // Each: one that may have nulls need not have any in the first.
+        let mut batches = batches.iter();
+        batches.try_for_each(|batch| check_schema(&self.core.input, batch))
     }
 
     /// Hands a batch over; the result comes with the ticket.

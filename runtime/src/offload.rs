@@ -536,7 +536,7 @@ impl Plan {
                 let slot = resident.expect("what is resident has its lease");
                 Arg::Span {
                     span: span(slot, bytes.at, bytes.len),
-                    bit_offset: bytes.bit_offset,
+                    bit_offset: 0,
                 }
             }
         }

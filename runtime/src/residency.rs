@@ -149,6 +149,11 @@ impl<T> Residency<T> {
         self.entries.clear();
     }
 
+    /// Bytes of one; `None` where it is not there. To ask is no use of it.
+    pub fn bytes_of(&self, id: ResidentId) -> Option<u64> {
+        self.entries.get(&id).map(|entry| entry.bytes)
+    }
+
     /// Bytes that lie there.
     pub fn bytes(&self) -> u64 {
         self.entries.values().map(|entry| entry.bytes).sum()
@@ -176,6 +181,10 @@ mod tests {
             residency.insert(id, 10, id).unwrap();
         }
         residency.get(a).unwrap();
+        assert_eq!(
+            (residency.bytes_of(b), residency.bytes_of(d)),
+            (Some(10), None)
+        );
         residency.insert(d, 15, d).unwrap();
         let there = [a, b, c, d].map(|id| residency.get(id).is_some());
         assert_eq!(there, [true, false, false, true]);

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_buffer::Buffer;
 use arrow_schema::DataType;
 use unlade_hal::{
     Command, CommandList, DeviceAddr, DeviceKind, Lease, Outcome, Slot, Span, Timing,
 };
-use unlade_program::Ty;
 
 use crate::arrays::{self, fixed_values, fixed_width};
 use crate::bind::check_schema;
@@ -17,7 +17,7 @@ use crate::call::Call;
 use crate::driver::Undone;
 use crate::error::Error;
 use crate::heap::DeviceHeap;
-use crate::kernel::given_up;
+use crate::kernel::{Kernel, given_up};
 use crate::pool;
 use crate::residency::ResidentId;
 use crate::runtime::Core;
@@ -78,12 +78,11 @@ pub(crate) struct ResidentStrings {
     pub(crate) validity: Option<ResidentBytes>,
 }
 
-/// A run of bytes of the lease.
+/// A run of bytes of the lease. Where they are bits, the first is the lowest of the first byte.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResidentBytes {
     pub(crate) at: u64,
     pub(crate) len: u64,
-    pub(crate) bit_offset: u8,
 }
 
 impl Resident {
@@ -139,14 +138,23 @@ impl Resident {
 
     /// How many of the batches are on the device at the moment.
     pub fn batches_on_device(&self) -> usize {
-        let Some(slot) = self.core.slot else { return 0 };
+        self.sizes_on_device().len()
+    }
+
+    /// Bytes of the device's memory that these take at the moment.
+    pub fn bytes_on_device(&self) -> u64 {
+        self.sizes_on_device().iter().sum()
+    }
+
+    /// What the batches that are on the device take there, in bytes. To ask is no use of them.
+    fn sizes_on_device(&self) -> Vec<u64> {
+        let Some(slot) = self.core.slot else {
+            return Vec::new();
+        };
         let residency = &self.core.runtime.devices[slot].residency;
-        let mut residency = residency.lock().unwrap_or_else(PoisonError::into_inner);
-        self.core
-            .ids
-            .iter()
-            .filter(|id| residency.get(**id).is_some())
-            .count()
+        let residency = residency.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids = self.core.ids.iter();
+        ids.filter_map(|id| residency.bytes_of(*id)).collect()
     }
 
     /// The batches, as they were pinned.
@@ -154,30 +162,47 @@ impl Resident {
         &self.core.batches
     }
 
+    /// Whether this was pinned by the runtime of a kernel, which then [runs](crate::Kernel::run_resident)
+    /// on it.
+    pub fn is_pinned_for(&self, kernel: &Kernel) -> bool {
+        Arc::ptr_eq(&self.core.runtime, &kernel.core.runtime)
+    }
+
     /// Where the values of a column of one batch lie in the device's memory, for others that work
     /// there. A batch that was moved out to make room is sent there again.
     ///
     /// # Errors
-    /// [`Error::Config`] where there is no such batch or column, where its values are not of fixed
-    /// width, of whole bytes, or where there are nulls, of which an address says nothing; and where
-    /// the batch is not in a device's memory and cannot be sent there now.
+    /// [`Error::Config`] as of [`column_on_device`](Self::column_on_device), and where its values are not
+    /// of whole bytes, or where there are nulls, of which an address of values says nothing.
     pub fn values_on_device(&self, batch: usize, column: usize) -> Result<ResidentValues, Error> {
-        let refused =
-            |why: String| Error::Config(format!("column {column} of batch {batch}: {why}"));
-        let pinned = self.core.batches.get(batch);
-        let pinned =
-            pinned.ok_or_else(|| refused(format!("there are {}", self.core.batches.len())))?;
-        let array = pinned.columns().get(column);
-        let array = array.ok_or_else(|| refused(format!("it has {}", pinned.num_columns())))?;
+        let array = self.column(batch, column)?;
         let data_type = array.data_type();
         if data_type.primitive_width().is_none() {
             let why = format!("{data_type} is not of fixed width, of whole bytes");
-            return Err(refused(why));
+            return Err(refused(batch, column, why));
         }
         if array.null_count() > 0 {
             let nulls = array.null_count();
             let why = format!("it has {nulls} nulls, of which an address of values says nothing");
-            return Err(refused(why));
+            return Err(refused(batch, column, why));
+        }
+        self.column_on_device(batch, column)
+    }
+
+    /// Where a column of one batch lies in the device's memory, its values and which of them are null, for
+    /// others that work there. A batch that was moved out to make room is sent there again.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where there is no such batch or column, where its values are not of fixed width,
+    /// or are keys of a dictionary, which is not there; and where the batch is not in a device's memory and
+    /// cannot be sent there now.
+    pub fn column_on_device(&self, batch: usize, column: usize) -> Result<ResidentValues, Error> {
+        let array = self.column(batch, column)?;
+        let refused = |why| refused(batch, column, why);
+        let data_type = array.data_type();
+        let is_kept = fixed_values(array).is_some();
+        if !is_kept || matches!(data_type, DataType::Dictionary(..)) {
+            return Err(refused(format!("{data_type} is not of fixed width")));
         }
         let runtime = &self.core.runtime;
         let slot = self.core.slot.map(|slot| &runtime.devices[slot]);
@@ -188,38 +213,68 @@ impl Resident {
             .core
             .on_device(&self.core.own_call(), batch)
             .ok_or_else(|| refused(format!("it cannot be sent to `{}` now", slot.name)))?;
-        let values = there.columns[column].expect("it is of fixed width").values;
+        let lies = there.columns[column].expect("it is of fixed width");
         let base = there.lease.address(slot.device.info().domain);
         let DeviceAddr(base) = base.expect("the device allocated it");
         Ok(ResidentValues {
-            address: DeviceAddr(base + values.at),
+            address: DeviceAddr(base + lies.values.at),
+            validity: lies.validity.map(|bits| DeviceAddr(base + bits.at)),
             rows: array.len(),
+            nulls: array.null_count(),
             data_type: data_type.clone(),
             _there: there,
         })
     }
+
+    /// A column of one batch, as it was pinned.
+    fn column(&self, batch: usize, column: usize) -> Result<&ArrayRef, Error> {
+        let batches = self.batches();
+        let pinned = batches.get(batch);
+        let pinned =
+            pinned.ok_or_else(|| refused(batch, column, format!("there are {}", batches.len())))?;
+        let array = pinned.columns().get(column);
+        array.ok_or_else(|| refused(batch, column, format!("it has {}", pinned.num_columns())))
+    }
 }
 
-/// The values of a pinned column in a device's memory, one after another, as
-/// [`Resident::values_on_device`] finds them. They stay there as long as this does, and are to be
-/// read alone. A device that is lost loses them.
+/// Why it is not told where a column lies.
+fn refused(batch: usize, column: usize, why: String) -> Error {
+    Error::Config(format!("column {column} of batch {batch}: {why}"))
+}
+
+/// A pinned column in a device's memory, as [`Resident::column_on_device`] finds it. It stays there as long
+/// as this does, and is to be read alone. A device that is lost, or reset, loses it: what its address then
+/// leads to is the device's to say.
 #[derive(Clone, Debug)]
 pub struct ResidentValues {
     address: DeviceAddr,
+    validity: Option<DeviceAddr>,
     rows: usize,
+    nulls: usize,
     data_type: DataType,
     _there: Arc<OnDevice>,
 }
 
 impl ResidentValues {
-    /// Where the first one is, in the device's address space: of a CUDA GPU a `CUdeviceptr`.
+    /// Where its values are, one after another, in the device's address space: of a CUDA GPU a
+    /// `CUdeviceptr`. Booleans are bits, the first of them the lowest of the first byte.
     pub fn address(&self) -> DeviceAddr {
         self.address
     }
 
-    /// How many there are.
+    /// Where its validity is, likewise: a bit for each value, 0 where that is null. `None` where none is.
+    pub fn validity(&self) -> Option<DeviceAddr> {
+        self.validity
+    }
+
+    /// How many values there are, with those that are null.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// How many of them are null.
+    pub fn null_count(&self) -> usize {
+        self.nulls
     }
 
     /// Their type, which is of fixed width.
@@ -313,7 +368,7 @@ impl<'a> Layout<'a> {
                 validity: field.is_nullable().then(|| {
                     let bits = arrays::validity(array);
                     let bits = bits.sliced();
-                    layout.put(Cow::Owned(bits.as_slice().to_vec()), 0, alignment)
+                    layout.put(Cow::Owned(bits.as_slice().to_vec()), alignment)
                 }),
             });
             layout.strings.push(strings);
@@ -321,44 +376,45 @@ impl<'a> Layout<'a> {
                 layout.columns.push(None);
                 continue;
             };
-            let bits = fixed_width(array.data_type()).map_or(1, |width| 8 * width);
             let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
             let column = ResidentColumn {
-                values: layout.place(values.buffer, values.bit_offset, bits * rows, alignment),
-                validity: nulls
-                    .map(|nulls| layout.place(nulls.validity(), nulls.offset(), rows, alignment)),
+                values: match fixed_width(array.data_type()) {
+                    Some(width) => layout.place_bytes(&values.buffer[..width * rows], alignment),
+                    None => layout.place_bits(values.buffer, values.bit_offset, rows, alignment),
+                },
+                validity: nulls.map(|nulls| {
+                    layout.place_bits(nulls.buffer(), nulls.offset(), rows, alignment)
+                }),
             };
             layout.columns.push(Some(column));
         }
         layout
     }
 
-    fn place(
+    /// Bits, from the first of a byte on: whoever is told where they are knows of no other offset.
+    fn place_bits(
         &mut self,
-        bytes: &'a [u8],
-        bit_offset: usize,
-        bits: usize,
+        buffer: &'a Buffer,
+        offset: usize,
+        rows: usize,
         alignment: u64,
     ) -> ResidentBytes {
-        let first = bit_offset / 8;
-        let len = Ty::Mask.bytes_for((bit_offset % 8 + bits) as u64) as usize;
-        let bytes = Cow::Borrowed(&bytes[first..first + len]);
-        self.put(bytes, (bit_offset % 8) as u8, alignment)
+        let bits = match offset % 8 {
+            0 => Cow::Borrowed(&buffer[offset / 8..][..rows.div_ceil(8)]),
+            _ => Cow::Owned(buffer.bit_slice(offset, rows).to_vec()),
+        };
+        self.put(bits, alignment)
     }
 
     fn place_bytes(&mut self, bytes: &'a [u8], alignment: u64) -> ResidentBytes {
-        self.put(Cow::Borrowed(bytes), 0, alignment)
+        self.put(Cow::Borrowed(bytes), alignment)
     }
 
-    fn put(&mut self, bytes: Cow<'a, [u8]>, bit_offset: u8, alignment: u64) -> ResidentBytes {
+    fn put(&mut self, bytes: Cow<'a, [u8]>, alignment: u64) -> ResidentBytes {
         let (at, len) = (self.len, bytes.len() as u64);
         self.sources.push((bytes, at));
         self.len = (at + len).next_multiple_of(alignment);
-        ResidentBytes {
-            at,
-            len,
-            bit_offset,
-        }
+        ResidentBytes { at, len }
     }
 
     /// Copies everything to the device, in a turn on it; `None` where that fails, for whatever reason.

@@ -12,6 +12,7 @@ use arrow_array::{
     ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
     RecordBatchIterator, StringArray, UInt32Array,
 };
+use arrow_schema::{DataType, Field, Schema};
 use arrow_select::take::take;
 use common::{batch, builder, compile, query, runtime, told};
 use unlade_hal::{ClockKind, Device};
@@ -747,6 +748,89 @@ fn a_pinned_column_tells_where_it_is_and_stays_there_while_it_is_held() {
     assert!(resident.batches_on_device() < 8);
     let again = resident.values_on_device(0, column("b")).unwrap();
     assert_eq!(again.address(), held.address());
+}
+
+/// Also where its bits begin in the middle of a byte on the host.
+#[test]
+fn a_pinned_column_tells_where_its_values_and_its_nulls_are() {
+    let part = input(500).slice(3, 400);
+    let runtime = on(sim(Profile::gpu())).build().unwrap();
+    let resident = runtime
+        .pin(std::slice::from_ref(&part), Some("sim"))
+        .unwrap();
+    let wanted = query("a, flag, b", "a > 41 and flag");
+    let outputs = compile(&runtime, &wanted, &part.schema())
+        .run_resident(&resident)
+        .unwrap();
+    let reference = compile(&common::runtime(), &wanted, &part.schema());
+    assert_eq!(outputs[0].batch, reference.run(&part).unwrap().batch);
+    assert_eq!(outputs[0].receipt.bytes_to_device, 0);
+
+    let column = |name: &str| part.schema().index_of(name).unwrap();
+    let there = |name: &str| resident.column_on_device(0, column(name));
+    let mut runs = Vec::new();
+    for (name, bytes) in [("a", 4 * 400), ("b", 8 * 400), ("flag", 50)] {
+        let found = there(name).unwrap();
+        let array = part.column(column(name));
+        assert_eq!(found.rows(), 400, "{name}");
+        assert_eq!(found.null_count(), array.null_count(), "{name}");
+        assert_eq!(found.data_type(), array.data_type(), "{name}");
+        assert_eq!(found.validity().is_some(), array.null_count() > 0, "{name}");
+        runs.push((found.address().0, bytes));
+        runs.extend(found.validity().map(|bits| (bits.0, 50)));
+    }
+    runs.sort_unstable();
+    assert_eq!(runs.len(), 5);
+    assert!(
+        runs.windows(2)
+            .all(|pair| pair[0].0 + pair[0].1 <= pair[1].0)
+    );
+    for name in ["text", "d", "list"] {
+        let refused = there(name).unwrap_err().to_string();
+        assert!(refused.contains("is not of fixed width"), "{refused}");
+    }
+    assert!(resident.column_on_device(1, 0).is_err());
+    assert!(resident.bytes_on_device() >= runs.iter().map(|run| run.1).sum());
+}
+
+#[test]
+fn one_batch_of_those_pinned_runs_alone() {
+    let batches = [input(500), input(300)];
+    let runtime = on(sim(Profile::gpu())).build().unwrap();
+    let resident = runtime.pin(&batches, Some("sim")).unwrap();
+    let kernel = compile(&runtime, &query("a, b", "a > 41"), &batches[0].schema());
+    let outputs = kernel.run_resident(&resident).unwrap();
+    for (position, output) in outputs.iter().enumerate() {
+        let alone = kernel.run_resident_batch(&resident, position).unwrap();
+        assert_eq!(alone.batch, output.batch);
+        assert_eq!(alone.receipt.bytes_to_device, 0);
+    }
+    let beyond = kernel.run_resident_batch(&resident, 2).unwrap_err();
+    assert!(beyond.to_string().contains("no batch 2 of 2"), "{beyond}");
+    let other = common::runtime().pin(&batches, None).unwrap();
+    let refused = kernel.run_resident_batch(&other, 0).unwrap_err();
+    assert!(refused.to_string().contains("another runtime"), "{refused}");
+    assert!(resident.is_pinned_for(&kernel) && !other.is_pinned_for(&kernel));
+}
+
+/// The first batch has none, and the kernel is compiled for rows that have none.
+#[test]
+fn nulls_of_a_later_pinned_batch_are_looked_for() {
+    let rows = |values: Vec<Option<i32>>| batch(vec![("n", Arc::new(Int32Array::from(values)))]);
+    let pinned = [rows(vec![Some(1), Some(2)]), rows(vec![None, Some(3)])];
+    let runtime = on(sim(Profile::gpu())).build().unwrap();
+    let resident = runtime.pin(&pinned, Some("sim")).unwrap();
+    let field = Field::new("n", DataType::Int32, false);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let kernel = compile(&runtime, &query("n", "n > 0"), &schema);
+    assert!(kernel.run_resident_batch(&resident, 0).is_ok());
+    for refused in [
+        kernel.run_resident_batch(&resident, 1).map(|_| ()),
+        kernel.run_resident(&resident).map(|_| ()),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, Error::Schema(_)), "{refused}");
+    }
 }
 
 #[test]
