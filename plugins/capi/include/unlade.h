@@ -96,19 +96,20 @@ struct ArrowDeviceArray {
 #define UNLADE_FUNCTION_MESSAGE 512
 
 /**
- * Of `unlade_kernel_options.check`: arrays that are handed over are looked at as far as memory
- * depends on it: lengths, counts, pointers, each offset, each view, counts of nulls.
+ * Of `unlade_kernel_options.check` and of `unlade_pin_options`: arrays that are handed over are looked
+ * at as far as memory depends on it: lengths, counts, pointers, each offset, each view, counts of nulls.
  */
 #define UNLADE_CHECK_OFFSETS 0
 
 /**
- * Of `unlade_kernel_options.check`: only what does not grow with the rows is looked at: a wrong
- * offset in the middle of a column is undefined behaviour. For arrays of one's own making.
+ * Of `unlade_kernel_options.check` and of `unlade_pin_options`: only what does not grow with the rows is
+ * looked at: a wrong offset in the middle of a column is undefined behaviour. For arrays of one's own making.
  */
 #define UNLADE_CHECK_SHAPE 1
 
 /**
- * Of `unlade_kernel_options.check`: UTF-8 and keys of dictionaries are looked at as well.
+ * Of `unlade_kernel_options.check` and of `unlade_pin_options`: UTF-8 and keys of dictionaries are looked at
+ * as well.
  */
 #define UNLADE_CHECK_VALUES 2
 
@@ -133,8 +134,9 @@ struct ArrowDeviceArray {
 #define UNLADE_ON_ERROR_WRAP 3
 
 /**
- * Of `unlade_kernel_options.flags`: values that are not aligned to their width are an error, rather
- * than copied and counted in `unlade_output.bytes_copied`.
+ * Of `unlade_kernel_options.flags` and of `unlade_pin_options`: values that are not aligned to their width
+ * are an error, rather than copied and counted, in `unlade_output.bytes_copied` or
+ * `unlade_resident_status.bytes_copied`.
  */
 #define UNLADE_ONLY_ALIGNED 1
 
@@ -373,6 +375,12 @@ typedef struct unlade_query unlade_query;
  * What became of a batch.
  */
 typedef struct unlade_receipt unlade_receipt;
+
+/**
+ * Batches that stay in a device's memory across calls, and on the host as well. They leave both when
+ * the handle is freed and nothing that was exported of them is left.
+ */
+typedef struct unlade_resident unlade_resident;
 
 /**
  * Devices, memory and threads, shared by all kernels that are compiled with it. It ends with the
@@ -785,6 +793,66 @@ typedef struct unlade_receipt_part_figures {
 } unlade_receipt_part_figures;
 
 /**
+ * How batches are pinned. Set all of it to 0, and `struct_size` to its size.
+ */
+typedef struct unlade_pin_options {
+    /**
+     * `sizeof(struct unlade_pin_options)`.
+     */
+    size_t struct_size;
+    /**
+     * The device, by its name: `cuda:0`. Null: the first that has memory of its own, which is never a
+     * simulated one such as `sim`.
+     */
+    const char *device;
+    /**
+     * How batches are looked at: `UNLADE_CHECK_OFFSETS` or another one.
+     */
+    uint32_t check;
+    /**
+     * `UNLADE_ONLY_ALIGNED`, or 0.
+     */
+    uint32_t flags;
+} unlade_pin_options;
+
+/**
+ * What is pinned, and how much of it is on the device at the moment. Set `struct_size` to its size.
+ */
+typedef struct unlade_resident_status {
+    /**
+     * `sizeof(struct unlade_resident_status)`.
+     */
+    size_t struct_size;
+    /**
+     * The name of the device, which lives until the handle is freed; null where that has no memory of
+     * its own, and the batches lie in the host's.
+     */
+    const char *device;
+    /**
+     * How many batches were pinned.
+     */
+    uint64_t batches;
+    /**
+     * How many of them are on the device. The others were moved out to make room, or were lost with the
+     * device, and are sent there again when they are next used.
+     */
+    uint64_t batches_on_device;
+    /**
+     * Rows of all of them.
+     */
+    uint64_t rows;
+    /**
+     * Bytes that those on the device take there.
+     */
+    uint64_t bytes_on_device;
+    /**
+     * Bytes that were copied on the host as the batches came in, since they lay less aligned than their
+     * width.
+     */
+    uint64_t bytes_copied;
+} unlade_resident_status;
+
+/**
  * How a runtime is to be. Set all of it to 0, and `struct_size` to its size; what stays 0 is as it
  * usually is.
  */
@@ -948,8 +1016,11 @@ const char *unlade_code_name(int32_t code);
  * calling thread waits for `sync_event`, which is null or points to a CUDA event, and then has the GPU bring
  * the batch to the host; an event that is not reached in time is `UNLADE_DEVICE_FAULT`. Each buffer must lie
  * inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought. A batch that a GPU was
- * copying when it failed is never released, as it may still be read. Any other type is
- * `UNLADE_UNSUPPORTED`, and says so.
+ * copying when it failed is never released, as it may still be read.
+ *
+ * A batch that `unlade_resident_export` gave, of the runtime that the kernel is of, and as it was given, is run
+ * on where it lies, as `unlade_kernel_run_resident` does; it is released when the result is there. Any other
+ * type, and `ARROW_DEVICE_EXT_DEV` from anywhere else, is `UNLADE_UNSUPPORTED`, and says so.
  *
  * Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is no
  * event. `result` gets the array; `output` all else, and its own array stays released.
@@ -960,6 +1031,36 @@ enum unlade_code unlade_kernel_run_device(const struct unlade_kernel *kernel,
                                           struct ArrowDeviceArray *result,
                                           struct unlade_output *output,
                                           struct unlade_error **error);
+
+/**
+ * Exports a pinned batch, counted from 0, as an array of struct type whose buffers are addresses in the
+ * device's memory, without a copy; `unlade_resident_schema` has its schema. Every column must be of fixed
+ * width, without a dictionary: otherwise it is `UNLADE_UNSUPPORTED`, as it is where the batches lie in the
+ * host's memory, or where one that was moved out finds no room to be sent again.
+ *
+ * On a GPU the array is `ARROW_DEVICE_CUDA` with the `device_id` of its name, and on any other device
+ * `ARROW_DEVICE_EXT_DEV` with the place of that device in `unlade_runtime_devices`. It is there when this
+ * returns: there is no event. It is to be read alone, starts at offset 0, and stays where it is until it is
+ * released, whether or not the handle was freed before: the whole array, and columns that were moved out of
+ * it. A device that is lost, or reset, loses it meanwhile.
+ *
+ * `unlade_kernel_run_device` takes it back where the kernel's runtime is the one that pinned it, and runs on it
+ * where it lies.
+ */
+enum unlade_code unlade_resident_export(const struct unlade_resident *resident,
+                                        size_t batch,
+                                        struct ArrowDeviceArray *array,
+                                        struct unlade_error **error);
+
+/**
+ * As `unlade_resident_export`, of one column alone, both counted from 0: an array of the column's type.
+ * Only the batch that the column is of stays with it.
+ */
+enum unlade_code unlade_resident_export_column(const struct unlade_resident *resident,
+                                               size_t batch,
+                                               size_t column,
+                                               struct ArrowDeviceArray *array,
+                                               struct unlade_error **error);
 
 /**
  * Lists the devices of a runtime.
@@ -1213,6 +1314,51 @@ const char *unlade_receipt_json(const struct unlade_receipt *receipt);
 enum unlade_code unlade_receipt_free(struct unlade_receipt *receipt);
 
 /**
+ * Pins all batches of an Arrow stream: sends them to a device's memory, where they stay for
+ * `unlade_kernel_run_resident`. The stream is handed over whatever comes of it, and is read to its end here.
+ * `options` may be null.
+ *
+ * Columns of fixed width are sent, and strings where the device compacts them; the others, and what finds no
+ * room, stay on the host, which keeps all of it. What was unused for longest makes room for what is pinned
+ * later. On a device without memory of its own, as `cpu` and cards are, there is nothing to send.
+ */
+enum unlade_code unlade_runtime_pin(const struct unlade_runtime *runtime,
+                                    struct ArrowArrayStream *input,
+                                    const struct unlade_pin_options *options,
+                                    struct unlade_resident **resident,
+                                    struct unlade_error **error);
+
+/**
+ * Runs a kernel on one of the batches that were pinned, counted from 0, where it lies: on the device that has
+ * it, unless another is predicted to be faster, or it fails. The kernel is one of the runtime that pinned it.
+ * A query that calls users' functions runs on the batch as the host has it.
+ */
+enum unlade_code unlade_kernel_run_resident(const struct unlade_kernel *kernel,
+                                            const struct unlade_resident *resident,
+                                            size_t batch,
+                                            struct unlade_output *output,
+                                            struct unlade_error **error);
+
+/**
+ * Tells what is pinned, and how much of it is on the device at the moment.
+ */
+enum unlade_code unlade_resident_read(const struct unlade_resident *resident,
+                                      struct unlade_resident_status *status,
+                                      struct unlade_error **error);
+
+/**
+ * The schema of the batches, as their stream told it.
+ */
+enum unlade_code unlade_resident_schema(const struct unlade_resident *resident,
+                                        struct ArrowSchema *schema,
+                                        struct unlade_error **error);
+
+/**
+ * Frees a handle. Results stay, and what was exported keeps what it needs. Null is allowed.
+ */
+enum unlade_code unlade_resident_free(struct unlade_resident *resident);
+
+/**
  * Opens a runtime of one's own. `options` may be null.
  */
 enum unlade_code unlade_runtime_open(const struct unlade_runtime_options *options,
@@ -1412,7 +1558,7 @@ const char *unlade_version(void);
 
 /**
  * How many handles this process has and has not freed: of runtimes, sessions, queries, kernels,
- * tickets, streams, receipts, lists of devices and errors. For tests that look for leaks.
+ * tickets, streams, pinned data, receipts, lists of devices and errors. For tests that look for leaks.
  */
 uint64_t unlade_handle_count(void);
 

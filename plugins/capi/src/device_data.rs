@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use arrow_schema::DataType;
+use unlade::Output;
 use unlade_cdata::CDataError;
 use unlade_cdata::elsewhere::{self, Run};
 use unlade_cdata::import::{Imported, Owned};
@@ -14,6 +15,7 @@ use unlade_hal::{DeviceAddr, ForeignEvent, ForeignMemory};
 
 use crate::border::{enter, put};
 use crate::code::unlade_code::{self, UNLADE_OK, UNLADE_UNSUPPORTED};
+use crate::device_export::Exported;
 use crate::error::unlade_error;
 use crate::failure::Failure;
 use crate::handles;
@@ -22,9 +24,9 @@ use crate::output::{self, unlade_output};
 
 // Of the interface's header, which unlade.h has a copy of.
 const CPU: i32 = 1;
-const CUDA: i32 = 2;
+pub(crate) const CUDA: i32 = 2;
 const CUDA_HOST: i32 = 3;
-const EXT_DEV: i32 = 12;
+pub(crate) const EXT_DEV: i32 = 12;
 const CUDA_MANAGED: i32 = 13;
 
 /// As `unlade_kernel_run`, for a batch that says where its memory is, and with a result that does.
@@ -35,8 +37,11 @@ const CUDA_MANAGED: i32 = 13;
 /// calling thread waits for `sync_event`, which is null or points to a CUDA event, and then has the GPU bring
 /// the batch to the host; an event that is not reached in time is `UNLADE_DEVICE_FAULT`. Each buffer must lie
 /// inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought. A batch that a GPU was
-/// copying when it failed is never released, as it may still be read. Any other type is
-/// `UNLADE_UNSUPPORTED`, and says so.
+/// copying when it failed is never released, as it may still be read.
+///
+/// A batch that `unlade_resident_export` gave, of the runtime that the kernel is of, and as it was given, is run
+/// on where it lies, as `unlade_kernel_run_resident` does; it is released when the result is there. Any other
+/// type, and `ARROW_DEVICE_EXT_DEV` from anywhere else, is `UNLADE_UNSUPPORTED`, and says so.
 ///
 /// Results lie in the host's memory, `ARROW_DEVICE_CPU`, and are there when this returns: there is no
 /// event. `result` gets the array; `output` all else, and its own array stays released.
@@ -67,22 +72,41 @@ pub unsafe extern "C" fn unlade_kernel_run_device(
             begun?;
             let held = handles::get::<KernelHeld>(kernel)?;
             let (array, place) = taken?;
+            if let Some(pinned) = Exported::known(array.raw(), &place, &held) {
+                let computed = pinned.run(&held, schema)?;
+                drop(array);
+                return give(result, &mut *output, computed, 0);
+            }
             let imported = match place.on_gpu()? {
                 false => held.import(array, schema)?,
                 true => place.fetch(&held, array, schema)?,
             };
             let computed = held.kernel.run(&imported.batch)?;
             drop(imported.batch);
-            let output = &mut *output;
-            output::fill(output, computed, imported.realigned)?;
-            (*result).array = std::mem::replace(&mut output.array, ArrowArray::released());
-            Ok(UNLADE_OK)
+            give(result, &mut *output, computed, imported.realigned)
         })
     }
 }
 
+/// Gives a result, whose array goes to a place of its own.
+///
+/// # Safety
+/// `result` may be written.
+unsafe fn give(
+    result: *mut ArrowDeviceArray,
+    output: &mut unlade_output,
+    computed: Output,
+    copied: u64,
+) -> Result<unlade_code, Failure> {
+    output::fill(output, computed, copied)?;
+    let array = std::mem::replace(&mut output.array, ArrowArray::released());
+    // SAFETY: As the caller vouches.
+    unsafe { (*result).array = array };
+    Ok(UNLADE_OK)
+}
+
 /// An array that is none, in the host's memory.
-fn none() -> ArrowDeviceArray {
+pub(crate) fn none() -> ArrowDeviceArray {
     ArrowDeviceArray {
         array: ArrowArray::released(),
         device_id: -1,
@@ -93,19 +117,28 @@ fn none() -> ArrowDeviceArray {
 }
 
 /// Where an array's memory is.
-struct Place {
+pub(crate) struct Place {
     device_type: i32,
     device_id: i64,
-    sync_event: *mut c_void,
+    pub(crate) sync_event: *mut c_void,
 }
 
 impl Place {
+    /// What names of GPUs begin with, before their number. The simulated driver stands in for CUDA's where
+    /// it is asked for.
+    pub(crate) const GPUS: [&str; 2] = ["cuda:", "sim-gpu:"];
+
     fn of(array: &ArrowDeviceArray) -> Self {
         Place {
             device_type: array.device_type,
             device_id: array.device_id,
             sync_event: array.sync_event,
         }
+    }
+
+    /// The device, by its type and its number.
+    pub(crate) fn device(&self) -> (i32, i64) {
+        (self.device_type, self.device_id)
     }
 
     /// Whether a GPU has it; else the host reads it, now.
@@ -121,7 +154,8 @@ impl Place {
             ),
             CUDA | CUDA_MANAGED => Ok(true),
             EXT_DEV => refused(format!(
-                "the ArrowDeviceArray lies in the memory of external device {id}: cards have none that \
+                "the ArrowDeviceArray lies in the memory of external device {id}, and is no pinned batch of \
+                 the kernel's runtime as unlade_resident_export gave it: such devices have no memory that \
                  others allocate, so copy it to the host"
             )),
             other => refused(format!(
@@ -192,8 +226,7 @@ impl Place {
     /// The name of the GPU, where the kernel's runtime has it.
     fn gpu(&self, held: &KernelHeld) -> Result<String, Failure> {
         let id = self.device_id;
-        // The simulated driver stands in for CUDA's where it is asked for.
-        let names = [format!("cuda:{id}"), format!("sim-gpu:{id}")];
+        let names = Place::GPUS.map(|kind| format!("{kind}{id}"));
         let devices = held.kernel.devices();
         let found = names
             .into_iter()

@@ -28,13 +28,14 @@ pub struct unlade_kernel {
     _opaque: [u8; 0],
 }
 
-/// Of `unlade_kernel_options.check`: arrays that are handed over are looked at as far as memory
-/// depends on it: lengths, counts, pointers, each offset, each view, counts of nulls.
+/// Of `unlade_kernel_options.check` and of `unlade_pin_options`: arrays that are handed over are looked
+/// at as far as memory depends on it: lengths, counts, pointers, each offset, each view, counts of nulls.
 pub const UNLADE_CHECK_OFFSETS: u32 = 0;
-/// Of `unlade_kernel_options.check`: only what does not grow with the rows is looked at: a wrong
-/// offset in the middle of a column is undefined behaviour. For arrays of one's own making.
+/// Of `unlade_kernel_options.check` and of `unlade_pin_options`: only what does not grow with the rows is
+/// looked at: a wrong offset in the middle of a column is undefined behaviour. For arrays of one's own making.
 pub const UNLADE_CHECK_SHAPE: u32 = 1;
-/// Of `unlade_kernel_options.check`: UTF-8 and keys of dictionaries are looked at as well.
+/// Of `unlade_kernel_options.check` and of `unlade_pin_options`: UTF-8 and keys of dictionaries are looked at
+/// as well.
 pub const UNLADE_CHECK_VALUES: u32 = 2;
 
 /// Of `unlade_kernel_options.overflow` and `cast`: as the rules have it.
@@ -46,8 +47,9 @@ pub const UNLADE_ON_ERROR_NULL: u32 = 2;
 /// Of `unlade_kernel_options.overflow`: integers keep their low bits.
 pub const UNLADE_ON_ERROR_WRAP: u32 = 3;
 
-/// Of `unlade_kernel_options.flags`: values that are not aligned to their width are an error, rather
-/// than copied and counted in `unlade_output.bytes_copied`.
+/// Of `unlade_kernel_options.flags` and of `unlade_pin_options`: values that are not aligned to their width
+/// are an error, rather than copied and counted, in `unlade_output.bytes_copied` or
+/// `unlade_resident_status.bytes_copied`.
 pub const UNLADE_ONLY_ALIGNED: u32 = 1;
 
 /// How a query is compiled. Set all of it to 0, and `struct_size` to its size.
@@ -113,7 +115,7 @@ pub unsafe extern "C" fn unlade_kernel_compile(
             let query = handles::get::<QueryHeld>(query)?;
             let options = sized::read(options)?;
             let semantics = query.rules(semantics(&options)?)?;
-            let rules = rules(&options)?;
+            let rules = rules("unlade_kernel_options", options.check, options.flags)?;
             let schema = schema::read(schema)?;
             let compiled = match session.is_null() {
                 true => runtime.0.compile(&query.query, &schema, &semantics)?,
@@ -163,24 +165,25 @@ unsafe fn semantics(options: &unlade_kernel_options) -> Result<Semantics, Failur
     Ok(semantics)
 }
 
-fn rules(options: &unlade_kernel_options) -> Result<Rules, Failure> {
-    let depth = match options.check {
+/// How arrays are taken in, as two fields of a struct of options say.
+pub(crate) fn rules(options: &str, check: u32, flags: u32) -> Result<Rules, Failure> {
+    let depth = match check {
         UNLADE_CHECK_OFFSETS => Depth::Offsets,
         UNLADE_CHECK_SHAPE => Depth::Shape,
         UNLADE_CHECK_VALUES => Depth::Values,
         other => {
             return Err(Failure::argument(format!(
-                "`check` of unlade_kernel_options is {other}, which is none of its values"
+                "`check` of {options} is {other}, which is none of its values"
             )));
         }
     };
-    match options.flags {
+    match flags {
         0 | UNLADE_ONLY_ALIGNED => Ok(Rules {
             depth,
-            only_aligned: options.flags != 0,
+            only_aligned: flags != 0,
         }),
         other => Err(Failure::argument(format!(
-            "the flags of unlade_kernel_options are {other:#x}, and known is {UNLADE_ONLY_ALIGNED:#x}"
+            "the flags of {options} are {other:#x}, and known is {UNLADE_ONLY_ALIGNED:#x}"
         ))),
     }
 }

@@ -11,7 +11,8 @@
 //! | [`query`], [`function`], [`kernel`], [`output`], [`receipt`] | what is computed, on a batch, and what became of it |
 //! | [`ticket`] | the same, later: a callback, a descriptor to poll, waiting |
 //! | [`stream`], [`scan`] | batch after batch, from Arrow streams and from files |
-//! | [`device_data`] | the same with Arrow's C Device Data |
+//! | [`resident`] | batches that stay in a device's memory |
+//! | [`device_data`], [`device_export`] | the same with Arrow's C Device Data |
 //! | [`log`] | what the library has to say |
 //! | `border`, `handles`, `sized`, `text`, `failure` | how every call comes in and goes out |
 //!
@@ -23,6 +24,8 @@ mod border;
 pub mod code;
 #[cfg(feature = "device-data")]
 pub mod device_data;
+#[cfg(feature = "device-data")]
+pub mod device_export;
 pub mod devices;
 pub mod error;
 mod failure;
@@ -34,6 +37,7 @@ pub mod memory;
 pub mod output;
 pub mod query;
 pub mod receipt;
+pub mod resident;
 pub mod runtime;
 pub mod scan;
 pub mod session;

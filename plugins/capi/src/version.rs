@@ -31,7 +31,7 @@ pub extern "C" fn unlade_version() -> *const c_char {
 }
 
 /// How many handles this process has and has not freed: of runtimes, sessions, queries, kernels,
-/// tickets, streams, receipts, lists of devices and errors. For tests that look for leaks.
+/// tickets, streams, pinned data, receipts, lists of devices and errors. For tests that look for leaks.
 #[unsafe(no_mangle)]
 pub extern "C" fn unlade_handle_count() -> u64 {
     shielded(0, handles::count)

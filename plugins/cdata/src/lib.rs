@@ -11,6 +11,7 @@
 //! | [`check`] | arrays that came from outside, looked at before arrow-rs trusts them |
 //! | [`import`] | arrays as record batches, on the memory where they are |
 //! | [`elsewhere`] | arrays in a device's memory, brought to the host |
+//! | [`on_device`] | columns that stay in a device's memory as arrays |
 //! | [`export`] | record batches as arrays, likewise |
 //! | [`stream`] | streams that came from outside, as readers |
 //! | `plain` | columns of values and strings, in and out by the shortest way |
@@ -22,6 +23,7 @@ pub mod export;
 pub mod import;
 mod made;
 mod offsets;
+pub mod on_device;
 mod plain;
 pub mod raw;
 pub mod schema;

@@ -26,7 +26,7 @@ impl Parts {
             pointers: self.buffers,
             children: self.children.into_iter().map(boxed).collect(),
             dictionary: self.dictionary.map_or(ptr::null_mut(), boxed),
-            _keeps: self.keeps,
+            keeps: self.keeps,
         });
         let (n_buffers, n_children) = (made.pointers.len() as i64, made.children.len() as i64);
         let made = Box::into_raw(made);
@@ -47,6 +47,18 @@ impl Parts {
     }
 }
 
+/// What an array keeps that was made here; `None` of another, and of one that was released.
+///
+/// # Safety
+/// The array is as the C Data Interface says.
+pub(crate) unsafe fn kept(array: &ArrowArray) -> Option<&(dyn Any + Send + Sync)> {
+    let ours: unsafe extern "C" fn(*mut ArrowArray) = release;
+    let is_ours = array.release.is_some_and(|its| ptr::fn_addr_eq(its, ours));
+    // SAFETY: An array is released by the function that came with what is private to it.
+    let made = is_ours.then(|| unsafe { &*array.private_data.cast::<Made>() });
+    made.map(|made| &*made.keeps)
+}
+
 /// What such an array's `private_data` is.
 struct Made {
     pointers: Vec<*const c_void>,
@@ -54,7 +66,7 @@ struct Made {
     children: Vec<*mut ArrowArray>,
     /// A box, or null.
     dictionary: *mut ArrowArray,
-    _keeps: Box<dyn Any + Send + Sync>,
+    keeps: Box<dyn Any + Send + Sync>,
 }
 
 /// # Safety

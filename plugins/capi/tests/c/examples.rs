@@ -99,18 +99,22 @@ fn velox_function() {
     }
 }
 
-/// The guide's first program needs nothing that it does not show.
+/// The guide's programs need nothing that they do not show.
 #[test]
-fn the_guides_program_builds() {
+fn the_guides_programs_build() {
     let guide = std::fs::read_to_string(crate_root().join("../../docs/C.md")).unwrap();
-    let shown = guide.split("```c\n").nth(1).expect("it shows one");
-    let shown = shown.split("```").next().expect("it has an end");
+    let shown: Vec<&str> = guide.split("```c\n").skip(1).collect();
+    let functions = ["count", "count_pinned"];
+    assert_eq!(shown.len(), functions.len());
     let folder = tempfile::tempdir().unwrap();
-    let source = folder.path().join("guide.c");
-    let whole = format!("{shown}\nint main(void)\n{{\n    (void)count;\n    return 0;\n}}\n");
-    std::fs::write(&source, whole).unwrap();
-    let program = build(source.to_str().unwrap(), &[], Mode::Plain, folder.path());
-    assert_eq!(run(&program, &[]), "");
+    for (shown, function) in shown.into_iter().zip(functions) {
+        let shown = shown.split("```").next().expect("it has an end");
+        let source = folder.path().join(format!("{function}.c"));
+        let main = format!("int main(void)\n{{\n    (void){function};\n    return 0;\n}}\n");
+        std::fs::write(&source, format!("{shown}\n{main}")).unwrap();
+        let program = build(source.to_str().unwrap(), &[], Mode::Plain, folder.path());
+        assert_eq!(run(&program, &[]), "");
+    }
 }
 
 const ROWS: i64 = 100_000;

@@ -130,6 +130,18 @@ fn batches_in_a_gpus_memory_end_as_they_may_where_it_is_late_or_lost() {
     }
 }
 
+#[test]
+#[cfg(feature = "device-data")]
+fn pinned_data_is_run_on_where_it_lies_and_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    for mode in [Mode::Plain, Mode::Sanitized] {
+        let program = build("tests/programs/resident.c", &[], mode, folder.path());
+        for words in [["sim", "sim"], ["sim-gpu", "sim-gpu:0"]] {
+            assert_eq!(run(&program, &words), "done\n", "{mode:?}, {words:?}");
+        }
+    }
+}
+
 /// `UNLADE_SEED` and `UNLADE_FUZZ_CASES` choose others.
 #[test]
 fn mutated_arrays_are_refused() {

@@ -13,6 +13,7 @@ static int (*set_current)(void *context);
 static int (*allocate)(uint64_t *address, size_t bytes);
 static int (*free_memory)(uint64_t address);
 static int (*upload)(uint64_t to, const void *from, size_t bytes);
+static int (*download)(void *to, uint64_t from, size_t bytes);
 static int (*create_event)(void **event, unsigned flags);
 static int (*record_event)(void *event, void *stream);
 static int (*destroy_event)(void *event);
@@ -28,7 +29,7 @@ static void *context;
 /* Whether the GPU may have been reset meanwhile, of which no memory is left then. */
 static int is_lost;
 
-static void load_driver(void)
+static inline void load_driver(void)
 {
     /* unlade_runtime_open has loaded it. */
     void *library = dlopen(getenv("UNLADE_SIM_GPU_LIBRARY"), RTLD_NOW | RTLD_NOLOAD);
@@ -39,6 +40,7 @@ static void load_driver(void)
     find(library, "cuMemAlloc_v2", &allocate);
     find(library, "cuMemFree_v2", &free_memory);
     find(library, "cuMemcpyHtoD_v2", &upload);
+    find(library, "cuMemcpyDtoH_v2", &download);
     find(library, "cuEventCreate", &create_event);
     find(library, "cuEventRecord", &record_event);
     find(library, "cuEventDestroy_v2", &destroy_event);
@@ -51,7 +53,7 @@ static inline void leave_driver(void)
     EXPECT(set_current(NULL) == 0 && release_context(0) == 0);
 }
 
-static void release_on_gpu(struct ArrowArray *array)
+static inline void release_on_gpu(struct ArrowArray *array)
 {
     EXPECT(set_current(context) == 0);
     for (int64_t i = 0; i < array->n_buffers; i++)
@@ -62,7 +64,7 @@ static void release_on_gpu(struct ArrowArray *array)
 }
 
 /* Moves a batch's buffers to the GPU, each to an allocation of exactly its size. */
-static void move_to_gpu(struct ArrowArray *batch, const struct column *columns)
+static inline void move_to_gpu(struct ArrowArray *batch, const struct column *columns)
 {
     for (int64_t i = 0; i < batch->n_children; i++) {
         struct ArrowArray *column = batch->children[i];
@@ -80,7 +82,7 @@ static void move_to_gpu(struct ArrowArray *batch, const struct column *columns)
 }
 
 /* A runtime with these devices, and how long one may take. 0: as it usually is. */
-static void open_runtime(const char *devices, uint64_t device_timeout_ms, struct unlade_runtime **runtime)
+static inline void open_runtime(const char *devices, uint64_t device_timeout_ms, struct unlade_runtime **runtime)
 {
     struct unlade_runtime_options options;
     memset(&options, 0, sizeof options);
