@@ -135,8 +135,9 @@ impl Ticket {
 
     /// Whether this thread may wait for the result, if it is not there yet: not in the midst of a
     /// function, a reader or a callback that the ticket's runtime has called, since the thread is then
-    /// perhaps the one that is to do the work. Who awaits a ticket there asks this first: awaiting by
-    /// itself blocks nothing, and is not refused.
+    /// perhaps the one that is to do the work. Who awaits a ticket there, and blocks until it is done, asks
+    /// this first. To poll one is not refused: it blocks nothing, and an executor that runs there polls
+    /// whatever tasks it has, also those for which nobody there waits.
     ///
     /// # Errors
     /// [`Error::WaitWithin`] where not.

@@ -3,8 +3,11 @@
 mod common;
 
 use std::error::Error as _;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use arrow_array::cast::AsArray;
@@ -602,6 +605,34 @@ fn who_the_runtime_calls_does_not_wait_for_its_tickets() {
     let read = plain.stream(reader).next().expect("an error");
     go_on.send(()).unwrap();
     refused("a reader", read.unwrap_err().to_string());
+}
+
+/// An executor that is driven there polls whatever it has, also what nobody there waits for.
+#[test]
+fn a_ticket_that_is_polled_inside_of_a_function_is_pending() {
+    let runtime = builder().threads(1).build().unwrap();
+    let plain = compile(&runtime, &Query::all(), &rows(0, 1).schema());
+    let kernel = Arc::new(Mutex::new(Some(plain)));
+    let inner = Arc::clone(&kernel);
+    let (sender, receiver) = mpsc::channel();
+    let signature = Signature::new("polls", [DataType::Int64], DataType::Int64).unwrap();
+    let polls = UserFunction::new(signature, move |arguments| {
+        let kernel = inner.lock().unwrap().clone().expect("it is set");
+        let mut ticket = kernel.submit(rows(0, 3))?;
+        let polled = Pin::new(&mut ticket).poll(&mut Context::from_waker(Waker::noop()));
+        sender.send((polled.is_pending(), ticket)).unwrap();
+        Ok(Arc::clone(&arguments[0]))
+    });
+    let polls = runtime.register(polls).unwrap();
+    let query = Query::all().select([polls.call([unlade_expr::col("n")])]);
+    let polls = compile(&runtime, &query, &rows(0, 1).schema());
+    let outer = polls.submit(rows(0, 10)).unwrap();
+    let (was_pending, ticket) = receiver.recv_timeout(LONG).unwrap();
+    assert!(was_pending);
+    let output = ticket.wait_timeout(LONG).expect("it has an end").unwrap();
+    assert_eq!(output.batch, rows(0, 3));
+    outer.wait_timeout(LONG).expect("it has an end").unwrap();
+    kernel.lock().unwrap().take();
 }
 
 /// Items of lists are called otherwise by each who makes them.
