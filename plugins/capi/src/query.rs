@@ -11,9 +11,7 @@ use unlade::{
 };
 
 use crate::border::{end, enter, place, put};
-use crate::code::unlade_code::{
-    self, UNLADE_EXPRESSION, UNLADE_LIMIT, UNLADE_MALFORMED, UNLADE_OK,
-};
+use crate::code::unlade_code::{self, UNLADE_EXPRESSION, UNLADE_LIMIT, UNLADE_OK};
 use crate::error::unlade_error;
 use crate::failure::Failure;
 use crate::handles::{self, Held};
@@ -290,7 +288,7 @@ fn check_form(form: u32) -> Result<(), Failure> {
 #[cfg(feature = "substrait")]
 fn of_substrait(error: SubstraitError) -> Failure {
     let code = match &error {
-        SubstraitError::Malformed(_) => UNLADE_MALFORMED,
+        SubstraitError::Malformed(_) => unlade_code::UNLADE_MALFORMED,
         SubstraitError::Limit { .. } => UNLADE_LIMIT,
         _ => UNLADE_EXPRESSION,
     };
