@@ -813,18 +813,23 @@ fn one_batch_of_those_pinned_runs_alone() {
     assert!(resident.is_pinned_for(&kernel) && !other.is_pinned_for(&kernel));
 }
 
-/// The first batch has none, and the kernel is compiled for rows that have none.
+/// As those of a batch that is handed over, also where the column is not read; the first batch has none.
 #[test]
 fn nulls_of_a_later_pinned_batch_are_looked_for() {
-    let rows = |values: Vec<Option<i32>>| batch(vec![("n", Arc::new(Int32Array::from(values)))]);
-    let pinned = [rows(vec![Some(1), Some(2)]), rows(vec![None, Some(3)])];
+    let rows = |first: Option<i32>| {
+        let read: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        let unread: ArrayRef = Arc::new(Int32Array::from(vec![first, Some(2)]));
+        batch(vec![("read", read), ("unread", unread)])
+    };
+    let pinned = [rows(Some(1)), rows(None)];
     let runtime = on(sim(Profile::gpu())).build().unwrap();
     let resident = runtime.pin(&pinned, Some("sim")).unwrap();
-    let field = Field::new("n", DataType::Int32, false);
-    let schema = Arc::new(Schema::new(vec![field]));
-    let kernel = compile(&runtime, &query("n", "n > 0"), &schema);
+    let fields = ["read", "unread"].map(|name| Field::new(name, DataType::Int32, false));
+    let schema = Arc::new(Schema::new(fields.to_vec()));
+    let kernel = compile(&runtime, &query("read", "read > 0"), &schema);
     assert!(kernel.run_resident_batch(&resident, 0).is_ok());
     for refused in [
+        kernel.run(&pinned[1]).map(|_| ()),
         kernel.run_resident_batch(&resident, 1).map(|_| ()),
         kernel.run_resident(&resident).map(|_| ()),
     ] {
