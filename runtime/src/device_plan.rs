@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{Buffer, NullBuffer};
 use arrow_schema::SchemaRef;
-use unlade_expr::{Checked, Destination, OutputColumn, Payload};
-use unlade_hal::{CompileError, DeviceLost, Timing};
-use unlade_program::{On, Part, Program, ShapeHash, Split, Trap, split};
+use unlade_expr::{Checked, Destination, Lowered, OutputColumn, Payload};
+use unlade_hal::{CompileError, DeviceLost, Entries, EntryLimits, Timing};
+use unlade_program::{LargeSet, On, Part, Program, ShapeHash, Split, Trap, split};
 
 use crate::arrays;
 use crate::bind::Binding;
@@ -108,6 +108,8 @@ pub(crate) enum DeviceFailure {
     Fault(DeviceLost),
     /// Not even one row fits into its memory.
     OutOfMemory,
+    /// It lacks this for what the batch brings with it, however few rows it has.
+    Lacks(Arc<str>),
     /// Nobody waits for it any more; the device still has the list.
     GivenUp(Point),
     /// It cannot be had anywhere else either.
@@ -186,6 +188,7 @@ impl DevicePlan {
             &lowered.program,
             &capabilities.cells,
             capabilities.max_insts as usize,
+            &large_sets(&lowered, &capabilities.entries),
         );
         Ok(DevicePlan {
             slot,
@@ -425,6 +428,27 @@ impl DevicePlan {
         })
     }
 
+    /// Whether the device takes the tables of a batch, which come from its dictionaries, beside the
+    /// query's sets.
+    fn check_tables(
+        &self,
+        slot: &DeviceSlot,
+        parts: &[PlannedPart],
+        tables: &[Buffer],
+    ) -> Result<(), DeviceFailure> {
+        let limits = slot.device.capabilities().entries;
+        for part in parts.iter().filter(|part| part.on == On::Device) {
+            let sets = part.sets.iter();
+            let sets = sets.map(|set| set_entries(&self.binding.lowered.sets[usize::from(*set)]));
+            let of_batch = part.tables.iter().map(|table| &tables[usize::from(*table)]);
+            let tables = of_batch.map(|table| Entries::Table(table.len() as u64));
+            if let Some(excess) = limits.excess(sets.chain(tables)).next() {
+                return Err(DeviceFailure::Lacks(format!("room for {excess}").into()));
+            }
+        }
+        Ok(())
+    }
+
     fn cpu_receipt(
         &self,
         runtime: &Core,
@@ -453,6 +477,21 @@ impl DevicePlan {
     }
 }
 
+/// The query's sets for which a device has no room.
+fn large_sets(lowered: &Lowered, limits: &EntryLimits) -> Vec<LargeSet> {
+    let sets = lowered.sets.iter().map(|set| set_entries(set));
+    let large = limits.excess(sets).map(|excess| LargeSet {
+        set: u16::try_from(excess.position).expect("a program numbers its sets by 16 bits"),
+        bytes: excess.entries.bytes(),
+        most: excess.most,
+    });
+    large.collect()
+}
+
+fn set_entries(set: &[u8]) -> Entries {
+    Entries::Set(set.len() as u64)
+}
+
 /// A batch on its way.
 struct Run<'a> {
     plan: &'a DevicePlan,
@@ -478,6 +517,7 @@ impl Run<'_> {
         let (runtime, memory) = (call.runtime, &call.session.memory);
         let slot = &runtime.devices[plan.slot];
         let tables = plan.binding.dictionaries.tables(batch)?;
+        plan.check_tables(slot, parts, &tables)?;
         let validities = plan.binding.validities(batch);
         let mut collected = Collected::of(plan.binding.lowered.program.outputs.len());
         for part in *parts {

@@ -278,6 +278,7 @@ pub(crate) fn lacks(split: &Split) -> Arc<str> {
     for lack in &split.lacks {
         let word = match lack.reason {
             unlade_program::Reason::Cell(cell) => format!("`{cell}`"),
+            unlade_program::Reason::Set(set) => format!("room for {set}"),
             _ => lack.to_string(),
         };
         if !words.contains(&word) {

@@ -15,7 +15,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema};
 use arrow_select::take::take;
 use common::{batch, builder, compile, query, runtime, told};
-use unlade_hal::{ClockKind, Device};
+use unlade_hal::{ClockKind, Device, EntryLimits};
 use unlade_program::{CellSet, Op};
 use unlade_runtime::placement::HostBuffer;
 use unlade_runtime::{
@@ -571,6 +571,77 @@ fn batches_too_large_are_split_and_joined() {
         panic!("row 900 overflows")
     };
     assert_eq!(error.row, 900);
+}
+
+/// What a device lacks room for is no fault of it: the CPU looks into such sets, and does batches with
+/// such dictionaries.
+#[test]
+fn sets_and_tables_too_large_for_a_device_are_left_to_the_cpu() {
+    let whole = input(1000);
+    let members: Vec<String> = (0..40).map(|member| (member * 15).to_string()).collect();
+    let in_set = format!("b in ({}) and a > 11", members.join(", "));
+    let limited = |entries| {
+        let profile = Profile {
+            entries,
+            ..Profile::gpu()
+        };
+        on(sim(profile))
+    };
+    let set = |set| EntryLimits {
+        set,
+        ..EntryLimits::NONE
+    };
+    let table = |table| EntryLimits {
+        table,
+        ..EntryLimits::NONE
+    };
+    let no_set = "room for a set of 320 bytes (319 at most)";
+    let no_table = "room for a table of 24 bytes (23 at most)";
+    let (by_set, by_table) = (("b", in_set.as_str()), ("d + 1 as e", "a > 11"));
+    let on_device = vec!["sim"];
+    for (query_of, entries, wanted, lacks) in [
+        (by_set, set(320), on_device.clone(), None),
+        // The rest of the query is not the set's.
+        (by_set, set(319), vec!["sim", "cpu"], Some(no_set)),
+        (by_table, table(24), on_device, None),
+        (by_table, table(23), vec!["cpu"], Some(no_table)),
+    ] {
+        let wanted_query = query(query_of.0, query_of.1);
+        let expected = compile(&runtime(), &wanted_query, &whole.schema());
+        let expected = expected.run(&whole).unwrap();
+        let device = limited(entries).build().unwrap();
+        let kernel = compile(&device, &wanted_query, &whole.schema());
+        for _ in 0..2 {
+            let output = kernel.run(&whole).unwrap();
+            assert_eq!(output.batch, expected.batch);
+            assert!(output.batch.num_rows() > 0);
+            assert_eq!(output.receipt.retries, 0);
+            let parts = &output.receipt.parts;
+            let names: Vec<&str> = parts.iter().map(|part| &*part.device).collect();
+            assert_eq!(names, wanted, "{entries:?}");
+            let why = lacks.map(|lacks: &str| Reason::Unsupported {
+                device: "sim".into(),
+                lacks: lacks.into(),
+            });
+            let last = parts.last().unwrap();
+            assert_eq!(last.reason, why.unwrap_or(Reason::Forced));
+        }
+        // What the query itself has is told before any batch.
+        let explained = kernel.explain().to_string();
+        let told = lacks.is_some_and(|lacks| explained.contains(lacks));
+        assert_eq!(told, lacks == Some(no_set), "{explained}");
+
+        let Some(lacks) = lacks else { continue };
+        let device = limited(entries).fallback(Fallback::Forbid).build().unwrap();
+        let compiled = device.compile(
+            &wanted_query,
+            &whole.schema(),
+            &unlade_expr::Semantics::arrow(),
+        );
+        let error = compiled.and_then(|kernel| kernel.run(&whole));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(&format!("sim: it lacks {lacks}")), "{error}");
+    }
 }
 
 #[test]

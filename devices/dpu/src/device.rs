@@ -309,6 +309,7 @@ fn capabilities(identity: &Identity, cells: CellSet, max_queues: usize) -> Capab
     capabilities.cells = cells;
     capabilities.max_insts = identity.program.words;
     capabilities.max_rows = identity.job.rows;
+    capabilities.entries = identity.job.entries;
     capabilities.max_queues = u32::try_from(max_queues).expect("at most what was asked for");
     capabilities.alignment = identity.alignment;
     capabilities.slack = identity.slack;

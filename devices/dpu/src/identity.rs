@@ -1,6 +1,7 @@
 //! What a card says of itself: docs/CARD.md, section 6, IDENTIFY, with the minimums of section 13.
 
 use unlade_card::Limits;
+use unlade_hal::EntryLimits;
 
 use crate::fields::Fields;
 use crate::registers::{Cap, MAJOR, Version};
@@ -63,10 +64,8 @@ pub(crate) struct JobLimits {
     pub(crate) descriptor: u32,
     /// Rows of a RUN.
     pub(crate) rows: u64,
-    /// Bytes of a table.
-    pub(crate) table: u64,
-    /// Bytes of a set.
-    pub(crate) set: u64,
+    /// Bytes of tables and sets of a RUN.
+    pub(crate) entries: EntryLimits,
 }
 
 /// FEAT.
@@ -143,12 +142,17 @@ impl Identity {
                 "IDENTIFY says {found} {name}, of which every card has {least}"
             )),
         };
+        let table = long("bytes of a table", fields.u64(192), 65_536)?;
+        let set = long("bytes of a set", fields.u64(200), 65_536)?;
         let job = JobLimits {
             steps: at_least("steps", fields.u32(144), 256)?,
             descriptor: at_least("descriptor bytes", fields.u32(148), 65_536)?,
             rows: long("rows", fields.u64(152), 1 << 20)?,
-            table: long("bytes of a table", fields.u64(192), 65_536)?,
-            set: long("bytes of a set", fields.u64(200), 65_536)?,
+            entries: EntryLimits {
+                table,
+                set,
+                ..EntryLimits::NONE
+            },
         };
         let (alignment, slack) = (fields.u32(132), fields.u32(136));
         if !alignment.is_power_of_two() || !(16..=4096).contains(&alignment) || slack > 4096 {

@@ -146,7 +146,6 @@ impl Target<'_> {
                 status,
             } => {
                 let loaded = self.loaded(exe)?;
-                self.tables_fit(exe, args)?;
                 let mut step = begin::<RUN>(4, args.len());
                 let count = u32::try_from(args.len()).map_err(|_| "too many arguments")?;
                 put(&mut step, 8, rows.to_le_bytes());
@@ -194,25 +193,6 @@ impl Target<'_> {
                     self.device
                 )
             })
-    }
-
-    fn tables_fit(&self, exe: &Executable, args: &[Arg]) -> Result<(), String> {
-        let program = exe.program();
-        let layout = Layout::of(program);
-        let JobLimits { table, set, .. } = *self.limits;
-        let tables = (0..program.tables.len()).map(|at| ("table", layout.table(at), table));
-        let sets = (0..program.sets.len()).map(|at| ("set", layout.set(at), set));
-        for (what, argument, most) in tables.chain(sets) {
-            if let Some(Arg::Span { span, .. }) = args.get(argument)
-                && span.len() > most
-            {
-                let len = span.len();
-                return Err(format!(
-                    "argument {argument}: a {what} of {len} bytes is more than the card's {most}"
-                ));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use unlade_program::{Cell, CellSet, Offsets, Program, Val};
 use crate::clock::ClockKind;
 use crate::command::CommandList;
 use crate::completion::{Completion, Quiesced, Rejected, Wait};
+use crate::entries::EntryLimits;
 use crate::error::{AllocError, CompileError, DeviceError, DeviceLost};
 use crate::executable::Executable;
 use crate::id::{DomainId, Seq};
@@ -188,6 +189,9 @@ pub struct Capabilities {
     pub max_insts: u32,
     /// Most rows of one dispatch.
     pub max_rows: u64,
+    /// Most bytes of the tables and sets of one dispatch. How many a program's have is known where its
+    /// arguments are, and [`admit`](Capabilities::admit) does not ask.
+    pub entries: EntryLimits,
     /// Most queues open at once.
     pub max_queues: u32,
     /// A power of two: spans that a dispatch uses begin at a multiple of it, counted in bytes from
@@ -212,12 +216,13 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// No operation, one queue, byte alignment, no options.
+    /// No operation, one queue, byte alignment, no options; tables and sets of any size.
     pub fn none() -> Self {
         Capabilities {
             cells: CellSet::default(),
             max_insts: 0,
             max_rows: 0,
+            entries: EntryLimits::NONE,
             max_queues: 1,
             alignment: 1,
             foreign_alignment: 1,

@@ -40,6 +40,7 @@ mod clock;
 mod command;
 mod completion;
 mod device;
+mod entries;
 mod error;
 mod executable;
 pub mod fork;
@@ -57,6 +58,7 @@ pub use completion::{
     Began, Completion, Leaked, Outcome, Quiesced, Rejected, Status, Timing, Wait,
 };
 pub use device::{Capabilities, Device, DeviceInfo, DeviceKind, Health, Queue};
+pub use entries::{Entries, EntryLimits, Excess};
 pub use error::{AllocError, CompileError, DeviceError, DeviceLost, RejectReason};
 pub use executable::Executable;
 pub use id::{DeviceAddr, DomainId, Seq, SlotId};

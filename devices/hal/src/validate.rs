@@ -15,6 +15,7 @@ use unlade_program::args::Layout;
 use crate::command::{Arg, Command, CommandList, Slot, Span};
 use crate::completion::Status;
 use crate::device::{Capabilities, DeviceInfo};
+use crate::entries::Entries;
 use crate::error::RejectReason;
 use crate::executable::Executable;
 use crate::views::{Access, overlapping};
@@ -32,6 +33,7 @@ pub const MAX_COMMANDS: usize = 1 << 16;
 /// - a dispatch has the arguments that [`unlade_program::args`] says, each long enough for the
 ///   rows, and a status of [`Status::BYTES`]; one that compacts strings those of
 ///   [`StringsArg`](crate::StringsArg), and a status of [`StringsStatus`](crate::StringsStatus);
+/// - its tables and sets are within the device's [limits](crate::EntryLimits);
 /// - copies have two spans of one length.
 ///
 /// # Errors
@@ -260,6 +262,16 @@ impl Rules<'_> {
         }
         for (index, ty) in program.sets.iter().enumerate() {
             check(layout.set(index), Role::Entries { ty: *ty })?;
+        }
+        let bytes = |position: usize| match &args[position] {
+            Arg::Span { span, .. } => span.len(),
+            Arg::Scalar(_) | Arg::Absent => 0,
+        };
+        let tables =
+            (0..program.tables.len()).map(|index| Entries::Table(bytes(layout.table(index))));
+        let sets = (0..program.sets.len()).map(|index| Entries::Set(bytes(layout.set(index))));
+        if let Some(excess) = self.capabilities.entries.excess(tables.chain(sets)).next() {
+            return Err(format!("{} has no room for {excess}", self.info.name));
         }
         if let Some(mask) = layout.mask() {
             check(mask, Role::Output { ty: Ty::Mask })?;

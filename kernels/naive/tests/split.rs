@@ -18,7 +18,7 @@ fn parts_compute_what_the_whole_does() {
         let program = random_program(&mut rng, &options);
         let device = random_device(&program, &mut rng);
         let limit = rng.pick(&[1000, 1000, 1000, 20, 10]);
-        let split = split(&program, &device, limit);
+        let split = split(&program, &device, limit, &[]);
         let context = format!("case {case}, limit {limit}:\n{program}\n{split:#?}");
         for part in &split.parts {
             assert_eq!(verify(&part.program), Ok(()), "{context}");

@@ -91,7 +91,7 @@ pub use inst::{
 };
 pub use ops::{Cost, NullRule, OPS, Op, OpRow};
 pub use program::{Column, Output, Program, Trap};
-pub use split::{ColumnSource, Lack, On, Part, Reason, Split, split};
+pub use split::{ColumnSource, Lack, LargeSet, On, Part, Reason, Split, split};
 pub use strings::{Offsets, StringsArg};
 pub use text::ParseError;
 pub use ty::{Ty, UnknownTy};

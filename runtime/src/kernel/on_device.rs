@@ -13,7 +13,7 @@ use super::{KernelCore, Output};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
 use crate::device_slot::DeviceSlot;
-use crate::error::Error;
+use crate::error::{Error, Unplaceable};
 use crate::inline::Evaluated;
 use crate::offload;
 use crate::options::Fallback;
@@ -205,6 +205,15 @@ impl KernelCore {
                     otherwise: Error::DeviceFault(lost),
                 })
             }
+            Err(DeviceFailure::Lacks(lacks)) => Err(Missed::Elsewhere {
+                otherwise: Error::from(Unplaceable {
+                    reasons: vec![(device(), format!("it lacks {lacks}"))],
+                }),
+                reason: Reason::Unsupported {
+                    device: device(),
+                    lacks,
+                },
+            }),
             Err(DeviceFailure::Trap(trap)) => {
                 let error = match trap {
                     Some(trap) => {

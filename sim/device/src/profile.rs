@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use unlade_hal::Capabilities;
+use unlade_hal::{Capabilities, EntryLimits};
 use unlade_program::{CellSet, Cost, Op, Program};
 
 /// What a simulated device is like. Start from one of the three and change what matters:
@@ -37,6 +37,8 @@ pub struct Profile {
     pub max_queues: u32,
     /// Most rows of one dispatch.
     pub max_rows: u64,
+    /// Most bytes of the tables and sets of one dispatch.
+    pub entries: EntryLimits,
     /// Most instructions of a program.
     pub max_insts: u32,
     /// Alignment of spans, in bytes.
@@ -88,6 +90,7 @@ impl Profile {
             queue_depth: 64,
             max_queues: 16,
             max_rows: 1 << 31,
+            entries: EntryLimits::NONE,
             max_insts: 4096,
             alignment: 16,
             cells: CellSet::full(),
@@ -159,6 +162,7 @@ impl Profile {
         capabilities.cells = self.cells.clone();
         capabilities.max_insts = self.max_insts;
         capabilities.max_rows = self.max_rows;
+        capabilities.entries = self.entries;
         capabilities.max_queues = self.max_queues;
         capabilities.alignment = self.alignment;
         capabilities.foreign_read = self.foreign_read;

@@ -48,8 +48,11 @@ pub(crate) fn reads(vector: &Vector) {
             steps: field("steps"),
             descriptor: field("descriptor_bytes"),
             rows: vector.u64("rows"),
-            table: vector.u64("table_bytes"),
-            set: vector.u64("set_bytes"),
+            entries: EntryLimits {
+                table: vector.u64("table_bytes"),
+                set: vector.u64("set_bytes"),
+                ..EntryLimits::NONE
+            },
         },
         alignment: vector.u64("operand_alignment"),
         slack: vector.u64("write_slack"),

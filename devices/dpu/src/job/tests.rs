@@ -1,7 +1,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use unlade_hal::{DeviceAddr, Lease, Slab, SlotId};
+use unlade_hal::{DeviceAddr, EntryLimits, Lease, Slab, SlotId};
 use unlade_program::{Program, Trap};
 
 use super::*;
@@ -13,8 +13,7 @@ const LIMITS: JobLimits = JobLimits {
     steps: 256,
     descriptor: 65_536,
     rows: 1 << 20,
-    table: 65_536,
-    set: 65_536,
+    entries: EntryLimits::NONE,
 };
 
 /// Memory of a card, and lists that use it.
@@ -208,25 +207,6 @@ fn what_the_card_would_refuse_is_named() {
     });
     let refusal = refused(&list);
     assert!(refusal.starts_with("step 0: slot 1") && refusal.contains("register"));
-
-    let lookup = "columns c0: i32
-         tables t0: i32
-         %0 = load c0
-         %1 = lookup t0, %0
-         output %1";
-    list.commands = vec![Command::Dispatch {
-        exe: card.exe(lookup, 9),
-        rows: 1,
-        args: Box::new([
-            memory(0x2000_0000, 4, 0),
-            Arg::Absent,
-            memory(0x2100_0000, 65_540, 0),
-            memory(0x2200_0000, 4, 0),
-            Arg::Absent,
-        ]),
-        status: from(0x2300_0000, 24),
-    }];
-    assert!(refused(&list).contains("a table of 65540 bytes is more than the card's 65536"));
 }
 
 #[test]

@@ -334,6 +334,14 @@ fn slack_alignment_rows_and_status() {
     bench.capabilities.max_rows = 99;
     bench.refused("100 rows are more than 99");
     let mut bench = Bench::new();
+    bench.capabilities.entries.table = 5;
+    bench.refused("toy has no room for a table of 6 bytes (5 at most)");
+    let mut bench = Bench::new();
+    bench.capabilities.entries.together = 5;
+    bench.refused("toy has no room for a table of 6 bytes (5 at most)");
+    bench.capabilities.entries.together = 6;
+    assert_eq!(bench.verdict(), "valid");
+    let mut bench = Bench::new();
     bench.capabilities.max_rows = u64::MAX;
     let Command::Dispatch { rows, .. } = &mut bench.list.commands[2] else {
         panic!()

@@ -30,7 +30,7 @@
 //! "
 //! .parse()?;
 //! let device = CellSet::full().without(|cell| cell.op == Op::Rem);
-//! let split = split(&program, &device, 1000);
+//! let split = split(&program, &device, 1000, &[]);
 //! assert_eq!(split.lacks[0].to_string(), "%5: the device lacks `rem f64 -> f64`");
 //! // The CPU computes the second conjunct, then the device the first and the output.
 //! assert_eq!(split.parts.len(), 2);
@@ -55,7 +55,7 @@ mod plan;
 
 use std::fmt;
 
-use crate::{Cell, CellSet, Op, Program, Val, unsupported};
+use crate::{Cell, CellSet, Inst, Op, Program, Val, unsupported};
 
 /// A program cut into parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +119,8 @@ pub struct Lack {
 pub enum Reason {
     /// It does not advertise the cell.
     Cell(Cell),
+    /// It looks into a set that the device does not take.
+    Set(LargeSet),
     /// The program has too many instructions: this conjunct, output or trap is the first to go
     /// beyond the limit, and the place to cut.
     TooLarge {
@@ -129,10 +131,29 @@ pub enum Reason {
     },
 }
 
+/// A set of a program that a device does not take, however it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeSet {
+    /// Which of the program's it is.
+    pub set: u16,
+    /// Bytes that it has.
+    pub bytes: u64,
+    /// Bytes that it could have.
+    pub most: u64,
+}
+
+impl fmt::Display for LargeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LargeSet { bytes, most, .. } = self;
+        write!(f, "a set of {bytes} bytes ({most} at most)")
+    }
+}
+
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason {
             Reason::Cell(cell) => write!(f, "{}: the device lacks `{cell}`", self.val),
+            Reason::Set(set) => write!(f, "{}: the device lacks room for {set}", self.val),
             Reason::TooLarge {
                 instructions,
                 limit,
@@ -147,29 +168,28 @@ impl fmt::Display for Lack {
 }
 
 /// Splits a verified program between a device that supports some cells, in programs of up to
-/// `instructions` instructions, and the CPU.
+/// `instructions` instructions, and the CPU. What the sets hold is no part of a program, so the caller
+/// says which of them the device does not take.
 ///
 /// The whole is run by the device if it can be; by the CPU if the device could only hand columns
 /// on. Else the device gets every conjunct and output that it can compute.
 ///
 /// # Panics
 /// Where the program is not one that [`crate::verify`] accepts.
-pub fn split(program: &Program, supported: &CellSet, instructions: usize) -> Split {
-    let missing = unsupported(program, supported);
-    if missing.is_empty() && program.insts.len() <= instructions {
+pub fn split(
+    program: &Program,
+    supported: &CellSet,
+    instructions: usize,
+    large_sets: &[LargeSet],
+) -> Split {
+    let mut lacks = lacks(program, supported, large_sets);
+    if lacks.is_empty() && program.insts.len() <= instructions {
         return Split {
             parts: vec![Part::whole(program, On::Device)],
-            lacks: Vec::new(),
+            lacks,
         };
     }
-    let types = program.types();
-    let mut lacks: Vec<Lack> = missing
-        .iter()
-        .map(|&val| Lack {
-            val,
-            reason: Reason::Cell(Cell::of(program, &types, &program.insts[val.index()])),
-        })
-        .collect();
+    let missing: Vec<Val> = lacks.iter().map(|lack| lack.val).collect();
     let plan = plan::plan(program, &missing, instructions);
     lacks.extend(plan.cut);
     let parts = part::build(program, &plan.stages);
@@ -190,6 +210,31 @@ pub fn split(program: &Program, supported: &CellSet, instructions: usize) -> Spl
             lacks,
         }
     }
+}
+
+/// The instructions that the device cannot run, each by itself.
+fn lacks(program: &Program, supported: &CellSet, large_sets: &[LargeSet]) -> Vec<Lack> {
+    let types = program.types();
+    let reason = |inst: &Inst| {
+        let cell = Cell::of(program, &types, inst);
+        if !supported.contains(cell) {
+            return Some(Reason::Cell(cell));
+        }
+        let Inst::InSet { set: used, .. } = inst else {
+            return None;
+        };
+        let large = large_sets.iter().find(|large| large.set == *used)?;
+        Some(Reason::Set(*large))
+    };
+    let insts = (0u32..).map(Val).zip(&program.insts);
+    insts
+        .filter_map(|(val, inst)| {
+            Some(Lack {
+                val,
+                reason: reason(inst)?,
+            })
+        })
+        .collect()
 }
 
 impl Part {

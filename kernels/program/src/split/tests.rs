@@ -31,7 +31,7 @@ output %7
 fn split_query(lacks: impl Fn(&Cell) -> bool, limit: usize) -> Split {
     let program: Program = QUERY.parse().unwrap();
     crate::verify(&program).unwrap();
-    split(&program, &CellSet::full().without(lacks), limit)
+    split(&program, &CellSet::full().without(lacks), limit, &[])
 }
 
 /// Where each part runs, how many rows of the filter it does and which outputs it has.
@@ -120,6 +120,38 @@ fn null_checks_stay_with_their_column() {
         [ColumnSource::Column(1), ColumnSource::Mask]
     );
     assert_eq!(device.outputs, [1]);
+}
+
+#[test]
+fn a_set_too_large_is_looked_into_by_the_cpu() {
+    let text = "columns c0: i32, c1: i32
+sets s0: i32, s1: i32
+%0 = load c0
+%1 = in_set s0, %0
+%2 = load c1
+%3 = in_set s1, %2
+%4 = and %1, %3
+keep %4
+output %2
+";
+    let program: Program = text.parse().unwrap();
+    crate::verify(&program).unwrap();
+    let large = LargeSet {
+        set: 0,
+        bytes: 4004,
+        most: 4000,
+    };
+    let split = split(&program, &CellSet::full(), 1000, &[large]);
+    assert_eq!(
+        split.lacks.iter().map(Lack::to_string).collect::<Vec<_>>(),
+        ["%1: the device lacks room for a set of 4004 bytes (4000 at most)"]
+    );
+    assert_eq!(
+        shape(&split),
+        [(On::Cpu, &[][..], false), (On::Device, &[0][..], true)]
+    );
+    let sets: Vec<&[u16]> = split.parts.iter().map(|part| &part.sets[..]).collect();
+    assert_eq!(sets, [[0], [1]]);
 }
 
 #[test]
