@@ -9,6 +9,9 @@ use crate::registers::{Cap, MAJOR, Version};
 /// The bytes `UNLI`.
 const MAGIC: u32 = 0x494C_4E55;
 
+/// Bytes of all tables and sets of a RUN together that every card takes.
+const ENTRIES_TOGETHER: u64 = 2 << 20;
+
 /// What a card is and can do. Every field is within what the document allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -151,7 +154,7 @@ impl Identity {
             entries: EntryLimits {
                 table,
                 set,
-                ..EntryLimits::NONE
+                together: table.saturating_add(set).max(ENTRIES_TOGETHER),
             },
         };
         let (alignment, slack) = (fields.u32(132), fields.u32(136));

@@ -9,8 +9,6 @@ mod evaluate;
 mod float;
 mod integer;
 
-use std::collections::HashSet;
-
 use crate::bytecode::{Bank, Operation, Program, Word};
 use crate::bytes::length;
 use crate::types::Type;
@@ -22,7 +20,8 @@ use evaluate::evaluate;
 pub(crate) struct Constants {
     pub(crate) params: Vec<u128>,
     pub(crate) tables: Vec<Table>,
-    pub(crate) sets: Vec<HashSet<u128>>,
+    /// Of each set its members, ascending, each once.
+    pub(crate) sets: Vec<Vec<u128>>,
 }
 
 /// A table, as it lies in memory.
@@ -229,7 +228,10 @@ impl Machine<'_> {
                 let position = table.position(integer::value(sources[0], word.operand));
                 u128::from(position.is_some())
             }
-            Operation::InSet => u128::from(self.constants.sets[index].contains(&sources[0])),
+            Operation::InSet => {
+                let found = self.constants.sets[index].binary_search(&sources[0]);
+                u128::from(found.is_ok())
+            }
             _ => evaluate(word, sources),
         }
     }

@@ -411,6 +411,12 @@ impl Profile {
         }
     }
 
+    /// Bytes that all tables and sets of one RUN have together at most, docs/CARD.md, section 13.
+    pub(crate) fn entry_bytes(&self) -> u64 {
+        const LEAST: u64 = 2 << 20;
+        self.table_bytes.saturating_add(self.set_bytes).max(LEAST)
+    }
+
     /// VERSION: major version 1.
     pub(crate) fn version(&self) -> u32 {
         1 << 16 | u32::from(self.minor_version) << 8 | u32::from(self.patch)

@@ -51,7 +51,7 @@ pub(crate) fn reads(vector: &Vector) {
             entries: EntryLimits {
                 table: vector.u64("table_bytes"),
                 set: vector.u64("set_bytes"),
-                ..EntryLimits::NONE
+                together: (vector.u64("table_bytes") + vector.u64("set_bytes")).max(2 << 20),
             },
         },
         alignment: vector.u64("operand_alignment"),

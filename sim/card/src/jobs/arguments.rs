@@ -69,6 +69,7 @@ impl StepChecker<'_> {
             step: self,
             rows,
             next: 0,
+            entry_bytes: profile.entry_bytes(),
         };
         let columns = program
             .columns
@@ -119,6 +120,8 @@ struct Arguments<'a> {
     step: &'a StepChecker<'a>,
     rows: u64,
     next: usize,
+    /// What is left for tables and sets.
+    entry_bytes: u64,
 }
 
 impl Arguments<'_> {
@@ -149,8 +152,10 @@ impl Arguments<'_> {
         self.require(operand.bit_offset == 0)?;
         self.require(ty.is_mask() || operand.length.is_multiple_of(length(ty.bytes())))?;
         let at = offset(self.position());
+        let most = limit.min(self.entry_bytes);
         self.step
-            .require(operand.length <= limit, Status::JobLimit, at)?;
+            .require(operand.length <= most, Status::JobLimit, at)?;
+        self.entry_bytes -= operand.length;
         self.place(&operand)
     }
 

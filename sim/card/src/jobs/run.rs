@@ -83,9 +83,11 @@ fn constants(run: &Run, transfers: &mut Transfers<'_>) -> Result<Constants, Stop
     }
     for (set, from) in run.program.sets.iter().zip(&run.sets) {
         let bytes = read_whole(from, transfers)?;
-        constants
-            .sets
-            .push(bytes.chunks_exact(set.ty.bytes()).map(number).collect());
+        let mut members: Vec<u128> = bytes.chunks_exact(set.ty.bytes()).map(number).collect();
+        members.sort_unstable();
+        members.dedup();
+        members.shrink_to_fit();
+        constants.sets.push(members);
     }
     Ok(constants)
 }

@@ -7,7 +7,7 @@ use crate::encode::{
     with_memory,
 };
 use crate::host::Host;
-use crate::program::{Bytecode, I32, filter, increment, load, word};
+use crate::program::{Bytecode, I32, U8, filter, increment, load, word};
 
 // Statuses.
 const UNSUPPORTED_FEATURE: u16 = 0x0008;
@@ -132,6 +132,40 @@ fn descriptors_are_checked_whole_before_anything_is_written() {
         assert_eq!(host.read(data, 64), [0; 64], "case {number}");
     }
     assert_eq!(host.card.counters().bytes_written, 0);
+}
+
+/// Several may name the same memory, so what a card makes of a job is no less for that.
+#[test]
+fn tables_and_sets_have_a_limit_together() {
+    // Its tables have 1 MiB and its sets 128 KiB: together the 2 MiB of every card.
+    let mut host = Host::new(Config {
+        profile: Profile::narrow(),
+        seed: 2,
+        faults: FaultPlan::none(),
+    });
+    const MIB: usize = 1 << 20;
+    let program = Bytecode {
+        tables: vec![U8; 2],
+        sets: vec![U8; 2],
+        ..Bytecode::default()
+    };
+    let program = host.load_well(&program.bytes());
+    let data = host.allocate(1 << 20, 4096);
+    let result = host.allocate(24, 8);
+    let at = |argument: u32| 32 + 40 + 24 * argument;
+    for (lengths, wanted) in [
+        ([MIB, MIB, 0, 0], (0, 1, 0)),
+        ([MIB, MIB - 4096, 2048, 2048], (0, 1, 0)),
+        ([MIB, MIB, 1, 0], (JOB_LIMIT, 0, at(2))),
+        ([MIB, MIB - 4096, 4096, 1], (JOB_LIMIT, 0, at(3))),
+        ([MIB, MIB + 1, 0, 0], (JOB_LIMIT, 0, at(1))),
+        ([0, 0, 131_073, 0], (JOB_LIMIT, 0, at(2))),
+    ] {
+        let arguments = lengths.map(|length| memory(data, length));
+        let step = run(0, program, result, 0, &arguments);
+        let done = host.job(&descriptor(&[step], 0));
+        assert_eq!(done.outcome(), wanted, "{lengths:?}");
+    }
 }
 
 #[test]
