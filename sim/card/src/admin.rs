@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::bytecode::Program;
 use crate::bytes::{index, length, u16_at, u32_at, u64_at, zero};
-use crate::dma::Iova;
+use crate::dma::{Bus, Iova};
 use crate::operand::{BadList, Kind, OPERAND, Operand, Span};
 use crate::queues::{ADMIN, Pair, Ring, SQE};
 use crate::state::{PendingDrop, State};
@@ -133,7 +133,7 @@ impl State {
         }
         let mut bytes = vec![0; index(from.length)];
         let span = self.resolve(from)?;
-        span.read(&self.dma, 0, &mut bytes)
+        span.read(Bus::of(&self.dma), 0, &mut bytes)
             .map_err(|_| Outcome::plain(Status::DmaError))?;
         let program = Program::load(&bytes, &self.profile.load_limits())?;
         if length(self.programs.len()) >= self.profile.programs.into()
@@ -261,15 +261,17 @@ impl State {
     }
 
     fn resolve(&self, operand: &Operand) -> Result<Span, Outcome> {
-        Span::resolve(operand, self.profile.address_bits(), &self.dma).map_err(|bad| match bad {
-            BadList::Segment(segment) => Outcome::new(Status::BadList, segment, 0),
-            BadList::Dma(_) => Outcome::plain(Status::DmaError),
+        Span::resolve(operand, self.profile.address_bits(), Bus::of(&self.dma)).map_err(|bad| {
+            match bad {
+                BadList::Segment(segment) => Outcome::new(Status::BadList, segment, 0),
+                BadList::Dma(_) => Outcome::plain(Status::DmaError),
+            }
         })
     }
 
     fn write(&self, to: &Operand, bytes: &[u8]) -> Result<(), Outcome> {
         let span = self.resolve(to)?;
-        span.write(&self.dma, 0, bytes)
+        span.write(Bus::of(&self.dma), 0, bytes)
             .map_err(|_| Outcome::plain(Status::DmaError))
     }
 }

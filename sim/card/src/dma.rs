@@ -5,6 +5,7 @@
 //! `pwrite` on that file, or where [that cannot be](huge) by what it is mapped at: an address that is
 //! not mapped, or not for this, is refused. That is what an IOMMU does for a card of hardware.
 
+mod bus;
 mod files;
 mod huge;
 mod table;
@@ -14,7 +15,8 @@ mod tests;
 use std::fs::File;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::bytes::length;
+pub(crate) use bus::Bus;
+
 use table::{Mapping, Table};
 
 /// An address as the card sends it on the bus.
@@ -129,6 +131,15 @@ struct Gate {
     abandoned: bool,
 }
 
+impl Gate {
+    fn is_open(&self) -> Result<bool, DmaError> {
+        match self.abandoned {
+            true => Err(DmaError::Abandoned),
+            false => Ok(self.bus_master),
+        }
+    }
+}
+
 /// What went over the bus so far, of whatever kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
@@ -189,25 +200,12 @@ impl Dma {
 
     /// Reads memory. Waits while the function is no bus master.
     pub(crate) fn read(&self, iova: Iova, bytes: &mut [u8]) -> Result<(), DmaError> {
-        let mut at = iova.0;
-        for piece in bytes.chunks_mut(PIECE) {
-            self.pass_gate()?;
-            self.table().read(Iova(at), piece)?;
-            // A piece that was read did not wrap; after the last one the address is not used.
-            at = at.wrapping_add(length(piece.len()));
-        }
-        Ok(())
+        Bus::of(self).read(iova, bytes)
     }
 
     /// Writes memory. Waits while the function is no bus master.
     pub(crate) fn write(&self, iova: Iova, bytes: &[u8]) -> Result<(), DmaError> {
-        let mut at = iova.0;
-        for piece in bytes.chunks(PIECE) {
-            self.pass_gate()?;
-            self.table().write(Iova(at), piece)?;
-            at = at.wrapping_add(length(piece.len()));
-        }
-        Ok(())
+        Bus::of(self).write(iova, bytes)
     }
 
     /// Writes a few bytes of which the one at a place becomes visible behind all others; until then
@@ -232,20 +230,20 @@ impl Dma {
         self.table().traffic.clone()
     }
 
+    /// Whether the function is bus master.
+    fn is_open(&self) -> Result<bool, DmaError> {
+        self.gate().is_open()
+    }
+
     fn pass_gate(&self) -> Result<(), DmaError> {
         let mut gate = self.gate();
-        loop {
-            if gate.abandoned {
-                return Err(DmaError::Abandoned);
-            }
-            if gate.bus_master {
-                return Ok(());
-            }
+        while !gate.is_open()? {
             gate = self
                 .opened
                 .wait(gate)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        Ok(())
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

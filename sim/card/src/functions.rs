@@ -1,12 +1,13 @@
 //! The functions of one card, docs/CARD.md, section 2, SR-IOV: which virtual ones there are, and the
 //! engine, which all of them share.
 
+use std::cell::Cell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::card::Shared;
-use crate::dma::Dma;
+use crate::dma::{Dma, DmaError};
 use crate::profile::Nanos;
 
 /// The number of the physical function.
@@ -133,6 +134,16 @@ impl Functions {
     /// Waits for the engine: who asks first has it first, so that nobody waits for ever. `None` where
     /// the function is reset meanwhile, by whoever then [wakes](Self::wake) it.
     pub(crate) fn turn(&self, dma: &Dma) -> Option<Turn<'_>> {
+        let free = self.wait_in_line(dma)?;
+        Some(Turn {
+            functions: self,
+            held: Cell::new(true),
+            free,
+        })
+    }
+
+    /// Waits for the engine, and gives when it was free.
+    fn wait_in_line(&self, dma: &Dma) -> Option<Nanos> {
         let mut engine = lock(&self.engine);
         let own = engine.asked;
         engine.asked += 1;
@@ -144,10 +155,7 @@ impl Functions {
             engine.line.retain(|other| *other != own);
             return None;
         }
-        Some(Turn {
-            functions: self,
-            free: engine.free,
-        })
+        Some(engine.free)
     }
 
     /// Has all who wait for the engine look whether they still do.
@@ -157,20 +165,39 @@ impl Functions {
     }
 }
 
-/// The engine is this function's, until this is dropped.
+/// The engine is this function's, until this is dropped; but for the time for which it is given back.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     functions: &'a Functions,
+    held: Cell<bool>,
     /// When the engine was free, on the simulated clock.
     pub(crate) free: Nanos,
+}
+
+impl Turn<'_> {
+    /// Lets others have the engine, in the middle of a job that cannot go on. The simulated clock of the
+    /// job does not see what they do meanwhile.
+    pub(crate) fn give_back(&self) {
+        if self.held.replace(false) {
+            lock(&self.functions.engine).line.pop_front();
+            self.functions.ended.notify_all();
+        }
+    }
+
+    /// Waits for the engine as [`Functions::turn`] does, behind those who wait already.
+    pub(crate) fn take_again(&self, dma: &Dma) -> Result<(), DmaError> {
+        let free = self.functions.wait_in_line(dma);
+        self.held.set(free.is_some());
+        free.map(drop).ok_or(DmaError::Abandoned)
+    }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut engine = lock(&self.functions.engine);
-        engine.line.pop_front();
         engine.free = engine.free.max(self.free);
-        self.functions.ended.notify_all();
+        drop(engine);
+        self.give_back();
     }
 }
 

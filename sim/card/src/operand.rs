@@ -1,7 +1,7 @@
 //! Operands and segment lists, docs/CARD.md, section 5.
 
 use crate::bytes::{index, length, u16_at, u32_at, u64_at, u128_at};
-use crate::dma::{Dma, DmaError, Iova};
+use crate::dma::{Bus, DmaError, Iova};
 
 /// Bytes of an operand.
 pub(crate) const OPERAND: usize = 24;
@@ -148,7 +148,7 @@ impl Span {
     pub(crate) fn resolve(
         operand: &Operand,
         address_bits: AddressBits,
-        dma: &Dma,
+        bus: Bus<'_>,
     ) -> Result<Span, BadList> {
         let mut span = Span {
             segments: Vec::new(),
@@ -164,7 +164,7 @@ impl Span {
             return Ok(span);
         }
         let mut list = vec![0; SEGMENT * index(operand.segments.into())];
-        dma.read(Iova(operand.iova), &mut list)
+        bus.read(Iova(operand.iova), &mut list)
             .map_err(BadList::Dma)?;
         let mut sum = 0u64;
         for (number, entry) in (0..).zip(list.chunks_exact(SEGMENT)) {
@@ -189,22 +189,22 @@ impl Span {
     }
 
     /// Reads bytes that begin so far behind the first.
-    pub(crate) fn read(&self, dma: &Dma, at: u64, bytes: &mut [u8]) -> Result<(), DmaError> {
+    pub(crate) fn read(&self, bus: Bus<'_>, at: u64, bytes: &mut [u8]) -> Result<(), DmaError> {
         let mut done = 0;
         for (iova, length) in self.pieces(at, length(bytes.len())) {
             let end = done + index(length);
-            dma.read(iova, &mut bytes[done..end])?;
+            bus.read(iova, &mut bytes[done..end])?;
             done = end;
         }
         Ok(())
     }
 
     /// Writes bytes that begin so far behind the first.
-    pub(crate) fn write(&self, dma: &Dma, at: u64, bytes: &[u8]) -> Result<(), DmaError> {
+    pub(crate) fn write(&self, bus: Bus<'_>, at: u64, bytes: &[u8]) -> Result<(), DmaError> {
         let mut done = 0;
         for (iova, length) in self.pieces(at, length(bytes.len())) {
             let end = done + index(length);
-            dma.write(iova, &bytes[done..end])?;
+            bus.write(iova, &bytes[done..end])?;
             done = end;
         }
         Ok(())

@@ -10,8 +10,9 @@ use std::time::Instant;
 use crate::admin::{awaits_jobs, check_absent, check_head, require, reserved};
 use crate::bytes::{length, u16_at, u32_at, u64_at};
 use crate::card::Shared;
-use crate::dma::{Dma, Iova};
+use crate::dma::{Bus, Dma, Iova};
 use crate::faults::{Fault, LATE};
+use crate::functions::Turn;
 use crate::jobs::{Checker, Execution, Job, Progress, Stop, Tamper, execute, report};
 use crate::profile::{Nanos, Profile};
 use crate::queues::{ADMIN, Completion, Lie, SQE};
@@ -49,7 +50,7 @@ pub(crate) fn work(shared: &Shared) {
             Some(turn) => {
                 engine.started = engine.started.max(turn.free);
                 // A card whose firmware fails stops, and says so: FATAL.
-                catch_unwind(AssertUnwindSafe(|| engine.run(&job))).ok()
+                catch_unwind(AssertUnwindSafe(|| engine.run(&job, turn))).ok()
             }
             None => None,
         };
@@ -309,14 +310,15 @@ struct Engine {
 }
 
 impl Engine {
-    fn run(&self, job: &FetchedJob) -> Progress {
-        match self.checked(job) {
-            Ok(checked) => self.execute(job, &checked),
+    fn run(&self, job: &FetchedJob, turn: &Turn<'_>) -> Progress {
+        let bus = Bus::in_turn(&self.dma, turn);
+        match self.checked(job, bus) {
+            Ok(checked) => self.execute(job, &checked, bus),
             Err(stop) => Progress::none(stop, self.started),
         }
     }
 
-    fn checked(&self, job: &FetchedJob) -> Result<Job, Stop> {
+    fn checked(&self, job: &FetchedJob, bus: Bus<'_>) -> Result<Job, Stop> {
         let (iova, length) = (u64_at(&job.entry, 8), u64_at(&job.entry, 16));
         if !self.profile.address_bits().reach(iova, length) {
             return Err(Outcome::invalid_field(8).into());
@@ -324,12 +326,12 @@ impl Engine {
         let checker = Checker {
             profile: &self.profile,
             programs: &job.programs,
-            dma: &self.dma,
+            bus,
         };
         Job::check(Iova(iova), length, &checker)
     }
 
-    fn execute(&self, job: &FetchedJob, checked: &Job) -> Progress {
+    fn execute(&self, job: &FetchedJob, checked: &Job, bus: Bus<'_>) -> Progress {
         let tamper = match job.fault {
             Some(Fault::PartialDma) => Tamper::Partial,
             Some(Fault::CorruptData) => Tamper::Corrupt,
@@ -343,7 +345,7 @@ impl Engine {
             checked,
             &Execution {
                 profile: &self.profile,
-                dma: &self.dma,
+                bus,
                 tamper,
                 fetched: job.fetched,
                 started: self.started,
@@ -352,7 +354,7 @@ impl Engine {
         );
         if let Some(Fault::WriteOutside(iova)) = job.fault {
             // Refused or not: a hostile card would not say so.
-            let _ = self.dma.write(Iova(iova), &OUTSIDE);
+            let _ = bus.write(Iova(iova), &OUTSIDE);
         }
         if let (Some(to), Stop::Outcome(_)) = (checked.report, progress.stop) {
             let mut bytes = report(job.fetched, &progress);
@@ -360,7 +362,7 @@ impl Engine {
                 // Bytes read, bytes written, steps done.
                 bytes[24..44].fill(0xFF);
             }
-            if let Err(error) = self.dma.write(to, &bytes) {
+            if let Err(error) = bus.write(to, &bytes) {
                 progress.stop = Stop::dma(error, NONE, 16);
             }
         }

@@ -9,7 +9,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::bytecode::{HEADER, LoadLimits, Program};
 use crate::bytes::{index, length};
-use crate::dma::{Dma, Iova, Permissions};
+use crate::dma::{Bus, Dma, Iova, Permissions};
 use crate::jobs::{Checker, Execution, Job, Stop, Tamper, execute};
 use crate::operand::OPERAND;
 use crate::profile::{Nanos, Profile};
@@ -90,13 +90,13 @@ fn run(program: &Program, seed: u64) {
     let checker = Checker {
         profile: &profile,
         programs: &programs,
-        dma: &dma,
+        bus: Bus::of(&dma),
     };
     let checked = Job::check(Iova(at), length(descriptor.len()), &checker)
         .unwrap_or_else(|stop| panic!("a job that is right is refused: {stop:?}"));
     let execution = Execution {
         profile: &profile,
-        dma: &dma,
+        bus: Bus::of(&dma),
         tamper: Tamper::Nothing,
         fetched: Nanos(0),
         started: Nanos(0),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::arguments::Run;
 use crate::bytecode::Program;
 use crate::bytes::{index, u16_at, u32_at, u64_at, zero};
-use crate::dma::{Dma, DmaError, Iova};
+use crate::dma::{Bus, DmaError, Iova};
 use crate::operand::{BadList, BadOperand, Kind, OPERAND, Operand, Span};
 use crate::profile::Profile;
 use crate::status::{NONE, Outcome, Status};
@@ -87,7 +87,7 @@ impl Job {
         }
         let mut bytes = vec![0; index(length)];
         checker
-            .dma
+            .bus
             .read(iova, &mut bytes)
             .map_err(|error| Stop::dma(error, NONE, 0))?;
         let report = check_header(&bytes, profile)?;
@@ -156,7 +156,7 @@ pub(super) fn offset(offset: usize) -> u32 {
 pub(crate) struct Checker<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) programs: &'a HashMap<u32, Arc<Program>>,
-    pub(crate) dma: &'a Dma,
+    pub(crate) bus: Bus<'a>,
 }
 
 /// Checks one step.
@@ -257,7 +257,7 @@ impl StepChecker<'_> {
     pub(super) fn place(&self, operand: &Operand, at: usize) -> Result<Placed, Stop> {
         let place = self.at + offset(at);
         let address_bits = self.checker.profile.address_bits();
-        match Span::resolve(operand, address_bits, self.checker.dma) {
+        match Span::resolve(operand, address_bits, self.checker.bus) {
             Ok(span) => Ok(Placed {
                 span,
                 bit_offset: operand.bit_offset,

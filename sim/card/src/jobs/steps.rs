@@ -4,7 +4,7 @@ use super::descriptor::{Job, Placed, Step, Stop};
 use super::run::run;
 use super::transfers::{Tamper, Transfers};
 use crate::bytes::{index, length};
-use crate::dma::{Dma, Iova};
+use crate::dma::{Bus, Iova};
 use crate::profile::{Nanos, Profile};
 use crate::status::{Outcome, Status};
 
@@ -15,7 +15,7 @@ const PIECE: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Execution<'a> {
     pub(crate) profile: &'a Profile,
-    pub(crate) dma: &'a Dma,
+    pub(crate) bus: Bus<'a>,
     pub(crate) tamper: Tamper,
     /// When the job was fetched.
     pub(crate) fetched: Nanos,
@@ -59,7 +59,7 @@ impl Progress {
 /// Runs the steps until one does not succeed.
 pub(crate) fn execute(job: &Job, execution: &Execution<'_>) -> Progress {
     let profile = execution.profile;
-    let mut transfers = Transfers::new(execution.dma, execution.tamper);
+    let mut transfers = Transfers::new(execution.bus, execution.tamper);
     let (mut steps_done, mut operations) = (0, 0);
     let mut duration = Nanos(0);
     let waited = execution.started.0 - execution.fetched.0;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::descriptor::{Placed, Stop};
 use crate::bytes::length;
-use crate::dma::{Dma, Iova};
+use crate::dma::{Bus, Iova};
 
 /// What a fault does to the data of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) enum Tamper {
 /// Moves the bytes of one job.
 #[derive(Debug)]
 pub(crate) struct Transfers<'a> {
-    dma: &'a Dma,
+    bus: Bus<'a>,
     tamper: Tamper,
     step: u32,
     pub(crate) read: u64,
@@ -38,9 +38,9 @@ pub(crate) struct Transfers<'a> {
 }
 
 impl<'a> Transfers<'a> {
-    pub(crate) fn new(dma: &'a Dma, tamper: Tamper) -> Self {
+    pub(crate) fn new(bus: Bus<'a>, tamper: Tamper) -> Self {
         Transfers {
-            dma,
+            bus,
             tamper,
             step: 0,
             read: 0,
@@ -61,7 +61,7 @@ impl<'a> Transfers<'a> {
 
     /// Ends the job where a reset has begun, for work that moves no bytes.
     pub(super) fn go_on(&self) -> Result<(), Stop> {
-        if self.dma.is_abandoned() {
+        if self.bus.is_abandoned() {
             Err(Stop::Abandoned)
         } else {
             Ok(())
@@ -71,7 +71,7 @@ impl<'a> Transfers<'a> {
     /// Reads bytes of an operand, from so far behind its first.
     pub(super) fn read(&mut self, from: &Placed, at: u64, bytes: &mut [u8]) -> Result<(), Stop> {
         from.span
-            .read(self.dma, at, bytes)
+            .read(self.bus, at, bytes)
             .map_err(|e| Stop::dma(e, self.step, from.at))?;
         self.read += length(bytes.len());
         Ok(())
@@ -89,7 +89,7 @@ impl<'a> Transfers<'a> {
             _ => Cow::from(bytes),
         };
         to.span
-            .write(self.dma, at, &changed)
+            .write(self.bus, at, &changed)
             .map_err(|e| Stop::dma(e, self.step, to.at))?;
         self.written += length(bytes.len());
         if self.tamper == Tamper::Cut {
@@ -101,7 +101,7 @@ impl<'a> Transfers<'a> {
 
     /// Writes a result or checksum block; `at` is where its IOVA stands in the descriptor.
     pub(super) fn write_block(&mut self, to: (Iova, u32), bytes: &[u8]) -> Result<(), Stop> {
-        self.dma
+        self.bus
             .write(to.0, bytes)
             .map_err(|e| Stop::dma(e, self.step, to.1))?;
         self.written += length(bytes.len());

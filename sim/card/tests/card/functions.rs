@@ -296,19 +296,39 @@ fn one_engine_serves_all_in_turns() {
     // The second began no earlier than the first had ended.
     let total = Nanos(time(&one).0 + busy(&two).0);
     assert!(time(&two) >= total, "{:?} of {total:?}", time(&two));
-    // One in the middle of a job holds up the other, and not for ever.
-    let to = two.allocate(64, 64);
-    let job = two.job_entry(&descriptor(&[fill(7, memory(to, 64))], 0));
+    // One that is no bus master in the middle of its job holds up no other, and goes on where it was.
     one.stop_in_the_middle(&[]);
-    two.submit(job);
-    assert_eq!(two.poll(), None);
+    for _ in 0..3 {
+        works(&mut two);
+    }
+    assert_eq!(one.poll(), None);
     one.set_command(0x0006);
-    assert_eq!(two.wait().outcome(), (0, 1, 0));
+    works(&mut two);
     assert_eq!(one.wait().outcome(), (0, 2000, 0));
+    assert_eq!(one.card.counters().findings, [""; 0]);
 }
 
-/// Whoever waits for the engine that another has in the middle of a job is reset all the same, and with
-/// the physical function, or its removal, both are.
+/// One that waits for the bus master bit in the middle of its job is reset, and begins anew.
+#[test]
+fn who_has_given_the_engine_back_is_reset() {
+    let card = card(2);
+    card.enable_virtual_functions(2).unwrap();
+    let [mut one, mut two] = [1, 2].map(|number| function(&card, number));
+    for host in [&mut one, &mut two] {
+        host.set_command(0x0006);
+        host.enable();
+    }
+    one.stop_in_the_middle(&[]);
+    works(&mut two);
+    one.card.reset();
+    works(&mut two);
+    one.set_command(0x0006);
+    one.enable();
+    works(&mut one);
+}
+
+/// Whoever waits for the engine that another has for a long job is reset all the same, and with the
+/// physical function, or its removal, both are.
 #[test]
 fn a_reset_does_not_wait_for_who_has_the_engine() {
     for ends in [
@@ -326,7 +346,7 @@ fn a_reset_does_not_wait_for_who_has_the_engine() {
         }
         let to = two.allocate(64, 64);
         let job = two.job_entry(&descriptor(&[fill(7, memory(to, 64))], 0));
-        one.stop_in_the_middle(&[]);
+        one.begin_what_does_not_end();
         two.submit(job);
         // Until it waits for the engine, which nothing tells.
         thread::sleep(Duration::from_millis(50));
@@ -343,9 +363,10 @@ fn a_reset_does_not_wait_for_who_has_the_engine() {
             });
             let ended = heard.recv_timeout(Duration::from_secs(20));
             // So that a failure is told, and does not hang.
-            one.set_command(0x0006);
+            one.card.reset();
             assert_eq!(ended, Ok(()), "{ends}");
         });
+        assert_eq!(two.card.counters().jobs_succeeded, 0, "{ends}");
     }
 }
 

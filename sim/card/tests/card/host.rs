@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use unlade_sim_card::{Card, Config, Iova, Permissions, Region};
 
-use crate::encode::{create_queue_pair, descriptor, entry, fill, memory, with_memory};
+use crate::encode::{create_queue_pair, descriptor, entry, fill, memory, segments, with_memory};
 use crate::limit::Limit;
 
 /// Where the host's memory begins in IOVA space.
@@ -343,6 +343,19 @@ impl Host {
         }
         self.set_command(0x0002);
         ids
+    }
+
+    /// Has the card begin a job that takes longer than any test, and of which no piece does.
+    pub(crate) fn begin_what_does_not_end(&mut self) {
+        let data = self.allocate(1 << 20, 64);
+        let to = segments(self, &[(data, 1 << 20); 256]);
+        let steps = vec![fill(1, to); 4096];
+        let job = self.job_entry(&descriptor(&steps, 0));
+        self.submit(job);
+        let end = Instant::now() + PATIENCE;
+        while self.read(data, 1) == [0] {
+            assert!(Instant::now() < end, "the job does not begin");
+        }
     }
 
     fn send(&mut self, admin: bool, mut entry: [u8; 64]) -> u16 {
