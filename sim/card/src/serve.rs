@@ -6,8 +6,9 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -281,9 +282,11 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
         return Err(exists());
     }
     let beside = path.parent().unwrap_or(Path::new("")).to_owned();
+    // What is too long for the system would be found out by those who connect.
+    SocketAddr::from_pathname(path)?;
     let private = private_directory(&beside)?;
     let made = private.join("s");
-    let bound = UnixListener::bind(&made).and_then(|listener| {
+    let bound = bind_in(&private).and_then(|listener| {
         fs::set_permissions(&made, fs::Permissions::from_mode(0o600))?;
         // Not renamed, which would replace what another has put there meanwhile.
         fs::hard_link(&made, path).map_err(|error| match error.kind() {
@@ -298,6 +301,12 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let listener = bound?;
     removed?;
     Ok(listener)
+}
+
+/// Makes the socket `s` in a directory, whose path may be longer than that of a socket.
+fn bind_in(directory: &Path) -> io::Result<UnixListener> {
+    let directory = fs::File::open(directory)?;
+    UnixListener::bind(format!("/proc/self/fd/{}/s", directory.as_raw_fd()))
 }
 
 /// What tells one file from another at the same path.
@@ -408,6 +417,27 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn a_socket_has_any_path_that_hosts_can_name() {
+        const LONGEST: usize = 107;
+        let directory = private_directory(&std::env::temp_dir()).unwrap();
+        let fill = LONGEST - directory.as_os_str().len() - "//s".len();
+        let inner = directory.join("x".repeat(fill));
+        fs::create_dir(&inner).unwrap();
+        let path = inner.join("s");
+        assert_eq!(path.as_os_str().len(), LONGEST);
+        let server = Server::bind(&path, Config::default()).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        UnixStream::connect(&path).unwrap();
+        let longer = Server::bind(&inner.join("ss"), Config::default()).unwrap_err();
+        assert_eq!(longer.kind(), io::ErrorKind::InvalidInput, "{longer}");
+        drop(server);
+        // Nothing is left in it.
+        fs::remove_dir(inner).unwrap();
+        fs::remove_dir(directory).unwrap();
+    }
 
     /// A card that panics is not one that others wait for in vain.
     #[test]
