@@ -3,10 +3,11 @@
 //! Everything is read from files below `--sysroot`, so that each check can be shown either state;
 //! but for the GPU, whose driver is opened where that is this machine.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use unlade::{DeviceInfo, DeviceKind, Reading};
+use unlade::{DeviceInfo, DeviceKind, Reading, printable};
 
 use crate::args::DoctorArgs;
 use crate::cards::{self, Blocked, OnBus};
@@ -18,6 +19,9 @@ use crate::report::table::bytes;
 
 /// Locked memory below which a card's buffers do not fit.
 const USEFUL_MEMLOCK: u64 = 1 << 30;
+
+/// Most bytes that are read of a file; those that are looked into have fewer, or their first will do.
+const MOST_READ: u64 = 1 << 20;
 
 /// One thing looked at.
 #[derive(Debug, Serialize)]
@@ -115,10 +119,11 @@ impl Check {
         };
         // What is of several things has a line for each.
         let indent = format!("\n{:1$}", "", width + 11);
-        let found = self.found.replace('\n', &indent);
+        let shown = |text: &str| printable(text).replace('\n', &indent);
+        let found = shown(&self.found);
         let advice = match self.advice.as_str() {
             "" => String::new(),
-            advice => format!("{indent}{}", advice.replace('\n', &indent)),
+            advice => format!("{indent}{}", shown(advice)),
         };
         format!("{state}  {:width$}  {found}{advice}\n", self.name)
     }
@@ -170,19 +175,30 @@ impl System {
         self.root.join(below.trim_start_matches('/'))
     }
 
+    /// The start of a file: all of it, of what a kernel has there. Nothing else is opened, which could
+    /// wait for somebody, or have no end.
     fn read(&self, below: &str) -> Option<String> {
         let path = self.path(below);
-        // Anything else could have no end.
-        let is_file = std::fs::metadata(&path).is_ok_and(|found| found.is_file());
-        is_file.then(|| std::fs::read_to_string(path).ok())?
+        std::fs::metadata(&path)
+            .ok()
+            .filter(std::fs::Metadata::is_file)?;
+        let mut read = Vec::new();
+        std::fs::File::open(path)
+            .ok()?
+            .take(MOST_READ)
+            .read_to_end(&mut read)
+            .ok()?;
+        Some(String::from_utf8_lossy(&read).into_owned())
     }
 
+    /// The names in a folder, each on one line.
     fn entries(&self, below: &str) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.path(below)) else {
             return Vec::new();
         };
         let mut names: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .map(|name| printable(&name).replace(['\n', '\t'], " "))
             .collect();
         names.sort();
         names
@@ -743,5 +759,34 @@ mod tests {
         assert!(ready.system().vfio().found.contains("no card"));
         let bound = ready.with("sys/bus/pci/drivers/vfio-pci/0000:02:00.0/vendor", "");
         assert!(bound.system().vfio().found.contains("0000:02:00.0"));
+    }
+
+    #[test]
+    fn names_and_contents_control_no_terminal_and_make_no_lines() {
+        let limit = "Max locked memory         \x1b[31m\u{9b}31m    bytes\n";
+        let machine = Machine::new()
+            .with("proc/self/limits", limit)
+            .with("sys/bus/pci/drivers/vfio-pci/\x1b]0;a:\nok/vendor", "");
+        let system = machine.system();
+        for (check, shown) in [
+            (system.vfio(), "bound: \u{fffd}]0;a: ok"),
+            (system.locked_memory(), "`\u{fffd}[31m\u{fffd}31m`"),
+        ] {
+            let advice = usize::from(!check.advice.is_empty());
+            let text = check.text(9);
+            assert!(text.contains(shown), "{text:?}");
+            assert_eq!(text.lines().count(), 1 + advice, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_of_a_file_than_is_looked_into() {
+        let machine = Machine::new().with("proc/cpuinfo", "flags: avx2 bmi2\n");
+        let path = machine.0.path().join("proc/cpuinfo");
+        let file = std::fs::File::options().append(true).open(path);
+        file.unwrap().set_len(3 * MOST_READ).unwrap();
+        let read = machine.system().read("/proc/cpuinfo").unwrap();
+        assert_eq!(read.len() as u64, MOST_READ);
+        assert_eq!(machine.system().processor().found, "AVX2");
     }
 }
