@@ -255,7 +255,8 @@ pub(crate) fn listed(device: Option<&str>) -> Result<Vec<Arc<dyn Device>>, Failu
     Ok(devices)
 }
 
-fn wanted(resources: &ResourceArgs) -> Option<&str> {
+/// The device that is asked for by name, if one is.
+pub(crate) fn wanted(resources: &ResourceArgs) -> Option<&str> {
     named(resources.device.as_deref())
 }
 

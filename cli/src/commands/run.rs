@@ -84,6 +84,8 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     }
     if verbosity > Verbosity::Normal {
         summary.say_devices();
+    } else if verbosity > Verbosity::Quiet {
+        summary.say_stand_ins(session::wanted(&args.query.resources));
     }
     Ok(())
 }
@@ -252,27 +254,37 @@ impl Summary {
     /// A line for each device and each reason for which it ran something, and one for what none
     /// had to compute.
     fn say_devices(&self) {
-        for share in &self.devices {
-            let work = match self.columns.are_computed() {
-                true => share.times(),
-                false => "nothing to compute".to_owned(),
-            };
-            report::say(format_args!(
-                "{}: {} rows in {} {}, {work}; {}",
-                share.device,
-                grouped(share.rows),
-                grouped(share.batches),
-                if share.batches == 1 {
-                    "batch"
-                } else {
-                    "batches"
-                },
-                share.reason,
-            ));
-        }
+        self.devices.iter().for_each(|share| self.say_share(share));
         if let Some(line) = self.columns.passed_through() {
             report::say(format_args!("{}", unlade::printable(&line)));
         }
+    }
+
+    /// A line for each device, and each reason, that ran what another was asked for.
+    fn say_stand_ins(&self, asked: Option<&str>) {
+        let asked = asked.filter(|_| self.columns.are_computed());
+        let stands_in = |share: &&DeviceShare| asked.is_some_and(|asked| *share.device != *asked);
+        let stand_ins = self.devices.iter().filter(stands_in);
+        stand_ins.for_each(|share| self.say_share(share));
+    }
+
+    fn say_share(&self, share: &DeviceShare) {
+        let work = match self.columns.are_computed() {
+            true => share.times(),
+            false => "nothing to compute".to_owned(),
+        };
+        report::say(format_args!(
+            "{}: {} rows in {} {}, {work}; {}",
+            share.device,
+            grouped(share.rows),
+            grouped(share.batches),
+            if share.batches == 1 {
+                "batch"
+            } else {
+                "batches"
+            },
+            share.reason,
+        ));
     }
 }
 

@@ -274,14 +274,8 @@ fn what_is_said_of_a_part_and_of_its_device_agrees() {
     let long: Vec<String> = (0..1400)
         .map(|i| format!("n * {} = {}", i + 2, i * 7 + 3))
         .collect();
-    let query = [
-        "explain",
-        "in.parquet",
-        "--device",
-        "sim",
-        "--where",
-        &long.join(" or "),
-    ];
+    let long = long.join(" or ");
+    let query = ["explain", "in.parquet", "--device", "sim", "--where", &long];
     let plan = place.run(&query).success();
     assert!(plan.contains("\non cpu: sim lacks "), "{plan}");
     assert!(
@@ -294,6 +288,17 @@ fn what_is_said_of_a_part_and_of_its_device_agrees() {
             4,
             &["sim: it lacks", "without --no-fallback the CPU takes that"],
         );
+    // Who asked for the device is told without asking for more, unless the answer is to be quiet.
+    let run = ["run", "in.parquet", "--where", &long, "-o", "out.arrow"];
+    let said = |more: &[&str]| place.run(&[&run[..], more].concat()).err;
+    let stand_in = "\ncpu: 10 rows in 1 batch, ";
+    let on_sim = said(&["--device", "sim"]);
+    assert!(
+        on_sim.contains(stand_in) && on_sim.contains("lacks"),
+        "{on_sim}"
+    );
+    assert!(!said(&["--device", "cpu"]).contains(stand_in));
+    assert_eq!(said(&["--device", "sim", "--quiet"]), "");
     let mut refused = place.command(&query);
     let refused = refused.env("UNLADE_NO_FALLBACK", "true").output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
