@@ -264,7 +264,7 @@ impl DpuQueue {
             Some(at) if steps > 0 => {
                 let mut report = [0; REPORT];
                 answers.load(at, &mut report);
-                let passed = flight.submitted.elapsed();
+                let passed = || flight.submitted.elapsed();
                 completion::timing(&report, steps, self.shared.about.info.clock, passed)?
             }
             _ => Timing::default(),
