@@ -136,7 +136,7 @@ impl Kernel {
     /// Whether these batches of what was pinned are the kernel's to run.
     fn check_resident(&self, resident: &Resident, batches: &[RecordBatch]) -> Result<(), Error> {
         if !resident.is_pinned_for(self) {
-            let why = "the batches were pinned by another runtime than the kernel's";
+            let why = "the batches were pinned by another runtime: pin them with the kernel's";
             return Err(Error::Config(why.to_owned()));
         }
         // Each: one that may have nulls need not have any in the first.

@@ -48,7 +48,8 @@ pub(crate) fn figures() -> Result<BTreeMap<String, f64>, String> {
     let mut tests =
         built("shuttle", "unlade-runtime").map_err(|_| "the simulation is not built".to_owned())?;
     tests.args(["--nocapture", "--quiet", "--test-threads=1"]);
-    tests.args(["scheduler::fairness", "simulation::sh", "simulation::sp"]);
+    tests.args(["scheduler::fairness", "simulation::shares"]);
+    tests.arg("simulation::spreading");
     let out = tests
         .output()
         .map_err(|error| format!("{tests:?}: {error}"))?;

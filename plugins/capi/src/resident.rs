@@ -242,7 +242,9 @@ impl ResidentHeld {
         let mut batches: Vec<RecordBatch> = Vec::new();
         for batch in reader {
             if batches.len() == MOST_BATCHES {
-                let what = format!("the stream has more than {MOST_BATCHES} batches to pin");
+                let what = format!(
+                    "the stream has more than {MOST_BATCHES} batches to pin: make it fewer, larger ones"
+                );
                 return Err(Failure::new(UNLADE_LIMIT, what));
             }
             batches.push(batch.map_err(|error| unlade::Error::Input(Arc::new(error)))?);
@@ -276,7 +278,7 @@ impl ResidentHeld {
         batches.get(batch).ok_or_else(|| {
             let count = batches.len();
             Failure::argument(format!(
-                "there is no batch {batch} of {count} that were pinned"
+                "there is no batch {batch} of {count} that were pinned, counted from 0"
             ))
         })
     }
