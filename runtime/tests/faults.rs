@@ -1,0 +1,231 @@
+//! Devices that fail: what of a batch is done elsewhere, and when they are used again.
+
+mod common;
+mod disguised;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{builder, compile, input, on, query, runtime, sim, told};
+use disguised::Disguised;
+use unlade_runtime::{DeviceState, Error, Fallback, Reason, Runtime};
+use unlade_sim_clock::VirtualClock;
+use unlade_sim_device::{Profile, SimDevice};
+use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
+
+/// How long a device may take in these tests.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+fn faulty(plan: FaultPlan) -> (Arc<FaultDevice>, Runtime) {
+    let device = Arc::new(FaultDevice::new(sim(Profile::gpu()), plan));
+    let runtime = on(device.clone()).device_timeout(PATIENCE).build().unwrap();
+    (device, runtime)
+}
+
+#[test]
+fn every_fault_is_survived_at_every_operation() {
+    let whole = input(300);
+    let wanted = query("text, a + 1", "a > 41");
+    let expected = compile(&runtime(), &wanted, &whole.schema())
+        .run(&whole)
+        .unwrap()
+        .batch;
+    for kind in FaultKind::ALL {
+        let mut struck = 0;
+        for nth in 1..40 {
+            let (device, runtime) = faulty(FaultPlan::nth(nth, kind));
+            let kernel = compile(&runtime, &wanted, &whole.schema());
+            for _ in 0..2 {
+                let output = kernel.run(&whole).unwrap();
+                // Nothing tells of a wrong bit, which is why the receipt says `unverified`.
+                if kind != FaultKind::Corruption {
+                    assert_eq!(output.batch, expected, "{kind:?} at {nth}");
+                }
+                let failed = output
+                    .receipt
+                    .parts
+                    .iter()
+                    .filter(|part| !part.completed)
+                    .count();
+                assert!(failed == 0 || output.receipt.retries > 0);
+                // What was waited for in vain is part of what the batch took.
+                if failed > 0 && kind == FaultKind::LostCompletion {
+                    assert!(output.receipt.taken >= PATIENCE, "{:?}", output.receipt);
+                }
+            }
+            if device.log().is_empty() {
+                break;
+            }
+            struck += 1;
+        }
+        // A reset is only tried after a loss, of which a plan of one fault has none.
+        assert_eq!(struck > 0, kind != FaultKind::ResetFails, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_failed_device_is_left_alone_and_brought_back() {
+    let whole = input(100);
+    let clock = VirtualClock::new();
+    let sim = Arc::new(SimDevice::builder(Profile::gpu()).build());
+    let runtime = on(sim.clone())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text", "a > 41"), &whole.schema());
+    assert_eq!(&*kernel.run(&whole).unwrap().receipt.parts[0].device, "sim");
+
+    sim.lose("pulled out");
+    assert!(
+        runtime.devices()[1]
+            .lost
+            .as_ref()
+            .unwrap()
+            .contains("pulled out")
+    );
+    assert_eq!(runtime.devices()[1].state, DeviceState::Lost);
+    // It is brought back before a batch is lost on it.
+    let output = kernel.run(&whole).unwrap();
+    assert_eq!(&*output.receipt.parts[0].device, "sim");
+    assert!(output.receipt.parts[0].completed);
+    assert_eq!(runtime.devices()[1].lost, None);
+}
+
+#[test]
+fn a_device_that_cannot_be_reset_rests_while_others_do_its_work() {
+    let whole = input(100);
+    let clock = VirtualClock::new();
+    let plan = FaultPlan::nth(1, FaultKind::ResetFails);
+    let device = Arc::new(FaultDevice::new(sim(Profile::gpu()), plan));
+    let runtime = on(device.clone())
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text, a", "a > 41"), &whole.schema());
+    let ran = |on: &str| {
+        let output = kernel.run(&whole).unwrap();
+        let parts = &output.receipt.parts;
+        assert!(parts.iter().all(|part| part.completed), "{parts:?}");
+        assert_eq!(&*parts[0].device, on, "{parts:?}");
+        output
+    };
+    let expected = ran("sim").batch;
+
+    device.lose("pulled out");
+    let output = ran("cpu");
+    assert_eq!(output.batch, expected);
+    let reason = &output.receipt.parts[0].reason;
+    assert!(matches!(reason, Reason::Quarantined { device } if &**device == "sim"));
+    assert_eq!(device.log().len(), 1, "the reset failed");
+    let status = runtime.devices().remove(1);
+    assert_eq!(
+        (status.lost.as_deref(), status.failures),
+        (Some("pulled out"), 1)
+    );
+    assert_eq!((status.state, status.times_lost), (DeviceState::Resting, 1));
+    let rests_for = status.rests_for.unwrap();
+    assert!(rests_for > Duration::ZERO);
+    clock.advance(rests_for / 2);
+    let left = runtime.devices().remove(1).rests_for.unwrap();
+    assert_eq!(left, rests_for - rests_for / 2);
+
+    // While it rests nobody tries again.
+    assert_eq!(ran("cpu").batch, expected);
+    assert!(runtime.devices()[1].lost.is_some());
+
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(ran("sim").batch, expected);
+    let status = runtime.devices().remove(1);
+    assert_eq!((status.lost, status.failures), (None, 0));
+    assert_eq!((status.state, status.times_lost), (DeviceState::Ready, 1));
+    assert_eq!(status.rests_for, None);
+}
+
+#[test]
+fn a_fault_without_fallback_is_the_batchs_error() {
+    let whole = input(100);
+    let device = Arc::new(FaultDevice::new(sim(Profile::gpu()), FaultPlan::none()));
+    let runtime = on(device.clone()).fallback(Fallback::Forbid);
+    let runtime = runtime
+        .device_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text", "a > 41"), &whole.schema());
+    kernel.run(&whole).unwrap();
+    device.lose("pulled out");
+    match kernel.run(&whole) {
+        Ok(output) => assert_eq!(&*output.receipt.parts[0].device, "sim", "brought back"),
+        Err(Error::DeviceFault(lost)) => assert_eq!(lost.device, "sim"),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_device_that_is_not_trusted_yet_says_why() {
+    let whole = input(100);
+    let plan = FaultPlan::nth(1, FaultKind::ResetFails);
+    let device = Arc::new(FaultDevice::new(sim(Profile::gpu()), plan));
+    let runtime = on(device.clone())
+        .fallback(Fallback::Forbid)
+        .build()
+        .unwrap();
+    let kernel = compile(&runtime, &query("text", "a > 41"), &whole.schema());
+    device.lose("pulled out");
+    let error = kernel.run(&whole).unwrap_err().to_string();
+    assert!(error.contains("not trusted yet: pulled out"), "{error}");
+}
+
+/// A device that placement chose fails: the next best of the devices takes the batch, not the CPU,
+/// and the failed part keeps the reason for which its device was chosen.
+#[test]
+fn a_batch_that_fails_is_retried_on_another_device() {
+    let whole = input(2000);
+    let wanted = query("text", "a > 41");
+    let expected = compile(&runtime(), &wanted, &whole.schema())
+        .run(&whole)
+        .unwrap();
+    let mut retried = 0;
+    // The first list is that of who has it compiled.
+    for nth in 2..20 {
+        let plan = FaultPlan::nth(nth, FaultKind::LostInFlight);
+        let first = FaultDevice::new(disguised("gpu 0"), plan);
+        let runtime = builder()
+            .device(Arc::new(first))
+            .device(disguised("gpu 1"))
+            .device_timeout(Duration::from_secs(1))
+            .build()
+            .unwrap();
+        for gpu in ["gpu 0", "gpu 1"] {
+            let compiles = told(&runtime, gpu, &wanted, &whole.schema());
+            compiles.run(&whole).unwrap();
+        }
+        let kernel = compile(&runtime, &wanted, &whole.schema());
+        for _ in 0..30 {
+            let output = kernel.run(&whole).unwrap();
+            assert_eq!(output.batch, expected.batch);
+            let parts = &output.receipt.parts;
+            let Some(failed) = parts.iter().find(|part| !part.completed) else {
+                continue;
+            };
+            assert_eq!((&*failed.device, parts.len()), ("gpu 0", 2), "{parts:?}");
+            assert!(
+                matches!(failed.reason, Reason::Cheapest { .. }),
+                "{parts:?}"
+            );
+            assert_eq!(&*parts[1].device, "gpu 1");
+            assert!(
+                matches!(parts[1].reason, Reason::DeviceFault { .. }),
+                "{parts:?}"
+            );
+            assert_eq!(output.receipt.retries, 1);
+            retried += 1;
+        }
+    }
+    assert!(retried > 0, "the device was chosen and failed");
+}
+
+/// A simulated device that passes for a GPU on the wall clock.
+fn disguised(name: &str) -> Arc<Disguised> {
+    let sim = SimDevice::builder(Profile::gpu()).name(name).build();
+    Arc::new(Disguised::new(sim, Duration::ZERO))
+}
