@@ -9,7 +9,7 @@ use unlade_cpu::CpuDevice;
 use unlade_dpu::{Options, connect};
 use unlade_hal::Device;
 use unlade_runtime::{Kernel, Output, Placement, Runtime, Trust, Verified};
-use unlade_sim_card::{Config, Fault, FaultPlan, LATE, Served};
+use unlade_sim_card::{CHANGED_AFTER, Config, Fault, FaultPlan, LATE, Served};
 use unlade_tests::cards::ends::{self, compile, on_cpu};
 
 /// The memory that the card reaches begins here: the lowest address of the driver's at which a large
@@ -108,7 +108,7 @@ fn what_was_handed_out_stays_as_it_was() {
             (output, before)
         };
         let outputs: Vec<(Output, Vec<Vec<u8>>)> = (1..=JOBS).map(run).collect();
-        std::thread::sleep(2 * LATE);
+        std::thread::sleep(CHANGED_AFTER + LATE);
         let counters = card.counters();
         let struck = counters.faults.len() as u64;
         // Where what it overwrites, another job's by then, makes no sense any more, the card is left

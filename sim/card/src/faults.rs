@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-/// How long a completion is held back that comes late, and how long after a completion data are
-/// changed that must not be. On the host's clock: the host's patience is what is tested.
+/// How long a completion is held back that comes late. On the host's clock: the host's patience is
+/// what is tested.
 pub const LATE: Duration = Duration::from_millis(20);
+
+/// How long after a completion data are changed that must not be. On the host's clock, and long: also
+/// a slow host has handed out by then what was completed, else it would only see a wrong result.
+pub const CHANGED_AFTER: Duration = Duration::from_millis(500);
 
 /// One thing that goes wrong with one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +62,7 @@ pub enum Fault {
     /// Before it completes the job, the card writes 64 bytes of `0xA5` to this IOVA, which the job
     /// does not name. Whether they arrive is decided by the mapping table.
     WriteOutside(u64),
-    /// A byte of the job's first output is changed [`LATE`] after the completion was posted.
+    /// A byte of the job's first output is changed [`CHANGED_AFTER`] the completion was posted.
     ChangeAfterCompletion,
 }
 

@@ -29,7 +29,7 @@
 //! # Time
 //! The clock is simulated: TIME stands still while the card has nothing to do, and a job moves it on
 //! by what the [`Timing`] of the profile says of its bytes and words, and of the host before it. Two runs of the same jobs
-//! take the same time, on any machine. The host's clock is used for [`LATE`] alone.
+//! take the same time, on any machine. The host's clock is used for [`LATE`] and [`CHANGED_AFTER`] alone.
 //!
 //! # What is inside
 //! - [`Card`], [`Config`]: a card, or a virtual function, and what the host reaches of it; [`Counters`]: what it has done
@@ -84,7 +84,7 @@ mod worker;
 
 pub use card::{BeyondRegion, Card, Config, Counters, Region};
 pub use dma::{Iova, MapError, Permissions, RefusedAccess};
-pub use faults::{Fault, FaultPlan, LATE};
+pub use faults::{CHANGED_AFTER, Fault, FaultPlan, LATE};
 pub use functions::NoFunction;
 pub use interrupts::InterruptKind;
 pub use profile::{Features, Nanos, Profile, Timing};

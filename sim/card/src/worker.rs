@@ -11,7 +11,7 @@ use crate::admin::{awaits_jobs, check_absent, check_head, require, reserved};
 use crate::bytes::{length, u16_at, u32_at, u64_at};
 use crate::card::Shared;
 use crate::dma::{Bus, Dma, Iova};
-use crate::faults::{Fault, LATE};
+use crate::faults::{CHANGED_AFTER, Fault, LATE};
 use crate::functions::Turn;
 use crate::jobs::{Checker, Execution, Job, Progress, Stop, Tamper, execute, report};
 use crate::profile::{Nanos, Profile};
@@ -217,10 +217,10 @@ impl State {
             outcome,
             lie: Lie::None,
         };
-        let mut hold = |what| {
+        let mut hold = |after, what| {
             self.held.push(Held {
                 queue,
-                due: Instant::now() + LATE,
+                due: Instant::now() + after,
                 what,
             });
         };
@@ -230,8 +230,8 @@ impl State {
         };
         match job.fault {
             Some(Fault::LostCompletion) => {}
-            Some(Fault::LateCompletion) => hold(late(false)),
-            Some(Fault::ReorderedCompletion) => hold(late(true)),
+            Some(Fault::LateCompletion) => hold(LATE, late(false)),
+            Some(Fault::ReorderedCompletion) => hold(LATE, late(true)),
             Some(Fault::DuplicateCompletion) => {
                 self.post(queue, honest);
                 self.post(queue, honest);
@@ -270,7 +270,7 @@ impl State {
             }
             Some(Fault::ChangeAfterCompletion) => {
                 if let Some(iova) = written {
-                    hold(HeldWork::Change(iova));
+                    hold(CHANGED_AFTER, HeldWork::Change(iova));
                 }
                 self.post(queue, honest);
             }

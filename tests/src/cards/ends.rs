@@ -15,7 +15,7 @@ use unlade_expr::{Query, Semantics, parse_expr, parse_select_list};
 use unlade_hal::Device;
 use unlade_runtime::pool::Pool;
 use unlade_runtime::{Error, Fallback, Kernel, Output, Placement, Runtime, Trust, Verified};
-use unlade_sim_card::{Fault, LATE};
+use unlade_sim_card::{CHANGED_AFTER, Fault, LATE};
 
 use super::faults::{SAID_WHEN_ASKED, asked_how_it_is};
 
@@ -118,7 +118,10 @@ impl Case {
         let results: Vec<Result<Output, Error>> =
             given.iter().map(|batch| kernel.run(batch)).collect();
         // What is changed behind a batch is changed by then.
-        thread::sleep(2 * LATE);
+        thread::sleep(match self.fault {
+            Some(Fault::ChangeAfterCompletion) => CHANGED_AFTER + LATE,
+            _ => 2 * LATE,
+        });
         let end = self.check(&results, &expected);
         if let Some(fault) = self.fault.filter(|fault| SAID_WHEN_ASKED.contains(fault)) {
             asked_how_it_is(fault, device);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use unlade_sim_card::{Config, Counters, Fault, FaultPlan, LATE, Profile, Region};
+use unlade_sim_card::{CHANGED_AFTER, Config, Counters, Fault, FaultPlan, LATE, Profile, Region};
 
 use crate::encode::{absent, copy, descriptor, entry, fill, memory, run, with, with_memory};
 use crate::host::{Cqe, Host};
@@ -243,7 +243,7 @@ fn a_late_change_waits_for_the_bus() {
     host.io(job);
     host.io(job);
     host.set_command(0x0002);
-    std::thread::sleep(2 * LATE);
+    std::thread::sleep(CHANGED_AFTER + LATE);
     assert_eq!(host.register(0x24), 1, "the card answers");
     host.set_command(0x0006);
     until("the data have changed", || host.read(to, 1) == [0xFE]);
