@@ -176,8 +176,9 @@ pub(crate) struct ResourceArgs {
         require_equals = true, default_missing_value = "true",
         value_parser = BoolishValueParser::new())]
     pub(crate) untrusted: Option<bool>,
-    /// Keep what was measured on devices in this file, for auto to know them from the start; `none`
-    /// keeps nothing [default: unlade/calibration.json in ~/.cache, where there is a choice]
+    /// Keep what was measured on devices in this file, for auto to know them from the start; it is
+    /// written where batches had a choice of devices, else left as it is; `none` keeps nothing
+    /// [default: unlade/calibration.json in ~/.cache]
     #[arg(long, value_name = "FILE", env = "UNLADE_CALIBRATION")]
     pub(crate) calibration: Option<PathBuf>,
     /// What errors call these.
@@ -329,7 +330,8 @@ pub(crate) struct TopArgs {
     /// Socket of a process (`run --top-socket`), or a file that was recorded (`run --record-top`)
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
-    /// Print how things are once, as text, which is also done where standard output is no terminal
+    /// Print how things are once, as text, which is also done where standard output is no terminal; of
+    /// a process it takes half a second, over which shares and rates are
     #[arg(long)]
     pub(crate) once: bool,
     /// Print how things are once, as JSON

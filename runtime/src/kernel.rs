@@ -395,6 +395,7 @@ impl KernelCore {
                 let used = |before| thread_cpu_time().saturating_sub(before);
                 output.receipt.host_cpu = cpu.map(used);
                 let (runtime, receipt) = (&self.runtime, &output.receipt);
+                self.session.count_host_time(receipt.host_time());
                 runtime.recent.note(self.number, receipt, &runtime.devices);
             }
             Err(_) => self.metrics.error(),

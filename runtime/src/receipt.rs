@@ -93,6 +93,12 @@ impl Receipt {
         times.reduce(|sum, each| sum + each)
     }
 
+    /// How long the host's processor computed the batch, or parts of it.
+    pub(crate) fn host_time(&self) -> Duration {
+        let parts = self.parts.iter().filter(|part| part.path != Path::Queued);
+        parts.map(|part| part.compute).sum()
+    }
+
     /// The receipt of one of the batches that were done together: the one with these rows of all that
     /// were handed over, and with these of all that were kept.
     pub(crate) fn share(&self, batch: u64, rows: Range<u64>, kept: Range<u64>) -> Receipt {

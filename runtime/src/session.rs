@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::metrics::{SESSIONS_OPENED, SESSIONS_REFUSED};
 use crate::options::{Options, Placement};
+use crate::receipt::whole_nanos;
 use crate::resources::{DeviceRequest, Grant};
 use crate::route::Allowed;
 use crate::runtime::{Core, OWN};
@@ -129,9 +130,14 @@ pub struct SessionStatus {
     /// Batches that it handed over, whatever became of them.
     pub batches: u64,
     /// How long devices have worked for it, copies included: those that tell. Of simulated devices
-    /// it is simulated time.
+    /// it is simulated time. What was [sent](crate::Resident::sent) to be pinned is time of the runtime's
+    /// own session, or of the one whose kernel brought it back.
     #[serde(rename = "device_time_ns", serialize_with = "crate::receipt::nanos")]
     pub device_time: Duration,
+    /// How long the host's processor computed for it, of what was done: batches, and parts of batches,
+    /// on all threads together, by the runtime's clock.
+    #[serde(rename = "host_time_ns", serialize_with = "crate::receipt::nanos")]
+    pub host_time: Duration,
     /// Whether it was cancelled.
     pub cancelled: bool,
 }
@@ -264,6 +270,7 @@ impl SessionBuilder {
             batches: AtomicU64::new(0),
             in_hand: UnderWay::default(),
             device_nanos: AtomicU64::new(0),
+            host_nanos: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             owed: Mutex::default(),
             dispatcher: Arc::clone(&runtime.dispatcher),
@@ -296,6 +303,7 @@ pub(crate) struct SessionCore {
     /// Those that are under way, but for tickets'.
     in_hand: UnderWay,
     device_nanos: AtomicU64,
+    host_nanos: AtomicU64,
     cancelled: AtomicBool,
     /// Those who wait for results.
     owed: Mutex<Vec<Weak<dyn Waits>>>,
@@ -325,6 +333,7 @@ impl SessionCore {
             batches: AtomicU64::new(0),
             in_hand: UnderWay::default(),
             device_nanos: AtomicU64::new(0),
+            host_nanos: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             owed: Mutex::default(),
             dispatcher: Arc::clone(dispatcher),
@@ -382,8 +391,16 @@ impl SessionCore {
 
     /// Notes for how long a device has worked for it.
     pub(crate) fn count_device_time(&self, used: Duration) {
-        let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-        self.device_nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.device_nanos
+            .fetch_add(whole_nanos(used), Ordering::Relaxed);
+    }
+
+    /// Notes for how long the host's processor has computed for it.
+    pub(crate) fn count_host_time(&self, used: Duration) {
+        if !used.is_zero() {
+            self.host_nanos
+                .fetch_add(whole_nanos(used), Ordering::Relaxed);
+        }
     }
 
     fn cancel(&self) {
@@ -416,6 +433,7 @@ impl SessionCore {
             devices: self.grant.as_ref().map(Grant::shares).unwrap_or_default(),
             batches: self.batches.load(Ordering::Relaxed),
             device_time: Duration::from_nanos(self.device_nanos.load(Ordering::Relaxed)),
+            host_time: Duration::from_nanos(self.host_nanos.load(Ordering::Relaxed)),
             cancelled: self.is_cancelled(),
         }
     }

@@ -13,7 +13,7 @@ use crate::session::SessionStatus;
 /// Version of a snapshot's JSON form; raised whenever a field changes its meaning or goes.
 pub const SNAPSHOT_VERSION: u32 = 1;
 
-/// Sessions of which a snapshot tells; those for which devices worked most.
+/// Sessions of which a snapshot tells; those for which devices, and then the host, worked most.
 const MOST_SESSIONS: usize = 256;
 
 /// Holders of memory of which it tells; the largest.
@@ -38,7 +38,8 @@ pub struct Snapshot {
     pub devices: Vec<DeviceSnapshot>,
     /// Memory for batches.
     pub pool: PoolSnapshot,
-    /// Sessions, those first for which devices worked most; no more than 256.
+    /// Sessions, those first for which devices worked most, of equal ones those for which the host's
+    /// processor did; no more than 256.
     pub sessions: Vec<SessionSnapshot>,
     /// How many sessions there are.
     pub sessions_open: usize,
@@ -136,6 +137,9 @@ pub struct SessionSnapshot {
     pub batches: u64,
     /// How long devices have worked for it.
     pub device_time_ns: u64,
+    /// How long the host's processor has computed for it, on all threads together; `None` of a
+    /// recording by a release that did not tell.
+    pub host_time_ns: Option<u64>,
     /// Devices that it was granted, and which part of each.
     pub devices: Vec<(String, f64)>,
     /// Whether it was cancelled.
@@ -199,7 +203,8 @@ impl Runtime {
         let devices = self.devices().into_iter().zip(done);
         let mut sessions = self.sessions();
         let sessions_open = sessions.len();
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.device_time));
+        let worked = |session: &SessionStatus| (session.device_time, session.host_time);
+        sessions.sort_by_key(|session| std::cmp::Reverse(worked(session)));
         sessions.truncate(MOST_SESSIONS);
         Snapshot {
             version: SNAPSHOT_VERSION,
@@ -279,6 +284,7 @@ impl From<SessionStatus> for SessionSnapshot {
             memory_budget: status.memory_budget,
             batches: status.batches,
             device_time_ns: whole_nanos(status.device_time),
+            host_time_ns: Some(whole_nanos(status.host_time)),
             devices: devices
                 .map(|(device, part)| (device.to_string(), part))
                 .collect(),
@@ -372,11 +378,15 @@ mod tests {
         );
         assert!(cpu.busy_ns > 0);
         let labels: Vec<&str> = snapshot.sessions.iter().map(|it| &*it.label).collect();
-        assert_eq!(labels, ["runtime", "nightly"]);
         assert_eq!(
-            (snapshot.sessions[1].weight, snapshot.sessions[1].batches),
-            (3, 101)
+            labels,
+            ["nightly", "runtime"],
+            "who was worked for comes first"
         );
+        let nightly = &snapshot.sessions[0];
+        assert_eq!((nightly.weight, nightly.batches), (3, 101));
+        assert_eq!(nightly.device_time_ns, 0, "there is no device but the CPU");
+        assert!(nightly.host_time_ns >= Some(cpu.busy_ns));
         let pool = &snapshot.pool;
         assert!(
             pool.exported > 0 && pool.exported <= pool.in_use,
@@ -387,5 +397,11 @@ mod tests {
 
         let text = serde_json::to_string(&snapshot).unwrap();
         assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), snapshot);
+        // Of an earlier release.
+        let mut form = serde_json::to_value(&snapshot).unwrap();
+        let session = form["sessions"][0].as_object_mut().unwrap();
+        session.remove("host_time_ns").unwrap();
+        let earlier: Snapshot = serde_json::from_value(form).unwrap();
+        assert_eq!(earlier.sessions[0].host_time_ns, None);
     }
 }

@@ -601,6 +601,14 @@ fn a_session_knows_what_it_used() {
     );
     assert_eq!(status.device_time, worked);
     assert!(worked > Duration::ZERO);
+    assert_eq!(status.host_time, Duration::ZERO);
+    // And what the CPU did for it, which no device had.
+    let runtime = common::runtime();
+    let session = runtime.session("counted").open().unwrap();
+    let output = self::kernel(&session).run(&input(100_000)).unwrap();
+    let status = session.status();
+    assert_eq!(status.device_time, Duration::ZERO);
+    assert_eq!(status.host_time, output.receipt.parts[0].compute);
 }
 
 /// `note(n)` is `n`, and tells of the first of each batch; a batch from 0 waits for the gate then.

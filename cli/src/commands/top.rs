@@ -22,10 +22,12 @@ pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
         report::say(format_args!("{cut_off}"));
     }
     if args.json || args.once || !std::io::stdout().is_terminal() {
-        let (before, now) = source.latest()?;
         let text = match args.json {
-            true => serde_json::to_string(&now).expect("a snapshot has a form") + "\n",
-            false => plain::text(&now, before.as_ref()),
+            true => serde_json::to_string(&source.latest()?).expect("a snapshot has a form") + "\n",
+            false => {
+                let (before, now) = source.latest_two()?;
+                plain::text(&now, before.as_ref())
+            }
         };
         return report::print(text.as_bytes());
     }

@@ -110,6 +110,9 @@ fn a_running_command_is_watched() {
             assert!(text.contains(&format!("\n{title}\n")), "{title}: {text}");
         }
         assert!(text.contains("nothing else could run it"), "{text}");
+        // Of two snapshots: shares and rates are known.
+        let cpu = text.lines().find(|line| line.contains(" cpu ")).unwrap();
+        assert!(cpu.contains('%') && cpu.contains("/s"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }
     let taken = place.run(&["run", "in.arrows", "--top-socket", "top.sock"]);

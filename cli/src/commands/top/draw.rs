@@ -1,4 +1,6 @@
-//! The screen: all panes where there is room for them, else the chosen one.
+//! The screen: all panes where there is room for them, else those that matter most, or the chosen one.
+
+use std::cmp::Reverse;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -7,15 +9,18 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
 use unicode_width::UnicodeWidthStr;
 
-use super::panes::{Pane, Rows, heading};
+use super::panes::{self, Pane, Rows, has_queue, heading};
 use super::view::View;
 use crate::report::table::Align;
 
-/// The least that all panes need.
-const ALL_PANES: (u16, u16) = (72, 24);
+/// The least that several panes need, without the lines above and below them.
+const SEVERAL_PANES: (u16, u16) = (72, 22);
 
 /// Lines of a pane that are not its rows: its frame and its head.
 const AROUND: u16 = 3;
+
+/// The least lines of a pane beside others: two rows.
+const LEAST: u16 = AROUND + 2;
 
 /// Most rows of the devices that are shown at once beside other panes.
 const MOST_DEVICES: u16 = 8;
@@ -37,14 +42,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     ]);
     let [head, body, foot] = rows.areas(frame.area());
     frame.render_widget(Paragraph::new(header(view)), head);
-    let (columns, lines) = ALL_PANES;
-    match frame.area().width >= columns && frame.area().height >= lines {
-        true => {
-            for (area, pane) in areas(body, view).into_iter().zip(Pane::ALL) {
-                draw_pane(frame, area, pane, view);
-            }
-        }
-        false => draw_pane(frame, body, view.pane, view),
+    for (pane, area) in areas(body, view) {
+        draw_pane(frame, area, pane, view);
     }
     let dim = Style::new().add_modifier(Modifier::DIM);
     frame.render_widget(Paragraph::new(view.help()).style(dim), foot);
@@ -60,30 +59,67 @@ fn header(view: &View) -> Line<'static> {
     Line::from(words.join(" · ")).style(Style::new().add_modifier(Modifier::BOLD))
 }
 
-/// A place for each pane.
-fn areas(body: Rect, view: &View) -> [Rect; 6] {
-    let devices = u16::try_from(view.now.devices.len()).unwrap_or(u16::MAX);
-    let lines = devices.clamp(1, MOST_DEVICES) + AROUND;
-    let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]);
-    let [devices, middle, sessions, receipts] = Layout::vertical([
-        Constraint::Length(lines.min(body.height / 3)),
-        Constraint::Fill(4),
-        Constraint::Fill(3),
-        Constraint::Fill(3),
-    ])
-    .areas(body);
-    let [left, pool] = halves.areas(middle);
-    let [queues, fallbacks] = Layout::vertical([
-        Constraint::Length(lines.min(left.height / 2)),
-        Constraint::Fill(1),
-    ])
-    .areas(left);
-    [devices, queues, pool, sessions, receipts, fallbacks]
+/// The panes that are shown, and where.
+fn areas(body: Rect, view: &View) -> Vec<(Pane, Rect)> {
+    let (columns, lines) = SEVERAL_PANES;
+    if body.width < columns || body.height < lines {
+        return vec![(view.pane, body)];
+    }
+    let lines =
+        |rows: usize| u16::try_from(rows).map_or(MOST_DEVICES, |it| it.clamp(1, MOST_DEVICES));
+    let devices = lines(view.now.devices.len()) + AROUND;
+    let [devices, rest] =
+        Layout::vertical([Constraint::Length(devices), Constraint::Min(0)]).areas(body);
+    // Two panes one above the other, and two below them.
+    match rest.height >= 4 * LEAST {
+        true => {
+            let queued = view.now.devices.iter().filter(has_queue).count();
+            let mut all = all_but_devices(rest, lines(queued) + AROUND);
+            all.push((Pane::Devices, devices));
+            all
+        }
+        false => {
+            let [sessions, last] =
+                Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(rest);
+            let third = match view.pane {
+                Pane::Devices | Pane::Sessions => Pane::Receipts,
+                chosen => chosen,
+            };
+            vec![
+                (Pane::Devices, devices),
+                (Pane::Sessions, sessions),
+                (third, last),
+            ]
+        }
+    }
+}
+
+/// A place for each pane but that of the devices; that of the queues wants so many lines.
+fn all_but_devices(rest: Rect, queues: u16) -> Vec<(Pane, Rect)> {
+    let middle = (rest.height * 2 / 5).max(2 * LEAST);
+    let halves = [Constraint::Fill(1), Constraint::Fill(1)];
+    let [middle, below] =
+        Layout::vertical([Constraint::Length(middle), Constraint::Min(0)]).areas(rest);
+    let [sessions, receipts] = Layout::vertical(halves).areas(below);
+    let [left, pool] = Layout::horizontal(halves).areas(middle);
+    let queues = Constraint::Length(queues.min(left.height - LEAST));
+    let [queues, fallbacks] = Layout::vertical([queues, Constraint::Min(0)]).areas(left);
+    vec![
+        (Pane::Queues, queues),
+        (Pane::Pool, pool),
+        (Pane::Sessions, sessions),
+        (Pane::Receipts, receipts),
+        (Pane::Fallbacks, fallbacks),
+    ]
 }
 
 fn draw_pane(frame: &mut Frame<'_>, area: Rect, pane: Pane, view: &View) {
     let is_chosen = pane == view.pane;
-    let Rows { head, rows, empty } = pane.rows(&view.now, view.before.as_ref());
+    let Rows {
+        head,
+        mut rows,
+        empty,
+    } = pane.rows(&view.now, view.before.as_ref());
     let first = if is_chosen { view.first } else { 0 };
     let title = match first {
         0 => format!(" {} ", pane.title()),
@@ -98,9 +134,17 @@ fn draw_pane(frame: &mut Frame<'_>, area: Rect, pane: Pane, view: &View) {
         frame.render_widget(Paragraph::new(empty).block(block), area);
         return;
     }
-    let room = usize::from(block.inner(area).width);
-    let widths = fitting(&head, rows.iter().map(|(cells, _)| &cells[..]), room);
+    let inner = block.inner(area);
+    let fits = usize::from(inner.height.saturating_sub(1));
+    if rows.len() > fits {
+        rows.sort_by_key(|row| Reverse(row.busy));
+    }
+    let widths = fitting(&head, &rows, inner.width.into());
     let columns = widths.len();
+    let below = rows.len().saturating_sub(first + fits);
+    if let Some(note) = cut(&head, &rows, below, columns) {
+        block = block.title_bottom(format!(" {note} "));
+    }
     let cell = |text: &str, index: usize| {
         let line = Line::from(text.to_owned());
         Cell::from(match head[index].1 {
@@ -114,17 +158,12 @@ fn draw_pane(frame: &mut Frame<'_>, area: Rect, pane: Pane, view: &View) {
         .enumerate()
         .map(|(index, (name, _))| cell(name, index));
     let names = Row::new(names).style(Style::new().add_modifier(Modifier::DIM));
-    let shown = rows.iter().skip(first).map(|(cells, is_marked)| {
-        let row = Row::new(
-            cells
-                .iter()
-                .take(columns)
-                .enumerate()
-                .map(|(index, text)| cell(text, index)),
-        );
-        match is_marked {
-            true => row.style(Style::new().add_modifier(Modifier::BOLD)),
-            false => row,
+    let shown = rows.iter().skip(first).map(|row| {
+        let cells = row.cells.iter().take(columns).enumerate();
+        let drawn = Row::new(cells.map(|(index, text)| cell(text, index)));
+        match row.is_marked {
+            true => drawn.style(Style::new().add_modifier(Modifier::BOLD)),
+            false => drawn,
         }
     });
     let table = Table::new(shown, widths)
@@ -134,16 +173,34 @@ fn draw_pane(frame: &mut Frame<'_>, area: Rect, pane: Pane, view: &View) {
     frame.render_widget(table, area);
 }
 
+/// What is not shown, in words: rows below, and columns for which there is no room and which would say
+/// something.
+fn cut(
+    head: &[(&str, Align)],
+    rows: &[panes::Row],
+    below: usize,
+    columns: usize,
+) -> Option<String> {
+    let says = |column: &usize| {
+        rows.iter()
+            .any(|row| row.cells.get(*column).is_some_and(|it| !it.is_empty()))
+    };
+    let names: Vec<&str> = (columns..head.len())
+        .filter(says)
+        .map(|column| head[column].0)
+        .collect();
+    let below = (below > 0).then(|| format!("… {below} more"));
+    let beside = (!names.is_empty()).then(|| format!("no room for {}", names.join(", ")));
+    let notes: Vec<String> = below.into_iter().chain(beside).collect();
+    (!notes.is_empty()).then(|| notes.join(" · "))
+}
+
 /// The columns that there is room for, each as wide as its widest cell, so that no number is cut; the
 /// last of all has what is left.
-fn fitting<'a>(
-    head: &[(&str, Align)],
-    rows: impl Iterator<Item = &'a [String]>,
-    room: usize,
-) -> Vec<Constraint> {
+fn fitting(head: &[(&str, Align)], rows: &[panes::Row], room: usize) -> Vec<Constraint> {
     let mut widths: Vec<usize> = head.iter().map(|(name, _)| name.width()).collect();
-    for cells in rows {
-        for (width, cell) in widths.iter_mut().zip(cells) {
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(&row.cells) {
             *width = (*width).max(cell.width());
         }
     }
@@ -179,7 +236,7 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    use super::super::fixture::snapshots;
+    use super::super::fixture::{crowd, snapshots};
     use super::*;
 
     fn drawn(view: &View, columns: u16, lines: u16) -> String {
@@ -227,9 +284,38 @@ mod tests {
         view.choose(1);
         golden("small-queues.txt", &drawn(&view, 70, 10));
         // However small it becomes.
-        for (columns, lines) in [(1, 1), (3, 2), (10, 3), (72, 24), (300, 100)] {
+        for (columns, lines) in [(1, 1), (3, 2), (10, 3), (72, 24), (72, 37), (300, 100)] {
             drawn(&view, columns, lines);
         }
+    }
+
+    #[test]
+    fn who_is_busy_is_seen_and_what_is_cut_off_is_told() {
+        let (before, now) = crowd();
+        let mut view = View::new(now, Some(before));
+        for (columns, lines, name) in [
+            (80, 24, "crowd-80x24.txt"),
+            (100, 30, "crowd-100x30.txt"),
+            (110, 40, "crowd-110x40.txt"),
+        ] {
+            let screen = drawn(&view, columns, lines);
+            assert!(screen.contains("cuda:9"), "the busiest of all: {screen}");
+            assert!(screen.contains(" … 4 more "), "devices: {screen}");
+            golden(name, &screen);
+        }
+        // On a small terminal, and to the last row.
+        let screen = drawn(&view, 70, 10);
+        assert!(
+            screen.contains("cuda:9") && screen.contains(" … 7 more "),
+            "{screen}"
+        );
+        view.scroll(7);
+        let screen = drawn(&view, 70, 10);
+        assert!(!screen.contains("more"), "{screen}");
+        // Where all are seen they stay where they are.
+        let screen = drawn(&view, 110, 200);
+        let at = |name: &str| screen.find(name).unwrap();
+        assert!(at("cuda:2") < at("cuda:8"), "{screen}");
     }
 
     #[test]

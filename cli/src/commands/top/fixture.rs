@@ -37,6 +37,7 @@ fn session(label: &str, weight: u32, batches: u64) -> SessionSnapshot {
         memory_budget: 64_000_000,
         batches,
         device_time_ns: batches * 1_000_000,
+        host_time_ns: Some(batches * 250_000),
         devices: Vec::new(),
         cancelled: false,
     }
@@ -118,5 +119,25 @@ pub(super) fn snapshots() -> (Snapshot, Snapshot) {
             parts: 1_200,
         },
     ];
+    (before, now)
+}
+
+/// The same of a runtime with a dozen devices, of which the last works most, and a score of sessions.
+pub(super) fn crowd() -> (Snapshot, Snapshot) {
+    let (mut before, mut now) = snapshots();
+    for number in 1..10 {
+        let idle = device(&format!("cuda:{number}"), "gpu");
+        let mut worked = idle.clone();
+        worked.rows = number * 1_000_000;
+        (worked.turns, worked.waiting) = (number as u32 % 3, 0);
+        before.devices.push(idle);
+        now.devices.push(worked);
+    }
+    let busiest = now.devices.last_mut().expect("some were pushed");
+    (busiest.rows, busiest.busy_ns, busiest.parts) = (90_000_000, 950_000_000, 90);
+    (busiest.turns, busiest.waiting, busiest.in_flight) = (8, 3, 8);
+    let sessions = (20..38).map(|number| session(&format!("query {number}"), 1, 10));
+    now.sessions.extend(sessions);
+    now.sessions_open = now.sessions.len();
     (before, now)
 }

@@ -17,12 +17,40 @@ pub(super) enum Pane {
     Fallbacks,
 }
 
-/// Rows under a head. A row that needs somebody's attention is marked.
+/// Rows under a head.
 pub(super) struct Rows {
     pub(super) head: Vec<(&'static str, Align)>,
-    pub(super) rows: Vec<(Vec<String>, bool)>,
+    /// In an order that stays, where it is no order of what matters most.
+    pub(super) rows: Vec<Row>,
     /// What to say where there is no row.
     pub(super) empty: &'static str,
+}
+
+/// A row.
+pub(super) struct Row {
+    pub(super) cells: Vec<String>,
+    /// Whether it needs somebody's attention.
+    pub(super) is_marked: bool,
+    /// How much what it tells of has to do: who has most is to be seen where there is no room for all.
+    pub(super) busy: Busy,
+}
+
+/// Greater for what has more to do: what was done of late, what waits, whether something is wrong, and
+/// what was done ever.
+pub(super) type Busy = (u64, u64, bool, u64);
+
+impl Row {
+    fn plain(cells: Vec<String>) -> Self {
+        Row {
+            cells,
+            is_marked: false,
+            busy: Busy::default(),
+        }
+    }
+
+    fn marked(self, is_marked: bool) -> Self {
+        Row { is_marked, ..self }
+    }
 }
 
 /// Cells of a gauge.
@@ -53,14 +81,14 @@ impl Pane {
     pub(super) fn rows(self, now: &Snapshot, before: Option<&Snapshot>) -> Rows {
         let mut rows = match self {
             Pane::Devices => devices(now, before),
-            Pane::Queues => queues(now),
+            Pane::Queues => queues(now, before),
             Pane::Pool => pool(now),
             Pane::Sessions => sessions(now, before),
             Pane::Receipts => receipts(now),
             Pane::Fallbacks => fallbacks(now),
         };
         // Names and reasons come from elsewhere.
-        let cells = rows.rows.iter_mut().flat_map(|(cells, _)| cells);
+        let cells = rows.rows.iter_mut().flat_map(|row| &mut row.cells);
         for cell in cells {
             *cell = printable(cell).replace(['\n', '\t'], " ");
         }
@@ -82,13 +110,30 @@ fn unknown() -> String {
     "-".to_owned()
 }
 
+/// A device at the snapshot before, of the same runtime.
+fn earlier<'a>(
+    now: &Snapshot,
+    before: Option<&'a Snapshot>,
+    device: &DeviceSnapshot,
+) -> Option<&'a DeviceSnapshot> {
+    let before = before.filter(|before| before.process == now.process)?;
+    before.devices.iter().find(|it| it.name == device.name)
+}
+
+fn busy(now: &Snapshot, before: Option<&Snapshot>, device: &DeviceSnapshot) -> Busy {
+    let earlier = earlier(now, before, device).map_or(0, |it| it.rows);
+    let waits = device.waiting as u64 + u64::from(device.turns.max(device.in_flight));
+    let is_wrong = device.state != DeviceState::Ready;
+    let of_late = device.rows.saturating_sub(earlier);
+    (of_late, waits, is_wrong, device.rows)
+}
+
 fn devices(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
     let time = between(now, before);
     let row = |device: &DeviceSnapshot| {
-        let earlier = before.into_iter().flat_map(|it| &it.devices);
-        let earlier = earlier.into_iter().find(|it| it.name == device.name);
+        let earlier = earlier(now, before, device);
         let since = time.zip(earlier).filter(|_| now.observed);
-        let busy = since
+        let share = since
             // Times of different clocks have nothing to do with each other.
             .filter(|_| device.clock == now.clock)
             .map(|(time, earlier)| {
@@ -107,7 +152,7 @@ fn devices(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
             device.name.clone(),
             device.kind.clone(),
             state(device),
-            busy.unwrap_or_else(unknown),
+            share.unwrap_or_else(unknown),
             rows.unwrap_or_else(unknown),
             match now.observed {
                 true => grouped(device.parts),
@@ -117,7 +162,11 @@ fn devices(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
             grouped(device.times_lost),
             device.lost.clone().unwrap_or_default(),
         ];
-        (cells, device.state != DeviceState::Ready)
+        Row {
+            cells,
+            is_marked: device.state != DeviceState::Ready,
+            busy: busy(now, before, device),
+        }
     };
     Rows {
         head: vec![
@@ -145,7 +194,7 @@ fn state(device: &DeviceSnapshot) -> String {
     }
 }
 
-fn queues(now: &Snapshot) -> Rows {
+fn queues(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
     let row = |device: &DeviceSnapshot| {
         let filled = (device.turns.min(device.depth) * GAUGE).div_ceil(device.depth.max(1));
         let gauge = "█".repeat(filled as usize) + &"·".repeat((GAUGE - filled) as usize);
@@ -156,10 +205,13 @@ fn queues(now: &Snapshot) -> Rows {
             grouped(device.waiting as u64),
             grouped(device.in_flight.into()),
         ];
-        (cells, false)
+        Row {
+            busy: busy(now, before, device),
+            ..Row::plain(cells)
+        }
     };
     // The CPU has none: it works where it is called.
-    let queued = now.devices.iter().filter(|device| device.kind != "cpu");
+    let queued = now.devices.iter().filter(has_queue);
     Rows {
         head: vec![
             ("device", Align::Left),
@@ -173,9 +225,15 @@ fn queues(now: &Snapshot) -> Rows {
     }
 }
 
+/// Whether a device works through a queue.
+pub(super) fn has_queue(device: &&DeviceSnapshot) -> bool {
+    device.kind != "cpu"
+}
+
 fn pool(now: &Snapshot) -> Rows {
     let pool = &now.pool;
-    let row = |name: &str, bytes_held: u64| (vec![name.to_owned(), bytes(bytes_held)], false);
+    let row = |name: &str, bytes_held: u64| Row::plain(vec![name.to_owned(), bytes(bytes_held)]);
+    let waiting = vec!["requests waiting".to_owned(), grouped(pool.waiting as u64)];
     let mut rows = vec![
         row("budget", pool.budget),
         row("reserve", pool.reserve),
@@ -184,10 +242,7 @@ fn pool(now: &Snapshot) -> Rows {
         row("  exported", pool.exported),
         row("kept by threads", pool.cached),
         row("peak", pool.peak),
-        (
-            vec!["requests waiting".to_owned(), grouped(pool.waiting as u64)],
-            pool.waiting > 0,
-        ),
+        Row::plain(waiting).marked(pool.waiting > 0),
     ];
     rows.extend(
         pool.holders
@@ -203,7 +258,7 @@ fn pool(now: &Snapshot) -> Rows {
 
 fn sessions(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
     let time = between(now, before);
-    let mut rows: Vec<(Vec<String>, bool)> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for session in &now.sessions {
         // Two of one name cannot be told apart.
         let named = |snapshot: &Snapshot| {
@@ -224,6 +279,7 @@ fn sessions(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
         let devices: Vec<String> = devices
             .map(|(name, part)| format!("{name}={part}"))
             .collect();
+        let worked = |nanos: u64| duration(Duration::from_nanos(nanos));
         let cells = vec![
             session.label.clone(),
             session.weight.to_string(),
@@ -231,29 +287,31 @@ fn sessions(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
                 true => "cancelled".to_owned(),
                 false => session.priority.clone(),
             },
-            bytes(session.memory),
-            bytes(session.memory_budget),
             grouped(session.batches),
             each.unwrap_or_else(unknown),
-            duration(Duration::from_nanos(session.device_time_ns)),
+            session.host_time_ns.map_or_else(unknown, worked),
+            worked(session.device_time_ns),
+            bytes(session.memory),
+            bytes(session.memory_budget),
             devices.join(", "),
         ];
-        rows.push((cells, session.cancelled));
+        rows.push(Row::plain(cells).marked(session.cancelled));
     }
     if now.sessions_open > now.sessions.len() {
         let more = now.sessions_open - now.sessions.len();
-        rows.push((vec![format!("and {more} more")], false));
+        rows.push(Row::plain(vec![format!("and {more} more")]));
     }
     Rows {
         head: vec![
             ("session", Align::Left),
             ("weight", Align::Right),
             ("priority", Align::Left),
-            ("memory", Align::Right),
-            ("budget", Align::Right),
             ("batches", Align::Right),
             ("rate", Align::Right),
-            ("on devices", Align::Right),
+            ("on CPU", Align::Right),
+            ("on others", Align::Right),
+            ("memory", Align::Right),
+            ("budget", Align::Right),
             ("granted", Align::Left),
         ],
         rows,
@@ -282,7 +340,7 @@ fn receipts(now: &Snapshot) -> Rows {
             predicted.map_or_else(unknown, |(nanos, clock)| time(nanos, clock)),
             receipt.reasons.join("; "),
         ];
-        (cells, receipt.retries > 0)
+        Row::plain(cells).marked(receipt.retries > 0)
     });
     Rows {
         head: vec![
@@ -306,10 +364,9 @@ fn receipts(now: &Snapshot) -> Rows {
 fn fallbacks(now: &Snapshot) -> Rows {
     let mut fallbacks: Vec<_> = now.fallbacks.iter().collect();
     fallbacks.sort_by_key(|fallback| std::cmp::Reverse(fallback.parts));
-    let rows = fallbacks.into_iter().map(|fallback| {
-        let cells = vec![grouped(fallback.parts), fallback.reason.clone()];
-        (cells, false)
-    });
+    let rows = fallbacks
+        .into_iter()
+        .map(|fallback| Row::plain(vec![grouped(fallback.parts), fallback.reason.clone()]));
     Rows {
         head: vec![
             ("parts", Align::Right),

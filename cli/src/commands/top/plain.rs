@@ -15,7 +15,7 @@ pub(super) fn text(now: &Snapshot, before: Option<&Snapshot>) -> String {
             text.push_str(&format!("{}\n", rows.empty));
             continue;
         }
-        let cells: Vec<Vec<String>> = rows.rows.into_iter().map(|(cells, _)| cells).collect();
+        let cells: Vec<Vec<String>> = rows.rows.into_iter().map(|row| row.cells).collect();
         text.push_str(&table::table(&rows.head, &cells));
         text.push('\n');
     }

@@ -35,12 +35,24 @@ impl Source {
         }
     }
 
-    /// The latest snapshot, and the one before it if there was any.
-    pub(super) fn latest(&mut self) -> Result<(Option<Snapshot>, Snapshot), Failure> {
+    /// The latest snapshot.
+    pub(super) fn latest(&mut self) -> Result<Snapshot, Failure> {
+        match self {
+            Source::Live(reader) => Ok(reader.next().unwrap_or_else(|| Err(ended_at_once()))?),
+            Source::Recorded(recorded) => Ok(recorded.get(recorded.len() - 1)?),
+        }
+    }
+
+    /// The latest two snapshots, for rates; the first of them only where there is one. Of a process the
+    /// second one is waited for, unless it ends before.
+    pub(super) fn latest_two(&mut self) -> Result<(Option<Snapshot>, Snapshot), Failure> {
         match self {
             Source::Live(reader) => {
-                let first = reader.next().unwrap_or_else(|| Err(ended_at_once()));
-                Ok((None, first?))
+                let first = reader.next().unwrap_or_else(|| Err(ended_at_once()))?;
+                Ok(match reader.next() {
+                    Some(second) => (Some(first), second?),
+                    None => (None, first),
+                })
             }
             Source::Recorded(recorded) => {
                 let last = recorded.len() - 1;
