@@ -14,6 +14,7 @@ pub(crate) mod timeline;
 pub(crate) mod trace;
 
 use std::io::Write;
+use std::path::Path;
 
 use unlade_ingest::{IngestError, Place};
 
@@ -43,6 +44,26 @@ pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
     out.write_all(text)
         .and_then(|()| out.flush())
         .map_err(|error| IngestError::io(&Place::Stdout, "write", error).into())
+}
+
+/// Refuses to write a report to a file whose name ends as if it were something else. A name without an
+/// ending says nothing of what is in it.
+pub(crate) fn refuse_other_endings(
+    flag: &str,
+    path: Option<&Path>,
+    ending: &str,
+) -> Result<(), Failure> {
+    let found = path.and_then(|path| Some((path, path.extension()?)));
+    match found {
+        Some((path, found)) if !found.eq_ignore_ascii_case(ending) => {
+            let shown = path.display();
+            Err(Failure::usage(format!(
+                "{flag} {shown}: this flag writes .{ending} alone; name it {}",
+                path.with_extension(ending).display()
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Columns of text on the terminal that standard output is; none where it is something else.

@@ -35,6 +35,8 @@ const MIN_RESERVE: u64 = 1 << 20;
 /// Which part of the memory for results that is at most: a batch for which the reserve is too
 /// scattered, with results of others all over it, has the rest.
 const RESERVED: u64 = 2;
+/// What is named in place of a file where nothing is to be kept.
+const NO_FILE: &str = "none";
 /// Bytes of addresses that a thread may take: allocators reserve them by the thread.
 const THREAD_ADDRESSES: u64 = 256 << 20;
 /// Most threads.
@@ -255,6 +257,14 @@ pub(crate) fn listed(device: Option<&str>) -> Result<Vec<Arc<dyn Device>>, Failu
     Ok(devices)
 }
 
+/// What to call the setting that names a file for what is measured, with the file, where one does.
+pub(crate) fn asked_for_calibration(resources: &ResourceArgs) -> Option<String> {
+    let file = resources.calibration.as_ref();
+    let file = file.filter(|file| file.as_os_str() != NO_FILE)?;
+    let setting = resources.names.name("calibration");
+    Some(format!("{setting} {}", file.display()))
+}
+
 /// The device that is asked for by name, if one is.
 pub(crate) fn wanted(resources: &ResourceArgs) -> Option<&str> {
     named(resources.device.as_deref())
@@ -291,7 +301,7 @@ fn builder(
     let calibration = calibration.or_else(config::usual_calibration);
     match wanted(resources) {
         None => {
-            let file = calibration.filter(|file| file.as_os_str() != "none");
+            let file = calibration.filter(|file| file.as_os_str() != NO_FILE);
             builder = file.into_iter().fold(builder, RuntimeBuilder::calibration);
         }
         Some(name) => {

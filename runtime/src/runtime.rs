@@ -31,7 +31,7 @@ use crate::scheduler::{Dispatcher, End, Job, Permit, SessionKey};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::shortage::Shortage;
 use crate::shutdown::{Door, UnderWay};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock};
 use crate::trace::{Trace, TraceEvent};
 use crate::within::RuntimeId;
 use crate::workers::Workers;
@@ -159,6 +159,12 @@ impl Runtime {
     /// The sessions that have not ended, the runtime's own first.
     pub fn sessions(&self) -> Vec<SessionStatus> {
         self.core.sessions.status()
+    }
+
+    /// Whether any batch had a choice of devices. Where none had, because one device alone can run it or
+    /// was named, no [calibration](RuntimeBuilder::calibration) is written: nothing is chosen by it.
+    pub fn has_placed(&self) -> bool {
+        lock(&self.core.placer).has_placed()
     }
 
     /// Keeps the columns of batches in a device's memory across calls, for

@@ -65,12 +65,13 @@ fn what_was_measured_is_known_in_the_next_run_on_the_same_hardware() {
     let file = folder.path().join("made/on the way/calibration.json");
     let first = runtime("gpu:a", &file);
     let guessed = predicted(&first);
-    assert!(!file.exists());
+    assert!(!file.exists() && !first.has_placed());
     let batches: Vec<_> = (0..12).map(|_| Ok(input())).collect();
     let reader = RecordBatchIterator::new(batches, input().schema());
     assert!(kernel(&first).stream(reader).all(|output| output.is_ok()));
     let learnt = predicted(&first);
     assert!(learnt[1] > 2 * guessed[1], "{guessed:?}, {learnt:?}");
+    assert!(first.has_placed());
     // Whatever threads of the stream are still at.
     first.shutdown(Duration::from_secs(20));
     assert!(file.exists());
@@ -94,7 +95,11 @@ fn a_file_that_is_of_no_use_is_passed_over_and_replaced() {
     for text in ["", "not json", r#"{"version":99,"devices":[]}"#, impossible] {
         std::fs::write(&file, text).unwrap();
         assert_eq!(predicted(&runtime("gpu:a", &file)), guessed, "{text}");
-        // Nothing was placed: the file is left as it is.
+        // Nothing was placed: the file is left as it is. No more is where there is no choice.
+        let alone = builder().calibration(&file).build().unwrap();
+        kernel(&alone).run(&input()).unwrap();
+        assert!(!alone.has_placed());
+        drop(alone);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     }
     let used = runtime("gpu:a", &file);

@@ -34,6 +34,14 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
     // What cannot be written is found out before anything is read.
     let destination = Destination::choose(&args)?;
     clashes::refuse(&args)?;
+    for (flag, path, ending) in [
+        ("--receipts", &args.receipts, "json"),
+        ("--trace", &args.trace, "json"),
+        ("--timeline", &args.timeline, "svg"),
+        ("--record", &args.record, "jsonl"),
+    ] {
+        report::refuse_other_endings(flag, path.as_deref(), ending)?;
+    }
     let traced = args.trace.is_some() || args.timeline.is_some();
     let recording = session::Recording {
         trace: traced,
@@ -86,6 +94,14 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
         summary.say_devices();
     } else if verbosity > Verbosity::Quiet {
         summary.say_stand_ins(session::wanted(&args.query.resources));
+    }
+    if let Some(setting) = session::asked_for_calibration(&args.query.resources)
+        && verbosity > Verbosity::Quiet
+        && !runtime.has_placed()
+    {
+        report::say(format_args!(
+            "{setting}: nothing is kept: no batch had a choice of devices"
+        ));
     }
     Ok(())
 }

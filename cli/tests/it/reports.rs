@@ -474,3 +474,33 @@ fn a_small_demonstration() {
     assert!(!table.contains(" - "), "a number is missing in: {table}");
     assert!(place.path("kept/lineitem.parquet").is_file());
 }
+
+#[test]
+fn a_report_is_not_written_to_a_file_that_is_named_as_something_else() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 10);
+    let run = ["run", "in.parquet", "--select", "n", "-o", "out.csv"];
+    for (flag, other, ending) in [
+        ("--timeline", "t.png", "svg"),
+        ("--timeline", "t.svg.gz", "svg"),
+        ("--receipts", "t.csv", "json"),
+        ("--trace", "t.jsonl", "json"),
+        ("--record", "t.json", "jsonl"),
+    ] {
+        let said = format!("{flag} {other}: this flag writes .{ending} alone; name it t");
+        place
+            .run(&[&run[..], &[flag, other]].concat())
+            .failure(2, &[&said, ending]);
+        // Nothing was done for it.
+        assert_eq!(place.files(), ["in.parquet"]);
+        // What has no ending says nothing of what is in it.
+        for right in [&format!("t.{}", ending.to_uppercase()), "t"] {
+            place.run(&[&run[..], &[flag, right]].concat()).success();
+            std::fs::remove_file(place.path(right)).unwrap();
+        }
+        std::fs::remove_file(place.path("out.csv")).unwrap();
+    }
+    place
+        .run(&["replay", "absent.jsonl", "--timeline", "t.png"])
+        .failure(2, &["--timeline t.png", "name it t.svg"]);
+}

@@ -153,3 +153,30 @@ fn a_report_goes_to_standard_output_or_is_refused() {
         .success();
     assert_eq!(place.files(), ["-", "in.parquet", "out.csv"]);
 }
+
+#[test]
+fn where_there_is_no_choice_of_devices_nothing_is_kept_and_that_is_said() {
+    let place = place();
+    let file = ["--calibration", "c.json"];
+    let said = "--calibration c.json: nothing is kept: no batch had a choice of devices";
+    for device in ["cpu", "sim", "auto"] {
+        let ran = place.run(&[&QUERY[..], &file, &["--device", device]].concat());
+        assert!(ran.err.contains(said), "{device}: {}", ran.err);
+        ran.success();
+        assert!(!place.path("c.json").exists());
+    }
+    let variable = [("UNLADE_CALIBRATION", "c.json")];
+    let ran = place.run_with(&variable, &QUERY);
+    let said = "UNLADE_CALIBRATION c.json: nothing is kept";
+    assert!(ran.err.contains(said), "{}", ran.err);
+    // Nobody asked for it, or for it to be said.
+    for quiet in [
+        &[][..],
+        &["--calibration", "none"],
+        &["-q", file[0], file[1]],
+    ] {
+        let ran = place.run(&[&QUERY[..], quiet].concat());
+        assert!(!ran.err.contains("nothing is kept"), "{}", ran.err);
+        ran.success();
+    }
+}

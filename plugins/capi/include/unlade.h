@@ -873,7 +873,8 @@ typedef struct unlade_runtime_options {
      */
     const char *placement;
     /**
-     * A file that keeps what was measured on devices from one run to the next. Null: none.
+     * A file that keeps what was measured on devices from one run to the next. It is written where
+     * batches had a choice of devices, and else left as it is. Null: none.
      */
     const char *calibration;
     /**

@@ -52,7 +52,8 @@ pub struct unlade_runtime_options {
     /// The device that runs queries. Null, or `auto`: the one that is predicted to be the fastest,
     /// which is never a simulated one.
     pub placement: *const c_char,
-    /// A file that keeps what was measured on devices from one run to the next. Null: none.
+    /// A file that keeps what was measured on devices from one run to the next. It is written where
+    /// batches had a choice of devices, and else left as it is. Null: none.
     pub calibration: *const c_char,
     /// Most bytes that batches may hold at once, results that were not released included. 0: 4 GiB.
     pub memory_budget: u64,

@@ -92,8 +92,9 @@ impl RuntimeBuilder {
     /// A file that keeps what was measured on devices from one run to the next, so that placement
     /// knows them from the start. It is read now and written, whole or not at all, when the runtime
     /// is [shut down](Runtime::shutdown) and when the last of its handles, kernels and streams is
-    /// gone, if there was something to place. It is passed over where it is of another version, and
-    /// what it says of a device where that is not the same hardware. None unless told otherwise.
+    /// gone, if there was [something to place](Runtime::has_placed); else it is left as it is. It is
+    /// passed over where it is of another version, and what it says of a device where that is not the
+    /// same hardware. None unless told otherwise.
     pub fn calibration(mut self, file: impl Into<PathBuf>) -> Self {
         self.options.calibration = Some(file.into());
         self
@@ -159,7 +160,10 @@ impl RuntimeBuilder {
     }
 
     /// How long a device may take for one batch before it is held to be lost: a minute unless told
-    /// otherwise.
+    /// otherwise. That is for what was submitted to it. Compiling for it, resetting it and taking memory
+    /// of it are calls of its driver on the thread that needs them, which no deadline and no
+    /// cancellation ends: a card's driver ends them by the time that the card asks for, and a GPU's is
+    /// waited for.
     pub fn device_timeout(mut self, timeout: Duration) -> Self {
         self.options.device_timeout = timeout;
         self
