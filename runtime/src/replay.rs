@@ -51,6 +51,8 @@ pub struct Replay<'a> {
     devices: Vec<ReplayDevice>,
     objective: Objective,
     places_anew: bool,
+    /// Whether devices, and the host's part for them, take no time at all.
+    is_free: bool,
 }
 
 /// A device of a replay.
@@ -141,6 +143,7 @@ impl<'a> Replay<'a> {
                 .collect(),
             objective: recording.run.objective,
             places_anew: true,
+            is_free: false,
         }
     }
 
@@ -175,6 +178,14 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub fn places_anew(mut self, anew: bool) -> Self {
         self.places_anew = anew;
+        self
+    }
+
+    /// With devices that take no time, copies and the host's part for them included: what is left is
+    /// what reading, whoever takes results, and waiting for batches take however fast devices are.
+    #[must_use]
+    pub fn at_no_cost(mut self) -> Self {
+        self.is_free = true;
         self
     }
 

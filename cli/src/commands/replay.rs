@@ -1,5 +1,7 @@
 //! `unlade replay`: a recorded schedule again, on other devices.
 
+mod trust;
+
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -21,6 +23,7 @@ const MOST_BYTES: u64 = 512 << 20;
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let devices = choices(&args.devices)?;
+    report::refuse_other_endings("--timeline", args.timeline.as_deref(), "svg")?;
     let recording = read(&args.recording)?;
     let failed =
         |error: ReplayError| Failure::usage(format!("{}: {error}", args.recording.display()));
@@ -35,6 +38,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     }
     let as_recorded = args.policy == PolicyChoice::Recorded;
     let is_other = !devices.is_empty() || args.objective.is_some() || as_recorded;
+    let bound = other.clone().at_no_cost().run().map_err(failed)?;
     let other = is_other.then(|| other.run()).transpose().map_err(failed)?;
     if let Some(path) = &args.timeline {
         let events = &other.as_ref().unwrap_or(&again).events;
@@ -47,11 +51,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
             "recorded": recorded,
             "again": again,
             "other": other,
+            "at_no_cost": bound,
         });
         let text = serde_json::to_string_pretty(&document).expect("an outcome is JSON");
         return report::print(format!("{text}\n").as_bytes());
     }
-    let text = told(&recording, &recorded, &again, other.as_ref());
+    let text = told(&recording, &recorded, &again, other.as_ref(), &bound);
     // Names of devices and sessions come from the file.
     report::print(printable(&text).as_bytes())
 }
@@ -92,6 +97,7 @@ fn told(
     recorded: &Outcome,
     again: &Outcome,
     other: Option<&Outcome>,
+    bound: &Outcome,
 ) -> String {
     let mut columns = vec![("recorded", recorded), ("replayed", again)];
     columns.extend(other.map(|other| (WHAT_IF, other)));
@@ -142,22 +148,16 @@ fn told(
                 device.device.to_string(),
                 grouped(device.batches),
                 bytes(device.bytes),
-                format!("{:.0}%", 100.0 * device.busy),
+                share(device.busy),
                 duration(device.wait),
             ]);
         }
     }
     text.push_str(&table(&device_header, &rows));
     text.push_str("\n\n");
-    text.push_str(&trust(recorded, again, other));
-    let own = |device: &unlade::RecordedDevice| device.clock == unlade::ClockKind::Virtual;
-    let ran_on = recording.batches.iter().map(|batch| &batch.device);
-    let mut ran_on = ran_on.filter_map(|name| recording.device(name));
-    if ran_on.any(own) {
-        text.push_str(
-            "These are times of a clock of the device's own, which stands still while the host works; in \
-             the replay the host always keeps up.\n",
-        );
+    for paragraph in trust::told(recording, recorded, again, other, bound) {
+        text.push_str(&paragraph);
+        text.push('\n');
     }
     if !recording.run.measured.is_current() {
         text.push_str(
@@ -175,25 +175,12 @@ fn told(
     text
 }
 
-/// How far the replay can be trusted, and what it says.
-fn trust(recorded: &Outcome, again: &Outcome, other: Option<&Outcome>) -> String {
-    let seconds = |outcome: &Outcome| outcome.makespan.as_secs_f64().max(1e-9);
-    let off = 100.0 * (seconds(again) / seconds(recorded) - 1.0);
-    let mut text = format!(
-        "The replay on the recorded devices takes {}, recorded were {}: {:.0}% {}.\n",
-        duration(again.makespan),
-        duration(recorded.makespan),
-        off.abs(),
-        if off < 0.0 { "less" } else { "more" },
-    );
-    if let Some(other) = other {
-        text.push_str(&format!(
-            "What was asked for takes {}: {:.2} times as long as the replay on the recorded devices.\n",
-            duration(other.makespan),
-            seconds(other) / seconds(again),
-        ));
+/// A part of a time; what is some is not called none.
+fn share(part: f64) -> String {
+    match 100.0 * part {
+        percent if percent > 0.0 && percent < 1.0 => "<1%".to_owned(),
+        percent => format!("{percent:.0}%"),
     }
-    text
 }
 
 impl From<ObjectiveChoice> for unlade::placement::Objective {

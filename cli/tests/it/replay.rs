@@ -74,7 +74,9 @@ fn what_a_replay_came_to_stands_beside_what_was_recorded() {
         "runtime: p99",
         "The replay on the recorded devices takes",
         "recorded were",
+        "from the first batch to the last result",
         "a clock of the device's own",
+        "wait there for one another",
     ] {
         assert!(plain.contains(words), "`{words}` is missing in: {plain}");
     }
@@ -85,6 +87,67 @@ fn what_a_replay_came_to_stands_beside_what_was_recorded() {
         other.contains("gpu#2") && other.contains("times as long"),
         "{other}"
     );
+}
+
+/// The replay of a recorded run of which every batch was changed.
+fn of_changed(place: &Place, change: impl Fn(&mut Value), more: &[&str]) -> String {
+    let mut lines = lines(place);
+    let batches = lines.iter_mut().filter(|line| line["record"] == "batch");
+    batches.for_each(change);
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    std::fs::write(place.path("changed.jsonl"), lines.join("\n")).unwrap();
+    let replay = [&["replay", "changed.jsonl"], more].concat();
+    place.run(&replay).success()
+}
+
+#[test]
+fn what_a_replays_time_is_owed_to_is_said() {
+    let place = Place::new();
+    record(&place, "cpu");
+    const SECOND: u64 = 1_000_000_000;
+    // Of ten batches of a hundred rows, each is read for a second.
+    let slow_to_come = |batch: &mut Value| batch["read_ns"] = SECOND.into();
+    let limited = "It is limited by how fast batches come and results are taken, not by devices";
+    for device in ["cpu", "profile:gpu", "cpu,profile:gpu*2"] {
+        let text = of_changed(&place, slow_to_come, &["--device", device]);
+        for words in [
+            limited,
+            "with devices that take no time it would take 10.0 s",
+            "Rows come at 100 /s",
+            "busy for <1% at most, could do",
+        ] {
+            assert!(text.contains(words), "`{words}` is missing in: {text}");
+        }
+    }
+    let document = of_changed(&place, slow_to_come, &["--json"]);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert!(document["at_no_cost"]["makespan_ns"].as_u64().unwrap() >= 10 * SECOND);
+    // Each is computed for a second; another device takes next to nothing, and has threads of its own.
+    let slow_to_compute = |batch: &mut Value| {
+        let began = batch["began_ns"].as_u64().unwrap();
+        batch["compute_ns"] = SECOND.into();
+        batch["done_ns"] = (began + SECOND).into();
+    };
+    let threads = "Every device behind a queue comes with 4 threads";
+    let text = of_changed(&place, slow_to_compute, &[]);
+    assert!(
+        text.contains("With devices that take no time, reading"),
+        "{text}"
+    );
+    assert!(!text.contains(limited) && !text.contains(threads), "{text}");
+    let text = of_changed(&place, slow_to_compute, &["--device", "profile:gpu"]);
+    assert!(text.contains(threads), "{text}");
+    // Each waited for long, as in the replay none does.
+    let late = |batch: &mut Value| {
+        batch["arrived_ns"] = 0.into();
+        for time in ["began_ns", "done_ns"] {
+            batch[time] = (batch[time].as_u64().unwrap() + 100 * SECOND).into();
+        }
+    };
+    let text = of_changed(&place, late, &[]);
+    for words in ["half of the batches of `runtime` take", "recorded were 100"] {
+        assert!(text.contains(words), "`{words}` is missing in: {text}");
+    }
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub struct Outcome {
 pub struct DeviceOutcome {
     /// Its name.
     pub device: Arc<str>,
+    /// Whether it computes on the caller's threads, as a CPU does; others work behind a queue, with
+    /// threads of their own.
+    pub inline: bool,
     /// Batches that it completed.
     pub batches: u64,
     /// Rows of them.
@@ -46,7 +49,8 @@ pub struct DeviceOutcome {
     pub bytes: u64,
     /// Which part of the makespan the busiest of its queues worked in; of a CPU its threads.
     pub busy: f64,
-    /// How long a batch waited for it in the mean, for its turn and in its queue.
+    /// How long a batch waited for it in the mean, for its turn and in its queue; of what was recorded
+    /// by a clock of the device's own, which counts no turns, in its queue alone.
     #[serde(rename = "wait_ns", serialize_with = "nanos")]
     pub wait: Duration,
 }
@@ -87,7 +91,7 @@ impl Outcome {
         let mut sums = Sums::new(recording, &names);
         for (device, recorded) in recording.devices.iter().enumerate() {
             if &*recorded.kind == "cpu" {
-                sums.devices[device].lanes = u64::from(recording.run.threads.max(1));
+                sums.devices[device].threads = Some(recording.run.threads.max(1));
             }
         }
         for batch in &recording.batches {
@@ -100,7 +104,11 @@ impl Outcome {
             let (from, to) = span(batch, own);
             let ran = Ran {
                 device,
-                waited: batch.turn_ns.saturating_add(batch.queued_ns),
+                // Turns are waited for by the runtime's clock.
+                waited: match own {
+                    true => batch.queued_ns,
+                    false => batch.turn_ns.saturating_add(batch.queued_ns),
+                },
                 latency: to.saturating_sub(from),
             };
             sums.add(batch, &ran);
@@ -154,8 +162,8 @@ pub(super) struct DeviceSums {
     runs: u64,
     waited: u64,
     stages: [u64; 3],
-    /// What works at once of a stage: threads of a CPU.
-    pub(super) lanes: u64,
+    /// Threads of a CPU, which work at once; of another device one batch at a time is at a stage.
+    pub(super) threads: Option<u32>,
 }
 
 impl<'a> Sums<'a> {
@@ -168,7 +176,7 @@ impl<'a> Sums<'a> {
             runs: 0,
             waited: 0,
             stages: [0; 3],
-            lanes: 1,
+            threads: None,
         });
         Sums {
             recording,
@@ -207,9 +215,11 @@ impl<'a> Sums<'a> {
         let devices = self.devices.into_iter().map(|device| {
             let busiest = Stage::ALL.map(|stage| device.stages[stage as usize]);
             let busiest = busiest.into_iter().max().unwrap_or(0);
-            let time = makespan.saturating_mul(device.lanes).max(1);
+            let lanes = u64::from(device.threads.unwrap_or(1));
+            let time = makespan.saturating_mul(lanes).max(1);
             DeviceOutcome {
                 device: device.name,
+                inline: device.threads.is_some(),
                 batches: device.batches,
                 rows: device.rows,
                 bytes: device.bytes,

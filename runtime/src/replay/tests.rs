@@ -411,3 +411,46 @@ fn what_cannot_have_been_is_no_recording() {
         assert!(error.contains(words), "{words}: {error}");
     }
 }
+
+#[test]
+fn what_devices_have_no_part_in_is_what_is_left_without_their_time() {
+    let bound = |recording: &Recording| {
+        let free = Replay::of(recording).at_no_cost().run().unwrap();
+        assert_eq!(free.batches, 64);
+        assert!(free.devices.iter().all(|device| device.busy == 0.0));
+        micros(&free)
+    };
+    let mut recording = stream(64, DEVICE_BOUND);
+    assert_eq!(bound(&recording), 0, "all of it is the device's");
+    // One reads at a time, and one takes.
+    recording.batches[0].arrived_ns = 3_000_000;
+    for batch in &mut recording.batches {
+        batch.read_ns = 3_000_000;
+    }
+    assert_eq!(bound(&recording), 64 * 3000);
+    for batch in &mut recording.batches {
+        batch.consumed_ns = 5_000_000;
+    }
+    // Reading is as many batches ahead as a stream may hold, and no more.
+    let ahead = 4 * crate::stream::AHEAD as u128;
+    let left = 64 - ahead..64;
+    assert!(left.contains(&(bound(&recording) / 5000)));
+    // What is handed over comes when it came.
+    let mut alone = stream(64, DEVICE_BOUND);
+    for batch in &mut alone.batches {
+        batch.stream = None;
+    }
+    assert_eq!(bound(&alone), 63 * 1000);
+}
+
+#[test]
+fn waits_by_another_clock_than_the_devices_are_not_counted() {
+    let mut recording = stream(4, DEVICE_BOUND);
+    for batch in &mut recording.batches {
+        (batch.turn_ns, batch.queued_ns) = (9_000_000, 1_000);
+    }
+    let wait = |recording: &Recording| Outcome::recorded(recording).devices[1].wait;
+    assert_eq!(wait(&recording), Duration::from_nanos(9_001_000));
+    recording.devices[1].clock = ClockKind::Virtual;
+    assert_eq!(wait(&recording), Duration::from_nanos(1_000));
+}

@@ -111,11 +111,7 @@ impl<'a> World<'a> {
             .collect();
         let mut sums = Sums::new(recording, &names);
         for (device, sum) in replay.devices.iter().zip(&mut sums.devices) {
-            sum.lanes = if device.is_inline() {
-                u64::from(threads)
-            } else {
-                1
-            };
+            sum.threads = device.is_inline().then_some(threads);
         }
         let sessions = recording.sessions.iter().map(|each| (each.session, each));
         let kernels = recording.kernels.iter().map(|each| (each.kernel, each));

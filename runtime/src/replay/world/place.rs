@@ -121,7 +121,10 @@ impl World<'_> {
             device,
             work,
             probe: None,
-            service,
+            service: match self.replay.is_free {
+                true => Service::default(),
+                false => service,
+            },
             begun: None,
             takes: Duration::ZERO,
             asked: 0,
