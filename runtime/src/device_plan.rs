@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_buffer::{Buffer, NullBuffer};
 use arrow_schema::SchemaRef;
 use unlade_expr::{Checked, Destination, Lowered, OutputColumn, Payload};
-use unlade_hal::{CompileError, DeviceLost, Entries, EntryLimits, Timing};
+use unlade_hal::{CompileError, DeviceLost, Entries, EntryLimits, Timestamp, Timing};
 use unlade_program::{LargeSet, On, Part, Program, ShapeHash, Split, Trap, split};
 
 use crate::arrays;
@@ -75,6 +75,8 @@ pub(crate) enum Readiness {
 /// What running a batch has cost so far on all devices that had it, in whatever way it ends.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    /// When it was handed over, where something was done for it before it came to a device.
+    pub(crate) since: Option<Timestamp>,
     /// Why the device was chosen for this batch, where that is not the plan's own reason.
     pub(crate) reason: Option<Reason>,
     pub(crate) parts: Vec<PartReceipt>,

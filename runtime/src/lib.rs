@@ -124,7 +124,7 @@ pub use recording::{
     Recording, RecordingError,
 };
 pub use replay::{DeviceChoice, DeviceOutcome, Outcome, Replay, ReplayError, SessionOutcome};
-pub use resident::{Resident, ResidentValues};
+pub use resident::{Resident, ResidentValues, Sent};
 pub use resources::DeviceRequest;
 pub use runtime::{Runtime, RuntimeBuilder, WeakRuntime};
 pub use scheduler::Priority;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
@@ -23,6 +24,7 @@ use crate::residency::ResidentId;
 use crate::runtime::Core;
 use crate::scheduler::Permit;
 use crate::strings::StringsColumn;
+use crate::sync::{Mutex, lock};
 
 /// Batches pinned by [`Runtime::pin`](crate::Runtime::pin). Cheap to clone; they are let go with
 /// the last clone.
@@ -39,6 +41,26 @@ pub(crate) struct ResidentCore {
     pub(crate) batches: Vec<RecordBatch>,
     /// For each batch, its name on the device.
     ids: Vec<ResidentId>,
+    sent: Mutex<Sent>,
+}
+
+/// What sending pinned batches to their device has come to so far, as [`Resident::sent`] tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// How often one was sent: each once, and again after it had made room for others.
+    pub batches: u64,
+    /// Bytes that were copied to the device.
+    pub bytes: u64,
+    /// For how long the device worked for that, by its clock, where it tells. It is counted as time of
+    /// the session whose kernel brought a batch back, and else of the runtime's own; no receipt has it.
+    pub device_time: Duration,
+}
+
+/// A batch that is on the device.
+pub(crate) struct Found {
+    pub(crate) there: Arc<OnDevice>,
+    /// Bytes that were sent for it just now.
+    pub(crate) sent: u64,
 }
 
 /// One batch in a device's memory.
@@ -119,6 +141,7 @@ impl Resident {
                 .iter()
                 .map(|_| ResidentId(NEXT.fetch_add(1, Ordering::Relaxed)))
                 .collect(),
+            sent: Mutex::default(),
         };
         let call = core.own_call();
         for batch in 0..core.batches.len() {
@@ -144,6 +167,11 @@ impl Resident {
     /// Bytes of the device's memory that these take at the moment.
     pub fn bytes_on_device(&self) -> u64 {
         self.sizes_on_device().iter().sum()
+    }
+
+    /// What sending the batches to the device has come to so far.
+    pub fn sent(&self) -> Sent {
+        *lock(&self.core.sent)
     }
 
     /// What the batches that are on the device take there, in bytes. To ask is no use of them.
@@ -209,7 +237,7 @@ impl Resident {
         let slot = slot.ok_or_else(|| {
             refused("it lies in the host's memory; pin it on a device with its own".to_owned())
         })?;
-        let there = self
+        let Found { there, .. } = self
             .core
             .on_device(&self.core.own_call(), batch)
             .ok_or_else(|| refused(format!("it cannot be sent to `{}` now", slot.name)))?;
@@ -300,7 +328,7 @@ impl ResidentCore {
 
     /// A batch on the device, sent there if it is not there; `None` where that cannot be done now, or
     /// whoever calls has ended.
-    pub(crate) fn on_device(&self, call: &Call<'_>, batch: usize) -> Option<Arc<OnDevice>> {
+    pub(crate) fn on_device(&self, call: &Call<'_>, batch: usize) -> Option<Found> {
         let position = self.slot?;
         let slot = &call.runtime.devices[position];
         let id = self.ids[batch];
@@ -309,8 +337,12 @@ impl ResidentCore {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         };
-        if let Some(there) = residency().get(id) {
-            return Some(there);
+        let already = || {
+            let there = residency().get(id)?;
+            Some(Found { there, sent: 0 })
+        };
+        if let Some(found) = already() {
+            return Some(found);
         }
         let capabilities = slot.device.capabilities();
         let place = |strings: bool| {
@@ -318,16 +350,27 @@ impl ResidentCore {
             let bytes = DeviceHeap::size_of(layout.len);
             let permit = call.runtime.enter(position, call, layout.len).ok()?;
             // Somebody else may have sent it, while this waited for its turn.
-            if let Some(there) = residency().get(id) {
-                return Some(there);
+            if let Some(found) = already() {
+                return Some(found);
             }
             residency().make_room(bytes).ok()?;
-            let there = layout.send(call, permit)?;
-            residency().insert(id, bytes, there).ok()
+            let (there, device_time) = layout.send(call, permit)?;
+            self.note(layout.len, device_time);
+            let there = residency().insert(id, bytes, there).ok()?;
+            let sent = layout.len;
+            Some(Found { there, sent })
         };
         // Where strings are too large to stay there, the rest still may.
         let whole = capabilities.strings.then(|| place(true)).flatten();
         whole.or_else(|| place(false))
+    }
+
+    /// A batch was sent.
+    fn note(&self, bytes: u64, device_time: Duration) {
+        let mut sent = lock(&self.sent);
+        sent.batches += 1;
+        sent.bytes += bytes;
+        sent.device_time += device_time;
     }
 }
 
@@ -417,8 +460,9 @@ impl<'a> Layout<'a> {
         ResidentBytes { at, len }
     }
 
-    /// Copies everything to the device, in a turn on it; `None` where that fails, for whatever reason.
-    fn send(&self, call: &Call<'_>, permit: Permit<'_>) -> Option<OnDevice> {
+    /// Copies everything to the device, in a turn on it, and says for how long the device worked for
+    /// that; `None` where it fails, for whatever reason.
+    fn send(&self, call: &Call<'_>, permit: Permit<'_>) -> Option<(OnDevice, Duration)> {
         let slot = &call.runtime.devices[permit.device().0];
         let on_device = |lease: Lease| OnDevice {
             lease: Arc::new(lease),
@@ -427,7 +471,7 @@ impl<'a> Layout<'a> {
         };
         let local = slot.heap.lease(self.len.max(1)).ok()?;
         if self.len == 0 {
-            return Some(on_device(local));
+            return Some((on_device(local), Duration::ZERO));
         }
         let request = pool::Request {
             sizes: &[self.len],
@@ -465,7 +509,7 @@ impl<'a> Layout<'a> {
             }
             Err(Undone::Invalid(_)) => return None,
         };
-        match completion.outcome {
+        let used = match completion.outcome {
             Outcome::Done { .. } => {
                 let Timing {
                     copy_in,
@@ -476,16 +520,17 @@ impl<'a> Layout<'a> {
                 let used = copy_in + compute + copy_out;
                 call.session.count_device_time(used);
                 permit.done((!used.is_zero()).then_some(used));
+                used
             }
             Outcome::Aborted(lost) => {
                 slot.fault(permit, &lost);
                 return None;
             }
             Outcome::Trapped(_) => return None,
-        }
+        };
         let mut slots = completion.list.slots;
         match slots.swap_remove(usize::from(to.0)) {
-            Slot::Owned(lease) => Some(on_device(lease)),
+            Slot::Owned(lease) => Some((on_device(lease), used)),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int32Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
@@ -198,11 +199,32 @@ fn what_is_pinned_makes_room_and_comes_back() {
     let resident = runtime.pin(&batches, Some("sim")).unwrap();
     let there = resident.batches_on_device();
     assert!((1..20).contains(&there), "{there} of 20");
+    let pinned = resident.sent();
+    assert!(pinned.batches >= there as u64, "{pinned:?}");
+    assert!(
+        pinned.bytes > 0 && pinned.device_time > Duration::ZERO,
+        "{pinned:?}"
+    );
     let wanted = query("text", "a > 41");
     let kernel = compile(&runtime, &wanted, &batches[0].schema());
     let reference = compile(&common::runtime(), &wanted, &batches[0].schema());
-    for (output, batch) in kernel.run_resident(&resident).unwrap().iter().zip(&batches) {
+    let outputs = kernel.run_resident(&resident).unwrap();
+    for (output, batch) in outputs.iter().zip(&batches) {
         assert_eq!(output.batch, reference.run(batch).unwrap().batch);
         assert_eq!(&*output.receipt.parts[0].device, "sim");
+        assert_eq!(output.receipt.parts[0].reason, Reason::Resident);
     }
+    // The receipt of a run that brought its batch back has those bytes, and all time is accounted for.
+    let sent = resident.sent();
+    assert!(
+        sent.batches > pinned.batches,
+        "{sent:?}, had been {pinned:?}"
+    );
+    let again = outputs.iter().map(|output| output.receipt.bytes_to_device);
+    assert_eq!(again.sum::<u64>(), sent.bytes - pinned.bytes);
+    let parts = outputs.iter().flat_map(|output| &output.receipt.parts);
+    let ran: Duration = parts
+        .map(|part| part.copy_in + part.compute + part.copy_out)
+        .sum();
+    assert_eq!(runtime.sessions()[0].device_time, sent.device_time + ran);
 }

@@ -65,17 +65,24 @@ impl KernelCore {
         resident: &ResidentCore,
         position: usize,
     ) -> Result<Output, Error> {
+        let mut tally = Tally {
+            since: Some(self.runtime.clock.now()),
+            ..Tally::default()
+        };
         // Brought back where it was evicted; without room the batch is staged as any other.
-        let there = resident.on_device(call, position);
-        let mut tally = Tally::default();
-        if there.is_none() {
-            let device = Arc::clone(&self.runtime.devices[plans.staged.slot].name);
-            tally.reason = Some(Reason::Evicted { device });
+        let found = resident.on_device(call, position);
+        match &found {
+            Some(found) => tally.bytes_to_device += found.sent,
+            None => {
+                let device = Arc::clone(&self.runtime.devices[plans.staged.slot].name);
+                tally.reason = Some(Reason::Evicted { device });
+            }
         }
-        let plan = plans.compacting.as_ref().filter(|_| there.is_some());
+        let plan = plans.compacting.as_ref().filter(|_| found.is_some());
         let plan = plan.unwrap_or(&plans.staged);
         let batch = &resident.batches[position];
-        self.run_on_device(call, plan, batch, there.as_deref(), tally)
+        let there = found.as_ref().map(|found| &*found.there);
+        self.run_on_device(call, plan, batch, there, tally)
     }
 
     /// Runs a batch of the right schema on a device; where that cannot, on the best of the devices
@@ -89,7 +96,7 @@ impl KernelCore {
         mut tally: Tally,
     ) -> Result<Output, Error> {
         let runtime = &self.runtime;
-        let start = runtime.clock.now();
+        let start = tally.since.unwrap_or_else(|| runtime.clock.now());
         let mut plan = Arc::clone(plan);
         let mut tried = Vec::new();
         loop {
