@@ -106,7 +106,10 @@ impl DeviceSlot {
             runtime
                 .within_reach()
                 .attach(Arc::clone(&self.device))
-                .map_err(|error| offload::lost(self, error.to_string()))?;
+                .map_err(|error| match error {
+                    AllocError::Lost(lost) => lost,
+                    other => offload::lost(self, other.to_string()),
+                })?;
             self.attached.store(true, Ordering::Release);
         }
         Ok(())
@@ -143,7 +146,7 @@ impl DeviceSlot {
             self.driver.close(lost.clone());
             lock(&self.residency).clear();
             self.heap.forget();
-            tracing::warn!(device = %self.name, reason = %lost.reason, "device fault");
+            tracing::warn!("device fault of {}: {}", self.name, lost.reason);
         }
         let _ended = permit.lost();
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 use unlade_hal::{
-    CommandList, Completion, Device, DeviceLost, Outcome, Queue, RejectReason, Seq, Wait,
+    CommandList, Completion, Device, DeviceError, DeviceLost, Outcome, Queue, RejectReason, Seq,
+    Wait,
 };
 
 /// How long a driving thread waits at least before it lets others submit.
@@ -214,9 +215,12 @@ impl Driver {
             }
             if state.queue.is_none() {
                 let queue = device.open_queue(self.depth).map_err(|error| {
-                    Undone::Lost(DeviceLost {
-                        device: device.info().name.clone(),
-                        reason: error.to_string(),
+                    Undone::Lost(match error {
+                        DeviceError::Lost(lost) => lost,
+                        other => DeviceLost {
+                            device: device.info().name.clone(),
+                            reason: other.to_string(),
+                        },
                     })
                 })?;
                 state.queue = Some(queue);

@@ -44,13 +44,14 @@ impl Fallbacks {
         let reason = if is_told { reason } else { "others".into() };
         *seen.entry(Arc::clone(&reason)).or_default() += 1;
         drop(seen);
+        let instead = &part.device;
         match part.reason {
             _ if !is_told => {}
             // As it was made: nothing is wrong.
             Reason::Unsupported { .. } | Reason::Compiling { .. } => {
-                tracing::info!(to = %part.device, "{reason}; said once");
+                tracing::info!("{reason}; {instead} does that work (this is said once)");
             }
-            _ => tracing::warn!(to = %part.device, "{reason}; said once"),
+            _ => tracing::warn!("{reason}; {instead} does that work (this is said once)"),
         }
     }
 

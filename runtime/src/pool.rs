@@ -268,7 +268,7 @@ impl Core {
             && !self.is_told.swap(true, Ordering::Relaxed)
         {
             // Where other devices take the work, nobody sees the error.
-            tracing::warn!(%error, "there is no memory beyond the reserve; said once");
+            tracing::warn!("there is no memory beyond the reserve: {error} (this is said once)");
         }
         let state = self.central.state();
         Exhausted {
@@ -310,7 +310,7 @@ impl Core {
         };
         match registered(pages) {
             Err(error @ AllocError::HugePages(_)) => {
-                tracing::warn!(%error, "memory is of ordinary pages from here on");
+                tracing::warn!("memory is of ordinary pages from here on: {error}");
                 self.huge_pages.store(false, Ordering::Relaxed);
                 registered(PageSize::Base)
             }

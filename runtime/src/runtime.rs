@@ -319,7 +319,7 @@ impl Core {
             return Ok(permit);
         };
         // Whoever had a list on it may tell later, and is not the first then.
-        tracing::warn!(device = %device.name, reason = %lost.reason, "device fault");
+        tracing::warn!("device fault of {}: {}", device.name, lost.reason);
         // Where it was lost while nobody used it, to bring it back is shorter than a fallback.
         drop(permit.found_lost());
         let permit = enter()?;

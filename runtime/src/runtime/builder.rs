@@ -266,7 +266,7 @@ fn attached_pools(
     match open(PageSize::Huge)? {
         (pools, None) => Ok(pools),
         (_, Some(Refused { device, error })) => {
-            tracing::warn!(%device, %error, "all memory is of ordinary pages");
+            tracing::warn!("all memory is of ordinary pages, because of {device}: {error}");
             open(PageSize::Base).map(|(pools, _)| pools)
         }
     }
@@ -335,7 +335,10 @@ fn attach(pool: &Pool, devices: &[DeviceSlot]) -> Option<Refused> {
                 return Some(Refused { device, error });
             }
             // It may be had later; until then the others do its work.
-            Err(error) => tracing::warn!(device = %slot.name, %error, "cannot register memory"),
+            Err(error) => tracing::warn!(
+                "{} is not used until memory can be registered with it: {error}",
+                slot.name
+            ),
         }
     }
     None
