@@ -265,7 +265,14 @@ impl Recording {
             if end.is_some() {
                 return Err(wrong("behind the end".to_owned()));
             }
-            let line = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+            let line =
+                serde_json::from_str(&text).map_err(|error| match is_cut(&error, &text) {
+                    true => {
+                        let batches = reading.recording.batches.len();
+                        RecordingError::CutOff { batches }
+                    }
+                    false => wrong(error.to_string()),
+                })?;
             let added = match line {
                 Line::Run(_) => Err("a second `run`".to_owned()),
                 Line::Device(device) => reading.add_device(device.into_owned()),
@@ -292,7 +299,10 @@ impl Recording {
 
     /// What the first line says.
     fn begin(first: &str) -> Result<Self, RecordingError> {
-        let unknown = |error: serde_json::Error| RecordingError::Unknown(error.to_string());
+        let unknown = |error: serde_json::Error| match is_cut(&error, first) && is_run(first) {
+            true => RecordingError::CutOff { batches: 0 },
+            false => RecordingError::Unknown(error.to_string()),
+        };
         let value: serde_json::Value = serde_json::from_str(first).map_err(unknown)?;
         if value["record"] != "run" {
             return Err(RecordingError::Unknown("it is another".to_owned()));
@@ -433,6 +443,16 @@ impl Recording {
     }
 }
 
+/// Whether a line is the beginning of one, and the last of its file: every line that is written ends.
+fn is_cut(error: &serde_json::Error, text: &str) -> bool {
+    error.is_eof() && !text.is_empty() && !text.ends_with('\n')
+}
+
+/// Whether the beginning of a line is that of a recording's first, as it is written.
+fn is_run(text: &str) -> bool {
+    text.starts_with(r#"{"record":"run""#)
+}
+
 fn at_most(there_are: usize, most: usize, what: &str) -> Result<(), String> {
     match there_are < most {
         true => Ok(()),
@@ -449,18 +469,20 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn next(&mut self) -> Result<Option<String>, RecordingError> {
         self.line += 1;
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let mut bounded = (&mut *self.input).take(MOST_BYTES);
-        if bounded.read_line(&mut text)? == 0 {
+        if bounded.read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
         }
+        let wrong = |why: String| match self.line {
+            1 => RecordingError::Unknown(why),
+            line => RecordingError::Line { line, why },
+        };
         // The last line may have no end of its own: it is known by what it says.
-        match text.len() as u64 >= MOST_BYTES {
-            true => Err(RecordingError::Line {
-                line: self.line,
-                why: format!("it is longer than {MOST_BYTES} bytes"),
-            }),
-            false => Ok(Some(text)),
+        if bytes.len() as u64 >= MOST_BYTES {
+            return Err(wrong(format!("it is longer than {MOST_BYTES} bytes")));
         }
+        let text = String::from_utf8(bytes).map_err(|_| wrong("it is no text".to_owned()))?;
+        Ok(Some(text))
     }
 }

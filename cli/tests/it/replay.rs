@@ -288,7 +288,25 @@ fn what_is_no_whole_recording_is_said_to_be_none() {
         ),
         (
             "half a line",
-            (whole[..whole.len() - 9].to_owned(), "line "),
+            (
+                whole[..whole.len() - 9].to_owned(),
+                "is cut off after 10 batches",
+            ),
+        ),
+        (
+            "half a batch",
+            (
+                whole[..whole.find("\"batch\":5").unwrap()].to_owned(),
+                "is cut off after 5 batches",
+            ),
+        ),
+        (
+            "half of the first line",
+            (whole[..60].to_owned(), "is cut off after 0 batches"),
+        ),
+        (
+            "half a line and another",
+            (whole.replacen("}\n", "\n", 1), "is no recording"),
         ),
         (
             "no recording",
@@ -327,6 +345,8 @@ fn what_is_no_whole_recording_is_said_to_be_none() {
         .run(&["replay", "absent.jsonl"])
         .failure(3, &["absent.jsonl: cannot read"]);
     place.run(&["replay", "."]).failure(3, &["it is no file"]);
+    let said = ["in.parquet: is no recording", "unlade run --record FILE"];
+    place.run(&["replay", "in.parquet"]).failure(3, &said);
     place
         .run(&["replay", "r.jsonl", "--device", "cuda:0*2"])
         .failure(
