@@ -205,7 +205,7 @@ pub(crate) struct Recording {
 
 /// A runtime as the arguments want it. Its reserve is smaller where the system has no more to give.
 pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<Runtime, Failure> {
-    let devices = devices(wanted(resources))?;
+    let devices = devices(wanted(resources), &resources.names.name("device"))?;
     let most = RESERVE.min(budget(resources)? / RESERVED);
     let mut reserve = most;
     let mut refusal = None;
@@ -231,26 +231,31 @@ pub(crate) fn runtime(resources: &ResourceArgs, recording: Recording) -> Result<
     }
 }
 
-/// The devices that are present, and a simulated GPU or a card where it is asked for.
-fn devices(wanted: Option<&str>) -> Result<Vec<Arc<dyn Device>>, Failure> {
+/// The devices that are present, and a simulated GPU or a card where it is asked for: by which setting,
+/// errors say.
+fn devices(wanted: Option<&str>, setting: &str) -> Result<Vec<Arc<dyn Device>>, Failure> {
     // A process has one CUDA driver, so a simulated one is chosen before any is looked for.
     if wanted.is_some_and(|name| name.starts_with("sim-gpu")) {
-        unlade::simulate_gpu().map_err(Failure::resource)?;
+        let chosen = unlade::simulate_gpu();
+        chosen.map_err(|why| Failure::resource(format!("{setting}: {why}")))?;
     }
     let mut devices = unlade::discover();
     if let Some(name) = wanted {
-        devices.extend(cards::open(name)?);
+        let opened = cards::open(name);
+        devices.extend(opened.map_err(|failure| failure.after(&format!("{setting}: ")))?);
     }
     Ok(devices)
 }
 
 /// The devices that are present; only one, if one is asked for by name.
 pub(crate) fn listed(device: Option<&str>) -> Result<Vec<Arc<dyn Device>>, Failure> {
+    const SETTING: &str = "--device";
+
     let wanted = named(device);
-    let mut devices = devices(wanted)?;
+    let mut devices = devices(wanted, SETTING)?;
     if let Some(name) = wanted {
         if !devices.iter().any(|device| device.info().name == name) {
-            return Err(unknown_device("--device", name, &devices));
+            return Err(unknown_device(SETTING, name, &devices));
         }
         devices.retain(|device| device.info().name == name);
     }
@@ -332,9 +337,10 @@ fn unknown_device(setting: &str, name: &str, devices: &[Arc<dyn Device>]) -> Fai
     };
     let meant = meant(name, &known).map_or_else(String::new, |it| format!("; is it `{it}`?"));
     Failure::usage(format!(
-        "{setting}: no device `{name}`{why}{meant}; there are: auto, {}, and by name sim-gpu and sim-dpu \
-         (`unlade doctor` says what is missing)",
-        known.join(", ")
+        "{setting}: no device `{name}`{why}{meant}; there are: auto, {}, and by name {} (`unlade doctor` \
+         says what is missing)",
+        known.join(", "),
+        unlade::BY_NAME,
     ))
 }
 

@@ -239,12 +239,15 @@ pub fn open_devices(names: &[&str]) -> Result<Vec<Arc<dyn Device>>, String> {
     let present = discover();
     let open = |name: &&str| match *name {
         SIMULATED_CARD => simulated_card(),
-        card if card.starts_with("dpu:") => open_card(card),
+        card if card.starts_with(CARD) => open_card(card),
         SIMULATED_GPU => find(&present, "sim-gpu:0"),
         name => find(&present, name),
     };
     names.iter().map(open).collect()
 }
+
+/// The devices that are there only when they are asked for, as messages list them.
+pub const BY_NAME: &str = "sim-gpu, sim-dpu, dpu:unix:PATH and dpu:PCI-ADDRESS";
 
 /// The simulated GPU's name, of which there is one.
 const SIMULATED_GPU: &str = "sim-gpu";
@@ -261,8 +264,7 @@ fn find(present: &[Arc<dyn Device>], name: &str) -> Result<Arc<dyn Device>, Stri
             .collect();
         let why = why_no_gpu().map_or_else(String::new, |why| format!("; {why}"));
         format!(
-            "no device `{name}`; there are: {}, and by name {SIMULATED_GPU}, {SIMULATED_CARD} and \
-             dpu:...{why}",
+            "no device `{name}`; there are: {}, and by name {BY_NAME}{why}",
             known.join(", ")
         )
     })
@@ -301,10 +303,12 @@ fn simulated_card() -> Result<Arc<dyn Device>, String> {
 /// ```
 /// let error = unlade::open_card("dpu:unix:/nowhere/card.sock").unwrap_err();
 /// assert!(error.contains("/nowhere/card.sock") || error.contains("without feature"));
+/// let error = unlade::open_card("dpu:").unwrap_err();
+/// assert!(error.starts_with("`dpu:` names no card; write dpu:unix:PATH"));
 /// ```
 ///
 /// # Errors
-/// In words that say what to do: nobody is there, it is no card, or somebody else has it.
+/// In words that say what to do: it names none, nobody is there, it is no card, or somebody else has it.
 pub fn open_card(name: &str) -> Result<Arc<dyn Device>, String> {
     open_card_as(name, name, None)
 }
@@ -319,9 +323,16 @@ pub fn open_card_as(
     called: &str,
     place: Option<&str>,
 ) -> Result<Arc<dyn Device>, String> {
-    let address = name.strip_prefix("dpu:").unwrap_or(name);
+    let address = name.strip_prefix(CARD).unwrap_or(name);
     #[cfg(not(feature = "dpu"))]
     let _nothing_is_opened = place;
+    if let "" | AT_SOCKET | BY_IOMMUFD = address {
+        return Err(format!(
+            "`{name}` names no card; write {CARD}{AT_SOCKET}PATH for one that is served at a socket, or \
+             {CARD} and its PCI address, such as {CARD}0000:3b:00.0, for one on the bus; `unlade devices` \
+             lists the latter"
+        ));
+    }
     if let (Some(address), false) = (address.strip_prefix(BY_IOMMUFD), cfg!(feature = "iommufd")) {
         return Err(format!(
             "{called}: this build of Unlade is without feature `iommufd`: build it with that, or open \
@@ -336,6 +347,12 @@ pub fn open_card_as(
     ))
 }
 
+/// What the name of a card begins with.
+const CARD: &str = "dpu:";
+
+/// What the address of a card begins with that is served at a socket.
+const AT_SOCKET: &str = "unix:";
+
 /// What the address of a card begins with that is opened through iommufd.
 const BY_IOMMUFD: &str = "iommufd:";
 
@@ -348,7 +365,7 @@ fn open_dpu(
     let mut options = unlade_dpu::Options::default();
     options.name = Some(called.to_owned());
     options.place = place.map(str::to_owned);
-    if let Some(path) = address.strip_prefix("unix:") {
+    if let Some(path) = address.strip_prefix(AT_SOCKET) {
         return Ok(unlade_dpu::connect(path.as_ref(), &options)?);
     }
     #[cfg(feature = "iommufd")]

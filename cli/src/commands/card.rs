@@ -17,7 +17,6 @@ use crate::{interrupt, report};
 
 #[cfg(feature = "dpu")]
 pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
-    use std::io::ErrorKind;
     use std::os::unix::ffi::OsStrExt;
 
     use crate::folders::Folder;
@@ -53,30 +52,21 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     };
     let sockets = sockets(socket, args.functions);
     let shown = |socket: &Path| socket.display().to_string();
-    let failed = |socket: &Path, error: std::io::Error| {
-        Failure::resource(match error.kind() {
-            ErrorKind::AlreadyExists => error.to_string(), // which names it
-            _ => format!("{}: {error}", shown(socket)),
-        })
-    };
     for socket in &sockets {
-        // What is too long for the system would be found out by those who connect.
-        if let Err(error) = std::os::unix::net::SocketAddr::from_pathname(socket) {
-            let shown = shown(socket);
-            return Err(match folder {
-                None => Failure::usage(format!("--socket: {shown}: {error}")),
-                Some(_) => Failure::resource(format!("{shown} (TMPDIR): {error}")),
-            });
-        }
+        unlade::socket::check_path(socket).map_err(|why| match folder {
+            None => Failure::usage(format!("--socket: {why}")),
+            Some(_) => Failure::resource(format!("TMPDIR: {why}")),
+        })?;
         unlade::socket::remove_left_behind(socket).map_err(Failure::resource)?;
     }
     // The physical function lives as long as those that are served.
     let (_physical, cards) = cards(config, args.functions);
     let servers = sockets.iter().zip(cards).map(|(socket, card)| {
         let server = Server::bind_card(socket, card);
-        server.map_err(|error| failed(socket, error))
+        server.map_err(|error| Failure::resource(unlade::socket::not_made(socket, &error)))
     });
     let servers = servers.collect::<Result<Vec<Server>, Failure>>()?;
+    let failed = |error: std::io::Error| Failure::resource(format!("{}: {error}", shown(socket)));
     match (&folder, &sockets[..]) {
         (None, [socket]) => {
             let shown = shown(socket);
@@ -94,11 +84,11 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
             ));
         }
         (Some(_), _) => {
-            stop_with_stdin(&servers).map_err(|error| failed(socket, error))?;
+            stop_with_stdin(&servers).map_err(failed)?;
             report::print(&[socket.as_os_str().as_bytes(), b"\0"].concat())?;
         }
     }
-    serve(&servers).map_err(|error| failed(socket, error))
+    serve(&servers).map_err(failed)
 }
 
 /// The socket of each function that is served: the card's own, or those of its virtual ones.

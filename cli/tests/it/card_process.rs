@@ -333,7 +333,7 @@ fn what_the_process_says_as_it_ends_is_the_error() {
     let variables = [("TMPDIR", temporary.to_str().unwrap())];
     let ran = place.run_with(&variables, &["devices", "--device", "sim-dpu"]);
     let ended = "sim-dpu: its process has ended (exit status: 4): error: ";
-    ran.failure(4, &[ended, "TMPDIR", "shorter than SUN_LEN"]);
+    ran.failure(4, &[ended, "TMPDIR", "107 bytes at most"]);
     assert!(is_empty(&temporary));
 }
 

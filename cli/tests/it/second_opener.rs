@@ -99,7 +99,8 @@ fn commands_share_a_card_by_its_virtual_functions() {
     );
     first.0.kill().unwrap();
     let there = place.run(&["devices", "--device", "dpu:unix:card.sock"]);
-    there.failure(4, &["unix:card.sock"]);
+    let functions = "virtual functions have theirs beside it: card.sock.1 to card.sock.2";
+    there.failure(4, &[functions, "is it `dpu:unix:card.sock.1`?"]);
 }
 
 /// A process that has ended when this is dropped.

@@ -61,6 +61,23 @@ fn an_error_names_what_the_setting_came_from() {
     }
 }
 
+/// Of a device that has to be opened, too.
+#[test]
+fn an_error_of_a_card_names_what_its_name_came_from() {
+    let place = place();
+    let card = "dpu:unix:absent.sock";
+    let said = "cannot reach the card at unix:absent.sock";
+    let flagged = [&QUERY[..], &["--device", card]].concat();
+    let words = format!("--device: {said}");
+    place.run(&flagged).failure(4, &[&words]);
+    let words = format!("UNLADE_DEVICE: {said}");
+    let ran = place.run_with(&[("UNLADE_DEVICE", card)], &QUERY);
+    ran.failure(4, &[&words]);
+    std::fs::write(place.path("unlade.toml"), format!("device = \"{card}\"")).unwrap();
+    let words = format!("unlade.toml: device: {said}");
+    place.run(&QUERY).failure(4, &[&words]);
+}
+
 /// A number is not repeated where its range is said.
 fn value_said<'a>(value: &'a str, said: &'a str) -> &'a str {
     if value == "0" { said } else { value }

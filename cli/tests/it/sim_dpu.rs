@@ -110,12 +110,63 @@ fn a_card_that_is_served_is_used_and_listed_and_ends_when_asked() {
 fn what_no_card_can_be_at_is_said_with_what_can() {
     let place = Place::new();
     let long = format!("{}/card.sock", "x".repeat(120));
-    place
-        .run(&["card", "--socket", &long])
-        .failure(2, &["--socket", "shorter than SUN_LEN"]);
-    place
-        .run(&["devices", "--device", "dpu:zzz"])
-        .failure(4, &["`zzz` is no PCI address", "unix: and a socket's path"]);
+    let at_long = format!("dpu:unix:{long}");
+    for (code, command, said) in [
+        (
+            2,
+            ["card", "--socket", &long],
+            ["--socket: xxx", "130 bytes", "107 bytes at most"],
+        ),
+        (
+            4,
+            ["card", "--socket", "absent/card.sock"],
+            [
+                "absent/card.sock: cannot make a socket",
+                "there is no folder absent",
+                "make that, or name another",
+            ],
+        ),
+        (
+            4,
+            ["devices", "--device", &at_long],
+            ["unix:xxx", "130 bytes", "107 bytes at most"],
+        ),
+        (
+            4,
+            ["devices", "--device", "dpu:zzz"],
+            [
+                "--device: ",
+                "`zzz` is no PCI address",
+                "unix: and a socket's path",
+            ],
+        ),
+        (
+            4,
+            ["devices", "--device", "dpu:"],
+            [
+                "--device: `dpu:` names no card",
+                "dpu:unix:PATH",
+                "dpu:0000",
+            ],
+        ),
+        (
+            4,
+            ["devices", "--device", "dpu:unix:"],
+            [
+                "--device: `dpu:unix:` names no card",
+                "dpu:unix:PATH",
+                "dpu:0000",
+            ],
+        ),
+        (
+            2,
+            ["devices", "--device", "dpu"],
+            ["no device `dpu`", "dpu:unix:PATH", "dpu:PCI-ADDRESS"],
+        ),
+    ] {
+        place.run(&command).failure(code, &said);
+    }
+    assert_eq!(place.files(), [""; 0]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Why a card cannot be opened.
 
+use std::borrow::Cow;
+
 use crate::fault::Fault;
 use crate::transport::TransportError;
 
@@ -8,7 +10,7 @@ use crate::transport::TransportError;
 #[non_exhaustive]
 pub enum CannotOpen {
     /// It cannot be reached.
-    #[error("cannot reach the card at {address}: {error}; {advice}", advice = advice(.error))]
+    #[error("cannot reach the card at {address}: {error}; {}", advice(.error))]
     Transport {
         /// Where it was looked for.
         address: String,
@@ -110,8 +112,14 @@ fn not_a_card(address: &str, magic: u32) -> String {
 }
 
 /// What may help.
-fn advice(error: &TransportError) -> &'static str {
-    match error {
+fn advice(error: &TransportError) -> Cow<'static, str> {
+    let advice = match error {
+        TransportError::OnlyFunctions { first, .. } => {
+            return format!("is it `dpu:unix:{first}`?").into();
+        }
+        TransportError::LongPath { .. } => {
+            "name a shorter one, such as one from the working directory, or a link to its folder"
+        }
         TransportError::Os {
             call: "connect", ..
         } => "start one with `unlade card --socket PATH`, or correct the path",
@@ -137,7 +145,8 @@ fn advice(error: &TransportError) -> &'static str {
         // Of the kernel, once the function is open.
         TransportError::Os { .. } => "`dmesg` may say why, and `unlade doctor` what is missing",
         _ => "see whether what serves it still runs",
-    }
+    };
+    advice.into()
 }
 
 #[cfg(test)]

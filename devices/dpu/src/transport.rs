@@ -153,6 +153,22 @@ pub enum TransportError {
         /// What it said.
         message: String,
     },
+    /// No socket has a path of so many bytes.
+    #[error("its path has {bytes} bytes, and that of a socket has {most} bytes at most")]
+    LongPath {
+        /// Bytes of the path.
+        bytes: usize,
+        /// Most bytes that one has.
+        most: usize,
+    },
+    /// Nobody serves a card there, but its virtual functions.
+    #[error("there is no such socket, but virtual functions have theirs beside it: {}", range(.first, .last))]
+    OnlyFunctions {
+        /// The socket of the first.
+        first: String,
+        /// That of the last.
+        last: String,
+    },
     /// The kernel does not map memory for the card, which is as good as before.
     #[error("the kernel does not map memory for the card: {0}")]
     CannotMap(String),
@@ -198,4 +214,11 @@ pub enum TransportError {
     /// This transport cannot.
     #[error("{0} is not possible on this transport")]
     Unsupported(&'static str),
+}
+
+fn range(first: &str, last: &str) -> String {
+    match first == last {
+        true => first.to_owned(),
+        false => format!("{first} to {last}"),
+    }
 }

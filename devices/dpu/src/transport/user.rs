@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +48,12 @@ const MSIX: u32 = 2;
 /// BAR0 has at least the registers and a page of doorbells.
 const LEAST_BAR: u64 = 8 << 10;
 
+/// Most bytes that Linux takes as the path of a socket.
+const LONGEST_PATH: usize = 107;
+
+/// Most virtual functions whose sockets are looked for beside that of a card.
+const MOST_FUNCTIONS: u32 = 64;
+
 /// Most bytes of one access to a region.
 const MAX_ACCESS: usize = 4096;
 
@@ -78,9 +85,16 @@ impl VfioUser {
     /// Connects to the socket at a path and looks at what is behind it.
     ///
     /// # Errors
-    /// [`TransportError::Os`] where there is nobody, else what is wrong with what is there.
+    /// [`TransportError::Os`] where there is nobody, [`TransportError::OnlyFunctions`] where there are the
+    /// sockets of its virtual functions beside it, as `unlade card --functions` names them; else what is
+    /// wrong with what is there.
     pub fn connect(path: &Path) -> Result<Self, TransportError> {
-        VfioUser::over(connect(path, TIMEOUT)?, path)
+        let connected = connect(path, TIMEOUT);
+        let stream = connected.map_err(|error| match error {
+            TransportError::Os { .. } => functions_beside(path).unwrap_or(error),
+            other => other,
+        })?;
+        VfioUser::over(stream, path)
     }
 
     /// Looks at what is behind a connection to a path.
@@ -261,10 +275,34 @@ impl Transport for VfioUser {
     }
 }
 
+/// The error that names the sockets of virtual functions, if there are any beside a path.
+fn functions_beside(path: &Path) -> Option<TransportError> {
+    let is_socket = |path: &PathBuf| {
+        let found = path.metadata();
+        found.is_ok_and(|found| found.file_type().is_socket())
+    };
+    let numbered = (1..=MOST_FUNCTIONS).map(|number| {
+        let mut socket = path.as_os_str().to_owned();
+        socket.push(format!(".{number}"));
+        PathBuf::from(socket)
+    });
+    let found: Vec<PathBuf> = numbered.filter(is_socket).collect();
+    let shown = |path: &PathBuf| path.display().to_string();
+    Some(TransportError::OnlyFunctions {
+        first: found.first().map(shown)?,
+        last: found.last().map(shown)?,
+    })
+}
+
 /// Connects to the socket at a path, within a time: who does not take connections may have a queue of
 /// them that is full.
 fn connect(path: &Path, within: Duration) -> Result<UnixStream, TransportError> {
     let failed = |error: Errno| os("connect")(error.into());
+    let bytes = path.as_os_str().len();
+    if bytes > LONGEST_PATH {
+        let most = LONGEST_PATH;
+        return Err(TransportError::LongPath { bytes, most });
+    }
     let address = SocketAddrUnix::new(path).map_err(failed)?;
     let socket = socket_with(
         AddressFamily::UNIX,

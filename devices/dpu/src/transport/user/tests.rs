@@ -1,4 +1,5 @@
 use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::thread::{self, JoinHandle};
 
 use super::super::peer::tests::Other;
@@ -251,4 +252,59 @@ fn replies_that_are_all_late_are_too_many() {
     }
     let late = (0..100).position(|_| connection.wait_for(TIMEOUT - PROMPT).is_err());
     assert_eq!(late, Some(4), "five seconds each");
+}
+
+#[test]
+fn where_a_card_is_not_its_virtual_functions_are_named_if_they_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card.sock");
+    let beside = |number: u32| folder.path().join(format!("card.sock.{number}"));
+    // No socket, and so no function.
+    std::fs::write(beside(1), "").unwrap();
+    let error = || VfioUser::connect(&path).unwrap_err();
+    assert!(matches!(
+        error(),
+        TransportError::Os {
+            call: "connect",
+            ..
+        }
+    ));
+    let shown = |number| beside(number).display().to_string();
+    let _second = UnixListener::bind(beside(2)).unwrap();
+    let only = |first, last| TransportError::OnlyFunctions {
+        first: shown(first),
+        last: shown(last),
+    };
+    assert_eq!(error(), only(2, 2));
+    assert!(
+        error()
+            .to_string()
+            .ends_with(&format!("beside it: {}", shown(2)))
+    );
+    let _last = UnixListener::bind(beside(64)).unwrap();
+    assert_eq!(error(), only(2, 64));
+}
+
+#[test]
+fn a_path_that_no_socket_has_is_refused_with_the_longest() {
+    let path = "x".repeat(108);
+    let error = VfioUser::connect(path.as_ref()).unwrap_err();
+    assert_eq!(
+        error,
+        TransportError::LongPath {
+            bytes: 108,
+            most: 107
+        }
+    );
+    let error = VfioUser::connect(path[1..].as_ref()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TransportError::Os {
+                call: "connect",
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
