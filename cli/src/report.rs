@@ -4,6 +4,7 @@ pub(crate) mod columns;
 pub(crate) mod json;
 pub(crate) mod lanes;
 pub(crate) mod metrics;
+pub(crate) mod paragraph;
 pub(crate) mod progress;
 pub(crate) mod readings;
 pub(crate) mod receipts;

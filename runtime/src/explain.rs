@@ -286,7 +286,8 @@ impl fmt::Display for Explain {
 
 impl Explain {
     /// The devices with what a batch of [`TYPICAL_ROWS`] is predicted to take on each, as a table: a
-    /// line for each device, with a column for each term, and what speaks against it.
+    /// column for each device, with a line for each term, and below it what speaks against one. It is 80
+    /// columns of text wide at most, unless names are longer: further devices stand below.
     pub fn why(&self) -> impl fmt::Display {
         Why(&self.candidates)
     }
@@ -299,27 +300,68 @@ impl Explain {
 
 struct Why<'a>(&'a [Candidate]);
 
+/// Columns of text that a terminal has at least.
+const WIDTH: usize = 80;
+
+/// Columns of text of a time at least: `99999.9 us`.
+const TIME: usize = 10;
+
+impl Why<'_> {
+    /// The candidates whose columns stand beside each other.
+    fn blocks(&self, lead: usize) -> Vec<&[Candidate]> {
+        let mut blocks = Vec::new();
+        let mut rest = self.0;
+        while !rest.is_empty() {
+            let ends = rest.iter().scan(lead, |end, candidate| {
+                *end += GAP + column_width(candidate);
+                Some(*end)
+            });
+            // One stands alone if it is wider.
+            let fitting = ends.take_while(|end| *end <= WIDTH).count().max(1);
+            let (block, others) = rest.split_at(fitting);
+            blocks.push(block);
+            rest = others;
+        }
+        blocks
+    }
+}
+
+/// Columns of text between one column and the next.
+const GAP: usize = 2;
+
+/// As wide as all that is in the column of a candidate.
+fn column_width(candidate: &Candidate) -> usize {
+    let cells = candidate.cost.iter().map(|term| micros(term.nanos));
+    let name = candidate.device.chars().count();
+    cells
+        .map(|cell| cell.len())
+        .fold(name.max(TIME), usize::max)
+}
+
 impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |candidate: &Candidate| candidate.device.chars().count();
-        let width = self.0.iter().map(name).max().unwrap_or(0).max(6);
-        write!(f, "{:<width$} {:>8}", "device", "clock")?;
-        for CostTerm { term, .. } in self.0.first().map_or(&[][..], |first| &first.cost) {
-            write!(f, " {term:>10}")?;
-        }
-        for Candidate {
-            device,
-            against,
-            cost,
-            clock,
-        } in self.0
-        {
-            write!(f, "\n{device:<width$} {clock:>8}")?;
-            for term in cost {
-                write!(f, " {:>10}", micros(term.nanos))?;
+        let terms = self.0.first().map_or(&[][..], |first| &first.cost);
+        let names = ["device", "clock"].into_iter();
+        let names = names.chain(terms.iter().map(|each| each.term));
+        let lead = names.clone().map(str::len).max().unwrap_or(0);
+        for (index, block) in self.blocks(lead).into_iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "\n\n" })?;
+            for (row, name) in names.clone().enumerate() {
+                write!(f, "{}{name:<lead$}", if row == 0 { "" } else { "\n" })?;
+                for candidate in block {
+                    let width = GAP + column_width(candidate);
+                    let time = |row: usize| candidate.cost.get(row).map(|term| micros(term.nanos));
+                    match row.checked_sub(2) {
+                        Some(row) => write!(f, "{:>width$}", time(row).unwrap_or_default())?,
+                        None if row == 0 => write!(f, "{:>width$}", candidate.device)?,
+                        None => write!(f, "{:>width$}", candidate.clock)?,
+                    }
+                }
             }
-            if let Some(against) = against {
-                write!(f, "  not considered: {against}")?;
+        }
+        for candidate in self.0 {
+            if let Some(against) = &candidate.against {
+                write!(f, "\n{} is not considered: {against}", candidate.device)?;
             }
         }
         Ok(())
@@ -335,5 +377,49 @@ fn list(names: &[String]) -> String {
         "no column".to_owned()
     } else {
         names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(device: &str, nanos: u64, against: Option<&str>) -> Candidate {
+        let cost = ["launch", "total"].map(|term| CostTerm { term, nanos });
+        Candidate {
+            device: device.into(),
+            against: against.map(str::to_owned),
+            cost: cost.into(),
+            clock: "wall",
+        }
+    }
+
+    #[test]
+    fn devices_stand_beside_each_other_as_far_as_a_terminal_goes() {
+        let two = [
+            candidate("cpu", 9_087_700, None),
+            candidate("cuda:0", 1_234_567_890, Some("it lacks rem.f64")),
+        ];
+        let expected = "\
+            device         cpu        cuda:0\n\
+            clock         wall          wall\n\
+            launch   9087.7 us  1234567.9 us\n\
+            total    9087.7 us  1234567.9 us\n\
+            cuda:0 is not considered: it lacks rem.f64";
+        assert_eq!(Why(&two).to_string(), expected);
+        let long = "dpu:unix:/run/".to_owned() + &"x".repeat(90);
+        let names = (0..9).map(|number| format!("cuda:{number}"));
+        let names = names.chain([long.clone()]);
+        let many: Vec<Candidate> = names.map(|name| candidate(&name, 7, None)).collect();
+        let drawn = Why(&many).to_string();
+        assert_eq!(drawn.split("\n\n").count(), 3, "{drawn}");
+        let within = |line: &&str| line.len() <= WIDTH;
+        assert_eq!(
+            drawn.lines().filter(|line| !within(line)).count(),
+            4,
+            "{drawn}"
+        );
+        assert!(many.iter().all(|it| drawn.contains(&*it.device)), "{drawn}");
+        assert_eq!(Why(&[]).to_string(), "");
     }
 }

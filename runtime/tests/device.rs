@@ -540,10 +540,15 @@ fn placement_chooses_among_real_devices_and_says_why() {
         "{explained}"
     );
     let why = explained.why().to_string();
-    let lines: Vec<&str> = why.lines().collect();
-    assert_eq!(lines.len(), 1 + explained.candidates.len(), "{why}");
-    for (line, candidate) in lines[1..].iter().zip(&explained.candidates) {
-        assert!(line.starts_with(&*candidate.device), "{why}");
+    let mut lines = why.lines();
+    let names: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    let candidates = explained.candidates.iter();
+    let expected = ["device"]
+        .into_iter()
+        .chain(candidates.map(|it| &*it.device));
+    assert_eq!(names, expected.collect::<Vec<_>>(), "{why}");
+    assert_eq!(lines.count(), 11, "a clock and ten terms: {why}");
+    for candidate in &explained.candidates {
         let sum = |terms: &[unlade_runtime::CostTerm]| terms.iter().map(|term| term.nanos).sum();
         let (total, terms) = candidate.cost.split_last().unwrap();
         let sum: u64 = sum(terms);

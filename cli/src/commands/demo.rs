@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
+use serde::{Deserialize, Serialize};
 use tpchgen::generators::LineItemGenerator;
 use tpchgen_arrow::LineItemArrow;
 use unlade::{
@@ -23,6 +24,7 @@ use crate::args::DemoArgs;
 use crate::cards;
 use crate::error::Failure;
 use crate::folders::Folder;
+use crate::report::paragraph::paragraph;
 use crate::report::table::{Align, bytes, duration, grouped, rate, table};
 use crate::report::{self, Verbosity, progress};
 
@@ -77,17 +79,16 @@ const CASES: [Case; 3] = [
     },
 ];
 
-/// The columns of the table.
-const HEADER: [(&str, Align); 9] = [
+/// The columns of the table, which fits a terminal of 80.
+const HEADER: [(&str, Align); 8] = [
     ("query", Align::Left),
     ("device", Align::Left),
     ("kept", Align::Right),
+    ("clock", Align::Left),
     ("rows/s", Align::Right),
-    ("rows/s, virtual", Align::Right),
     ("moved", Align::Right),
     ("predicted", Align::Right),
     ("taken", Align::Right),
-    ("why", Align::Left),
 ];
 
 pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> {
@@ -131,10 +132,12 @@ pub(crate) fn run(args: &DemoArgs, verbosity: Verbosity) -> Result<(), Failure> 
     lines.sort_by_key(|line| {
         CASES
             .iter()
-            .position(|case| case.name == line[0])
+            .position(|case| case.name == line.query())
             .unwrap_or(CASES.len())
     });
-    report::print(format!("{}\n", table(&HEADER, &lines)).as_bytes())?;
+    let cells: Vec<Vec<String>> = lines.iter().map(|line| line.cells.to_vec()).collect();
+    let whys: String = whys(&lines).iter().map(|why| paragraph(why)).collect();
+    report::print(format!("{}\n\n{whys}", table(&HEADER, &cells)).as_bytes())?;
     if said {
         report::say(format_args!(
             "{} rows; all results equal each other's and arrow-rs's, bit for bit",
@@ -220,7 +223,51 @@ fn of_peer(case: &Case, batches: &[RecordBatch]) -> Result<RecordBatch, Failure>
 }
 
 /// A line of the table.
-type Line = Vec<String>;
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Line {
+    cells: [String; HEADER.len()],
+    /// Why the device ran the query, or did not: said below the table, once for all that have it.
+    why: String,
+}
+
+impl Line {
+    fn query(&self) -> &str {
+        &self.cells[0]
+    }
+
+    fn device(&self) -> &str {
+        &self.cells[1]
+    }
+}
+
+/// Each reason, with the devices whose it is, and the queries where it is not theirs for all of them.
+fn whys(lines: &[Line]) -> Vec<String> {
+    let mut reasons: Vec<&str> = Vec::new();
+    for line in lines {
+        if !reasons.contains(&line.why.as_str()) {
+            reasons.push(&line.why);
+        }
+    }
+    let told = reasons.iter().map(|why| {
+        let mut devices: Vec<&str> = Vec::new();
+        for line in lines.iter().filter(|line| line.why == **why) {
+            if !devices.contains(&line.device()) {
+                devices.push(line.device());
+            }
+        }
+        let devices = devices.iter().map(|device| {
+            let of_device = || lines.iter().filter(|line| line.device() == *device);
+            if of_device().all(|line| line.why == **why) {
+                return (*device).to_owned();
+            }
+            let queries = of_device().filter(|line| line.why == **why);
+            let queries: Vec<&str> = queries.map(Line::query).collect();
+            format!("{device} ({})", queries.join(", "))
+        });
+        format!("{}: {why}", devices.collect::<Vec<_>>().join(", "))
+    });
+    told.collect()
+}
 
 /// What a device made of a query.
 struct Ran {
@@ -311,21 +358,56 @@ fn parsed<T>(result: Result<T, unlade::ExprError>) -> Result<T, Failure> {
 
 impl Ran {
     fn line(&self, case: &Case, rows: u64) -> Line {
-        let speed = rate(rows as f64 / self.taken.as_secs_f64().max(1e-9));
-        let (wall, on_virtual) = match self.clock {
-            ClockKind::Wall => (speed, String::new()),
-            ClockKind::Virtual => (String::new(), speed),
+        let clock = match self.clock {
+            ClockKind::Wall => "wall",
+            ClockKind::Virtual => "virtual",
         };
-        vec![
-            case.name.to_owned(),
-            self.device.clone(),
-            grouped(self.result.num_rows() as u64),
-            wall,
-            on_virtual,
-            bytes(self.moved),
-            self.predicted.map_or_else(|| "-".to_owned(), duration),
-            duration(self.taken),
-            self.why.clone(),
-        ]
+        Line {
+            cells: [
+                case.name.to_owned(),
+                self.device.clone(),
+                grouped(self.result.num_rows() as u64),
+                clock.to_owned(),
+                rate(rows as f64 / self.taken.as_secs_f64().max(1e-9)),
+                bytes(self.moved),
+                self.predicted.map_or_else(|| "-".to_owned(), duration),
+                duration(self.taken),
+            ],
+            why: self.why.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(query: &str, device: &str, why: &str) -> Line {
+        let mut line = Line {
+            why: why.to_owned(),
+            ..Line::default()
+        };
+        line.cells[0] = query.to_owned();
+        line.cells[1] = device.to_owned();
+        line
+    }
+
+    #[test]
+    fn a_reason_is_told_once_with_all_whose_it_is() {
+        let lines = [
+            line("filter", "cpu", "auto picks it"),
+            line("filter", "sim", "only by name"),
+            line("filter", "cuda:0", "only by name"),
+            line("projection", "cpu", "auto picks it"),
+            line("projection", "sim", "only by name"),
+            line("projection", "cuda:0", "auto picks it"),
+            line("", "sim-gpu", "its library is missing"),
+        ];
+        let expected = [
+            "cpu, cuda:0 (projection): auto picks it",
+            "sim, cuda:0 (filter): only by name",
+            "sim-gpu: its library is missing",
+        ];
+        assert_eq!(whys(&lines), expected);
     }
 }

@@ -3,13 +3,13 @@
 mod casts;
 
 use serde_json::{Value, json};
-use unicode_width::UnicodeWidthStr;
 use unlade::{FUNCTIONS, Function, type_spellings};
 
 use self::casts::{About, Cast};
 use crate::args::FunctionsArgs;
 use crate::error::Failure;
 use crate::report;
+use crate::report::paragraph::paragraph_within;
 
 /// Columns of text that a line has at most, where no terminal has fewer.
 const WIDTH: usize = 100;
@@ -101,25 +101,10 @@ fn types(as_json: bool) -> Result<(), Failure> {
     report::print(text.as_bytes())
 }
 
-/// A text after a label, in lines no longer than they may be, each further one below the first.
+/// A paragraph of a page that is no wider than is good for reading.
 fn paragraph(label: &str, text: &str) -> String {
     let width = report::width().map_or(WIDTH, |width| width.min(WIDTH));
-    let indent = label.width();
-    let mut lines = label.to_owned();
-    let mut at = indent;
-    for (index, word) in text.split(' ').enumerate() {
-        if index > 0 && at + 1 + word.width() > width {
-            lines.push_str(&format!("\n{}", " ".repeat(indent)));
-            at = indent;
-        } else if index > 0 {
-            lines.push(' ');
-            at += 1;
-        }
-        lines.push_str(word);
-        at += word.width();
-    }
-    lines.push('\n');
-    lines
+    paragraph_within(Some(width), label, text)
 }
 
 fn mentions(function: &Function, word: &str) -> bool {

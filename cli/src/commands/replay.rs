@@ -13,6 +13,7 @@ use unlade::{DeviceChoice, Outcome, RECORDING_VERSION, Recording, Replay, Replay
 use crate::args::{ObjectiveChoice, PolicyChoice, ReplayArgs};
 use crate::error::{Failure, system};
 use crate::report;
+use crate::report::paragraph::paragraph;
 use crate::report::table::{Align, bytes, duration, grouped, rate, table};
 
 /// What a replay is called on other devices, or with another aim or policy.
@@ -155,19 +156,19 @@ fn told(
     }
     text.push_str(&table(&device_header, &rows));
     text.push_str("\n\n");
-    for paragraph in trust::told(recording, recorded, again, other, bound) {
-        text.push_str(&paragraph);
-        text.push('\n');
+    let mut say = |words: &str| text.push_str(&paragraph(words));
+    for words in trust::told(recording, recorded, again, other, bound) {
+        say(&words);
     }
     if !recording.run.measured.is_current() {
-        text.push_str(
+        say(
             "What was measured on the devices is of another release: where a batch goes elsewhere than it \
-             was recorded, the devices' profiles count alone. Record it again.\n",
+             was recorded, the devices' profiles count alone. Record it again.",
         );
     }
     if recording.run.left_out > 0 {
-        text.push_str(&format!(
-            "Of the recorded run the first {} batches are here; {} more were not recorded.\n",
+        say(&format!(
+            "Of the recorded run the first {} batches are here; {} more were not recorded.",
             grouped(recording.batches.len() as u64),
             grouped(recording.run.left_out)
         ));

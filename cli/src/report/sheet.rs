@@ -128,7 +128,7 @@ fn choose<'a, T>(all: &'a [T], shown: usize, mark: &'a T) -> impl Iterator<Item 
 }
 
 /// As much of a text as fits, with a mark where that is not all.
-fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

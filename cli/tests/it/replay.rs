@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::support::Place;
+use crate::top::Terminal;
 
 /// Records a run on a device of ten batches of a hundred rows.
 fn record(place: &Place, device: &str) {
@@ -148,6 +149,22 @@ fn what_a_replays_time_is_owed_to_is_said() {
     for words in ["half of the batches of `runtime` take", "recorded were 100"] {
         assert!(text.contains(words), "`{words}` is missing in: {text}");
     }
+}
+
+#[test]
+fn on_a_terminal_nothing_is_wider_than_that() {
+    let place = Place::new();
+    record(&place, "sim");
+    let words = ["replay", "r.jsonl", "--device", "profile:gpu*2"];
+    let terminal = Terminal::of_width(50, place.command(&words));
+    terminal.shows("another"); // far behind the tables
+    let text = terminal.text();
+    let widest = text.lines().map(|line| line.chars().count()).max();
+    assert!(widest.unwrap() <= 50, "{text}");
+    // A line for each device and a rule: no cell goes on in the next line.
+    let table = text.split("device").nth(1).unwrap();
+    let table = table.split("The replay").next().unwrap();
+    assert_eq!(table.trim().lines().count(), 2 + 4, "{text}");
 }
 
 #[test]

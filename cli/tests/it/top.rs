@@ -111,7 +111,7 @@ fn a_running_command_is_watched() {
         }
         assert!(text.contains("nothing else could run it"), "{text}");
         // Of two snapshots: shares and rates are known.
-        let cpu = text.lines().find(|line| line.contains(" cpu ")).unwrap();
+        let cpu = text.lines().find(|line| line.starts_with("cpu ")).unwrap();
         assert!(cpu.contains('%') && cpu.contains("/s"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }
@@ -221,7 +221,7 @@ fn what_cannot_be_watched_is_said_to_be() {
 }
 
 /// A terminal with a program in it.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     keys: File,
     /// What the program has written so far.
@@ -230,14 +230,19 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(mut command: Command) -> Self {
+    fn start(command: Command) -> Self {
+        Terminal::of_width(120, command)
+    }
+
+    /// One of so many columns.
+    pub(crate) fn of_width(columns: u16, mut command: Command) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap();
         let size = Winsize {
             ws_row: 40,
-            ws_col: 120,
+            ws_col: columns,
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
@@ -267,12 +272,12 @@ impl Terminal {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
 
     #[track_caller]
-    fn shows(&self, words: &str) {
+    pub(crate) fn shows(&self, words: &str) {
         until(|| self.text().contains(words).then_some(()));
     }
 

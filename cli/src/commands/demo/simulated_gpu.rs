@@ -66,9 +66,10 @@ fn lines(file: &Path) -> Result<Vec<Line>, Failure> {
 
 /// A line that says only why.
 fn absent(why: String) -> Line {
-    let mut line = vec![String::new(); super::HEADER.len()];
-    line[1] = NAME.to_owned();
-    line.pop();
-    line.push(why);
+    let mut line = Line {
+        why,
+        ..Line::default()
+    };
+    line.cells[1] = NAME.to_owned();
     line
 }
