@@ -110,7 +110,9 @@ pub(crate) fn run(
         bytes_to_device: plan.bytes_read(),
         bytes_from_device: match plan.reach {
             Reach::Everywhere => 0,
-            Reach::Slabs | Reach::Own => bytes_back,
+            // It writes what is kept to the host's memory, whatever there is room for.
+            Reach::Slabs => plan.what_is_kept(part, kept, rows, true, &strings).bytes(),
+            Reach::Own => bytes_back,
         },
     })
 }

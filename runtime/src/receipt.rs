@@ -48,9 +48,11 @@ pub struct Receipt {
     /// into its final place has here exactly the bytes of its payload output, and 0 where all rows
     /// were kept and the input's memory is handed on.
     pub bytes_copied: u64,
-    /// Bytes copied to devices.
+    /// Bytes that crossed to devices: copied to memory of their own, or read by a card where the host
+    /// has them.
     pub bytes_to_device: u64,
-    /// Bytes copied from devices.
+    /// Bytes of results that crossed back: copied from memory of a device's own, or written to the
+    /// host's by a card, which are those of the rows kept, and the mask.
     pub bytes_from_device: u64,
     /// Of what it took, the host's copying of columns to where devices read them, by the same clock;
     /// 0 where that is not needed.

@@ -246,6 +246,22 @@ fn jobs_that_go_wrong_are_done_elsewhere_with_the_same_result() {
 }
 
 #[test]
+fn of_a_card_that_filters_no_more_is_counted_than_it_has_written() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 5000);
+    let query = ["run", "in.parquet", "--where", "n < 100", "--select"];
+    let rest = ["n + 1 as m", "--device", "sim-dpu", "--no-fallback"];
+    let reports = ["-o", "out.csv", "--receipts", "r.json"];
+    place.run(&[&query[..], &rest, &reports].concat()).success();
+    let text = std::fs::read_to_string(place.path("r.json")).unwrap();
+    let receipts: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let totals = &receipts["totals"];
+    assert_eq!(totals["rows_out"], 100);
+    // The rows kept, whatever there was room for.
+    assert_eq!(totals["bytes_from_device"], 100 * 4);
+}
+
+#[test]
 fn a_card_of_no_known_kind_is_refused() {
     let place = Place::new();
     let wrong = ["card", "--socket", "card.sock", "--profile", "nope"];
