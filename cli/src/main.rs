@@ -94,6 +94,8 @@ fn start_log(verbose: u8) -> Result<(), Failure> {
         .with_span_events(steps)
         .with_writer(std::io::stderr)
         .with_ansi(report::style::is_coloured())
+        // A standard error that is closed or full is no reason to fail.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }

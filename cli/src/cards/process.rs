@@ -75,8 +75,9 @@ impl Process {
         let said = tempfile::tempfile().map_err(failed)?;
         let mut command = Command::new(program);
         command
-            // Settings are for this process: it has none.
+            // Settings are for this process: it has none, and what it says is an error.
             .args(["card", "--for-parent", "--config", "/dev/null"])
+            .env_remove("UNLADE_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(said.try_clone().map_err(failed)?)

@@ -1,6 +1,9 @@
 //! `unlade card`: serves a simulated card at a socket, until it is interrupted.
 
 #[cfg(feature = "dpu")]
+mod log;
+
+#[cfg(feature = "dpu")]
 use std::path::{Path, PathBuf};
 #[cfg(feature = "dpu")]
 use std::thread;
@@ -10,6 +13,8 @@ use std::time::Duration;
 #[cfg(feature = "dpu")]
 use unlade_sim_card::{Card, Config, FaultPlan, Profile, Server};
 
+#[cfg(feature = "dpu")]
+use self::log::Log;
 use crate::args::CardArgs;
 use crate::error::Failure;
 #[cfg(feature = "dpu")]
@@ -88,7 +93,13 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
             report::print(&[socket.as_os_str().as_bytes(), b"\0"].concat())?;
         }
     }
-    serve(&servers).map_err(failed)
+    let logs = servers.iter().zip(&sockets);
+    let logs: Vec<Log<'_>> = logs
+        .map(|(server, socket)| Log::new(server, socket))
+        .collect();
+    let served = serve(&servers, &logs);
+    logs.iter().for_each(Log::tell_all);
+    served.map_err(failed)
 }
 
 /// The socket of each function that is served: the card's own, or those of its virtual ones.
@@ -125,9 +136,9 @@ fn cards(mut config: Config, functions: Option<u16>) -> (Option<Card>, Vec<Card>
     (Some(physical), virtual_ones)
 }
 
-/// Serves until there is a signal, or one of the servers is stopped.
+/// Serves until there is a signal, or one of the servers is stopped; each has its log.
 #[cfg(feature = "dpu")]
-fn serve(servers: &[Server]) -> std::io::Result<()> {
+fn serve(servers: &[Server], logs: &[Log<'_>]) -> std::io::Result<()> {
     use std::sync::mpsc::{self, RecvTimeoutError};
 
     /// Between two looks at whether a signal came.
@@ -140,12 +151,10 @@ fn serve(servers: &[Server]) -> std::io::Result<()> {
     });
     thread::scope(|scope| {
         let (ended, has_ended) = mpsc::channel();
-        let served = servers.iter().map(|server| {
+        let served = servers.iter().zip(logs).map(|(server, log)| {
             let ended = ended.clone();
             scope.spawn(move || {
-                let served = server.run_and_tell(&|error| {
-                    report::say(format_args!("a connection was ended: {error}"));
-                });
+                let served = server.run_and_tell(&|event| log.tell(event));
                 // Nobody waits for it any more where a signal has come.
                 let _ = ended.send(());
                 served
@@ -154,7 +163,9 @@ fn serve(servers: &[Server]) -> std::io::Result<()> {
         let served: Vec<_> = served.collect();
         while has_ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
             && interrupt::check().is_ok()
-        {}
+        {
+            logs.iter().for_each(Log::tell_faults);
+        }
         stoppers.iter().for_each(|stopper| stopper.stop());
         let results = served.into_iter().map(|served| {
             served

@@ -1,7 +1,10 @@
 //! `--device sim-dpu`, and `unlade card` with `--device dpu:unix:PATH`.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use crate::support::Place;
 
@@ -77,6 +80,10 @@ fn a_query_runs_on_the_simulated_card_and_leaves_nothing() {
     assert_eq!(left, 0, "its socket is gone");
     let untrusted = [&query[..], &["--format", "csv", "--untrusted"]].concat();
     assert_eq!(place.run(&untrusted).success(), on(&place, "cpu"));
+    // What its process would log is nothing that it has to say.
+    let ran = place.run_with(&[("UNLADE_LOG", "info")], &query);
+    assert!(!ran.err.contains("its process says"), "{}", ran.err);
+    ran.success();
 }
 
 #[test]
@@ -243,6 +250,48 @@ fn jobs_that_go_wrong_are_done_elsewhere_with_the_same_result() {
         ran.err
     );
     assert_eq!(ran.success(), on(&place, "cpu"));
+}
+
+#[test]
+fn what_a_card_does_is_said_where_that_is_asked_for() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 20_000);
+    let said = |arguments: &[&str]| {
+        let err = File::create(place.path("said")).unwrap();
+        let command = ["card", "--socket", "card.sock", "--faults", "3"];
+        let mut card = place.command(&[&command[..], arguments].concat());
+        let mut card = Served(card.stderr(err).spawn().unwrap());
+        let serves = || std::fs::read_to_string(place.path("said")).unwrap() != "";
+        let mut looks = (0..1000).map(|_| thread::sleep(Duration::from_millis(10)));
+        assert!(looks.any(|()| serves()), "it does not serve");
+        let rest = ["--device", "dpu:unix:card.sock", "--batch-rows", "512"];
+        let rest = [&rest[..], &["-o", "out.csv"]].concat();
+        place.run(&[&QUERY[..], &rest].concat()).success();
+        let pid = card.0.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert!(card.0.wait().unwrap().success());
+        std::fs::read_to_string(place.path("said")).unwrap()
+    };
+    let verbose = said(&["-v"]);
+    let mut rest = &*verbose;
+    // In this order.
+    for words in [
+        "a simulated card is served",
+        " unlade is connected",
+        "card.sock: job ",
+        " goes wrong: ",
+        " unlade has gone: ",
+        " jobs done, 0 trapped, 0 failed",
+        "card.sock: it ends: ",
+        " in all, of which ",
+    ] {
+        let found = rest.split_once(words);
+        rest = found
+            .unwrap_or_else(|| panic!("`{words}` is missing in: {verbose}"))
+            .1;
+    }
+    let plain = said(&[]);
+    assert!(!plain.contains("job"), "{plain}");
 }
 
 #[test]

@@ -34,7 +34,7 @@
 //! # What is inside
 //! - [`Card`], [`Config`]: a card, or a virtual function, and what the host reaches of it; [`Counters`]: what it has done
 //! - [`NoFunction`]: why a virtual function is not to be had
-//! - [`Served`], [`Server`], [`Stopper`]: a card on a socket
+//! - [`Served`], [`Server`], [`Stopper`], [`Event`]: a card on a socket
 //! - [`Profile`], [`Features`], [`Timing`]: kinds of cards
 //! - [`Fault`], [`FaultPlan`]: what goes wrong, and when
 //! - [`Iova`], [`Permissions`], [`MapError`], [`RefusedAccess`]: the mapping table
@@ -88,4 +88,4 @@ pub use faults::{CHANGED_AFTER, Fault, FaultPlan, LATE};
 pub use functions::NoFunction;
 pub use interrupts::InterruptKind;
 pub use profile::{Features, Nanos, Profile, Timing};
-pub use serve::{Served, Server, Stopper};
+pub use serve::{Event, Served, Server, Stopper};

@@ -83,8 +83,8 @@ impl Server {
         self.run_and_tell(&|_| {})
     }
 
-    /// [`run`](Self::run), which tells why a connection was ended here.
-    pub fn run_and_tell(&self, tell: &(dyn Fn(io::Error) + Sync)) -> io::Result<()> {
+    /// [`run`](Self::run), which tells of its connections.
+    pub fn run_and_tell(&self, tell: &(dyn Fn(Event<'_>) + Sync)) -> io::Result<()> {
         let control = &self.stopper.0;
         thread::scope(|scope| {
             while !control.is_stopped() {
@@ -101,16 +101,25 @@ impl Server {
                 match control.await_turn() {
                     Turn::Stopped => break,
                     // What becomes of it is of no matter to the one that has the card.
-                    Turn::HeldBy(holder) => drop(refuse(stream, &holder)),
+                    Turn::HeldBy(holder) => {
+                        let host = peer::name(&stream);
+                        tell(Event::Refused {
+                            host: &host,
+                            holder: &holder,
+                        });
+                        drop(refuse(stream, &holder));
+                    }
                     Turn::Free => {
-                        control.begin(&stream)?;
-                        let serve = || {
+                        let host = control.begin(&stream)?;
+                        let serve = move || {
                             let _turn = OnesTurn(&self.stopper);
+                            tell(Event::Connected { host: &host });
                             // The next one is served all the same.
                             if let Err(error) = serve_connection(&self.card, stream) {
-                                tell(error);
+                                tell(Event::Broken(error));
                             }
                             self.card.disconnect();
+                            tell(Event::Disconnected { host: &host });
                         };
                         thread::Builder::new().spawn_scoped(scope, serve)?;
                     }
@@ -125,6 +134,32 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stopper.remove_socket();
     }
+}
+
+/// What happens to the connections of a server. Hosts are named by process id and command, as
+/// `pid 17 unlade`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A host has the card.
+    Connected {
+        /// Who.
+        host: &'a str,
+    },
+    /// A host is told that another has the card.
+    Refused {
+        /// Who.
+        host: &'a str,
+        /// Who has it.
+        holder: &'a str,
+    },
+    /// A connection is ended here, for this reason.
+    Broken(io::Error),
+    /// A host has the card no longer, which has been reset.
+    Disconnected {
+        /// Who.
+        host: &'a str,
+    },
 }
 
 /// Ends a server, whatever it does.
@@ -225,16 +260,18 @@ impl Control {
         }
     }
 
-    fn begin(&self, stream: &UnixStream) -> io::Result<()> {
+    /// Notes who is served from now on; the name of that.
+    fn begin(&self, stream: &UnixStream) -> io::Result<String> {
+        let host = peer::name(stream);
         *self.connection() = Some(Connection {
             stream: stream.try_clone()?,
-            host: peer::name(stream),
+            host: host.clone(),
         });
         // After it is stored: whoever stops now either sees it or is seen here.
         if self.is_stopped() {
             stream.shutdown(std::net::Shutdown::Both)?;
         }
-        Ok(())
+        Ok(host)
     }
 
     fn end(&self) {
@@ -439,6 +476,44 @@ mod tests {
         fs::remove_dir(directory).unwrap();
     }
 
+    #[test]
+    fn it_is_told_who_comes_and_goes() {
+        let directory = private_directory(&std::env::temp_dir()).unwrap();
+        let path = directory.join("card.sock");
+        let server = Server::bind(&path, Config::default()).unwrap();
+        let stopper = server.stopper();
+        let (sender, told) = std::sync::mpsc::channel();
+        let sender = Mutex::new(sender);
+        let served = thread::spawn(move || {
+            server.run_and_tell(&|event| {
+                let kind = match event {
+                    Event::Connected { host } => format!("{host} comes"),
+                    Event::Refused { host, holder } => format!("{host} finds {holder}"),
+                    Event::Broken(_) => "it is broken".to_owned(),
+                    Event::Disconnected { host } => format!("{host} goes"),
+                };
+                sender.lock().unwrap().send(kind).unwrap();
+            })
+        });
+        let own = fs::read_to_string("/proc/self/comm").unwrap();
+        let own = format!("pid {} {}", std::process::id(), own.trim_end());
+        let next = || told.recv_timeout(Duration::from_secs(30)).unwrap();
+        let first = UnixStream::connect(&path).unwrap();
+        assert_eq!(next(), format!("{own} comes"));
+        let _second = UnixStream::connect(&path).unwrap();
+        assert_eq!(next(), format!("{own} finds {own}"));
+        drop(first);
+        assert_eq!(next(), format!("{own} goes"));
+        let mut third = UnixStream::connect(&path).unwrap();
+        assert_eq!(next(), format!("{own} comes"));
+        third.write_all(&[0; 16]).unwrap(); // a message of no bytes
+        assert_eq!(next(), "it is broken");
+        assert_eq!(next(), format!("{own} goes"));
+        stopper.stop();
+        served.join().unwrap().unwrap();
+        fs::remove_dir(directory).unwrap();
+    }
+
     /// A card that panics is not one that others wait for in vain.
     #[test]
     fn a_panic_ends_the_server_and_is_seen() {
@@ -447,7 +522,11 @@ mod tests {
         let server = Server::bind(&path, Config::default()).unwrap();
         let served = thread::spawn(move || {
             // What tells of an error runs where one is served.
-            server.run_and_tell(&|error| panic!("{error}"))
+            server.run_and_tell(&|event| {
+                if let Event::Broken(error) = event {
+                    panic!("{error}");
+                }
+            })
         });
         let mut host = UnixStream::connect(&path).unwrap();
         host.write_all(&[0; 16]).unwrap(); // a message of no bytes
