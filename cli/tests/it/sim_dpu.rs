@@ -283,7 +283,7 @@ fn what_a_card_does_is_said_where_that_is_asked_for() {
         " unlade has gone: ",
         " jobs done, 0 trapped, 0 failed",
         "card.sock: it ends: ",
-        " in all, of which ",
+        " in all; ",
     ] {
         let found = rest.split_once(words);
         rest = found

@@ -86,7 +86,7 @@ impl<'a> Log<'a> {
         }
         let (jobs, faults) = (Jobs::of(&counters), counters.faults.len());
         tracing::info!(
-            "{}: it ends: {jobs} in all, of which {faults} went wrong",
+            "{}: it ends: {jobs} in all; {faults} went wrong by a fault",
             self.name
         );
     }
