@@ -16,6 +16,7 @@ use crate::bind::Binding;
 use crate::call::Call;
 use crate::device_slot::DeviceSlot;
 use crate::driver::Point;
+use crate::errand::{self, Errand, Waited};
 use crate::error::Error;
 use crate::halving::in_halves;
 use crate::inline::{self, Evaluated, InlineFailure, Results};
@@ -44,13 +45,16 @@ pub(crate) struct DevicePlan {
     compiled: Mutex<Compiled>,
 }
 
+/// Parts that are being compiled.
+type Compiling = Errand<Result<Vec<PlannedPart>, CompileError>>;
+
 /// The parts, compiled; void once the device was reset.
 #[derive(Debug, Default)]
 struct Compiled {
     generation: u64,
     parts: Option<Result<Arc<Vec<PlannedPart>>, CompileError>>,
-    /// Whether a worker compiles them.
-    pending: bool,
+    /// Compiles them, until somebody has taken what came of it.
+    pending: Option<Arc<Compiling>>,
 }
 
 /// The parts, or why there are none yet.
@@ -58,6 +62,10 @@ pub(crate) enum Parts {
     Ready(Arc<Vec<PlannedPart>>),
     Compiling,
     Failed(CompileError),
+    /// The device's compiler takes longer than it may.
+    Late(DeviceLost),
+    /// Whoever wants them does not any more.
+    GivenUp,
 }
 
 /// How far the parts are, without compiling them.
@@ -70,6 +78,24 @@ pub(crate) enum Readiness {
     Uncompiled {
         instructions: usize,
     },
+}
+
+impl Compiled {
+    /// Takes what came of compiling, once that has ended.
+    fn collect(&mut self) {
+        if let Some(ended) = self.pending.take_if(|errand| errand.has_ended()) {
+            let nothing = || CompileError::Failed("its compiler ended without a word".to_owned());
+            let parts = ended.take().unwrap_or_else(|| Err(nothing()));
+            self.parts = Some(parts.map(Arc::new));
+        }
+    }
+
+    fn parts(&self) -> Option<Parts> {
+        self.parts.as_ref().map(|parts| match parts {
+            Ok(parts) => Parts::Ready(Arc::clone(parts)),
+            Err(error) => Parts::Failed(error.clone()),
+        })
+    }
 }
 
 /// What running a batch has cost so far on all devices that had it, in whatever way it ends.
@@ -272,12 +298,13 @@ impl DevicePlan {
         (!self.split.lacks.is_empty()).then(|| lacks(&self.split))
     }
 
-    /// The compiled parts; compiles them unless that is a worker's business.
-    pub(crate) fn parts(self: &Arc<Self>, runtime: &Arc<Core>) -> Parts {
-        let generation = runtime.devices[self.slot]
-            .generation
-            .load(Ordering::Acquire);
-        {
+    /// The compiled parts. They are compiled on a thread of their own, which a caller waits for as long as
+    /// its call goes on, unless the CPU is to stand in meanwhile.
+    pub(crate) fn parts(self: &Arc<Self>, call: &Call<'_>) -> Parts {
+        let runtime = call.runtime;
+        let slot = &runtime.devices[self.slot];
+        let generation = slot.generation.load(Ordering::Acquire);
+        let pending = {
             let mut compiled = self.lock();
             if compiled.generation != generation {
                 *compiled = Compiled {
@@ -285,27 +312,32 @@ impl DevicePlan {
                     ..Compiled::default()
                 };
             }
-            match &compiled.parts {
-                Some(Ok(parts)) => return Parts::Ready(Arc::clone(parts)),
-                Some(Err(error)) => return Parts::Failed(error.clone()),
-                None if compiled.pending => return Parts::Compiling,
-                None => {}
+            compiled.collect();
+            if let Some(parts) = compiled.parts() {
+                return parts;
             }
-            if runtime.options.background_compile {
-                compiled.pending = true;
+            let begin = || {
                 let (plan, core) = (Arc::clone(self), Arc::clone(runtime));
-                runtime.workers.spawn(runtime.own.task(), move || {
-                    plan.compile(&core, generation);
-                    Some(Duration::ZERO) // for whoever uses the kernel
-                });
-                return Parts::Compiling;
-            }
+                Arc::new(Errand::begin(move || plan.compile(&core)))
+            };
+            Arc::clone(compiled.pending.get_or_insert_with(begin))
+        };
+        if runtime.options.background_compile {
+            return Parts::Compiling;
         }
-        self.compile(runtime, generation);
-        match &self.lock().parts {
-            Some(Ok(parts)) => Parts::Ready(Arc::clone(parts)),
-            Some(Err(error)) => Parts::Failed(error.clone()),
-            None => Parts::Compiling,
+        let within = runtime.options.device_timeout.max(errand::LONG);
+        let waited = pending.wait(within, || call.check().is_err());
+        let mut compiled = self.lock();
+        compiled.collect();
+        match (compiled.parts(), waited) {
+            (Some(parts), _) => parts,
+            (None, Waited::Late) => {
+                let reason = format!("its compiler gave nothing within {within:?}");
+                Parts::Late(offload::lost(slot, reason))
+            }
+            (None, Waited::GivenUp) => Parts::GivenUp,
+            // It was reset meanwhile.
+            (None, Waited::Ended) => Parts::Compiling,
         }
     }
 
@@ -314,12 +346,13 @@ impl DevicePlan {
         let slot = &runtime.devices[self.slot];
         let generation = slot.generation.load(Ordering::Acquire);
         {
-            let compiled = self.lock();
+            let mut compiled = self.lock();
+            compiled.collect();
             let current = compiled.generation == generation;
             match &compiled.parts {
                 Some(Ok(_)) if current => return Readiness::Ready,
                 Some(Err(error)) if current => return Readiness::Failed(error.clone()),
-                _ if current && compiled.pending => return Readiness::Compiling,
+                _ if current && compiled.pending.is_some() => return Readiness::Compiling,
                 _ => {}
             }
         }
@@ -334,7 +367,7 @@ impl DevicePlan {
         }
     }
 
-    fn compile(&self, runtime: &Core, generation: u64) {
+    fn compile(&self, runtime: &Core) -> Result<Vec<PlannedPart>, CompileError> {
         let parts = self.split.parts.iter().map(|part| {
             PlannedPart::new(part, &self.binding, |shape, program| {
                 let slot = match part.on {
@@ -357,18 +390,11 @@ impl DevicePlan {
                 Ok(compiled.executable)
             })
         });
-        let parts: Result<Vec<PlannedPart>, CompileError> = parts.collect();
-        let parts = parts.and_then(|mut parts| {
-            if let ([part], true) = (&mut parts[..], self.is_whole()) {
-                part.strings = self.compile_strings(runtime)?;
-            }
-            Ok(parts)
-        });
-        let mut compiled = self.lock();
-        if compiled.generation == generation {
-            compiled.pending = false;
-            compiled.parts = Some(parts.map(Arc::new));
+        let mut parts: Vec<PlannedPart> = parts.collect::<Result<_, CompileError>>()?;
+        if let ([part], true) = (&mut parts[..], self.is_whole()) {
+            part.strings = self.compile_strings(runtime)?;
         }
+        Ok(parts)
     }
 
     /// What compacts the query's columns of strings behind its program.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use unlade_hal::{AllocError, ClockKind, Device, DeviceKind, DeviceLost, Health, Lease};
 
 use crate::driver::Driver;
+use crate::errand::{self, Errand, Waited};
 use crate::heap::DeviceHeap;
 use crate::offload;
 use crate::options::Options;
@@ -18,6 +19,9 @@ use crate::runtime::Core;
 use crate::scheduler::{DeviceTurns, Permit, Standing};
 use crate::sync::{Mutex, lock};
 use crate::workers::{Limit, Workers};
+
+/// A reset under way; whether the device works after it.
+type Resetting = Errand<bool>;
 
 /// A device and what the runtime knows about it.
 #[derive(Debug)]
@@ -36,8 +40,8 @@ pub(crate) struct DeviceSlot {
     pub(crate) generation: AtomicU64,
     /// Whether it reaches the pool.
     pub(crate) attached: AtomicBool,
-    /// Held while the device is brought back.
-    reviving: Mutex<()>,
+    /// Held while the device is brought back, with a reset that was not waited for to its end.
+    reviving: Mutex<Option<Resetting>>,
     /// Threads that have it work for streams and tickets, and wait for it.
     pub(crate) workers: Workers,
     /// Takes back what was left on it: a thread of its own, as all others may wait for the very turns
@@ -69,17 +73,19 @@ impl DeviceSlot {
         }
     }
 
-    /// Whether the device works, after resetting it if it was lost. That is for those alone whom the
-    /// scheduler has asked to: whoever was on it has been told then.
-    pub(crate) fn bring_back(&self, runtime: &Core) -> bool {
-        let reviving = lock(&self.reviving);
-        if let Health::Lost(lost) = self.device.health() {
-            // Its queue is void, whatever becomes of the device.
-            self.driver.close(lost);
-            lock(&self.residency).clear();
-            self.heap.forget();
-            runtime.executables.forget_device(&self.name);
-            if self.device.reset().is_err() || self.device.health() != Health::Ready {
+    /// Whether the device works, after resetting it if it was lost; not where that takes longer than the
+    /// device may, or than whoever asks waits. That is for those alone whom the scheduler has asked to:
+    /// whoever was on it has been told then.
+    pub(crate) fn bring_back(&self, runtime: &Core, given_up: impl Fn() -> bool) -> bool {
+        let mut reviving = lock(&self.reviving);
+        let resetting = reviving.take().or_else(|| self.begin_reset(runtime));
+        if let Some(resetting) = resetting {
+            let within = runtime.options.device_timeout.max(errand::LONG);
+            if resetting.wait(within, given_up) != Waited::Ended {
+                *reviving = Some(resetting);
+                return false;
+            }
+            if resetting.take() != Some(true) {
                 return false;
             }
             self.generation.fetch_add(1, Ordering::AcqRel);
@@ -87,6 +93,22 @@ impl DeviceSlot {
         }
         drop(reviving);
         self.check(runtime).is_ok()
+    }
+
+    /// Begins to reset the device, if it is lost.
+    fn begin_reset(&self, runtime: &Core) -> Option<Resetting> {
+        let Health::Lost(lost) = self.device.health() else {
+            return None;
+        };
+        // Its queue is void, whatever becomes of the device.
+        self.driver.close(lost);
+        lock(&self.residency).clear();
+        self.heap.forget();
+        runtime.executables.forget_device(&self.name);
+        let device = Arc::clone(&self.device);
+        Some(Errand::begin(move || {
+            device.reset().is_ok() && device.health() == Health::Ready
+        }))
     }
 
     /// Whether it works, and reaches the pool's memory.

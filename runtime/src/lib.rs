@@ -55,6 +55,7 @@ mod device_plan;
 mod device_slot;
 mod dictionary;
 mod driver;
+mod errand;
 mod error;
 mod executables;
 mod explain;

@@ -298,7 +298,7 @@ impl Core {
         };
         let noted = self.trace.is_enabled() || call.account.is_some();
         let came = noted.then(|| self.clock.now());
-        let permit = self.enter_working(slot, job)?;
+        let permit = self.enter_working(slot, job, || call.check().is_err())?;
         if let Some(came) = came {
             let waited = self.clock.now().since(came);
             self.trace.turn(&self.devices[slot], call, came, waited);
@@ -308,11 +308,17 @@ impl Core {
     }
 
     /// A turn on a device that works at its beginning.
-    fn enter_working(&self, slot: usize, job: impl Fn() -> Job) -> Result<Permit<'_>, End> {
-        let enter = || {
-            self.dispatcher
-                .enter(job(), |device| self.bring_back(device))
+    fn enter_working(
+        &self,
+        slot: usize,
+        job: impl Fn() -> Job,
+        given_up: impl Fn() -> bool,
+    ) -> Result<Permit<'_>, End> {
+        let bring_back = |device: DeviceIndex| {
+            let device = &self.devices[device.0];
+            device.bring_back(self, &given_up)
         };
+        let enter = || self.dispatcher.enter(job(), bring_back);
         let device = &self.devices[slot];
         let permit = enter()?;
         let Err(lost) = device.check(self) else {
@@ -327,11 +333,6 @@ impl Core {
             Ok(()) => Ok(permit),
             Err(_) => permit.lost().wait(),
         }
-    }
-
-    /// Whether a device works, after resetting it if it was lost.
-    pub(crate) fn bring_back(&self, device: DeviceIndex) -> bool {
-        self.devices[device.0].bring_back(self)
     }
 
     /// Memory for a session, of so many bytes at most.

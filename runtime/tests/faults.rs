@@ -2,13 +2,17 @@
 
 mod common;
 mod disguised;
+mod stuck;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{builder, compile, input, on, query, runtime, sim, told};
 use disguised::Disguised;
-use unlade_runtime::{DeviceState, Error, Fallback, Reason, Runtime};
+use stuck::{Call, Stuck};
+use unlade_expr::Semantics;
+use unlade_runtime::{DeviceState, Error, Fallback, Kernel, Reason, Runtime, Session};
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
@@ -228,4 +232,75 @@ fn a_batch_that_fails_is_retried_on_another_device() {
 fn disguised(name: &str) -> Arc<Disguised> {
     let sim = SimDevice::builder(Profile::gpu()).name(name).build();
     Arc::new(Disguised::new(sim, Duration::ZERO))
+}
+
+/// A session that ends soon, and one that ends when it is told to.
+fn sessions(runtime: &Runtime) -> (Session, Session) {
+    let soon = runtime.session("soon").deadline(PATIENCE).open().unwrap();
+    (soon, runtime.session("until told").open().unwrap())
+}
+
+fn kernel_of(session: &Session) -> Kernel {
+    let wanted = query("text", "a > 41");
+    session
+        .compile(&wanted, &input(1).schema(), &Semantics::arrow())
+        .unwrap()
+}
+
+/// Runs batches until one was done on the device.
+fn until_on_the_device(kernel: &Kernel) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = kernel.run(&input(100)).unwrap();
+        if &*output.receipt.parts[0].device == "sim" {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{:?}", output.receipt);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_compiler_that_does_not_come_back_holds_nobody_up_whose_time_is_over() {
+    let device = Stuck::in_each(Call::Compile);
+    let runtime = on(device.clone()).build().unwrap();
+    let (soon, told) = sessions(&runtime);
+    let late = kernel_of(&soon).run(&input(100)).unwrap_err();
+    assert!(matches!(late, Error::DeadlineExceeded { .. }), "{late}");
+    let kernel = kernel_of(&told);
+    let cancelled = thread::scope(|scope| {
+        let runs = scope.spawn(|| kernel.run(&input(100)));
+        device.wait_until_stuck();
+        told.cancel();
+        runs.join().unwrap().unwrap_err()
+    });
+    assert!(matches!(cancelled, Error::Cancelled), "{cancelled}");
+    // The device has done nothing wrong, and what it compiles in the end is used.
+    assert_eq!(runtime.devices()[1].times_lost, 0);
+    device.come_back();
+    let output = kernel_of(&sessions(&runtime).1).run(&input(100)).unwrap();
+    assert_eq!(&*output.receipt.parts[0].device, "sim");
+    assert!(output.receipt.parts[0].completed);
+}
+
+#[test]
+fn a_reset_that_does_not_come_back_holds_nobody_up_whose_time_is_over() {
+    let device = Stuck::in_each(Call::Reset);
+    let runtime = on(device.clone()).build().unwrap();
+    let (_, told) = sessions(&runtime);
+    let kernel = kernel_of(&told);
+    until_on_the_device(&kernel);
+    device.sim.lose("pulled out");
+    let (soon, _) = sessions(&runtime);
+    let late = kernel_of(&soon).run(&input(100)).unwrap_err();
+    assert!(matches!(late, Error::DeadlineExceeded { .. }), "{late}");
+    device.wait_until_stuck();
+    // Whoever looks on is answered meanwhile, and others do its work.
+    let status = runtime.devices().remove(1);
+    assert_eq!(status.lost.as_deref(), Some("pulled out"));
+    let output = kernel.run(&input(100)).unwrap();
+    assert_eq!(&*output.receipt.parts[0].device, "cpu");
+    device.come_back();
+    until_on_the_device(&kernel);
+    assert_eq!(runtime.devices()[1].lost, None);
 }

@@ -53,6 +53,8 @@ struct Inner {
     has_pools: bool,
     about: Arc<About>,
     current: Mutex<Arc<Shared>>,
+    /// Held by who resets it.
+    resetting: Mutex<()>,
 }
 
 /// What the device is.
@@ -122,6 +124,7 @@ impl CudaDevice {
                 gpu,
                 has_pools,
                 current: Mutex::new(Arc::new(Shared::new(&about, ground))),
+                resetting: Mutex::default(),
                 about,
             }),
         })
@@ -141,6 +144,12 @@ impl CudaDevice {
 impl Inner {
     fn current(&self) -> MutexGuard<'_, Arc<Shared>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resetting(&self) -> MutexGuard<'_, ()> {
+        self.resetting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shared(&self) -> Arc<Shared> {
@@ -527,10 +536,12 @@ impl Device for CudaDevice {
     fn reset(&self) -> Result<(), DeviceError> {
         let inner = &*self.inner;
         fork::check().map_err(|forked| inner.about.lost(forked.to_string()))?;
-        let mut current = inner.current();
+        let _one_at_a_time = inner.resetting();
+        // The driver may take its time; whoever asks how the device is, is answered meanwhile.
+        let current = inner.shared();
         let spoilt = current.end();
         let ground = inner.renew(&current.ground, spoilt)?;
-        *current = Arc::new(Shared::new(&inner.about, ground));
+        *inner.current() = Arc::new(Shared::new(&inner.about, ground));
         Ok(())
     }
 }

@@ -168,7 +168,7 @@ impl KernelCore {
         let Ok(permit) = runtime.enter(device.0, call, work.bytes_in) else {
             return;
         };
-        let Parts::Ready(parts) = plan.parts(runtime) else {
+        let Parts::Ready(parts) = plan.parts(call) else {
             return;
         };
         let mut tally = Tally {

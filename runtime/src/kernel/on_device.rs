@@ -159,7 +159,7 @@ impl KernelCore {
                 });
             }
         };
-        let parts = match plan.parts(runtime) {
+        let parts = match plan.parts(call) {
             Parts::Ready(parts) => parts,
             Parts::Compiling => {
                 let lost = offload::lost(slot, "its program is still being compiled".to_owned());
@@ -171,6 +171,8 @@ impl KernelCore {
             Parts::Failed(error) => {
                 return Err(Missed::failed(offload::lost(slot, error.to_string())));
             }
+            Parts::Late(lost) => return Err(failed_on(slot, permit, plan, batch, tally, lost)),
+            Parts::GivenUp => return Err(Missed::Error(call.why_ended())),
         };
         let earlier = tally.parts.len();
         let ran = plan.run(call, &parts, &self.checked, batch, on_device, tally);

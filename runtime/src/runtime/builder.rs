@@ -160,10 +160,9 @@ impl RuntimeBuilder {
     }
 
     /// How long a device may take for one batch before it is held to be lost: a minute unless told
-    /// otherwise. That is for what was submitted to it. Compiling for it, resetting it and taking memory
-    /// of it are calls of its driver on the thread that needs them, which no deadline and no
-    /// cancellation ends: a card's driver ends them by the time that the card asks for, and a GPU's is
-    /// waited for.
+    /// otherwise. To compile for it and to reset it a driver may take as long, or a minute where that is
+    /// longer. A session whose deadline is over or that was cancelled waits for neither; the driver is
+    /// left to it, on a thread of its own. Taking memory of the device is waited for.
     pub fn device_timeout(mut self, timeout: Duration) -> Self {
         self.options.device_timeout = timeout;
         self
