@@ -20,11 +20,12 @@ use unlade_wire::KernelRequest;
 
 use crate::compiler::Compiler;
 use crate::config::Mode;
+use crate::cut::{CutAt, cut};
 use crate::expr::Unsupported;
 use crate::latest::Latest;
 use crate::meters::Meters;
 use crate::shape::{Extent, Shape, with_input};
-use crate::stream::{Batches, computed, cut, where_it_lies};
+use crate::stream::{Batches, computed, where_it_lies};
 
 /// A filter, a projection, or a projection over a filter, run by a kernel.
 ///
@@ -278,12 +279,15 @@ impl ExecutionPlan for UnladeExec {
         }
         let meters = Meters::new(&self.metrics, partition);
         let filter = self.shape().filter;
-        let cut_at = filter.map(|filter| (filter.batch_size(), filter.fetch()));
+        let cut_at = filter.map(|filter| CutAt {
+            rows: filter.batch_size(),
+            fetch: filter.fetch(),
+        });
         if let Some(resident) = self.shape().resident() {
             let pinned = resident.pinned(partition);
             let work = Arc::clone(&self.work);
             let results = where_it_lies(pinned, work, self.schema(), meters.clone());
-            return Ok(cut(results, cut_at, meters));
+            return Ok(cut(results, self.schema(), cut_at, meters));
         }
         let consumer = MemoryConsumer::new(format!("UnladeExec[{partition}]"));
         let reservation = consumer.register(context.memory_pool());
@@ -295,7 +299,7 @@ impl ExecutionPlan for UnladeExec {
             meters: meters.clone(),
             reservation,
         };
-        Ok(cut(computed(batches), cut_at, meters))
+        Ok(cut(computed(batches), self.schema(), cut_at, meters))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -9,16 +9,25 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::DynamicFilterTracking;
 use datafusion::physical_expr_common::physical_expr::snapshot_generation;
 use datafusion::physical_plan::ExecutionPlan;
-use unlade::Kernel;
+use unlade::{Kernel, Receipt};
 
 use crate::exec::Work;
+use crate::mask::Mask;
 use crate::meters::Meters;
 use crate::shape::{Extent, Shape};
 
-/// The kernel of a node, by its filter as that is now.
+/// The kernels of a node, by its filter as that is now.
 pub(crate) struct Latest {
-    kernel: Kernel,
+    /// Of the node's rows.
+    rows: Kernel,
+    mask: Option<Mask>,
     changing: Option<Changing>,
+}
+
+/// A kernel, by what it hands over.
+pub(crate) enum Way<'a> {
+    Rows(&'a Kernel),
+    Mask(&'a Mask),
 }
 
 /// A filter that may change.
@@ -39,14 +48,15 @@ struct Changing {
 const ROWS_BETWEEN: usize = 1 << 16;
 
 impl Latest {
-    /// The kernel of a node that stands for operators.
+    /// The kernels of a node that stands for operators.
     pub(crate) fn of(
         work: &Arc<Work>,
         replaced: &Arc<dyn ExecutionPlan>,
         extent: Extent,
         meters: &Meters,
     ) -> Self {
-        let filter = Shape::of(replaced, extent).and_then(|shape| shape.filter);
+        let shape = Shape::of(replaced, extent);
+        let filter = shape.and_then(|shape| shape.filter);
         let changes = filter.is_some_and(|filter| changes(filter.predicate()));
         let changing = changes.then(|| Changing {
             work: Arc::clone(work),
@@ -58,39 +68,69 @@ impl Latest {
             meters: meters.clone(),
         });
         Latest {
-            kernel: work.kernel.clone(),
+            rows: work.kernel.clone(),
+            mask: shape.and_then(|shape| Mask::of(work, shape)),
             changing,
         }
     }
 
-    /// The kernel for a batch of so many rows.
-    pub(crate) fn for_batch(&mut self, rows: usize) -> &Kernel {
-        if let Some(renewed) = self.changing.as_mut().and_then(|each| each.renewed(rows)) {
-            self.kernel = renewed;
+    /// The kernel of all batches' rows, by the filter as it is now.
+    pub(crate) fn into_rows(mut self) -> Kernel {
+        self.renew(0);
+        self.rows
+    }
+
+    /// How a batch of so many rows is to be filtered.
+    pub(crate) fn for_batch(&mut self, rows: usize) -> Way<'_> {
+        self.renew(rows);
+        match &self.mask {
+            Some(mask) if mask.pays() => Way::Mask(mask),
+            _ => Way::Rows(&self.rows),
         }
-        &self.kernel
+    }
+
+    fn renew(&mut self, rows: usize) {
+        if let Some(changing) = &mut self.changing {
+            changing.renew(rows, &mut self.rows, self.mask.as_mut());
+        }
+    }
+
+    /// Notes what became of a batch.
+    pub(crate) fn note(&mut self, receipt: &Receipt) {
+        if let Some(mask) = &mut self.mask {
+            mask.note(receipt);
+        }
     }
 }
 
 impl Changing {
-    /// Another kernel, if the filter is another since. One that cannot be had leaves the last, which lets more
-    /// pass.
-    fn renewed(&mut self, rows: usize) -> Option<Kernel> {
+    /// Makes kernels anew, if the filter is another since. One that cannot be had leaves the last, which lets
+    /// more pass.
+    fn renew(&mut self, rows: usize, kernel: &mut Kernel, mask: Option<&mut Mask>) {
         let due = self.rows >= ROWS_BETWEEN;
         self.rows = self.rows.saturating_add(rows);
         if !due {
-            return None;
+            return;
         }
-        let shape = Shape::of(&self.replaced, self.extent)?;
-        let generation = snapshot_generation(shape.filter?.predicate());
+        let shape = Shape::of(&self.replaced, self.extent);
+        let Some((shape, filter)) = shape.and_then(|shape| Some((shape, shape.filter?))) else {
+            return;
+        };
+        let generation = snapshot_generation(filter.predicate());
         if generation == self.generation {
-            return None;
+            return;
         }
         (self.generation, self.rows) = (generation, rows);
-        let request = shape.request().ok()?;
-        let kernel = self.work.renewed(&request, &self.replaced.schema()).ok()?;
-        self.meters.filter_read();
-        Some(kernel)
+        let renewed = shape
+            .request()
+            .and_then(|request| self.work.renewed(&request, &self.replaced.schema()));
+        if let Ok(renewed) = renewed {
+            *kernel = renewed;
+            self.meters.filter_read();
+        }
+        if let Some(mask) = mask {
+            mask.renew(&self.work, shape);
+        }
     }
 }
 

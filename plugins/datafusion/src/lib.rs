@@ -34,13 +34,15 @@
 //! - [`UnladeRule`]: the physical optimizer rule; [`UnladeExec`]: the node that it puts in
 //! - [`ResidentTable`], [`ResidentExec`]: tables that stay in a device's memory, and their scans
 //! - [`UnladeCodec`]: plans as bytes, between processes
-//! - `shape`, `expr`, `literal`: what is taken of a plan, and how it is read
-//! - `stream`, `latest`, `meters`: how batches pass, by filters that change, and what is told of them
+//! - `shape`, `expr`, `literal`, `share`: what is taken of a plan, how it is read, and what it may keep
+//! - `stream`, `latest`, `mask`, `cut`, `meters`: how batches pass, by filters that change, by a mask or not,
+//!   at what size they come out, and what is told of them
 #![forbid(unsafe_code)]
 
 mod codec;
 mod compiler;
 mod config;
+mod cut;
 mod error;
 mod exec;
 mod expr;
@@ -48,10 +50,12 @@ mod extension;
 mod latest;
 mod left;
 mod literal;
+mod mask;
 mod meters;
 mod resident;
 mod rule;
 mod shape;
+mod share;
 mod stream;
 
 pub use codec::UnladeCodec;

@@ -70,6 +70,43 @@ impl<'a> Shape<'a> {
         self.filter.is_some() || !columns.all(|column| is_plain(&column.expr))
     }
 
+    /// The positions in the input of its output columns, where it filters and computes none of them.
+    pub(crate) fn selected(self) -> Option<Vec<usize>> {
+        let filter = self.filter?;
+        let width = self.input.schema().fields().len();
+        let kept = match filter.projection().as_deref() {
+            Some(kept) => kept.to_vec(),
+            None => (0..width).collect(),
+        };
+        let chosen: Option<Vec<usize>> = match self.projection {
+            None => Some(kept),
+            Some(projection) => {
+                let columns = projection.expr().iter();
+                let position = |of: &Arc<dyn PhysicalExpr>| {
+                    let column = of.downcast_ref::<Column>()?;
+                    kept.get(column.index()).copied()
+                };
+                columns.map(|each| position(&each.expr)).collect()
+            }
+        };
+        chosen.filter(|chosen| !chosen.is_empty())
+    }
+
+    /// What it asks of a kernel that only says which rows it keeps.
+    ///
+    /// # Errors
+    /// What the language lacks.
+    pub(crate) fn mask(self) -> Result<KernelRequest, Unsupported> {
+        let predicate = self.predicate()?;
+        let predicate =
+            predicate.ok_or_else(|| Unsupported("a projection of all rows".to_owned()))?;
+        Ok(KernelRequest {
+            query: Query::mask(predicate),
+            input: self.input_schema(),
+            semantics: RULES,
+        })
+    }
+
     /// What it asks of a kernel.
     ///
     /// # Errors
@@ -162,14 +199,21 @@ impl<'a> Shape<'a> {
         self.resident().and_then(ResidentExec::projection)
     }
 
+    /// Its condition, if it filters.
+    ///
+    /// # Errors
+    /// What the language lacks.
+    pub(crate) fn predicate(self) -> Result<Option<Expr>, Unsupported> {
+        let input = self.input.schema();
+        let read = |filter: &FilterExec| self.reader(None, &input).predicate(filter.predicate());
+        self.filter.map(read).transpose()
+    }
+
     /// What it computes. Of no output column the query is the mask alone.
     fn query(self) -> Result<Query, Unsupported> {
-        let input = self.input.schema();
-        let predicate = self
-            .filter
-            .map(|filter| self.reader(None, &input).predicate(filter.predicate()));
+        let predicate = self.predicate()?;
         let outputs = self.outputs()?;
-        match (predicate.transpose()?, outputs) {
+        match (predicate, outputs) {
             (Some(predicate), outputs) if outputs.is_empty() => Ok(Query::mask(predicate)),
             (_, outputs) if outputs.is_empty() => {
                 Err(Unsupported("a projection of no column".to_owned()))

@@ -10,20 +10,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchOptions};
 use arrow_schema::{ArrowError, SchemaRef};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::{Result, exec_err, internal_datafusion_err};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
-use datafusion::physical_plan::coalesce::{LimitedBatchCoalescer, PushBatchStatus};
-use datafusion::physical_plan::metrics::RecordOutput;
-use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
-use futures::{Stream, StreamExt, stream};
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 use unlade::{Canceller, Output, Path, Resident};
 
 use crate::config::Mode;
+use crate::cut::Kept;
 use crate::error::from_runtime;
 use crate::exec::Work;
-use crate::latest::Latest;
+use crate::latest::{Latest, Way};
 use crate::meters::Meters;
 
 /// Batches on their way to a kernel, of one partition.
@@ -42,14 +42,14 @@ pub(crate) struct Batches {
 const WAITING: usize = 2;
 
 /// The kernel's results: one for each batch, in order.
-pub(crate) fn computed(batches: Batches) -> SendableRecordBatchStream {
+pub(crate) fn computed(batches: Batches) -> BoxStream<'static, Result<Kept>> {
     match batches.work.may_queue() {
         true => on_devices(batches),
         false => inline(batches),
     }
 }
 
-fn inline(batches: Batches) -> SendableRecordBatchStream {
+fn inline(batches: Batches) -> BoxStream<'static, Result<Kept>> {
     let Batches {
         work,
         mut kernel,
@@ -58,21 +58,33 @@ fn inline(batches: Batches) -> SendableRecordBatchStream {
         meters,
         ..
     } = batches;
-    let of = Arc::clone(&schema);
     let run = move |batch: Result<RecordBatch>| {
         let batch = batch?;
         let _timer = meters.baseline.elapsed_compute().timer();
-        let kernel = kernel.for_batch(batch.num_rows());
-        let output = kernel.run(&batch).map_err(from_runtime)?;
-        result(output, &work, &of, &meters)
+        let (output, masked) = match kernel.for_batch(batch.num_rows()) {
+            Way::Rows(rows) => (rows.run(&batch), None),
+            Way::Mask(mask) => (
+                mask.kernel().run(&batch),
+                Some(mask.columns(&batch, &schema)?),
+            ),
+        };
+        let output = output.map_err(from_runtime)?;
+        kernel.note(&output.receipt);
+        let Some(masked) = masked else {
+            return result(output, &work, &schema, &meters).map(Kept::All);
+        };
+        checked(&output, &work, &meters)?;
+        let keep = output.mask;
+        let keep = keep.ok_or_else(|| internal_datafusion_err!("a mask was asked for"))?;
+        Ok(Kept::Where(masked, keep))
     };
-    Box::pin(RecordBatchStreamAdapter::new(schema, input.map(run)))
+    input.map(run).boxed()
 }
 
-fn on_devices(batches: Batches) -> SendableRecordBatchStream {
+fn on_devices(batches: Batches) -> BoxStream<'static, Result<Kept>> {
     let Batches {
         work,
-        mut kernel,
+        kernel,
         mut input,
         schema,
         meters,
@@ -98,17 +110,16 @@ fn on_devices(batches: Batches) -> SendableRecordBatchStream {
     });
 
     let results = builder.tx();
-    let kernel = kernel.for_batch(0);
+    let kernel = kernel.into_rows();
     let taken = Arc::clone(kernel.input_schema());
     let reader = std::iter::from_fn(move || receiver.blocking_recv().map(Ok::<_, ArrowError>));
     let outputs = kernel.stream(RecordBatchIterator::new(reader, taken));
     let cancel = CancelOnDrop(outputs.canceller());
-    let of = Arc::clone(&schema);
     builder.spawn_blocking(move || {
         for output in outputs {
             let output = output.map_err(from_runtime)?;
             held.give_back();
-            let result = result(output, &work, &of, &meters)?;
+            let result = result(output, &work, &schema, &meters)?;
             if results.blocking_send(Ok(result)).is_err() {
                 break;
             }
@@ -117,9 +128,9 @@ fn on_devices(batches: Batches) -> SendableRecordBatchStream {
     });
     let results = builder.build().map(move |result| {
         let _until_dropped = &cancel;
-        result
+        result.map(Kept::All)
     });
-    Box::pin(RecordBatchStreamAdapter::new(schema, results))
+    results.boxed()
 }
 
 /// The kernel's results on batches that are pinned, where they lie.
@@ -128,7 +139,7 @@ pub(crate) fn where_it_lies(
     work: Arc<Work>,
     schema: SchemaRef,
     meters: Meters,
-) -> SendableRecordBatchStream {
+) -> BoxStream<'static, Result<Kept>> {
     let mut builder = RecordBatchReceiverStream::builder(Arc::clone(&schema), WAITING);
     let results = builder.tx();
     builder.spawn_blocking(move || {
@@ -142,7 +153,7 @@ pub(crate) fn where_it_lies(
         }
         Ok(())
     });
-    builder.build()
+    builder.build().map(|result| result.map(Kept::All)).boxed()
 }
 
 /// Ends what devices do for a stream that nobody reads any more.
@@ -179,20 +190,7 @@ impl Held {
 
 /// A kernel's output as a batch of the node.
 fn result(output: Output, work: &Work, schema: &SchemaRef, meters: &Meters) -> Result<RecordBatch> {
-    meters.note(&output.receipt);
-    if work.mode == Mode::Require
-        && let Some(part) = output
-            .receipt
-            .parts
-            .iter()
-            .find(|part| part.path == Path::Fallback)
-    {
-        return exec_err!(
-            "unlade.mode is require, and {} had to take a batch: {}",
-            part.device,
-            part.reason
-        );
-    }
+    checked(&output, work, meters)?;
     let rows = output.receipt.rows_out as usize;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let columns = match schema.fields().is_empty() {
@@ -205,48 +203,20 @@ fn result(output: Output, work: &Work, schema: &SchemaRef, meters: &Meters) -> R
     )?)
 }
 
-/// Results at a batch size and up to so many rows, where these are given.
-pub(crate) fn cut(
-    results: SendableRecordBatchStream,
-    at: Option<(usize, Option<usize>)>,
-    meters: Meters,
-) -> SendableRecordBatchStream {
-    let schema = results.schema();
-    let record = move |result: Result<RecordBatch>| {
-        result.map(|batch| batch.record_output(&meters.baseline))
-    };
-    match at {
-        None => Box::pin(RecordBatchStreamAdapter::new(schema, results.map(record))),
-        Some((size, fetch)) => {
-            let coalescer = LimitedBatchCoalescer::new(Arc::clone(&schema), size, fetch);
-            let results = coalesced(results, coalescer).map(record);
-            Box::pin(RecordBatchStreamAdapter::new(schema, results))
-        }
+/// Notes what a receipt says.
+///
+/// # Errors
+/// A batch that another device had to take, where that is not allowed.
+fn checked(output: &Output, work: &Work, meters: &Meters) -> Result<()> {
+    let receipt = &output.receipt;
+    meters.note(receipt);
+    let mut parts = receipt.parts.iter();
+    match parts.find(|part| part.path == Path::Fallback) {
+        Some(part) if work.mode == Mode::Require => exec_err!(
+            "unlade.mode is require, and {} had to take a batch: {}",
+            part.device,
+            part.reason
+        ),
+        _ => Ok(()),
     }
-}
-
-fn coalesced(
-    results: SendableRecordBatchStream,
-    coalescer: LimitedBatchCoalescer,
-) -> impl Stream<Item = Result<RecordBatch>> {
-    let begun = (Some(results), coalescer);
-    stream::try_unfold(begun, |(mut results, mut coalescer)| async move {
-        loop {
-            if let Some(batch) = coalescer.next_completed_batch() {
-                return Ok(Some((batch, (results, coalescer))));
-            }
-            let Some(open) = &mut results else {
-                return Ok(None);
-            };
-            let is_last = match open.next().await {
-                Some(batch) => coalescer.push_batch(batch?)? == PushBatchStatus::LimitReached,
-                None => true,
-            };
-            if is_last {
-                // What is below has no more to do.
-                results = None;
-                coalescer.finish()?;
-            }
-        }
-    })
 }

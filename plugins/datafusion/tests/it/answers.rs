@@ -1,7 +1,12 @@
 //! Answers on every device are those of plain DataFusion.
 
-use crate::common::{BATCH, DEVICES, chosen, forced, metric, nodes, plain, run, runtime, table};
-use crate::statements::rows;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+
+use crate::common::{
+    BATCH, DEVICES, chosen, forced, metric, nodes, plain, rows, run, runtime, table,
+};
 use crate::tables::mixed;
 
 /// Queries of which all filters and projections are taken.
@@ -79,4 +84,40 @@ async fn answers_are_those_of_plain_datafusion() {
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, bool)> {
     let taken = TAKEN.iter().map(|sql| (*sql, true));
     taken.chain(LEFT.iter().map(|sql| (*sql, false)))
+}
+
+/// On the CPU rows are handed over by the kernel or taken by its mask, as the batch before suggests.
+#[tokio::test]
+async fn batches_that_keep_ever_other_shares_have_the_same_rows() {
+    let batch = |every: i32| {
+        let numbers = Int32Array::from_iter_values((0..500).map(|n| i32::from(n % every == 0)));
+        let names = StringArray::from_iter_values((0..500).map(|n| format!("{every}: {n}")));
+        let columns: [(&str, ArrayRef); 2] = [("a", Arc::new(numbers)), ("s", Arc::new(names))];
+        RecordBatch::try_from_iter(columns).expect("columns are of one length")
+    };
+    // All, half, few and none; what one of them suggests is wrong of the next.
+    let batches = [1, 2, 1, 100, 2, 2, 1000, 100, 1].map(batch);
+    let reference = plain();
+    table(&reference, "t", &batches);
+    let context = forced(&runtime("cpu"));
+    table(&context, "t", &batches);
+    for sql in [
+        "SELECT s FROM t WHERE a = 1",
+        "SELECT s, a, s AS again FROM t WHERE a = 1",
+        "SELECT a FROM t WHERE a = 1",
+        "SELECT count(*) FROM t WHERE a = 1",
+        "SELECT s FROM (SELECT s FROM t WHERE a = 1 LIMIT 777)",
+    ] {
+        let (_, expected) = run(&reference, sql).await.expect(sql);
+        let (plan, answer) = run(&context, sql).await.expect(sql);
+        assert_eq!(nodes(&plan).len(), 1, "{sql}");
+        match sql.contains("LIMIT") {
+            // Which ones is for the partitions to race for.
+            true => assert_eq!(rows(&answer).len(), 777),
+            false => assert_eq!(rows(&answer), rows(&expected), "{sql}"),
+        }
+        let sizes: Vec<usize> = answer.iter().map(|batch| batch.num_rows()).collect();
+        let largest = sizes.iter().max().expect("there are rows");
+        assert!(*largest <= BATCH.max(500), "{sql}: {sizes:?}");
+    }
 }

@@ -11,8 +11,7 @@ use datafusion::physical_plan::{
 };
 use datafusion::prelude::{SessionContext, col};
 
-use crate::common::{forced, nodes, plain, run, runtime, table};
-use crate::statements::rows;
+use crate::common::{forced, nodes, plain, rows, run, runtime, table};
 
 fn batch() -> RecordBatch {
     let numbers = Arc::new(Int32Array::from_iter_values(0..500)) as ArrayRef;
@@ -163,6 +162,31 @@ async fn too_few_rows_are_left() {
         .await
         .unwrap();
     assert_eq!(nodes(&plan).len(), 1);
+}
+
+/// What it keeps is copied once more than where DataFusion evaluates the whole.
+#[tokio::test]
+async fn the_half_of_a_filter_that_keeps_many_rows_is_left() {
+    let context = context();
+    let half_of = async |filter: &str| {
+        let sql = format!("EXPLAIN FORMAT INDENT SELECT a FROM t WHERE {filter} AND s <> 'n1'");
+        explained(&context, &sql).await
+    };
+    let forced = half_of("a > 490").await;
+    assert!(forced.contains("UnladeExec: "), "{forced}");
+    context.sql("SET unlade.force = false").await.unwrap();
+    context.sql("SET unlade.min_rows = 0").await.unwrap();
+    let many = half_of("a > 490").await;
+    assert!(
+        many.contains(
+            "a constant of type Utf8; the rest of it is guessed to keep 33% of the rows, which are \
+             copied once more"
+        ),
+        "{many}"
+    );
+    assert!(!many.contains("UnladeExec: "), "{many}");
+    let few = half_of("a = 490").await;
+    assert!(few.contains("UnladeExec: "), "{few}");
 }
 
 /// Order, equivalences, partitions and statistics are those of the operators that it stands for.
