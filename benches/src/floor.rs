@@ -1,7 +1,7 @@
 //! How fast the machine reads: the sum of every column that a predicate reads.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int32Type, Int64Type};
+use arrow_array::types::{Date32Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 
@@ -16,6 +16,7 @@ pub fn sum(batch: &RecordBatch, columns: &[&str]) -> u64 {
                 .expect("the workload names its columns");
             sum_of_words(match column.data_type() {
                 DataType::Int32 => column.as_primitive::<Int32Type>().values().inner(),
+                DataType::Date32 => column.as_primitive::<Date32Type>().values().inner(),
                 DataType::Int64 => column.as_primitive::<Int64Type>().values().inner(),
                 DataType::Float64 => column.as_primitive::<Float64Type>().values().inner(),
                 other => unreachable!("no workload reads {other}"),

@@ -31,6 +31,8 @@ type Kernel = Arc<dyn Fn(&RecordBatch) -> Result<RecordBatch, ArrowError> + Send
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) sql: String,
+    /// The columns that its condition reads.
+    pub(crate) reads: Vec<&'static str>,
     data: Data,
     kernel: Kernel,
 }
@@ -54,6 +56,7 @@ pub(crate) fn cases() -> Vec<Case> {
               WHERE l_shipdate >= DATE '1994-01-01' AND l_shipdate < DATE '1995-01-01' \
               AND l_discount BETWEEN 0.05 AND 0.07 AND l_quantity < 24"
             .to_owned(),
+        reads: vec!["l_shipdate", "l_discount", "l_quantity"],
         data: Data::LineItem,
         kernel: Arc::new(q6),
     }];
@@ -65,6 +68,7 @@ fn of_workload(workload: Workload) -> Case {
     Case {
         name: workload.name.clone(),
         sql: workload.sql("t"),
+        reads: workload.reads.clone(),
         data: match workload.payload {
             true => Data::Payload,
             false => Data::Numbers,

@@ -2,7 +2,8 @@
 //! memory.
 //!
 //! - `speed/...`: filters and projections of ten million rows against plain DataFusion, and against the
-//!   same plan with arrow-rs's kernels in the node's place, so that the gain is no soft baseline's
+//!   same plan with arrow-rs's kernels in the node's place, so that the gain is no soft baseline's; and
+//!   beside the machine's floor, reading the columns that the condition reads
 //! - `tpch/...`: TPC-H, whole queries with their planning, where the plugin takes what it holds to be
 //!   worth it; `TPCH_SCALE` is the size, 0.1 unless it says otherwise
 //! - `planning/...`: what the rule adds to a query's planning
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use tokio::runtime::{Builder, Runtime};
+use unlade_benches::floor;
 
 use crate::pairs::{Spread, differences, ratios};
 use crate::sessions::{Way, plain, planned, run, whole, with_plugin};
@@ -84,7 +86,9 @@ fn speed(tokio: &Runtime, verdicts: &mut Verdicts) {
     for case in arrow_peer::cases() {
         let beside_plain = format!("speed/{}/times plain DataFusion", case.name);
         let beside_arrow = format!("speed/{}/times arrow-rs in the same node", case.name);
-        if !is_asked_for(&beside_plain) && !is_asked_for(&beside_arrow) {
+        let beside_floor = format!("speed/{}/times what reading its columns takes", case.name);
+        let figures = [&beside_plain, &beside_arrow, &beside_floor];
+        if !figures.into_iter().any(|figure| is_asked_for(figure)) {
             continue;
         }
         let (reference, plugin) = (plain(), with_plugin(Way::Forced));
@@ -114,6 +118,13 @@ fn speed(tokio: &Runtime, verdicts: &mut Verdicts) {
         verdicts.tell(&beside_plain, &faster, "x", faster.median >= FASTER);
         let ahead = ratios(PAIRS, || drop(run(&arrows)), || drop(run(&ours)));
         verdicts.tell(&beside_arrow, &ahead, "x", ahead.median > 1.0);
+        let [(_, batches)] = &tables;
+        let read = || {
+            let sums = batches.iter().map(|batch| floor::sum(batch, &case.reads));
+            black_box(sums.fold(0, u64::wrapping_add));
+        };
+        let longer = ratios(PAIRS, || drop(run(&ours)), read);
+        println!("{beside_floor}: {longer}x");
     }
 }
 
