@@ -1,7 +1,7 @@
 //! Tasks of the workspace: `cargo xtask test`, `cargo xtask bench`, `cargo xtask gpu`,
 //! `cargo xtask qemu`, `cargo xtask simulate`, `cargo xtask soak`, `cargo xtask sanitize`,
-//! `cargo xtask fuzz`, `cargo xtask wheel`, `cargo xtask mutants`, `cargo xtask header`,
-//! `cargo xtask install-c`.
+//! `cargo xtask fuzz`, `cargo xtask wheel`, `cargo xtask tpcds`, `cargo xtask mutants`,
+//! `cargo xtask header`, `cargo xtask install-c`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | [`sanitize`] | the runtime under load, built with sanitizers |
 //! | [`fuzz`] | bytes of strangers, made up by cargo-fuzz |
 //! | [`wheel`] | the Python package, built, installed and tested or measured |
+//! | [`tpcds`] | TPC-DS in DataFusion, with the plugin and without |
 //! | [`mutants`] | planted mistakes, each with the test that must notice it |
 //! | [`header`] | the C interface's header, made of its sources |
 //! | [`install_c`] | the C interface, installed for C programs |
@@ -41,6 +42,7 @@ mod soak;
 mod step;
 mod test;
 mod tools;
+mod tpcds;
 mod wheel;
 
 use std::path::PathBuf;
@@ -76,6 +78,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Build the Python package, and test or measure it in an environment of its own
     Wheel(wheel::Options),
+    /// Run TPC-DS in DataFusion, with the plugin and without
+    Tpcds(tpcds::Options),
     /// Plant mistakes in the lowering, the passes and the evaluator, which the tests must notice
     Mutants(mutants::Options),
     /// Check that the C interface's header is what its sources say, or write it
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
         Task::Sanitize(options) => sanitize::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Wheel(options) => wheel::run(&options),
+        Task::Tpcds(options) => tpcds::run(&options),
         Task::Mutants(options) => mutants::run(&options),
         Task::Header(options) => header::run(&options),
         Task::InstallC(options) => install_c::run(&options),

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::flagged::tests_with;
 use crate::step::{Ended, Outcome, cargo, cargo_with, command, outcome, step, summary};
-use crate::{card_document, header, install_c, qemu, simulate, tools, wheel};
+use crate::{card_document, header, install_c, qemu, simulate, tools, tpcds, wheel};
 
 /// What to leave out.
 #[derive(Debug, Args)]
@@ -32,6 +32,7 @@ pub(crate) fn run(options: &Options) -> bool {
     steps.push(step("tests", || cargo(&tests)));
     if !options.quick {
         steps.push(step("the Python package (wheel)", wheel::step));
+        steps.push(step("TPC-DS in DataFusion", tpcds::step));
         steps.push(step("the C interface's header", header::step));
         steps.push(step("the C interface, installed", install_c::step));
         steps.push(step("the card's driver with iommufd", iommufd));

@@ -1,6 +1,7 @@
 //! Tools that are installed when they are missing.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::step::command;
@@ -116,8 +117,38 @@ fn installed(name: &str, version: &str) -> Result<PathBuf, String> {
     install.env("CARGO_TARGET_DIR", folder.join("build"));
     quietly(install)?;
     // The binary is all that is needed; what it was built from is large.
-    let _ = std::fs::remove_dir_all(folder.join("build"));
+    let _ = fs::remove_dir_all(folder.join("build"));
     Ok(own)
+}
+
+/// A virtual environment of Python in a folder, with what a file of requirements lists and nothing else:
+/// made anew where the list is not the one that it was made with.
+pub(crate) fn python_environment(folder: &Path, list: &Path) -> Result<(), String> {
+    let wanted = fs::read(list).map_err(|error| format!("{}: {error}", list.display()))?;
+    let made_with = folder.join("requirements.txt");
+    if fs::read(&made_with).is_ok_and(|made_with| made_with == wanted) {
+        return Ok(());
+    }
+    println!("    fetching what {} lists", list.display());
+    let mut make = command("python3", &["-m", "venv", "--clear"]);
+    make.arg(folder);
+    quietly(make)?;
+    let mut install = pip(&folder.join("bin/python"));
+    install.arg("--requirement").arg(list);
+    quietly(install).map_err(|error| format!("what {} lists: {error}", list.display()))?;
+    fs::write(&made_with, wanted).map_err(|error| format!("{}: {error}", made_with.display()))
+}
+
+/// `pip install` in the environment of a Python.
+pub(crate) fn pip(python: &Path) -> Command {
+    let words = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ];
+    command(&python.to_string_lossy(), &words)
 }
 
 /// Makes `ptxas`, the assembler of PTX, available and says where: the one that is on the path or
@@ -126,7 +157,7 @@ pub(crate) fn ptxas() -> Result<PathBuf, String> {
     let named = std::env::var_os("UNLADE_PTXAS").map(PathBuf::from);
     let folder = crate::root().join("target/tools/ptxas");
     let own = || {
-        let library = std::fs::read_dir(folder.join("lib")).ok()?;
+        let library = fs::read_dir(folder.join("lib")).ok()?;
         library
             .filter_map(Result::ok)
             .map(|python| python.path().join("site-packages/nvidia/cu13/bin/ptxas"))

@@ -5,12 +5,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use clap::Args;
 
 use crate::step::{Outcome, command, outcome};
-use crate::tools::quietly;
+use crate::tools::{pip, python_environment, quietly};
 
 /// What to build, and what to do with it.
 #[derive(Debug, Args)]
@@ -131,36 +130,11 @@ fn installed(wheel: &Path) -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// A virtual environment with what a file of requirements lists and nothing else: made anew where
-/// the list is not the one that it was made with.
+/// An environment with what one of the package's lists names.
 fn environment(name: &str, requirements: &str) -> Result<PathBuf, String> {
-    let list = plugin().join(requirements);
-    let wanted = fs::read(&list).map_err(|error| format!("{}: {error}", list.display()))?;
     let environment = folder().join(name);
-    let made_with = environment.join(requirements);
-    if fs::read(&made_with).is_ok_and(|made_with| made_with == wanted) {
-        return Ok(environment);
-    }
-    println!("    fetching what {} lists", list.display());
-    let mut make = command("python3", &["-m", "venv", "--clear"]);
-    make.arg(&environment);
-    quietly(make)?;
-    let mut install = pip(&environment.join("bin/python"));
-    install.arg("--requirement").arg(&list);
-    quietly(install).map_err(|error| format!("what {} lists: {error}", list.display()))?;
-    fs::write(&made_with, wanted).map_err(|error| format!("{}: {error}", made_with.display()))?;
+    python_environment(&environment, &plugin().join(requirements))?;
     Ok(environment)
-}
-
-fn pip(python: &Path) -> Command {
-    let words = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ];
-    command(&python.to_string_lossy(), &words)
 }
 
 fn plugin() -> PathBuf {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
@@ -57,7 +58,16 @@ pub(crate) fn forced(runtime: &Runtime) -> SessionContext {
 
 /// The same, with other memory.
 pub(crate) fn forced_in(runtime: &Runtime, environment: Arc<RuntimeEnv>) -> SessionContext {
-    let config = config()
+    forced_with(runtime, config(), environment)
+}
+
+/// The same, of a configuration.
+pub(crate) fn forced_with(
+    runtime: &Runtime,
+    config: SessionConfig,
+    environment: Arc<RuntimeEnv>,
+) -> SessionContext {
+    let config = config
         .with_option_extension(unlade_datafusion::UnladeConfig::default())
         .set_str("unlade.device", &chosen(runtime))
         .set_bool("unlade.force", true);
@@ -116,4 +126,22 @@ pub(crate) fn metric(plan: &Arc<dyn ExecutionPlan>, name: &str) -> usize {
         Some(metrics.sum_by_name(name)?.as_usize())
     });
     values.sum()
+}
+
+/// Every row as text, in the order of the text.
+pub(crate) fn rows(batches: &[RecordBatch]) -> Vec<String> {
+    let options = FormatOptions::default().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns = batch.columns().iter();
+        let columns: Vec<_> = columns
+            .map(|column| ArrayFormatter::try_new(column, &options).expect("it has a text"))
+            .collect();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let values = columns.iter().map(|column| column.value(row).to_string());
+            values.collect::<Vec<_>>().join("|")
+        }));
+    }
+    rows.sort();
+    rows
 }

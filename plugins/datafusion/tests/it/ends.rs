@@ -12,8 +12,7 @@ use unlade::{Device, Placement, Runtime};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
 
-use crate::common::{forced, forced_in, metric, run, runtime, table};
-use crate::statements::rows;
+use crate::common::{forced, forced_in, metric, rows, run, runtime, table};
 
 const ROWS: i64 = 20_000;
 

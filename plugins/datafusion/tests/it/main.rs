@@ -8,6 +8,7 @@ mod plans;
 mod resident;
 mod statements;
 mod tables;
+mod taken;
 mod tpch;
 mod tpch_data;
 mod travels;

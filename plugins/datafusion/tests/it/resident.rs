@@ -6,8 +6,7 @@ use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
 use unlade_datafusion::ResidentTable;
 
 use crate::answers::all;
-use crate::common::{DEVICES, chosen, forced, metric, nodes, plain, run, runtime, table};
-use crate::statements::rows;
+use crate::common::{DEVICES, chosen, forced, metric, nodes, plain, rows, run, runtime, table};
 use crate::tables::mixed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use arrow_array::RecordBatch;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::physical_plan::ExecutionPlan;
 use sqllogictest::{DefaultColumnType, Record, StatementExpect, parse_file};
 use unlade_datafusion::LeftExec;
 
-use crate::common::{DEVICES, chosen, forced, metric, plain, run, runtime};
+use crate::common::{DEVICES, chosen, forced, metric, plain, rows, run, runtime};
 use crate::tables::tables;
 
 /// What became of statements.
@@ -122,22 +120,4 @@ fn is_left(plan: &dyn ExecutionPlan) -> bool {
             .children()
             .into_iter()
             .any(|child| is_left(child.as_ref()))
-}
-
-/// Every row as text, in the order of the text.
-pub(crate) fn rows(batches: &[RecordBatch]) -> Vec<String> {
-    let options = FormatOptions::default().with_null("NULL");
-    let mut rows = Vec::new();
-    for batch in batches {
-        let columns = batch.columns().iter();
-        let columns: Vec<_> = columns
-            .map(|column| ArrayFormatter::try_new(column, &options).expect("it has a text"))
-            .collect();
-        rows.extend((0..batch.num_rows()).map(|row| {
-            let values = columns.iter().map(|column| column.value(row).to_string());
-            values.collect::<Vec<_>>().join("|")
-        }));
-    }
-    rows.sort();
-    rows
 }

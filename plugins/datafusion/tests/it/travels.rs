@@ -26,8 +26,7 @@ use rand_chacha::ChaCha8Rng;
 use unlade_datafusion::{LeftExec, UnladeCodec, UnladeConfig, UnladeExec};
 
 use crate::answers::all;
-use crate::common::{DEVICES, chosen, forced, metric, nodes, plain, run, runtime, table};
-use crate::statements::rows;
+use crate::common::{DEVICES, chosen, forced, metric, nodes, plain, rows, run, runtime, table};
 use crate::tables::mixed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
