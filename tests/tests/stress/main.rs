@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use peak_alloc::PeakAlloc;
 use signal_hook::consts::SIGINT;
 use unlade_hal::MemoryKind;
 use unlade_sim_fault::FaultKind;
@@ -41,6 +42,11 @@ use crate::place::Place;
 use crate::user::{At, User};
 use crate::watch::Watch;
 use crate::work::Work;
+
+/// Knows what is in use of what the process holds: the rest is what the allocator keeps. What libraries
+/// allocate that are loaded, the simulated GPU's for one, passes it by.
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// Threads that use the runtime.
 const USERS: usize = 5;
@@ -56,12 +62,14 @@ const SLACK: Duration = Duration::from_secs(10);
 /// the pool's reserve, the threads; of a short one a third.
 const WARM_UP: f64 = 120.0;
 
-/// How much more may be held at a rest than after the warm-up. Memory: what the allocator keeps at
-/// one rest more than at another, and the list of all faults that were injected. Descriptors: each
+/// How much more may be held at a rest than after the warm-up. Memory in use: the list of all faults that
+/// were injected, which takes twice its memory when it grows. Memory held: what the allocator keeps at
+/// one rest more than at another, too. Descriptors: each
 /// piece of memory has one, and a device that is lost at the moment gives back none. What is
 /// abandoned keeps its own for good: where other work makes devices miss their deadlines, a soak says
 /// nothing of descriptors.
 const BOUND: Footprint = Footprint {
+    in_use: 8 << 20,
     resident: 64 << 20,
     threads: 8,
     descriptors: 24,
@@ -278,6 +286,8 @@ fn shut_down_under_load(at: At<'_>, users: &mut [User]) {
 /// What is to be the same at every rest.
 #[derive(Clone, Copy, Debug)]
 struct Footprint {
+    /// Bytes that were allocated and not freed.
+    in_use: u64,
     /// Bytes of memory, but those that were abandoned to lost devices.
     resident: u64,
     threads: u64,
@@ -289,6 +299,7 @@ impl Footprint {
         place.have_memory_given_back();
         let held = Held::now();
         Footprint {
+            in_use: ALLOCATOR.current_usage() as u64,
             resident: resident_bytes().saturating_sub(place.leaked()),
             threads: held.threads as u64,
             descriptors: held.descriptors.values().sum::<usize>() as u64,
@@ -298,6 +309,7 @@ impl Footprint {
     /// The most of each.
     fn max(self, other: Footprint) -> Footprint {
         Footprint {
+            in_use: self.in_use.max(other.in_use),
             resident: self.resident.max(other.resident),
             threads: self.threads.max(other.threads),
             descriptors: self.descriptors.max(other.descriptors),
@@ -307,6 +319,7 @@ impl Footprint {
     /// Panics where this is more than after the warm-up by more than the bound.
     fn check(self, warm: Footprint) {
         for (what, now, warm, bound) in [
+            ("bytes in use", self.in_use, warm.in_use, BOUND.in_use),
             (
                 "bytes of memory",
                 self.resident,
@@ -332,14 +345,17 @@ impl Footprint {
 impl fmt::Display for Footprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Footprint {
+            in_use,
             resident,
             threads,
             descriptors,
         } = self;
-        let mebibytes = *resident as f64 / f64::from(1 << 20);
+        let mebibytes = |bytes: &u64| *bytes as f64 / f64::from(1 << 20);
         write!(
             f,
-            "{mebibytes:.1} MiB, {threads} threads, {descriptors} descriptors"
+            "{:.1} MiB, {:.2} of them in use, {threads} threads, {descriptors} descriptors",
+            mebibytes(resident),
+            mebibytes(in_use)
         )
     }
 }
