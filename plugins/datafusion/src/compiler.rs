@@ -1,10 +1,11 @@
 //! How what is taken becomes a kernel, for a session's options.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_schema::Schema;
 use datafusion::common::Result;
-use unlade::{Kernel, Placement, Runtime, Semantics, Session};
+use unlade::{DeviceRequest, Kernel, Placement, Runtime, Semantics, Session, SessionBuilder};
 use unlade_wire::KernelRequest;
 
 use crate::config::{Mode, UnladeConfig};
@@ -14,6 +15,13 @@ use crate::expr::Unsupported;
 
 /// DataFusion's own.
 pub(crate) const RULES: Semantics = Semantics::datafusion();
+
+/// Devices, or parts of them, that are asked for, and how long at most they are waited for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) requests: Vec<DeviceRequest>,
+    pub(crate) patience: Duration,
+}
 
 /// Compiles for the device that a session's options ask for.
 #[derive(Clone, Debug)]
@@ -27,11 +35,25 @@ impl Compiler {
     /// # Errors
     /// A device that the runtime does not have.
     pub(crate) fn new(runtime: &Runtime, options: &UnladeConfig) -> Result<Self> {
+        Compiler::with_devices(runtime, options, &Wanted::default())
+    }
+
+    /// The same for what is granted of devices.
+    ///
+    /// # Errors
+    /// As of [`new`](Compiler::new), and where they are not granted.
+    pub(crate) fn with_devices(
+        runtime: &Runtime,
+        options: &UnladeConfig,
+        wanted: &Wanted,
+    ) -> Result<Self> {
         let placement = options.placement();
         let may_queue = may_queue(runtime, &placement);
-        let session = runtime.session("datafusion").placement(placement).open();
+        let session = runtime.session("datafusion").placement(placement);
+        let requests = wanted.requests.iter().cloned();
+        let session = requests.fold(session.patience(wanted.patience), SessionBuilder::device);
         Ok(Compiler {
-            session: session.map_err(from_runtime)?,
+            session: session.open().map_err(from_runtime)?,
             may_queue,
         })
     }

@@ -1,13 +1,16 @@
 //! What a session can be told: `SET unlade.*`.
 
+use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
 
-use datafusion::common::config::{ConfigExtension, ConfigField, Visit};
-use datafusion::common::{DataFusionError, config_err, extensions_options};
+use datafusion::common::config::{
+    ConfigEntry, ConfigExtension, ConfigField, ExtensionOptions, Visit,
+};
+use datafusion::common::{DataFusionError, config_err, config_namespace};
 use unlade::Placement;
 
-extensions_options! {
+config_namespace! {
     /// Options of a session, by `SET unlade.NAME = ...` or `SessionConfig::with_option_extension`.
     pub struct UnladeConfig {
         /// Whether anything is taken.
@@ -17,7 +20,7 @@ extensions_options! {
         pub mode: Mode, default = Mode::Offload
 
         /// The device to run on, by its name, or `auto` for the one that is predicted to be the fastest.
-        pub device: String, default = AUTO.to_owned()
+        pub device: String, default = UnladeConfig::AUTO.to_owned()
 
         /// Whether to take all that can be taken, however little it is.
         pub force: bool, default = false
@@ -30,17 +33,65 @@ extensions_options! {
     }
 }
 
-/// The device's name that leaves the choice to placement.
-const AUTO: &str = "auto";
-
 impl ConfigExtension for UnladeConfig {
     const PREFIX: &'static str = "unlade";
 }
 
+/// As `extensions_options!` makes it, but that options are told by their whole names: whoever sends a
+/// session's options to another process sets them there by these.
+impl ExtensionOptions for UnladeConfig {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), DataFusionError> {
+        ConfigField::set(self, key, value)
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        let mut entries = Entries(Vec::new());
+        self.visit(&mut entries, UnladeConfig::PREFIX, "");
+        entries.0
+    }
+}
+
+struct Entries(Vec<ConfigEntry>);
+
+impl Entries {
+    fn add(&mut self, key: &str, value: Option<String>, description: &'static str) {
+        self.0.push(ConfigEntry {
+            key: key.to_owned(),
+            value,
+            description,
+        });
+    }
+}
+
+impl Visit for Entries {
+    fn some<V: fmt::Display>(&mut self, key: &str, value: V, description: &'static str) {
+        self.add(key, Some(value.to_string()), description);
+    }
+
+    fn none(&mut self, key: &str, description: &'static str) {
+        self.add(key, None, description);
+    }
+}
+
 impl UnladeConfig {
+    /// The device's name that leaves the choice to placement.
+    pub const AUTO: &'static str = "auto";
+
     pub(crate) fn placement(&self) -> Placement {
         match self.device.as_str() {
-            AUTO => Placement::Auto,
+            UnladeConfig::AUTO => Placement::Auto,
             name => Placement::Device(name.into()),
         }
     }

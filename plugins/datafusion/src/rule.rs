@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
@@ -10,9 +11,9 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
-use unlade::{Query, Runtime, check};
+use unlade::{DeviceRequest, Query, Runtime, check};
 
-use crate::compiler::{Compiler, RULES};
+use crate::compiler::{Compiler, RULES, Wanted};
 use crate::config::{Mode, UnladeConfig};
 use crate::exec::{UnladeExec, Work};
 use crate::expr::Unsupported;
@@ -28,6 +29,8 @@ use crate::share::share_kept;
 #[derive(Debug)]
 pub struct UnladeRule {
     runtime: Runtime,
+    one_for_one: bool,
+    wanted: Wanted,
     /// Whether it was said that filters are evaluated where files are read.
     warned: AtomicBool,
 }
@@ -37,7 +40,30 @@ impl UnladeRule {
     pub fn new(runtime: &Runtime) -> Self {
         UnladeRule {
             runtime: runtime.clone(),
+            one_for_one: false,
+            wanted: Wanted::default(),
             warned: AtomicBool::new(false),
+        }
+    }
+
+    /// The same, putting one node in the place of one operator: a projection over a filter becomes two
+    /// nodes, a filter is taken as a whole or not at all, and there are no notes. For plans of which
+    /// somebody else knows the nodes by their positions.
+    pub fn one_for_one(self) -> Self {
+        UnladeRule {
+            one_for_one: true,
+            ..self
+        }
+    }
+
+    /// The same, asking for devices, or parts of them, for each plan that has something to take, as a
+    /// session of the runtime asks for them. Nodes of ours run on what was granted and on the CPU; it is
+    /// given back when the last of them is dropped. Where others hold it, the rule waits for it on the
+    /// calling thread no longer than `patience`, and then fails with the reason.
+    pub fn with_devices(self, requests: Vec<DeviceRequest>, patience: Duration) -> Self {
+        UnladeRule {
+            wanted: Wanted { requests, patience },
+            ..self
         }
     }
 }
@@ -50,12 +76,14 @@ impl PhysicalOptimizerRule for UnladeRule {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let default = UnladeConfig::default();
         let options = config.extensions.get::<UnladeConfig>().unwrap_or(&default);
-        if !options.enabled {
+        // Nobody is to wait for devices that the plan has no use for.
+        if !options.enabled || !(self.wanted.requests.is_empty() || has_work(&plan)) {
             return Ok(plan);
         }
         let planner = Planner {
-            compiler: Compiler::new(&self.runtime, options)?,
+            compiler: Compiler::with_devices(&self.runtime, options, &self.wanted)?,
             options,
+            one_for_one: self.one_for_one,
             statistics: StatisticsContext::new(),
             _whole: Arc::clone(&plan),
         };
@@ -89,6 +117,11 @@ fn has_filter(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<FilterExec>() || plan.children().into_iter().any(has_filter)
 }
 
+fn has_work(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let has_own = Shape::of(plan, Extent::Top).is_some_and(Shape::computes);
+    has_own || plan.children().into_iter().any(has_work)
+}
+
 /// Has nodes of ours below a sort that keeps the first rows only drop those that cannot be among them
 /// any more.
 fn follow(sort: &dyn ExecutionPlan, below: &mut [Arc<dyn ExecutionPlan>]) -> Result<()> {
@@ -108,6 +141,7 @@ fn follow(sort: &dyn ExecutionPlan, below: &mut [Arc<dyn ExecutionPlan>]) -> Res
 struct Planner<'a> {
     compiler: Compiler,
     options: &'a UnladeConfig,
+    one_for_one: bool,
     /// Of the plan as it was. It knows nodes by their addresses.
     statistics: StatisticsContext,
     /// Nodes stay where they are as long as there are statistics of them.
@@ -131,7 +165,7 @@ impl Planner<'_> {
     /// The plan with everything taken that is to be: the topmost first, as a projection takes the
     /// filter below it along.
     fn rewrite(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        let fused = Shape::of(&plan, Extent::Fused);
+        let fused = Shape::of(&plan, Extent::Fused).filter(|_| !self.one_for_one);
         if let Some(shape) = fused
             && let Ok(work) = self.take(shape, &plan)
         {
@@ -146,7 +180,7 @@ impl Planner<'_> {
                 let why = format!("{rows} rows, fewer than unlade.min_rows");
                 self.leave(plan, &why)
             }
-            Err(Left::Unsupported(why)) => match shape.filter {
+            Err(Left::Unsupported(why)) => match shape.filter.filter(|_| !self.one_for_one) {
                 Some(filter) => self.halve(filter, &plan, why),
                 None => self.leave(plan, &why.0),
             },
@@ -256,6 +290,7 @@ impl Planner<'_> {
     }
 
     fn noted(&self, plan: Arc<dyn ExecutionPlan>, why: &str) -> Result<Arc<dyn ExecutionPlan>> {
-        noted(plan, why, self.options.mode, self.options.notes)
+        let notes = self.options.notes && !self.one_for_one;
+        noted(plan, why, self.options.mode, notes)
     }
 }

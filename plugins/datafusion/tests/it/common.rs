@@ -12,7 +12,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use unlade::{Placement, Runtime};
-use unlade_datafusion::{SessionStateBuilderExt, UnladeExec};
+use unlade_datafusion::{SessionStateBuilderExt, UnladeExec, UnladeRule};
 
 /// Devices that need no hardware.
 pub(crate) const DEVICES: [&str; 4] = ["cpu", "sim", "sim-gpu", "sim-dpu"];
@@ -67,15 +67,24 @@ pub(crate) fn forced_with(
     config: SessionConfig,
     environment: Arc<RuntimeEnv>,
 ) -> SessionContext {
+    let state = forcing(runtime, config).with_runtime_env(environment);
+    SessionContext::new_with_state(state.with_unlade(runtime).build())
+}
+
+/// A session that takes what a rule of its own does.
+pub(crate) fn forced_by(runtime: &Runtime, rule: UnladeRule) -> SessionContext {
+    let state = forcing(runtime, config()).with_physical_optimizer_rule(Arc::new(rule));
+    SessionContext::new_with_state(state.build())
+}
+
+fn forcing(runtime: &Runtime, config: SessionConfig) -> SessionStateBuilder {
     let config = config
         .with_option_extension(unlade_datafusion::UnladeConfig::default())
         .set_str("unlade.device", &chosen(runtime))
         .set_bool("unlade.force", true);
-    let state = SessionStateBuilder::new()
+    SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(environment)
-        .with_default_features();
-    SessionContext::new_with_state(state.with_unlade(runtime).build())
+        .with_default_features()
 }
 
 fn config() -> SessionConfig {

@@ -4,6 +4,7 @@ mod answers;
 mod changing;
 mod common;
 mod ends;
+mod one_for_one;
 mod plans;
 mod resident;
 mod statements;

@@ -9,7 +9,8 @@ use datafusion::datasource::MemTable;
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, StatisticsArgs, StatisticsContext, displayable,
 };
-use datafusion::prelude::{SessionContext, col};
+use datafusion::prelude::{SessionConfig, SessionContext, col};
+use unlade_datafusion::UnladeConfig;
 
 use crate::common::{forced, nodes, plain, rows, run, runtime, table};
 
@@ -242,4 +243,25 @@ async fn what_is_in_order_stays_so_and_is_not_sorted() {
     assert!(ordering(&nodes(&plan)[0]).contains("a@1"), "{plan:?}");
     let shown = displayable(plan.as_ref()).indent(false).to_string();
     assert!(!shown.contains("SortExec"), "{shown}");
+}
+
+/// So they go to other processes, and so they are set there.
+#[tokio::test]
+async fn options_are_told_by_the_names_that_they_are_set_by() {
+    let context = context();
+    context.sql("SET unlade.min_rows = 77").await.unwrap();
+    let mut other = SessionConfig::new().with_option_extension(UnladeConfig::default());
+    let own = context.copied_config();
+    let entries = own.options().entries().into_iter();
+    let entries: Vec<_> = entries
+        .filter(|each| each.key.starts_with("unlade."))
+        .collect();
+    assert_eq!(entries.len(), 6, "{entries:?}");
+    for entry in entries {
+        let value = entry.value.expect("each has one");
+        other.options_mut().set(&entry.key, &value).unwrap();
+    }
+    let found = |config: &SessionConfig| config.options().extensions.get::<UnladeConfig>().cloned();
+    assert_eq!(found(&other), found(&own));
+    assert_eq!(found(&other).unwrap().min_rows, 77);
 }
