@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::flagged::tests_with;
 use crate::step::{Ended, Outcome, cargo, cargo_with, command, outcome, step, summary};
-use crate::{card_document, header, install_c, qemu, simulate, tools, tpcds, wheel};
+use crate::{card_document, example, header, install_c, qemu, simulate, tools, tpcds, wheel};
 
 /// What to leave out.
 #[derive(Debug, Args)]
@@ -204,6 +204,8 @@ fn aarch64() -> Outcome {
         "--workspace",
         "--exclude",
         "xtask",
+        "--exclude",
+        "unlade-ballista",
         "--exclude",
         "unlade-datafusion",
         "--exclude",
