@@ -21,9 +21,16 @@ pub(crate) struct Meters {
     retries: Count,
     filters_read: Count,
     /// Rows by the device that took them, as they turn up: few, so that looking through them is fastest.
-    rows_on: Arc<Mutex<Vec<(Arc<str>, Count)>>>,
+    rows_on: Arc<Mutex<Vec<RowsOn>>>,
     metrics: ExecutionPlanMetricsSet,
     partition: usize,
+}
+
+/// Rows that a device took.
+#[derive(Clone, Debug)]
+struct RowsOn {
+    device: Arc<str>,
+    rows: Count,
 }
 
 impl Meters {
@@ -65,17 +72,16 @@ impl Meters {
                 self.fallbacks.add(1);
             }
             if part.completed {
-                let known = rows_on.iter().find(|(device, _)| *device == part.device);
-                let rows = match known {
-                    Some((_, rows)) => rows,
-                    None => {
-                        let name = format!("rows_on_{}", part.device);
-                        let rows = MetricBuilder::new(&self.metrics).counter(name, self.partition);
-                        rows_on.push((Arc::clone(&part.device), rows));
-                        &rows_on[rows_on.len() - 1].1
-                    }
-                };
-                rows.add(part.rows as usize);
+                let known = rows_on.iter().position(|of| of.device == part.device);
+                let at = known.unwrap_or_else(|| {
+                    let name = format!("rows_on_{}", part.device);
+                    rows_on.push(RowsOn {
+                        device: Arc::clone(&part.device),
+                        rows: MetricBuilder::new(&self.metrics).counter(name, self.partition),
+                    });
+                    rows_on.len() - 1
+                });
+                rows_on[at].rows.add(part.rows as usize);
             }
         }
     }
