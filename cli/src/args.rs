@@ -49,7 +49,7 @@ Exit codes:
   2  a wrong command line, expression, setting or column
   3  a file that cannot be read or written
   4  a device or memory that cannot do it
-  130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+  130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP; 0 of `unlade card`
 
 Every setting is a flag, an UNLADE_* variable (UNLADE_DEVICE, UNLADE_THREADS ...) or a line of
 unlade.toml, in this order of precedence.";
@@ -419,8 +419,9 @@ fn rows(text: &str) -> Result<u64, String> {
 
 fn scale(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(scale) if scale > 0.0 && scale <= 100.0 => Ok(scale),
-        _ => Err("a number above 0, at most 100".to_owned()),
+        // Of less than the least there is no supplier, and no line item without one.
+        Ok(scale) if (0.0001..=100.0).contains(&scale) => Ok(scale),
+        _ => Err("a number from 0.0001 to 100".to_owned()),
     }
 }
 
