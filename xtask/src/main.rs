@@ -18,6 +18,7 @@
 //! | [`header`] | the C interface's header, made of its sources |
 //! | [`install_c`] | the C interface, installed for C programs |
 //! | [`mod@test`] | every check that a change must pass |
+//! | [`example`] | the example outside of the workspace, as a user builds it |
 //! | [`card_document`] | the card's document against its examples |
 //! | [`flagged`] | a crate's own tests, built with a flag for the compiler |
 //! | [`step`] | one command, its outcome and its time |
@@ -29,6 +30,7 @@
 
 mod bench;
 mod card_document;
+mod example;
 mod flagged;
 mod fuzz;
 mod gpu;

@@ -56,6 +56,7 @@ fn rest() -> Vec<Ended> {
                 &["doc", "--workspace", "--no-deps", "--quiet"],
             )
         }),
+        step("the example outside of the workspace", example::step),
         step("metrics over HTTP", metrics_over_http),
         step("models of concurrency", loom),
         step("the runtime, simulated", || {
