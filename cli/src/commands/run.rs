@@ -75,6 +75,10 @@ pub(crate) fn run(args: RunArgs, verbosity: Verbosity) -> Result<(), Failure> {
 
     let started = Instant::now();
     let streamed = stream(plan, &args, verbosity, &mut sink, &mut receipts);
+    if streamed.is_err() {
+        // Cards in software end with this process: what they still do would look like their fault.
+        runtime.shutdown(AT_END);
+    }
     // Where a mapped input changed, that is the error, whatever came of reading it.
     mapped.check()?;
     let summary = streamed?;

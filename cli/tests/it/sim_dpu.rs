@@ -310,6 +310,27 @@ fn of_a_card_that_filters_no_more_is_counted_than_it_has_written() {
     assert_eq!(totals["bytes_from_device"], 100 * 4);
 }
 
+/// The command ends with an error while the card works on other batches. That is not the card's fault.
+#[test]
+fn an_error_in_the_data_is_no_fault_of_the_card() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 5000);
+    for _ in 0..10 {
+        let ran = place.run(&[
+            "run",
+            "in.parquet",
+            "--select",
+            "1 / (n - n) as x",
+            "--device",
+            "sim-dpu",
+            "--batch-rows",
+            "64",
+        ]);
+        assert!(ran.err.contains("divides by zero"), "{}", ran.err);
+        assert!(!ran.err.contains("fault"), "{}", ran.err);
+    }
+}
+
 #[test]
 fn a_card_of_no_known_kind_is_refused() {
     let place = Place::new();
