@@ -8,19 +8,25 @@ use std::time::Duration;
 use arrow_array::{ArrayRef, Int32Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use common::{batch, compile, input, on, query, sim};
-use unlade_runtime::{Error, Reason};
+use unlade_runtime::{Error, Reason, Resident, Runtime};
 use unlade_sim_device::Profile;
 
-#[test]
-fn what_is_pinned_makes_room_for_a_batch_that_passes_through() {
+/// Eight batches that are pinned on a small device: half of its memory is for what is pinned, and a batch
+/// of 130,000 rows takes more than the other half.
+fn eight_pinned() -> (Runtime, Vec<RecordBatch>, Resident) {
     let profile = Profile {
         memory: 5 << 18,
         ..Profile::gpu()
     };
     let runtime = on(sim(profile)).build().unwrap();
-    // Half of the memory is for what is pinned, and the batch takes more than the other.
     let pinned: Vec<RecordBatch> = (0..8).map(|_| input(2000)).collect();
     let resident = runtime.pin(&pinned, Some("sim")).unwrap();
+    (runtime, pinned, resident)
+}
+
+#[test]
+fn what_is_pinned_makes_room_for_a_batch_that_passes_through() {
+    let (runtime, _, resident) = eight_pinned();
     let there = resident.batches_on_device();
     assert!(there > 0);
     let whole = input(130_000);
@@ -73,13 +79,7 @@ fn pinned_batches_are_sent_once() {
 
 #[test]
 fn a_pinned_column_tells_where_it_is_and_stays_there_while_it_is_held() {
-    let profile = Profile {
-        memory: 5 << 18,
-        ..Profile::gpu()
-    };
-    let runtime = on(sim(profile)).build().unwrap();
-    let pinned: Vec<RecordBatch> = (0..8).map(|_| input(2000)).collect();
-    let resident = runtime.pin(&pinned, Some("sim")).unwrap();
+    let (runtime, pinned, resident) = eight_pinned();
     let column = |name: &str| pinned[0].schema().index_of(name).unwrap();
     let nulls = resident.values_on_device(0, column("a")).unwrap_err();
     assert!(nulls.to_string().contains("nulls"), "{nulls}");

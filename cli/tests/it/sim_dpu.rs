@@ -314,17 +314,20 @@ fn of_a_card_that_filters_no_more_is_counted_than_it_has_written() {
 #[test]
 fn an_error_in_the_data_is_no_fault_of_the_card() {
     let place = Place::new();
-    place.table("in.parquet", 0, 5000);
-    for _ in 0..10 {
+    place.table("in.parquet", 0, 200_000);
+    for _ in 0..40 {
         let ran = place.run(&[
             "run",
             "in.parquet",
             "--select",
-            "1 / (n - n) as x",
+            "square / (n - 2464) as x",
             "--device",
             "sim-dpu",
             "--batch-rows",
-            "64",
+            "8192",
+            "--no-fallback",
+            "-o",
+            "out.arrows",
         ]);
         assert!(ran.err.contains("divides by zero"), "{}", ran.err);
         assert!(!ran.err.contains("fault"), "{}", ran.err);
