@@ -337,6 +337,10 @@ pub(crate) struct TopArgs {
     /// Print how things are once, as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Give a process up that says nothing for so long before there is anything to show
+    #[arg(long, value_name = "SECONDS", default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
 }
 
 const TOP_HELP: &str = "\

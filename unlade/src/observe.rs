@@ -67,6 +67,19 @@ pub enum ObserveError {
         /// The socket.
         name: String,
     },
+    /// Who listens there does not say anything.
+    #[error(
+        "{name}: {} has said nothing for {waited:?}; if it is only busy, wait longer (`unlade top --timeout \
+         SECONDS`); if it is stopped, {} has it go on; else it hangs", named(*process), awake(*process)
+    )]
+    Silent {
+        /// The socket.
+        name: String,
+        /// The process; nothing where that has no number here, as one of another container has not.
+        process: Option<u32>,
+        /// How long it has been waited for.
+        waited: Duration,
+    },
     /// Too many look on already.
     #[error("{name}: {MOST_READERS} readers look on already; close one of them")]
     TooMany {
@@ -134,6 +147,16 @@ pub fn serve(runtime: &Runtime, socket: &Path) -> Result<Server, ObserveError> {
 /// [`ObserveError::Io`] where the file cannot be written; [`ObserveError::Thread`].
 pub fn record(runtime: &Runtime, file: &Path) -> Result<Recorder, ObserveError> {
     Recorder::start(runtime, file)
+}
+
+fn named(process: Option<u32>) -> String {
+    process.map_or_else(|| "its process".to_owned(), |id| format!("process {id}"))
+}
+
+/// What wakes a process that is stopped.
+fn awake(process: Option<u32>) -> String {
+    let id = process.map_or_else(|| "PID".to_owned(), |id| id.to_string());
+    format!("`kill -CONT {id}`")
 }
 
 /// A snapshot as a line.

@@ -180,6 +180,38 @@ fn what_a_killed_process_left_is_taken_over() {
 }
 
 #[test]
+fn who_says_nothing_is_given_up_and_named() {
+    let place = Place::new();
+    let socket = place.path("top.sock");
+    // Somebody listens, and does nothing.
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut reader = Reader::connect(&socket).unwrap();
+    assert_eq!(reader.process(), Some(std::process::id()));
+    reader
+        .wait_at_most(Some(Duration::from_millis(20)))
+        .unwrap();
+    let error = reader.next().unwrap().unwrap_err();
+    let said = error.to_string();
+    let ObserveError::Silent {
+        process, waited, ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(process, Some(std::process::id()));
+    assert_eq!(waited, Duration::from_millis(20));
+    let wake = format!("`kill -CONT {}`", std::process::id());
+    assert!(said.contains(&wake) && said.contains("top.sock"), "{said}");
+    assert!(reader.next().is_none(), "there is nothing after an error");
+    let none = Some(Duration::ZERO);
+    assert!(matches!(
+        reader.wait_at_most(none),
+        Err(ObserveError::Io { .. })
+    ));
+    drop(listener);
+}
+
+#[test]
 fn a_path_that_is_too_long_is_said_to_be() {
     let long = "x".repeat(200);
     let error = observe::serve(&runtime(), Path::new(&long))

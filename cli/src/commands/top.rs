@@ -10,6 +10,7 @@ mod source;
 mod view;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use self::source::Source;
 use crate::args::TopArgs;
@@ -17,7 +18,7 @@ use crate::error::Failure;
 use crate::{interrupt, report};
 
 pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
-    let mut source = Source::open(&args.path)?;
+    let mut source = Source::open(&args.path, Duration::from_secs(args.timeout))?;
     if let Some(cut_off) = source.cut_off() {
         report::say(format_args!("{cut_off}"));
     }

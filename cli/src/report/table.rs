@@ -91,6 +91,12 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// So many of what has an `s` where there are several: `1 session`, `1,200 sessions`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", grouped(number))
+}
+
 /// Bytes in the largest decimal unit: `1.2 MB`.
 pub(crate) fn bytes(number: u64) -> String {
     scaled(number as f64, &["B", "kB", "MB", "GB", "TB"])
@@ -184,6 +190,9 @@ mod tests {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1234567), "1,234,567");
+        assert_eq!(counted(1, "session"), "1 session");
+        assert_eq!(counted(0, "session"), "0 sessions");
+        assert_eq!(counted(1200, "session"), "1,200 sessions");
         assert_eq!(bytes(1_250_000), "1.2 MB");
         assert_eq!(bytes(17), "17 B");
         assert_eq!(rate(2.5e9), "2.5 G/s");

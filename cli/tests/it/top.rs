@@ -54,6 +54,11 @@ impl Running {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(process, signal).unwrap();
+    }
 }
 
 /// Waits until something is there.
@@ -124,6 +129,39 @@ fn a_running_command_is_watched() {
         4,
         &["top.sock: nobody listens there", "--top-socket top.sock"],
     );
+}
+
+#[test]
+fn a_process_that_is_stopped_is_named_and_what_is_old_is_said_to_be() {
+    let place = Place::new();
+    let running = Running::start(&place, &["--top-socket", "top.sock"]);
+    with_a_receipt(&place, "top.sock");
+    let mut screen = Terminal::of_width(80, place.command(&["top", "top.sock"]));
+    screen.shows("Fallbacks");
+    running.signal(Signal::STOP);
+    let process = running.child.id();
+    for how in [&["--once"][..], &["--json"], &[]] {
+        let words = [&["top", "top.sock", "--timeout", "1"][..], how].concat();
+        place.run(&words).failure(
+            4,
+            &[
+                &format!("top.sock: process {process} has said nothing for 1s"),
+                "--timeout",
+                &format!("`kill -CONT {process}`"),
+            ],
+        );
+    }
+    // Where there is nothing to show yet, and where there is.
+    let blank = place.command(&["top", "top.sock", "--timeout", "1"]);
+    let mut blank = Terminal::start(blank);
+    blank.shows("has said nothing for 1s");
+    assert_eq!(until(|| blank.child.try_wait().unwrap()).code(), Some(4));
+    screen.shows_within(80, "nothing new for ");
+    running.signal(Signal::CONT);
+    running.finish();
+    screen.shows_within(80, "the runtime has ended");
+    screen.press("q");
+    screen.ends(0);
 }
 
 #[test]
@@ -220,6 +258,16 @@ fn what_cannot_be_watched_is_said_to_be() {
     assert_eq!(fs::read_to_string(place.path("file")).unwrap(), "mine");
 }
 
+/// That of a terminal of so many columns.
+fn size(columns: u16) -> Winsize {
+    Winsize {
+        ws_row: 40,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
+
 /// A terminal with a program in it.
 pub(crate) struct Terminal {
     child: Child,
@@ -240,13 +288,7 @@ impl Terminal {
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap();
-        let size = Winsize {
-            ws_row: 40,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&ours, size).unwrap();
+        tcsetwinsize(&ours, size(columns)).unwrap();
         let open = || {
             let name = name.to_str().unwrap();
             File::options().read(true).write(true).open(name).unwrap()
@@ -279,6 +321,18 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn shows(&self, words: &str) {
         until(|| self.text().contains(words).then_some(()));
+    }
+
+    /// That the screen comes to show this, one of so many columns, or one less, by turns: what changes is all
+    /// that is written else, and a screen of another size is drawn anew.
+    #[track_caller]
+    fn shows_within(&self, columns: u16, words: &str) {
+        let mut widths = [columns - 1, columns].into_iter().cycle();
+        until(|| {
+            let width = widths.next().expect("it has no end");
+            tcsetwinsize(&self.keys, size(width)).unwrap();
+            self.text().contains(words).then_some(())
+        });
     }
 
     fn press(&mut self, keys: &str) {
@@ -328,7 +382,7 @@ fn a_terminal_is_left_as_it_was_found() {
     let mut screen = top();
     screen.shows("Fallbacks");
     running.finish();
-    screen.shows("the runtime has ended");
+    screen.shows_within(120, "the runtime has ended");
     screen.press("q");
     screen.ends(0);
 }

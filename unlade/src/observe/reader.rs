@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::Deserialize;
 
 use super::server::TOO_MANY;
@@ -18,6 +20,8 @@ use crate::{SNAPSHOT_VERSION, Snapshot};
 #[derive(Debug)]
 pub struct Reader {
     lines: Lines<UnixStream>,
+    /// How long is waited for what comes next.
+    patience: Option<Duration>,
     is_over: bool,
 }
 
@@ -25,7 +29,8 @@ impl Reader {
     /// Connects to the socket of a process.
     ///
     /// # Errors
-    /// [`ObserveError::NobodyListens`]; [`ObserveError::Io`] where it is another user's.
+    /// [`ObserveError::NobodyListens`]; [`ObserveError::TooMany`]; [`ObserveError::Io`] where it is
+    /// another user's.
     pub fn connect(path: &Path) -> Result<Self, ObserveError> {
         let name = path.display().to_string();
         let stream = socket::connect(path).map_err(|source| match source.kind() {
@@ -38,14 +43,53 @@ impl Reader {
         })?;
         Ok(Reader {
             lines: Lines::of(name, stream),
+            patience: None,
             is_over: false,
         })
     }
 
+    /// From here on, it is [`ObserveError::Silent`] where nothing comes for so long; with `None`, as at
+    /// first, that is waited for without end. A process sends a snapshot each
+    /// [`INTERVAL`](super::INTERVAL), unless it is stopped or hangs.
+    ///
+    /// # Errors
+    /// [`ObserveError::Io`] where that is no time at all.
+    pub fn wait_at_most(&mut self, patience: Option<Duration>) -> Result<(), ObserveError> {
+        let lines = &self.lines;
+        let set = lines.source.get_ref().set_read_timeout(patience);
+        set.map_err(|source| io_error(&lines.name, "set a deadline", source))?;
+        self.patience = patience;
+        Ok(())
+    }
+
+    /// The process that listens there; nothing where that has no number here, as one of another
+    /// container has not.
+    pub fn process(&self) -> Option<u32> {
+        let peer = getsockopt(self.lines.source.get_ref(), PeerCredentials).ok()?;
+        u32::try_from(peer.pid()).ok().filter(|id| *id > 0)
+    }
+
     fn read(&mut self) -> Result<Option<Snapshot>, ObserveError> {
-        match self.lines.next()? {
-            Some(text) => self.lines.parse(self.lines.line, &text).map(Some),
-            None => Ok(None),
+        match self.lines.next() {
+            Ok(Some(text)) => self.lines.parse(self.lines.line, &text).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(self.silent(error)),
+        }
+    }
+
+    /// What an error means to whoever waits no longer than so long.
+    fn silent(&self, error: ObserveError) -> ObserveError {
+        match (self.patience, error) {
+            (Some(waited), ObserveError::Io { name, source, .. })
+                if source.kind() == ErrorKind::WouldBlock =>
+            {
+                ObserveError::Silent {
+                    name,
+                    process: self.process(),
+                    waited,
+                }
+            }
+            (_, error) => error,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The screen: all panes where there is room for them, else those that matter most, or the chosen one.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -31,6 +32,9 @@ const LEAST_TEXT: usize = 10;
 /// The most of a name.
 const MOST_NAME: usize = 32;
 
+/// For how long nothing has come where what is shown is old: a process sends something twice a second.
+const STALE: Duration = Duration::from_secs(2);
+
 /// Columns between two of a table's.
 const GAP: u16 = 2;
 
@@ -41,7 +45,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
         Constraint::Length(1),
     ]);
     let [head, body, foot] = rows.areas(frame.area());
-    frame.render_widget(Paragraph::new(header(view)), head);
+    frame.render_widget(Paragraph::new(header(view, head.width.into())), head);
     for (pane, area) in areas(body, view) {
         draw_pane(frame, area, pane, view);
     }
@@ -49,14 +53,25 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     frame.render_widget(Paragraph::new(view.help()).style(dim), foot);
 }
 
-fn header(view: &View) -> Line<'static> {
-    let mut words = vec![format!("unlade top · {}", heading(&view.now))];
-    words.extend(view.place.clone());
-    if view.is_paused {
-        words.push("paused".to_owned());
+/// What must be seen comes first; of the counts there are those for which there is room.
+fn header(view: &View, room: usize) -> Line<'static> {
+    let [process, counts @ ..] = heading(&view.now);
+    let mut line = format!("unlade top · {process}");
+    let silent = view.silent_for.filter(|time| *time >= STALE);
+    let silent = silent.map(|time| format!("nothing new for {} s", time.as_secs()));
+    let paused = view.is_paused.then(|| "paused".to_owned());
+    let states = [silent, view.note.clone(), view.place.clone(), paused];
+    for state in states.into_iter().flatten() {
+        line = format!("{line} · {state}");
     }
-    words.extend(view.note.clone());
-    Line::from(words.join(" · ")).style(Style::new().add_modifier(Modifier::BOLD))
+    for count in counts {
+        let longer = format!("{line} · {count}");
+        if longer.width() > room {
+            break;
+        }
+        line = longer;
+    }
+    Line::from(line).style(Style::new().add_modifier(Modifier::BOLD))
 }
 
 /// The panes that are shown, and where.
@@ -274,6 +289,49 @@ mod tests {
         view.choose(-2);
         view.scroll(1);
         golden("replayed.txt", &drawn(&view, 110, 40));
+    }
+
+    /// The line above the panes, on a screen of so many columns.
+    fn header_line(view: &View, columns: u16) -> String {
+        let screen = drawn(view, columns, 24);
+        screen.lines().next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_must_be_seen_is_seen_on_eighty_columns() {
+        let (before, now) = snapshots();
+        let mut view = View::new(now, Some(before));
+        view.is_paused = true;
+        view.note = Some("the runtime has ended".to_owned());
+        assert_eq!(
+            header_line(&view, 80),
+            "unlade top · process 4711 · the runtime has ended · paused · 300 sessions"
+        );
+        // No count is cut in the middle.
+        assert_eq!(
+            header_line(&view, 72),
+            "unlade top · process 4711 · the runtime has ended · paused"
+        );
+        view.note = None;
+        view.is_paused = false;
+        view.now.sessions_open = 1;
+        assert_eq!(
+            header_line(&view, 80),
+            "unlade top · process 4711 · 1 session · 3 tickets · 5 programs"
+        );
+    }
+
+    #[test]
+    fn what_is_old_is_said_to_be() {
+        let (before, now) = snapshots();
+        let mut view = View::new(now, Some(before));
+        view.silent_for = Some(Duration::from_millis(1900));
+        assert!(!header_line(&view, 80).contains("nothing new"));
+        view.silent_for = Some(Duration::from_millis(7400));
+        assert_eq!(
+            header_line(&view, 80),
+            "unlade top · process 4711 · nothing new for 7 s · 300 sessions · 3 tickets"
+        );
     }
 
     #[test]

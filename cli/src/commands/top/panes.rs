@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use unlade::{DeviceSnapshot, DeviceState, Snapshot, printable};
 
-use crate::report::table::{Align, bytes, duration, grouped, rate};
+use crate::report::table::{Align, bytes, counted, duration, grouped, rate};
 
 /// A part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,10 +377,12 @@ fn fallbacks(now: &Snapshot) -> Rows {
     }
 }
 
-/// The line above all panes.
-pub(super) fn heading(now: &Snapshot) -> String {
-    format!(
-        "process {} · {} sessions · {} tickets · {} programs",
-        now.process, now.sessions_open, now.tickets, now.executables
-    )
+/// The line above all panes, in parts, of which the first says of whom all this is.
+pub(super) fn heading(now: &Snapshot) -> [String; 4] {
+    [
+        format!("process {}", now.process),
+        counted(now.sessions_open as u64, "session"),
+        counted(now.tickets, "ticket"),
+        counted(now.executables as u64, "program"),
+    ]
 }

@@ -7,7 +7,7 @@ use crate::report::table;
 
 /// A snapshot as text; rates are those since the one before.
 pub(super) fn text(now: &Snapshot, before: Option<&Snapshot>) -> String {
-    let mut text = heading(now) + "\n";
+    let mut text = heading(now).join(" · ") + "\n";
     for pane in Pane::ALL {
         text.push_str(&format!("\n{}\n", pane.title()));
         let rows = pane.rows(now, before);

@@ -129,9 +129,10 @@ impl Feed {
 
     /// Lets time pass.
     fn advance(&mut self, time: Duration, view: &mut View) -> Result<(), Failure> {
+        view.silent_for = None;
         match self {
             Feed::Live(live) => match live.news() {
-                News::Nothing => {}
+                News::Nothing => view.silent_for = Some(live.silent_for()),
                 // What comes meanwhile is passed over, so that the process is not kept waiting.
                 News::Snapshot(_) if view.is_paused => {}
                 News::Snapshot(now) => {

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use unlade::Snapshot;
 use unlade::observe::{ObserveError, Reader, Recorded};
@@ -18,13 +18,15 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// A socket is connected to, and a file is read.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    /// A socket is connected to, whose process may say nothing for so long, and a file is read.
+    pub(super) fn open(path: &Path, patience: Duration) -> Result<Self, Failure> {
         let is_file = std::fs::metadata(path).is_ok_and(|it| !it.file_type().is_socket());
-        Ok(match is_file {
-            true => Source::Recorded(Recorded::open(path)?),
-            false => Source::Live(Reader::connect(path)?),
-        })
+        if is_file {
+            return Ok(Source::Recorded(Recorded::open(path)?));
+        }
+        let mut reader = Reader::connect(path)?;
+        reader.wait_at_most(Some(patience))?;
+        Ok(Source::Live(reader))
     }
 
     /// What is missing at the end.
@@ -70,6 +72,8 @@ fn ended_at_once() -> ObserveError {
 /// Snapshots of a process, read by a thread of their own.
 pub(super) struct Live {
     snapshots: Receiver<Result<Snapshot, ObserveError>>,
+    /// When the last one came.
+    came: Instant,
 }
 
 /// What came of a process since somebody looked last.
@@ -81,11 +85,14 @@ pub(super) enum News {
 }
 
 impl Live {
-    pub(super) fn of(reader: Reader) -> Result<Self, Failure> {
+    /// What does not come once there was something is waited for without end.
+    pub(super) fn of(mut reader: Reader) -> Result<Self, Failure> {
         // The next one waits in the socket: who shows them is not behind for long.
         let (sender, snapshots) = sync_channel(1);
         let read = move || {
-            for snapshot in reader {
+            let Some(first) = reader.next() else { return };
+            let first = first.and_then(|it| reader.wait_at_most(None).map(|()| it));
+            for snapshot in std::iter::once(first).chain(reader) {
                 if sender.send(snapshot).is_err() {
                     break;
                 }
@@ -94,12 +101,23 @@ impl Live {
         thread::Builder::new()
             .spawn(read)
             .map_err(|error| Failure::resource(format!("no thread can be started: {error}")))?;
-        Ok(Live { snapshots })
+        Ok(Live {
+            snapshots,
+            came: Instant::now(),
+        })
+    }
+
+    /// For how long nothing has come.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.came.elapsed()
     }
 
     pub(super) fn news(&mut self) -> News {
         match self.snapshots.try_recv() {
-            Ok(Ok(snapshot)) => News::Snapshot(Box::new(snapshot)),
+            Ok(Ok(snapshot)) => {
+                self.came = Instant::now();
+                News::Snapshot(Box::new(snapshot))
+            }
             Ok(Err(error)) => News::End(Some(error)),
             Err(TryRecvError::Empty) => News::Nothing,
             Err(TryRecvError::Disconnected) => News::End(None),

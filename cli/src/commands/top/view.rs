@@ -1,5 +1,7 @@
 //! What is shown, and what keys do to it.
 
+use std::time::Duration;
+
 use unlade::Snapshot;
 
 use super::panes::Pane;
@@ -16,6 +18,8 @@ pub(super) struct View {
     pub(super) is_paused: bool,
     /// Of a recording, where in it this is.
     pub(super) place: Option<String>,
+    /// For how long nothing has come of a process that has not ended.
+    pub(super) silent_for: Option<Duration>,
     /// What there is to say beside that.
     pub(super) note: Option<String>,
 }
@@ -44,6 +48,7 @@ impl View {
             first: 0,
             is_paused: false,
             place: None,
+            silent_for: None,
             note: None,
         }
     }
