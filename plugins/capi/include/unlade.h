@@ -1231,7 +1231,8 @@ enum unlade_code unlade_query_text_with(const struct unlade_runtime *runtime,
 
 /**
  * A query from its bytes in Unlade's own encoding, docs/WIRE.md: what `unlade_query_encode`, or
- * another process, has made. Bytes of a version that is not known are `UNLADE_MALFORMED`.
+ * another process, has made. Bytes that break the format's rules, or are of a version that is not known, are
+ * `UNLADE_MALFORMED`, and more of something than is read `UNLADE_LIMIT`.
  */
 enum unlade_code unlade_query_wire(const uint8_t *bytes,
                                    size_t length,
@@ -1253,7 +1254,9 @@ enum unlade_code unlade_query_wire_with(const struct unlade_runtime *runtime,
  * `UNLADE_SUBSTRAIT_FILTER` or `_PROJECTION`. docs/SUBSTRAIT.md lists what is read. What the message asks
  * of the rules, as the failure behaviour of a cast, holds when the query is compiled, before what
  * `unlade_kernel_options` says; rules that cannot meet it are an error then. `unlade_query_encode` does
- * not carry that. `UNLADE_UNSUPPORTED` in a library that was built without feature `substrait`.
+ * not carry that. Bytes that are no such message are `UNLADE_MALFORMED`, more of something than is read
+ * `UNLADE_LIMIT`, and what a message says that is not known, or leaves open, `UNLADE_EXPRESSION`.
+ * `UNLADE_UNSUPPORTED` in a library that was built without feature `substrait`.
  */
 enum unlade_code unlade_query_substrait(const uint8_t *bytes,
                                         size_t length,
@@ -1275,7 +1278,7 @@ enum unlade_code unlade_query_substrait_with(const struct unlade_runtime *runtim
 /**
  * Writes the bytes of a query to `bytes`, where there is room for `capacity` of them, and how many they
  * are to `length`; `UNLADE_LIMIT` where there are more. `bytes` may be null where `capacity` is 0, to
- * learn how many there are.
+ * learn how many there are. A query of more than is written is `UNLADE_LIMIT` as well, with a `length` of 0.
  */
 enum unlade_code unlade_query_encode(const struct unlade_query *query,
                                      uint8_t *bytes,

@@ -114,7 +114,8 @@ pub unsafe extern "C" fn unlade_query_text_with(
 }
 
 /// A query from its bytes in Unlade's own encoding, docs/WIRE.md: what `unlade_query_encode`, or
-/// another process, has made. Bytes of a version that is not known are `UNLADE_MALFORMED`.
+/// another process, has made. Bytes that break the format's rules, or are of a version that is not known, are
+/// `UNLADE_MALFORMED`, and more of something than is read `UNLADE_LIMIT`.
 ///
 /// # Safety
 /// Pointers are null or as the header says.
@@ -155,7 +156,9 @@ pub unsafe extern "C" fn unlade_query_wire_with(
 /// `UNLADE_SUBSTRAIT_FILTER` or `_PROJECTION`. docs/SUBSTRAIT.md lists what is read. What the message asks
 /// of the rules, as the failure behaviour of a cast, holds when the query is compiled, before what
 /// `unlade_kernel_options` says; rules that cannot meet it are an error then. `unlade_query_encode` does
-/// not carry that. `UNLADE_UNSUPPORTED` in a library that was built without feature `substrait`.
+/// not carry that. Bytes that are no such message are `UNLADE_MALFORMED`, more of something than is read
+/// `UNLADE_LIMIT`, and what a message says that is not known, or leaves open, `UNLADE_EXPRESSION`.
+/// `UNLADE_UNSUPPORTED` in a library that was built without feature `substrait`.
 ///
 /// # Safety
 /// Pointers are null or as the header says.
@@ -250,7 +253,7 @@ unsafe fn of_wire(
     // SAFETY: As the caller vouches.
     let bytes = unsafe { text::bytes(bytes, length)? };
     let decoded = wire::decode_query_with(bytes, functions);
-    decoded.map(QueryHeld::new).map_err(malformed)
+    decoded.map(QueryHeld::new).map_err(unread)
 }
 
 #[cfg(feature = "substrait")]
@@ -297,7 +300,7 @@ fn of_substrait(error: SubstraitError) -> Failure {
 
 /// Writes the bytes of a query to `bytes`, where there is room for `capacity` of them, and how many they
 /// are to `length`; `UNLADE_LIMIT` where there are more. `bytes` may be null where `capacity` is 0, to
-/// learn how many there are.
+/// learn how many there are. A query of more than is written is `UNLADE_LIMIT` as well, with a `length` of 0.
 ///
 /// # Safety
 /// Pointers are null or as the header says.
@@ -317,8 +320,10 @@ pub unsafe extern "C" fn unlade_query_encode(
                 return Err(Failure::null("room for the bytes"));
             }
             let held = handles::get::<QueryHeld>(query)?;
-            let encoded = wire::encode_query(&held.query)
-                .map_err(|error| Failure::new(UNLADE_EXPRESSION, error.to_string()))?;
+            let encoded = wire::encode_query(&held.query).map_err(|error| match error {
+                WireError::Limit { .. } => Failure::new(UNLADE_LIMIT, error.to_string()),
+                other => Failure::new(UNLADE_EXPRESSION, other.to_string()),
+            })?;
             length.write(encoded.len());
             if encoded.len() > capacity {
                 return Err(Failure::new(
@@ -335,9 +340,10 @@ pub unsafe extern "C" fn unlade_query_encode(
     }
 }
 
-fn malformed(error: WireError) -> Failure {
+fn unread(error: WireError) -> Failure {
     match error {
         WireError::Function(error) => Failure::new(UNLADE_EXPRESSION, error.to_string()),
+        WireError::Limit { .. } => Failure::new(UNLADE_LIMIT, error.to_string()),
         error => Failure::malformed(error.to_string()),
     }
 }

@@ -12,9 +12,33 @@ static uint64_t below(uint64_t bound)
     return (state * 0x2545F4914F6CDD1Du >> 33) % bound;
 }
 
+/* A query of more than is written, of which a list in text may still be: that it is too much, whether it
+ * would find room or not. */
+static void is_too_much(void)
+{
+    enum { LISTS = 5, MEMBERS = 60000 };
+    static char text[LISTS * (MEMBERS * 2 + 16)];
+    char *at = text;
+    for (int list = 0; list < LISTS; list++) {
+        at += sprintf(at, list == 0 ? "n in (1" : " or n in (1");
+        for (int member = 1; member < MEMBERS; member++)
+            at += sprintf(at, ",%d", member % 10);
+        at += sprintf(at, ")");
+    }
+    struct unlade_query *query;
+    TRY(unlade_query_text(text, NULL, 0, &query, &error));
+    size_t length;
+    struct unlade_error *error;
+    EXPECT(unlade_query_encode(query, NULL, 0, &length, &error) == UNLADE_LIMIT);
+    EXPECT(length == 0 && strstr(unlade_error_message(error), "split the query") != NULL);
+    unlade_error_free(error);
+    unlade_query_free(query);
+}
+
 int main(int count, char **words)
 {
     EXPECT(count == 3);
+    is_too_much();
     state = strtoull(words[1], NULL, 10) * 0x9E3779B97F4A7C15u + 1;
     long cases = strtol(words[2], NULL, 10);
 
@@ -48,7 +72,8 @@ int main(int count, char **words)
             wrong[below(size)] ^= 1 << below(8);
         struct unlade_error *error = NULL;
         enum unlade_code code = unlade_query_wire(wrong, shorter, &again, &error);
-        if (code != UNLADE_MALFORMED) {
+        /* A length beyond what is read is one, too. */
+        if (code != UNLADE_MALFORMED && code != UNLADE_LIMIT) {
             fprintf(stderr, "seed %s, case %ld: %s\n", words[1], at, unlade_code_name(code));
             return 1;
         }
