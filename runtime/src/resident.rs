@@ -1,16 +1,17 @@
 //! Batches that stay in a device's memory across calls.
 
+mod values;
+
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
-use arrow_schema::DataType;
-use unlade_hal::{
-    Command, CommandList, DeviceAddr, DeviceKind, Lease, Outcome, Slot, Span, Timing,
-};
+use arrow_schema::{Field, Schema};
+use unlade_hal::{Command, CommandList, DeviceKind, Lease, Outcome, Slot, Span, Timing};
 
 use crate::arrays::{self, fixed_values, fixed_width};
 use crate::bind::check_schema;
@@ -25,6 +26,8 @@ use crate::runtime::Core;
 use crate::scheduler::Permit;
 use crate::strings::StringsColumn;
 use crate::sync::{Mutex, lock};
+
+pub use values::ResidentValues;
 
 /// Batches pinned by [`Runtime::pin`](crate::Runtime::pin). Cheap to clone; they are let go with
 /// the last clone.
@@ -41,6 +44,8 @@ pub(crate) struct ResidentCore {
     pub(crate) batches: Vec<RecordBatch>,
     /// For each batch, its name on the device.
     ids: Vec<ResidentId>,
+    /// What was sent beside a batch for others, by batch and column, likewise.
+    beside: Mutex<BTreeMap<(usize, usize), ResidentId>>,
     sent: Mutex<Sent>,
 }
 
@@ -49,7 +54,7 @@ pub(crate) struct ResidentCore {
 pub struct Sent {
     /// How often one was sent: each once, and again after it had made room for others.
     pub batches: u64,
-    /// Bytes that were copied to the device.
+    /// Bytes that were copied to the device, those for [others](Resident::column_on_device) included.
     pub bytes: u64,
     /// For how long the device worked for that, by its clock, where it tells. It is counted as time of
     /// the session whose kernel brought a batch back, and else of the runtime's own; no receipt has it.
@@ -93,6 +98,7 @@ impl ResidentColumn {
 /// Where a column of strings lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResidentStrings {
+    /// The first of them is 0, wherever they begin on the host.
     pub(crate) offsets: ResidentBytes,
     pub(crate) bytes: ResidentBytes,
     /// A bit per row also where none is null: programs read it as a column of its own. `None` where
@@ -113,7 +119,6 @@ impl Resident {
         batches: &[RecordBatch],
         device: Option<&str>,
     ) -> Result<Self, Error> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         if let Some((first, rest)) = batches.split_first() {
             for batch in rest {
                 check_schema(first.schema_ref(), batch)?;
@@ -137,10 +142,8 @@ impl Resident {
             runtime: Arc::clone(runtime),
             slot,
             batches: batches.to_vec(),
-            ids: batches
-                .iter()
-                .map(|_| ResidentId(NEXT.fetch_add(1, Ordering::Relaxed)))
-                .collect(),
+            ids: batches.iter().map(|_| next_id()).collect(),
+            beside: Mutex::default(),
             sent: Mutex::default(),
         };
         let call = core.own_call();
@@ -159,14 +162,22 @@ impl Resident {
             .map(|slot| Arc::clone(&self.core.runtime.devices[slot].name))
     }
 
-    /// How many of the batches are on the device at the moment.
-    pub fn batches_on_device(&self) -> usize {
-        self.sizes_on_device().len()
+    /// Its place in [`Runtime::devices`](crate::Runtime::devices), likewise.
+    pub fn device_position(&self) -> Option<usize> {
+        self.core.slot
     }
 
-    /// Bytes of the device's memory that these take at the moment.
+    /// How many of the batches are on the device at the moment.
+    pub fn batches_on_device(&self) -> usize {
+        self.sizes_on_device(&self.core.ids).len()
+    }
+
+    /// Bytes of the device's memory that these take at the moment, with what was sent for
+    /// [others](Resident::column_on_device).
     pub fn bytes_on_device(&self) -> u64 {
-        self.sizes_on_device().iter().sum()
+        let beside: Vec<ResidentId> = lock(&self.core.beside).values().copied().collect();
+        let sizes = [&self.core.ids[..], &beside].map(|ids| self.sizes_on_device(ids));
+        sizes.iter().flatten().sum()
     }
 
     /// What sending the batches to the device has come to so far.
@@ -174,15 +185,16 @@ impl Resident {
         *lock(&self.core.sent)
     }
 
-    /// What the batches that are on the device take there, in bytes. To ask is no use of them.
-    fn sizes_on_device(&self) -> Vec<u64> {
+    /// What those that are on the device take there, in bytes. To ask is no use of them.
+    fn sizes_on_device(&self, ids: &[ResidentId]) -> Vec<u64> {
         let Some(slot) = self.core.slot else {
             return Vec::new();
         };
         let residency = &self.core.runtime.devices[slot].residency;
         let residency = residency.lock().unwrap_or_else(PoisonError::into_inner);
-        let ids = self.core.ids.iter();
-        ids.filter_map(|id| residency.bytes_of(*id)).collect()
+        ids.iter()
+            .filter_map(|id| residency.bytes_of(*id))
+            .collect()
     }
 
     /// The batches, as they were pinned.
@@ -194,120 +206,6 @@ impl Resident {
     /// on it.
     pub fn is_pinned_for(&self, kernel: &Kernel) -> bool {
         Arc::ptr_eq(&self.core.runtime, &kernel.core.runtime)
-    }
-
-    /// Where the values of a column of one batch lie in the device's memory, for others that work
-    /// there. A batch that was moved out to make room is sent there again.
-    ///
-    /// # Errors
-    /// [`Error::Config`] as of [`column_on_device`](Self::column_on_device), and where its values are not
-    /// of whole bytes, or where there are nulls, of which an address of values says nothing.
-    pub fn values_on_device(&self, batch: usize, column: usize) -> Result<ResidentValues, Error> {
-        let array = self.column(batch, column)?;
-        let data_type = array.data_type();
-        if data_type.primitive_width().is_none() {
-            let why = format!("{data_type} is not of fixed width, of whole bytes");
-            return Err(refused(batch, column, why));
-        }
-        if array.null_count() > 0 {
-            let nulls = array.null_count();
-            let why = format!("it has {nulls} nulls, of which an address of values says nothing");
-            return Err(refused(batch, column, why));
-        }
-        self.column_on_device(batch, column)
-    }
-
-    /// Where a column of one batch lies in the device's memory, its values and which of them are null, for
-    /// others that work there. A batch that was moved out to make room is sent there again.
-    ///
-    /// # Errors
-    /// [`Error::Config`] where there is no such batch or column, where its values are not of fixed width,
-    /// or are keys of a dictionary, which is not there; and where the batch is not in a device's memory and
-    /// cannot be sent there now.
-    pub fn column_on_device(&self, batch: usize, column: usize) -> Result<ResidentValues, Error> {
-        let array = self.column(batch, column)?;
-        let refused = |why| refused(batch, column, why);
-        let data_type = array.data_type();
-        let is_kept = fixed_values(array).is_some();
-        if !is_kept || matches!(data_type, DataType::Dictionary(..)) {
-            return Err(refused(format!("{data_type} is not of fixed width")));
-        }
-        let runtime = &self.core.runtime;
-        let slot = self.core.slot.map(|slot| &runtime.devices[slot]);
-        let slot = slot.ok_or_else(|| {
-            refused("it lies in the host's memory; pin it on a device with its own".to_owned())
-        })?;
-        let Found { there, .. } = self
-            .core
-            .on_device(&self.core.own_call(), batch)
-            .ok_or_else(|| refused(format!("it cannot be sent to `{}` now", slot.name)))?;
-        let lies = there.columns[column].expect("it is of fixed width");
-        let base = there.lease.address(slot.device.info().domain);
-        let DeviceAddr(base) = base.expect("the device allocated it");
-        Ok(ResidentValues {
-            address: DeviceAddr(base + lies.values.at),
-            validity: lies.validity.map(|bits| DeviceAddr(base + bits.at)),
-            rows: array.len(),
-            nulls: array.null_count(),
-            data_type: data_type.clone(),
-            _there: there,
-        })
-    }
-
-    /// A column of one batch, as it was pinned.
-    fn column(&self, batch: usize, column: usize) -> Result<&ArrayRef, Error> {
-        let batches = self.batches();
-        let pinned = batches.get(batch);
-        let pinned =
-            pinned.ok_or_else(|| refused(batch, column, format!("there are {}", batches.len())))?;
-        let array = pinned.columns().get(column);
-        array.ok_or_else(|| refused(batch, column, format!("it has {}", pinned.num_columns())))
-    }
-}
-
-/// Why it is not told where a column lies.
-fn refused(batch: usize, column: usize, why: String) -> Error {
-    Error::Config(format!("column {column} of batch {batch}: {why}"))
-}
-
-/// A pinned column in a device's memory, as [`Resident::column_on_device`] finds it. It stays there as long
-/// as this does, and is to be read alone. A device that is lost, or reset, loses it: what its address then
-/// leads to is the device's to say.
-#[derive(Clone, Debug)]
-pub struct ResidentValues {
-    address: DeviceAddr,
-    validity: Option<DeviceAddr>,
-    rows: usize,
-    nulls: usize,
-    data_type: DataType,
-    _there: Arc<OnDevice>,
-}
-
-impl ResidentValues {
-    /// Where its values are, one after another, in the device's address space: of a CUDA GPU a
-    /// `CUdeviceptr`. Booleans are bits, the first of them the lowest of the first byte.
-    pub fn address(&self) -> DeviceAddr {
-        self.address
-    }
-
-    /// Where its validity is, likewise: a bit for each value, 0 where that is null. `None` where none is.
-    pub fn validity(&self) -> Option<DeviceAddr> {
-        self.validity
-    }
-
-    /// How many values there are, with those that are null.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// How many of them are null.
-    pub fn null_count(&self) -> usize {
-        self.nulls
-    }
-
-    /// Their type, which is of fixed width.
-    pub fn data_type(&self) -> &DataType {
-        &self.data_type
     }
 }
 
@@ -329,9 +227,53 @@ impl ResidentCore {
     /// A batch on the device, sent there if it is not there; `None` where that cannot be done now, or
     /// whoever calls has ended.
     pub(crate) fn on_device(&self, call: &Call<'_>, batch: usize) -> Option<Found> {
+        let (id, rows) = (self.ids[batch], &self.batches[batch]);
+        let slot = &call.runtime.devices[self.slot?];
+        let place = |strings| {
+            let (found, device_time) = self.place(call, id, rows, strings)?;
+            if found.sent > 0 {
+                self.note(1, found.sent, device_time);
+            }
+            Some(found)
+        };
+        // Where strings are too large to stay there, the rest still may.
+        let whole = slot.device.capabilities().strings.then(|| place(true));
+        whole.flatten().or_else(|| place(false))
+    }
+
+    /// A column by itself on the device, beside its batch, in which it is not there: for others, since the
+    /// device has no use for it. As [`on_device`](Self::on_device) for the rest.
+    fn beside(
+        &self,
+        call: &Call<'_>,
+        (batch, column): (usize, usize),
+        array: &ArrayRef,
+    ) -> Option<Found> {
+        let id = *lock(&self.beside)
+            .entry((batch, column))
+            .or_insert_with(next_id);
+        let field = Field::new("", array.data_type().clone(), array.null_count() > 0);
+        let schema = Arc::new(Schema::new(vec![field]));
+        let alone = RecordBatch::try_new(schema, vec![Arc::clone(array)]);
+        let alone = alone.expect("the field is the array's");
+        let (found, device_time) = self.place(call, id, &alone, true)?;
+        if found.sent > 0 {
+            self.note(0, found.sent, device_time);
+        }
+        Some(found)
+    }
+
+    /// What is known by this name on the device, sent there if it is not, and for how long the device
+    /// worked for that.
+    fn place(
+        &self,
+        call: &Call<'_>,
+        id: ResidentId,
+        rows: &RecordBatch,
+        strings: bool,
+    ) -> Option<(Found, Duration)> {
         let position = self.slot?;
         let slot = &call.runtime.devices[position];
-        let id = self.ids[batch];
         let residency = || {
             slot.residency
                 .lock()
@@ -339,39 +281,38 @@ impl ResidentCore {
         };
         let already = || {
             let there = residency().get(id)?;
-            Some(Found { there, sent: 0 })
+            Some((Found { there, sent: 0 }, Duration::ZERO))
         };
         if let Some(found) = already() {
             return Some(found);
         }
-        let capabilities = slot.device.capabilities();
-        let place = |strings: bool| {
-            let layout = Layout::of(&self.batches[batch], capabilities.alignment, strings);
-            let bytes = DeviceHeap::size_of(layout.len);
-            let permit = call.runtime.enter(position, call, layout.len).ok()?;
-            // Somebody else may have sent it, while this waited for its turn.
-            if let Some(found) = already() {
-                return Some(found);
-            }
-            residency().make_room(bytes).ok()?;
-            let (there, device_time) = layout.send(call, permit)?;
-            self.note(layout.len, device_time);
-            let there = residency().insert(id, bytes, there).ok()?;
-            let sent = layout.len;
-            Some(Found { there, sent })
-        };
-        // Where strings are too large to stay there, the rest still may.
-        let whole = capabilities.strings.then(|| place(true)).flatten();
-        whole.or_else(|| place(false))
+        let layout = Layout::of(rows, slot.device.capabilities().alignment, strings);
+        let bytes = DeviceHeap::size_of(layout.len);
+        let permit = call.runtime.enter(position, call, layout.len).ok()?;
+        // Somebody else may have sent it, while this waited for its turn.
+        if let Some(found) = already() {
+            return Some(found);
+        }
+        residency().make_room(bytes).ok()?;
+        let (there, device_time) = layout.send(call, permit)?;
+        let there = residency().insert(id, bytes, there).ok()?;
+        let sent = layout.len;
+        Some((Found { there, sent }, device_time))
     }
 
-    /// A batch was sent.
-    fn note(&self, bytes: u64, device_time: Duration) {
+    /// Something was sent.
+    fn note(&self, batches: u64, bytes: u64, device_time: Duration) {
         let mut sent = lock(&self.sent);
-        sent.batches += 1;
+        sent.batches += batches;
         sent.bytes += bytes;
         sent.device_time += device_time;
     }
+}
+
+/// A name that nothing else has on a device.
+fn next_id() -> ResidentId {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    ResidentId(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Drop for ResidentCore {
@@ -379,7 +320,9 @@ impl Drop for ResidentCore {
         if let Some(slot) = self.slot {
             let residency = &self.runtime.devices[slot].residency;
             let mut residency = residency.lock().unwrap_or_else(PoisonError::into_inner);
-            self.ids.iter().for_each(|id| residency.remove(*id));
+            let beside = lock(&self.beside);
+            let ids = self.ids.iter().chain(beside.values());
+            ids.for_each(|id| residency.remove(*id));
         }
     }
 }
@@ -406,7 +349,7 @@ impl<'a> Layout<'a> {
         for (array, field) in batch.columns().iter().zip(batch.schema_ref().fields()) {
             let strings = with_strings.then(|| StringsColumn::of(array)).flatten();
             let strings = strings.map(|strings| ResidentStrings {
-                offsets: layout.place_bytes(strings.offset_bytes(rows), alignment),
+                offsets: layout.put(strings.own_offsets(rows), alignment),
                 bytes: layout.place_bytes(strings.bytes(), alignment),
                 validity: field.is_nullable().then(|| {
                     let bits = arrays::validity(array);

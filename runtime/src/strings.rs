@@ -1,5 +1,7 @@
 //! Columns of strings taken apart: what a device that compacts them is handed.
 
+use std::borrow::Cow;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::ByteArrayType;
 use arrow_array::{Array, GenericByteArray, OffsetSizeTrait};
@@ -36,6 +38,26 @@ impl<'a> StringsColumn<'a> {
     /// The offsets of its rows, and where the last one ends.
     pub(crate) fn offset_bytes(&self, rows: usize) -> &'a [u8] {
         &self.offsets[..(rows + 1) * self.width.bytes() as usize]
+    }
+
+    /// The offsets of its rows from the first of its [bytes](Self::bytes) on.
+    pub(crate) fn own_offsets(&self, rows: usize) -> Cow<'a, [u8]> {
+        let offsets = self.offset_bytes(rows);
+        macro_rules! moved {
+            ($native:ty) => {{
+                let (offsets, _) = offsets.as_chunks();
+                let offsets = offsets.iter().map(|each| <$native>::from_ne_bytes(*each));
+                let first = self.first as $native;
+                offsets
+                    .flat_map(|each| (each - first).to_ne_bytes())
+                    .collect()
+            }};
+        }
+        match self.width {
+            _ if self.first == 0 => Cow::Borrowed(offsets),
+            Offsets::I32 => Cow::Owned(moved!(i32)),
+            Offsets::I64 => Cow::Owned(moved!(i64)),
+        }
     }
 
     /// How long the bytes of its rows are.

@@ -137,12 +137,68 @@ fn a_pinned_column_tells_where_its_values_and_its_nulls_are() {
         runs.windows(2)
             .all(|pair| pair[0].0 + pair[0].1 <= pair[1].0)
     );
-    for name in ["text", "d", "list"] {
+    for name in ["view", "list"] {
         let refused = there(name).unwrap_err().to_string();
-        assert!(refused.contains("is not of fixed width"), "{refused}");
+        assert!(
+            refused.contains("is neither of fixed width, nor of strings"),
+            "{refused}"
+        );
     }
     assert!(resident.column_on_device(1, 0).is_err());
     assert!(resident.bytes_on_device() >= runs.iter().map(|run| run.1).sum());
+}
+
+/// What the device has no use for is sent when it is first asked for, and stays as long as it is held.
+#[test]
+fn pinned_strings_and_dictionaries_tell_where_they_are() {
+    for strings in [true, false] {
+        let profile = Profile {
+            memory: 5 << 18,
+            strings,
+            ..Profile::gpu()
+        };
+        let runtime = on(sim(profile)).build().unwrap();
+        let part = input(500).slice(3, 400);
+        let resident = runtime
+            .pin(std::slice::from_ref(&part), Some("sim"))
+            .unwrap();
+        let column = |name: &str| part.schema().index_of(name).unwrap();
+        let (pinned, at_first) = (resident.sent(), resident.bytes_on_device());
+
+        let text = resident.column_on_device(0, column("text")).unwrap();
+        assert_eq!((text.rows(), text.null_count()), (400, 0));
+        assert_eq!((text.buffers().len(), text.validity()), (2, None));
+        assert!(text.dictionary().is_none());
+        let with_text = resident.sent();
+        let sent = with_text.bytes - pinned.bytes;
+        assert_eq!(sent == 0, strings, "the device has these for itself");
+
+        let keys = resident.column_on_device(0, column("d")).unwrap();
+        let values = keys.dictionary().unwrap();
+        assert_eq!((keys.rows(), keys.buffers().len()), (400, 1));
+        assert_eq!((values.rows(), values.null_count()), (3, 1));
+        assert_eq!(values.data_type(), &DataType::Int64);
+        assert!(values.validity().is_some() && values.buffers().len() == 1);
+        let all = resident.sent();
+        assert!(all.bytes > with_text.bytes && all.batches == pinned.batches);
+        assert!(resident.bytes_on_device() > at_first);
+        assert_eq!(resident.batches_on_device(), 1);
+
+        // What needs room has others moved out, and not these.
+        let others = [(); 10].map(|()| input(2000));
+        let others = runtime.pin(&others, Some("sim")).unwrap();
+        compile(&runtime, &query("a", "a > 41"), &input(0).schema())
+            .run_resident(&others)
+            .unwrap();
+        let again = resident.column_on_device(0, column("d")).unwrap();
+        assert_eq!(again.address(), keys.address());
+        assert_eq!(again.dictionary().unwrap().address(), values.address());
+        assert_eq!(resident.sent(), all);
+        assert!(others.batches_on_device() < 10);
+        drop((text, keys, again, resident));
+        let left = runtime.devices()[1].resident_bytes;
+        assert_eq!(left, others.bytes_on_device());
+    }
 }
 
 #[test]

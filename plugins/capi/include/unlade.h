@@ -1035,9 +1035,12 @@ enum unlade_code unlade_kernel_run_device(const struct unlade_kernel *kernel,
 
 /**
  * Exports a pinned batch, counted from 0, as an array of struct type whose buffers are addresses in the
- * device's memory, without a copy; `unlade_resident_schema` has its schema. Every column must be of fixed
- * width, without a dictionary: otherwise it is `UNLADE_UNSUPPORTED`, as it is where the batches lie in the
- * host's memory, or where one that was moved out finds no room to be sent again.
+ * device's memory, without a copy; `unlade_resident_schema` has its schema. Columns of fixed width are there,
+ * strings and binary values with offsets, and dictionaries of these. Strings that the device does not compact,
+ * and the values of dictionaries, are sent as they are first exported, and stay as batches do.
+ * `UNLADE_UNSUPPORTED` says that a column is of another kind, as a list or a view is, that the batches lie in
+ * the host's memory, or that there is no room to send what was moved out; `UNLADE_DEVICE_FAULT` that the
+ * device has failed and is not back yet.
  *
  * On a GPU the array is `ARROW_DEVICE_CUDA` with the `device_id` of its name, and on any other device
  * `ARROW_DEVICE_EXT_DEV` with the place of that device in `unlade_runtime_devices`. It is there when this

@@ -9,6 +9,7 @@ use unlade::Output;
 use unlade_cdata::CDataError;
 use unlade_cdata::elsewhere::{self, Run};
 use unlade_cdata::import::{Imported, Owned};
+use unlade_cdata::on_device::{CUDA, EXT_DEV, GPUS};
 use unlade_cdata::raw::{ArrowArray, ArrowDeviceArray, ArrowSchema};
 use unlade_cdata::schema;
 use unlade_hal::{DeviceAddr, ForeignEvent, ForeignMemory};
@@ -24,9 +25,7 @@ use crate::output::{self, unlade_output};
 
 // Of the interface's header, which unlade.h has a copy of.
 const CPU: i32 = 1;
-pub(crate) const CUDA: i32 = 2;
 const CUDA_HOST: i32 = 3;
-pub(crate) const EXT_DEV: i32 = 12;
 const CUDA_MANAGED: i32 = 13;
 
 /// As `unlade_kernel_run`, for a batch that says where its memory is, and with a result that does.
@@ -124,10 +123,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What names of GPUs begin with, before their number. The simulated driver stands in for CUDA's where
-    /// it is asked for.
-    pub(crate) const GPUS: [&str; 2] = ["cuda:", "sim-gpu:"];
-
     fn of(array: &ArrowDeviceArray) -> Self {
         Place {
             device_type: array.device_type,
@@ -226,7 +221,7 @@ impl Place {
     /// The name of the GPU, where the kernel's runtime has it.
     fn gpu(&self, held: &KernelHeld) -> Result<String, Failure> {
         let id = self.device_id;
-        let names = Place::GPUS.map(|kind| format!("{kind}{id}"));
+        let names = GPUS.map(|kind| format!("{kind}{id}"));
         let devices = held.kernel.devices();
         let found = names
             .into_iter()

@@ -1,6 +1,5 @@
 //! What is pinned, as Arrow's C Device Data: out, and in again.
 
-use std::ptr;
 use std::sync::Arc;
 
 use unlade::ResidentValues;
@@ -10,7 +9,7 @@ use unlade_cdata::schema;
 
 use crate::border::{enter, put};
 use crate::code::unlade_code::{self, UNLADE_OK, UNLADE_SCHEMA, UNLADE_UNSUPPORTED};
-use crate::device_data::{CUDA, EXT_DEV, Place, none};
+use crate::device_data::{Place, none};
 use crate::error::unlade_error;
 use crate::failure::Failure;
 use crate::handles;
@@ -18,9 +17,12 @@ use crate::kernel::KernelHeld;
 use crate::resident::{ResidentHeld, unlade_resident};
 
 /// Exports a pinned batch, counted from 0, as an array of struct type whose buffers are addresses in the
-/// device's memory, without a copy; `unlade_resident_schema` has its schema. Every column must be of fixed
-/// width, without a dictionary: otherwise it is `UNLADE_UNSUPPORTED`, as it is where the batches lie in the
-/// host's memory, or where one that was moved out finds no room to be sent again.
+/// device's memory, without a copy; `unlade_resident_schema` has its schema. Columns of fixed width are there,
+/// strings and binary values with offsets, and dictionaries of these. Strings that the device does not compact,
+/// and the values of dictionaries, are sent as they are first exported, and stay as batches do.
+/// `UNLADE_UNSUPPORTED` says that a column is of another kind, as a list or a view is, that the batches lie in
+/// the host's memory, or that there is no room to send what was moved out; `UNLADE_DEVICE_FAULT` that the
+/// device has failed and is not back yet.
 ///
 /// On a GPU the array is `ARROW_DEVICE_CUDA` with the `device_id` of its name, and on any other device
 /// `ARROW_DEVICE_EXT_DEV` with the place of that device in `unlade_runtime_devices`. It is there when this
@@ -50,14 +52,14 @@ pub unsafe extern "C" fn unlade_resident_export(
             let (rows, columns) = (pinned.num_rows(), pinned.num_columns());
             let there = (0..columns).map(|column| there(&held, batch, column));
             let there: Vec<ResidentValues> = there.collect::<Result<_, _>>()?;
-            let columns = there.iter().map(lies).collect();
+            let columns = there.iter().map(Column::from).collect();
             let exported = Arc::new(Exported {
                 held: Arc::clone(&held),
                 batch,
                 _there: there,
             });
-            let made = on_device::batch(rows, columns, &exported);
-            put(array, "ArrowDeviceArray", placed(place, made))?;
+            let made = on_device::batch(rows, columns, place, &exported);
+            put(array, "ArrowDeviceArray", made.into_raw())?;
             Ok(UNLADE_OK)
         })
     }
@@ -88,8 +90,8 @@ pub unsafe extern "C" fn unlade_resident_export_column(
             }
             let place = place(&held)?;
             let there = there(&held, batch, column)?;
-            let made = on_device::column(lies(&there), Arc::new(there));
-            put(array, "ArrowDeviceArray", placed(place, made))?;
+            let made = on_device::column(&Column::from(&there), place, &Arc::new(there));
+            put(array, "ArrowDeviceArray", made.into_raw())?;
             Ok(UNLADE_OK)
         })
     }
@@ -164,15 +166,6 @@ fn there(held: &ResidentHeld, batch: usize, column: usize) -> Result<ResidentVal
     })
 }
 
-fn lies(there: &ResidentValues) -> Column {
-    Column {
-        rows: there.rows(),
-        null_count: there.null_count(),
-        validity: there.validity().map(|address| address.0),
-        values: there.address().0,
-    }
-}
-
 /// The device that batches are on, as [`device_of`].
 fn place(held: &ResidentHeld) -> Result<(i32, i64), Failure> {
     device_of(held).ok_or_else(|| {
@@ -181,24 +174,8 @@ fn place(held: &ResidentHeld) -> Result<(i32, i64), Failure> {
     })
 }
 
-/// An array with the device that it lies on.
-fn placed((device_type, device_id): (i32, i64), array: ArrowArray) -> ArrowDeviceArray {
-    ArrowDeviceArray {
-        array,
-        device_id,
-        device_type,
-        sync_event: ptr::null_mut(),
-        reserved: [0; 3],
-    }
-}
-
 /// The type and the number by which the interface knows the device that batches are on.
 fn device_of(held: &ResidentHeld) -> Option<(i32, i64)> {
     let (name, position) = held.device()?;
-    let name = name.to_str().ok()?;
-    let number = Place::GPUS.iter().find_map(|kind| name.strip_prefix(kind));
-    Some(match number.and_then(|number| number.parse().ok()) {
-        Some(number) => (CUDA, number),
-        None => (EXT_DEV, position as i64),
-    })
+    Some(on_device::device(name.to_str().ok()?, position))
 }

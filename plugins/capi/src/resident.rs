@@ -92,16 +92,9 @@ const MOST_BATCHES: usize = 1 << 20;
 pub(crate) struct ResidentHeld {
     pub(crate) resident: Resident,
     pub(crate) schema: SchemaRef,
-    device: Option<Device>,
+    /// The name of the device that the batches are on.
+    device: Option<CString>,
     realigned: u64,
-}
-
-/// The device that the batches are on.
-#[derive(Debug)]
-struct Device {
-    name: CString,
-    /// Its place among those of the runtime.
-    position: usize,
 }
 
 impl Held for ResidentHeld {
@@ -250,14 +243,7 @@ impl ResidentHeld {
             batches.push(batch.map_err(|error| unlade::Error::Input(Arc::new(error)))?);
         }
         let resident = runtime.pin(&batches, device)?;
-        let device = resident.device().map(|name| {
-            let mut devices = runtime.devices().into_iter();
-            let position = devices.position(|device| device.name == name);
-            Device {
-                name: c_string(&name),
-                position: position.expect("it was pinned on one of them"),
-            }
-        });
+        let device = resident.device().map(|name| c_string(&name));
         Ok(ResidentHeld {
             resident,
             schema,
@@ -285,7 +271,6 @@ impl ResidentHeld {
 
     /// The name of the device that the batches are on, and its place among those of the runtime.
     pub(crate) fn device(&self) -> Option<(&CStr, usize)> {
-        let device = self.device.as_ref()?;
-        Some((&device.name, device.position))
+        Some((self.device.as_deref()?, self.resident.device_position()?))
     }
 }

@@ -72,8 +72,9 @@ impl Plan {
                 span: span(slot, at, len),
                 bit_offset: 0,
             };
-            let (offsets, bytes) = match (argument.resident, resident) {
+            let (first, offsets, bytes) = match (argument.resident, resident) {
                 (Some(there), Some(slot)) => (
+                    0,
                     memory(slot, there.offsets.at, there.offsets.len),
                     memory(slot, there.bytes.at, there.bytes.len),
                 ),
@@ -81,11 +82,15 @@ impl Plan {
                     let len = (arguments.rows as u64 + 1) * placed.width.bytes();
                     let offsets = list.slot(Slot::Foreign(argument.column.offsets.clone()));
                     let bytes = list.slot(Slot::Foreign(argument.column.buffer()));
-                    (memory(offsets, 0, len), memory(bytes, 0, placed.bytes_in))
+                    (
+                        argument.column.first,
+                        memory(offsets, 0, len),
+                        memory(bytes, 0, placed.bytes_in),
+                    )
                 }
             };
             let mut args = [const { Arg::Absent }; StringsArg::ALL.len()];
-            let first = u128::from(argument.column.first);
+            let first = u128::from(first);
             for (position, arg) in [
                 (StringsArg::Mask, memory(slot, base + mask.at, mask.len)),
                 (StringsArg::Offsets, offsets),

@@ -133,9 +133,22 @@ fn batches_in_a_gpus_memory_end_as_they_may_where_it_is_late_or_lost() {
 #[test]
 #[cfg(feature = "device-data")]
 fn pinned_data_is_run_on_where_it_lies_and_exported() {
+    on_devices_with_memory("resident.c");
+}
+
+#[test]
+#[cfg(feature = "device-data")]
+fn strings_and_dictionaries_of_pinned_data_are_exported() {
+    on_devices_with_memory("exported.c");
+}
+
+/// Runs a program where batches can be pinned.
+#[cfg(feature = "device-data")]
+fn on_devices_with_memory(source: &str) {
     let folder = tempfile::tempdir().unwrap();
     for mode in [Mode::Plain, Mode::Sanitized] {
-        let program = build("tests/programs/resident.c", &[], mode, folder.path());
+        let source = format!("tests/programs/{source}");
+        let program = build(&source, &[], mode, folder.path());
         for words in [["sim", "sim"], ["sim-gpu", "sim-gpu:0"]] {
             assert_eq!(run(&program, &words), "done\n", "{mode:?}, {words:?}");
         }
