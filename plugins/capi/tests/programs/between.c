@@ -1,9 +1,11 @@
 /* A driver in front of the simulated one, which is behind it under another name: what is not here is found
- * there. It has events that are not reached and calls that fail, as a test says. */
+ * there. It has events that are not reached and calls that fail, as a test says, and as much memory as
+ * `BETWEEN_MEMORY` does. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NOT_READY = 600, ILLEGAL_ADDRESS = 700 };
@@ -50,6 +52,17 @@ int cuInit(unsigned flags)
     int (*init)(unsigned);
     behind("cuInit", &init);
     return init(flags);
+}
+
+int cuDeviceTotalMem_v2(size_t *bytes, int device)
+{
+    int (*total)(size_t *, int);
+    behind("cuDeviceTotalMem_v2", &total);
+    int code = total(bytes, device);
+    const char *said = getenv("BETWEEN_MEMORY");
+    if (code == 0 && said != NULL)
+        *bytes = strtoul(said, NULL, 10);
+    return code;
 }
 
 int cuEventQuery(void *event)
