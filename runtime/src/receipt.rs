@@ -52,7 +52,8 @@ pub struct Receipt {
     /// has them.
     pub bytes_to_device: u64,
     /// Bytes of results that crossed back: copied from memory of a device's own, or written to the
-    /// host's by a card, which are those of the rows kept, and the mask.
+    /// host's by a card, which are those of the rows kept, and the mask. The C interface counts here as well
+    /// what it had a GPU bring of a batch that lay there, and the time in `taken`.
     pub bytes_from_device: u64,
     /// Of what it took, the host's copying of columns to where devices read them, by the same clock;
     /// 0 where that is not needed.

@@ -1016,8 +1016,9 @@ const char *unlade_code_name(int32_t code);
  * the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on. The
  * calling thread waits for `sync_event`, which is null or points to a CUDA event, and then has the GPU bring
  * the batch to the host; an event that is not reached in time is `UNLADE_DEVICE_FAULT`. Each buffer must lie
- * inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought. A batch that a GPU was
- * copying when it failed is never released, as it may still be read.
+ * inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought, and so does the receipt,
+ * in `bytes_from_device`, with the time in `taken_ns`. A batch that a GPU was copying when it failed is never
+ * released, as it may still be read.
  *
  * A batch that `unlade_resident_export` gave, of the runtime that the kernel is of, and as it was given, is run
  * on where it lies, as `unlade_kernel_run_resident` does; it is released when the result is there. Any other

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_schema::DataType;
 use unlade::Output;
@@ -35,8 +36,9 @@ const CUDA_MANAGED: i32 = 13;
 /// the GPU of that `device_id`, which the kernel's runtime must have opened, as `cuda:0` and so on. The
 /// calling thread waits for `sync_event`, which is null or points to a CUDA event, and then has the GPU bring
 /// the batch to the host; an event that is not reached in time is `UNLADE_DEVICE_FAULT`. Each buffer must lie
-/// inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought. A batch that a GPU was
-/// copying when it failed is never released, as it may still be read.
+/// inside of one allocation of the GPU's. `output.bytes_copied` counts what was brought, and so does the receipt,
+/// in `bytes_from_device`, with the time in `taken_ns`. A batch that a GPU was copying when it failed is never
+/// released, as it may still be read.
 ///
 /// A batch that `unlade_resident_export` gave, of the runtime that the kernel is of, and as it was given, is run
 /// on where it lies, as `unlade_kernel_run_resident` does; it is released when the result is there. Any other
@@ -76,13 +78,23 @@ pub unsafe extern "C" fn unlade_kernel_run_device(
                 drop(array);
                 return give(result, &mut *output, computed, 0);
             }
-            let imported = match place.on_gpu()? {
-                false => held.import(array, schema)?,
-                true => place.fetch(&held, array, schema)?,
+            let began = Instant::now();
+            let (imported, brought) = match place.on_gpu()? {
+                false => (held.import(array, schema)?, None),
+                true => {
+                    let (imported, bytes) = place.fetch(&held, array, schema)?;
+                    (imported, Some((bytes, began.elapsed())))
+                }
             };
-            let computed = held.kernel.run(&imported.batch)?;
+            let mut computed = held.kernel.run(&imported.batch)?;
             drop(imported.batch);
-            give(result, &mut *output, computed, imported.realigned)
+            let mut copied = imported.realigned;
+            if let Some((bytes, taken)) = brought {
+                copied += bytes;
+                computed.receipt.bytes_from_device += bytes;
+                computed.receipt.taken += taken;
+            }
+            give(result, &mut *output, computed, copied)
         })
     }
 }
@@ -160,7 +172,7 @@ impl Place {
         }
     }
 
-    /// Has the GPU bring a batch to the host.
+    /// Has the GPU bring a batch to the host; with how many bytes that were.
     ///
     /// # Safety
     /// As [`unlade_kernel_run_device`].
@@ -169,7 +181,7 @@ impl Place {
         held: &KernelHeld,
         array: Owned,
         schema: *const ArrowSchema,
-    ) -> Result<Imported, Failure> {
+    ) -> Result<(Imported, u64), Failure> {
         let gpu = self.gpu(held)?;
         // SAFETY: It is null, or points to an event, as the caller vouches.
         let ready = unsafe { self.sync_event.cast::<usize>().as_ref() };
@@ -212,10 +224,7 @@ impl Place {
             let fetched = elsewhere::fetched(array.raw(), &of, fetch)?;
             fetched.import(schema, held.rules)?
         };
-        Ok(Imported {
-            realigned: imported.realigned + brought,
-            ..imported
-        })
+        Ok((imported, brought))
     }
 
     /// The name of the GPU, where the kernel's runtime has it.

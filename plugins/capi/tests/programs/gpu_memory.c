@@ -60,13 +60,19 @@ static enum unlade_code run(const struct unlade_kernel *kernel, struct ArrowDevi
                             int64_t wanted, const char *said)
 {
     struct ArrowDeviceArray result;
-    struct unlade_output output = wanting(0);
+    struct unlade_output output = wanting(UNLADE_WANT_RECEIPT);
     struct unlade_error *error = NULL;
     enum unlade_code code = unlade_kernel_run_device(kernel, batch, NULL, &result, &output, &error);
     EXPECT(batch->array.release == NULL && result.device_type == ARROW_DEVICE_CPU);
     if (code == UNLADE_OK) {
         EXPECT(sum(&result.array) == wanted);
         EXPECT(output.bytes_copied > sizeof numbers);
+        /* That it was brought to the host is told. */
+        struct unlade_receipt_figures figures;
+        memset(&figures, 0, sizeof figures);
+        figures.struct_size = sizeof figures;
+        TRY(unlade_receipt_read(output.receipt, &figures, &error));
+        EXPECT(figures.bytes_from_device > sizeof numbers && figures.taken_ns > 0);
         result.array.release(&result.array);
     } else {
         EXPECT(result.array.release == NULL);
