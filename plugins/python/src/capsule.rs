@@ -24,6 +24,7 @@ use unlade_cdata::CDataError;
 use unlade_cdata::check::Depth;
 pub(crate) use unlade_cdata::import::Imported;
 use unlade_cdata::import::{Owned, Rules};
+use unlade_cdata::on_device::Placed;
 use unlade_cdata::raw::{ArrowArray, ArrowArrayStream, ArrowSchema};
 use unlade_cdata::schema;
 use unlade_cdata::stream::{Input, Reader};
@@ -33,6 +34,7 @@ use crate::interpreter::{guarded_array, guarded_stream, outside};
 const SCHEMA: &CStr = c"arrow_schema";
 const ARRAY: &CStr = c"arrow_array";
 const STREAM: &CStr = c"arrow_array_stream";
+const DEVICE_ARRAY: &CStr = c"arrow_device_array";
 
 /// How data is looked at.
 const DATA: Rules = Rules {
@@ -219,7 +221,18 @@ pub(crate) fn export_array<'py>(
     PyTuple::new(py, [schema, array])
 }
 
-/// The same of a batch, as an array of structs.
+/// An array on a device for others, as `__arrow_c_device_array__` gives it.
+pub(crate) fn export_on_device<'py>(
+    py: Python<'py>,
+    field: &Field,
+    array: Placed,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let schema = export_schema(py, field)?;
+    let array = PyCapsule::new_with_value(py, array, DEVICE_ARRAY)?;
+    PyTuple::new(py, [schema, array])
+}
+
+/// A batch for others, as `__arrow_c_array__` gives it: an array of structs.
 pub(crate) fn export_batch<'py>(
     py: Python<'py>,
     batch: &RecordBatch,

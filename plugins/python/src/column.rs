@@ -78,7 +78,7 @@ impl Column {
         copy: Option<bool>,
     ) -> PyResult<Py<PyAny>> {
         let request = dlpack::request(stream.as_ref(), max_version, dl_device, copy)?;
-        dlpack::export(py, &request, &self.array)
+        dlpack::export(py, &request, || dlpack::Values::of(&self.array))
     }
 
     /// Where it lies: in the memory of the CPU.

@@ -1,18 +1,20 @@
 //! Columns as tensors, by [DLPack](https://dmlc.github.io/dlpack/latest/python_spec.html).
 //!
-//! A tensor shares the column's memory. Arrow's buffers are immutable and may be shared with others,
+//! A tensor shares the column's memory, the host's or a device's. Arrow's buffers are immutable and may be shared with others,
 //! so it says of itself that it may only be read: NumPy then refuses to write. Consumers that ask for
 //! the protocol without versions, which cannot say so, are refused.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
-use dlpark::ffi::{DLDataType, DLDevice, DLManagedTensor, DLManagedTensorVersioned};
+use dlpark::ffi::{DLDataType, DLDevice, DLDeviceType, DLManagedTensor, DLManagedTensorVersioned};
 use dlpark::metadata::Fixed;
 use dlpark::{DlpackFlags, Managed};
 use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
+use unlade::ResidentValues;
 
 /// What a consumer asks for.
 pub(crate) type Request<'py> = dlpark::python::ExportRequest<'py>;
@@ -28,14 +30,14 @@ pub(crate) fn request<'py>(
 
 /// The CPU's memory, in DLPack's numbers.
 pub(crate) fn device() -> (u32, i32) {
-    (DLDevice::CPU.device_type.0, DLDevice::CPU.device_id)
+    DLDevice::CPU.into()
 }
 
-/// A capsule that shares an array's values.
-pub(crate) fn export(
+/// A capsule that shares the values of what keeps them.
+pub(crate) fn export<K: Clone + Send + Sync + 'static>(
     py: Python<'_>,
     request: &Request<'_>,
-    array: &ArrayRef,
+    values: impl FnOnce() -> PyResult<Values<K>>,
 ) -> PyResult<Py<PyAny>> {
     if request.max_version().is_none_or(|(major, _)| major < 1) {
         return Err(PyBufferError::new_err(
@@ -43,8 +45,8 @@ pub(crate) fn export(
              max_version=(1, 0), or take a copy through pyarrow.array(column).to_numpy()",
         ));
     }
-    let values = Values::of(array)?;
-    request.export_zero_copy(py, DLDevice::CPU, DlpackFlags::READ_ONLY, legacy, || {
+    let values = values()?;
+    request.export_zero_copy(py, values.device, DlpackFlags::READ_ONLY, legacy, || {
         values.tensor()
     })
 }
@@ -54,23 +56,20 @@ fn legacy() -> PyResult<Managed<DLManagedTensor>> {
     Err(PyBufferError::new_err("DLPack before 1.0 is not offered"))
 }
 
-/// The values of an array, as a tensor describes them.
-struct Values<'a> {
-    array: &'a ArrayRef,
-    address: *const u8,
+/// Values without nulls, as a tensor describes them.
+pub(crate) struct Values<K> {
+    /// What has the memory.
+    keeps: K,
+    rows: usize,
+    address: u64,
     element: DLDataType,
+    device: DLDevice,
 }
 
-impl<'a> Values<'a> {
-    fn of(array: &'a ArrayRef) -> PyResult<Self> {
-        let nulls = array.null_count();
-        if nulls > 0 {
-            return Err(PyBufferError::new_err(format!(
-                "the column has {nulls} nulls, which a tensor cannot hold; fill them \
-                 (`coalesce(x, 0)`) or drop their rows (`x is not null`)"
-            )));
-        }
-        let element = element(array.data_type())?;
+impl Values<ArrayRef> {
+    /// Those of an array.
+    pub(crate) fn of(array: &ArrayRef) -> PyResult<Self> {
+        let element = element(array.data_type(), array.null_count())?;
         let data = array.to_data();
         let width = usize::from(element.bits) / 8;
         let values = &data.buffers()[0].as_slice()[data.offset() * width..];
@@ -79,36 +78,68 @@ impl<'a> Values<'a> {
             "arrays have all of their values"
         );
         Ok(Values {
-            array,
-            address: values.as_ptr(),
+            keeps: Arc::clone(array),
+            rows: array.len(),
+            address: values.as_ptr().expose_provenance() as u64,
             element,
+            device: DLDevice::CPU,
         })
     }
+}
 
+impl Values<ResidentValues> {
+    /// Those of a pinned column, on a device that the interfaces know by this type and number.
+    pub(crate) fn on_device(
+        values: &ResidentValues,
+        (device_type, device_id): (i32, i64),
+    ) -> PyResult<Self> {
+        let no_number = |_| PyBufferError::new_err("the device has no number in DLPack");
+        Ok(Values {
+            keeps: values.clone(),
+            rows: values.rows(),
+            address: values.address().0,
+            element: element(values.data_type(), values.null_count())?,
+            device: DLDevice {
+                device_type: DLDeviceType(u32::try_from(device_type).map_err(no_number)?),
+                device_id: i32::try_from(device_id).map_err(no_number)?,
+            },
+        })
+    }
+}
+
+impl<K: Clone + Send + Sync + 'static> Values<K> {
     fn tensor(&self) -> PyResult<Managed<DLManagedTensorVersioned>> {
         let wrong = |error: &dyn std::fmt::Display| PyBufferError::new_err(error.to_string());
-        let rows = i64::try_from(self.array.len()).map_err(|error| wrong(&error))?;
+        let rows = i64::try_from(self.rows).map_err(|error| wrong(&error))?;
         let described = Fixed::<1, _, _>::new([rows], [1]).prepare_as::<DLManagedTensorVersioned>();
-        // The tensor keeps the array, and by it the memory.
+        // The tensor keeps what has the memory.
         let mut tensor = described
             .map_err(|error| wrong(&error))?
-            .initialize(Box::new(self.array.clone()));
+            .initialize(Box::new(self.keeps.clone()));
         tensor
-            .set_data(self.address.cast_mut().cast::<c_void>())
-            .set_device(DLDevice::CPU)
+            .set_data(std::ptr::with_exposed_provenance_mut::<c_void>(
+                self.address as usize,
+            ))
+            .set_device(self.device)
             .set_dtype(self.element);
         tensor
             .set_flags(DlpackFlags::READ_ONLY)
             .map_err(|error| wrong(&error))?;
-        // SAFETY: The address is that of so many elements of this type, which the array that the
+        // SAFETY: The address is that of so many elements of this type on the device, which what the
         // tensor owns keeps until it is dropped; shape and strides lie in the tensor's allocation.
-        // The flags say that nobody may write, which the array's immutability asks for.
+        // The flags say that nobody may write, which the immutability of both kinds asks for.
         Ok(unsafe { tensor.finish() })
     }
 }
 
-/// The element type of numbers of fixed width.
-fn element(data_type: &DataType) -> PyResult<DLDataType> {
+/// The element type of numbers of fixed width, of which none is null.
+fn element(data_type: &DataType, nulls: usize) -> PyResult<DLDataType> {
+    if nulls > 0 {
+        return Err(PyBufferError::new_err(format!(
+            "the column has {nulls} nulls, which a tensor cannot hold; fill them (`coalesce(x, 0)`) or \
+             drop their rows (`x is not null`)"
+        )));
+    }
     Ok(match data_type {
         DataType::Int8 => DLDataType::of::<i8>(),
         DataType::Int16 => DLDataType::of::<i16>(),

@@ -1,12 +1,17 @@
 //! Data that is kept in a device's memory, and what others may know of it there.
 
-use arrow_array::RecordBatch;
-use arrow_schema::DataType;
-use pyo3::exceptions::{PyAttributeError, PyKeyError};
-use pyo3::prelude::*;
-use pyo3::types::PyDict;
-use unlade::ResidentValues;
+use std::sync::Arc;
 
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, FieldRef};
+use pyo3::exceptions::{PyAttributeError, PyKeyError, PyNotImplementedError};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict, PyTuple};
+use unlade::ResidentValues;
+use unlade_cdata::on_device;
+
+use crate::capsule::{export_on_device, export_schema};
+use crate::dlpack;
 use crate::failure::Failure;
 use crate::interpreter::outside;
 
@@ -37,19 +42,25 @@ impl Resident {
         self.inner.batches_on_device()
     }
 
-    /// A column of one batch where it lies on the device, of fixed-width numbers without nulls.
-    /// The batch stays there as long as the column is held.
+    /// A column of one batch where it lies on the device: of fixed width, of strings, or a dictionary of
+    /// these. The batch stays there as long as the column is held.
     #[pyo3(signature = (name, *, batch=0))]
     fn column(&self, py: Python<'_>, name: &str, batch: usize) -> PyResult<ResidentColumn> {
         let pinned = self.inner.batches().first().map(RecordBatch::schema);
-        let position = pinned.and_then(|schema| schema.index_of(name).ok());
-        let position =
-            position.ok_or_else(|| PyKeyError::new_err(format!("there is no column `{name}`")))?;
-        let values = outside(py, || self.inner.values_on_device(batch, position))?;
+        let found = pinned.and_then(|schema| {
+            let position = schema.index_of(name).ok()?;
+            Some((position, Arc::clone(&schema.fields()[position])))
+        });
+        let (position, field) =
+            found.ok_or_else(|| PyKeyError::new_err(format!("there is no column `{name}`")))?;
+        let values = outside(py, || self.inner.column_on_device(batch, position))?;
         let values = values.map_err(Failure::from)?;
+        let device = self.device().unwrap_or_default();
+        let position = self.inner.device_position().unwrap_or_default();
         Ok(ResidentColumn {
-            name: name.to_owned(),
-            device: self.device().unwrap_or_default(),
+            field,
+            place: on_device::device(&device, position),
+            device,
             values,
         })
     }
@@ -57,13 +68,16 @@ impl Resident {
 
 /// A column in a device's memory, which may only be read.
 ///
-/// On a CUDA device it has the CUDA array interface: ``cupy.asarray(column)``,
-/// ``numba.cuda.as_cuda_array(column)``, ``torch.as_tensor(column, device="cuda")``.
+/// Numbers without nulls are a tensor, by DLPack, and on a CUDA device have the CUDA array interface:
+/// ``torch.from_dlpack(column)``, ``cupy.asarray(column)``, ``numba.cuda.as_cuda_array(column)``. Every
+/// column is an Arrow array on its device.
 #[pyclass(frozen, module = "unlade")]
 #[derive(Debug)]
 pub(crate) struct ResidentColumn {
-    name: String,
+    field: FieldRef,
     device: String,
+    /// The device, by the type and number that Arrow and DLPack have for it.
+    place: (i32, i64),
     values: ResidentValues,
 }
 
@@ -71,7 +85,7 @@ pub(crate) struct ResidentColumn {
 impl ResidentColumn {
     #[getter]
     fn name(&self) -> &str {
-        &self.name
+        self.field.name()
     }
 
     /// The name of the device.
@@ -86,25 +100,83 @@ impl ResidentColumn {
         unlade::type_name(self.values.data_type())
     }
 
+    #[getter]
+    fn null_count(&self) -> usize {
+        self.values.null_count()
+    }
+
     fn __len__(&self) -> usize {
         self.values.rows()
     }
 
     fn __repr__(&self) -> String {
-        let (name, of, device) = (&self.name, self.r#type(), &self.device);
+        let (name, of, device) = (self.name(), self.r#type(), &self.device);
         let rows = self.values.rows();
         format!("ResidentColumn({name}: {of}, {rows} rows on {device})")
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        export_schema(py, &*self.field)
+    }
+
+    /// The column as an Arrow array on its device. It is there: there is no event to wait for.
+    #[pyo3(signature = (requested_schema=None, **kwargs))]
+    fn __arrow_c_device_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+        kwargs: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let _not_granted = requested_schema;
+        let mut asked = kwargs.iter().flat_map(|kwargs| kwargs.iter());
+        if let Some((name, value)) = asked.find(|(_, value)| !value.is_none()) {
+            return Err(PyNotImplementedError::new_err(format!(
+                "{name}={value} is not known"
+            )));
+        }
+        let column = on_device::Column::from(&self.values);
+        let array = on_device::column(&column, self.place, &Arc::new(self.values.clone()));
+        export_on_device(py, &self.field, array)
+    }
+
+    /// The column as a tensor of one dimension, on its device's memory, which may only be read.
+    #[pyo3(signature = (*, stream=None, max_version=None, dl_device=None, copy=None))]
+    fn __dlpack__<'py>(
+        &self,
+        py: Python<'py>,
+        stream: Option<Bound<'py, PyAny>>,
+        max_version: Option<(u32, u32)>,
+        dl_device: Option<(u32, i32)>,
+        copy: Option<bool>,
+    ) -> PyResult<Py<PyAny>> {
+        // Values are there, whichever stream is to read them.
+        let request = dlpack::request(stream.as_ref(), max_version, dl_device, copy)?;
+        dlpack::export(py, &request, || {
+            dlpack::Values::on_device(&self.values, self.place)
+        })
+    }
+
+    /// Its device: type and number, as DLPack has them.
+    fn __dlpack_device__(&self) -> (i32, i64) {
+        self.place
     }
 
     /// Version 3 of the protocol. The values are there: there is no stream to wait for.
     #[getter]
     fn __cuda_array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let lacks = |why: String| PyAttributeError::new_err(why);
-        if !is_cuda(&self.device) {
+        if self.place.0 != on_device::CUDA {
             return Err(lacks(format!("`{}` is no CUDA device", self.device)));
         }
         let of = self.values.data_type();
         let of = typestr(of).ok_or_else(|| lacks(format!("{of} is no array's element")))?;
+        let nulls = self.values.null_count();
+        if nulls > 0 {
+            return Err(lacks(format!(
+                "`{}` has {nulls} nulls, of which an address of values says nothing",
+                self.name()
+            )));
+        }
         let interface = PyDict::new(py);
         interface.set_item("shape", (self.values.rows(),))?;
         interface.set_item("typestr", of)?;
@@ -115,13 +187,6 @@ impl ResidentColumn {
         interface.set_item("version", 3)?;
         Ok(interface)
     }
-}
-
-/// Whether a device's addresses are CUDA's. The simulated GPU's are its own driver's.
-fn is_cuda(device: &str) -> bool {
-    ["cuda:", "sim-gpu:"]
-        .iter()
-        .any(|kind| device.starts_with(kind))
 }
 
 /// What NumPy calls numbers of a type.

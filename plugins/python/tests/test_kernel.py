@@ -265,15 +265,24 @@ class TestDevices:
                 resident.column("nobody")
             with pytest.raises(unlade.ConfigError, match="batch 2: there are 2"):
                 resident.column("id", batch=2)
-            with pytest.raises(unlade.ConfigError, match="not of fixed width"):
-                resident.column("name")
-            with pytest.raises(unlade.ConfigError, match="1 nulls"):
-                resident.column("price")
+            # Arrow and DLPack know it as an external device, by its place in the runtime.
+            assert column.__dlpack_device__() == (12, 1)
+            with pytest.raises((BufferError, RuntimeError), match="(?i)device"):
+                np.from_dlpack(column)
+            price = resident.column("price")
+            assert price.null_count == 1
+            with pytest.raises(BufferError, match="1 nulls"):
+                price.__dlpack__(max_version=(1, 0))
+            with pytest.raises(NotImplementedError, match="stream=7"):
+                price.__arrow_c_device_array__(stream=7)
+            with pytest.raises(unlade.ConfigError, match="neither of fixed width"):
+                lists = runtime.pin(pa.table({"l": [[1], [2, 3]]}), device="sim")
+                lists.column("l")
         with unlade.Runtime(devices=["cpu"]) as runtime:
             with pytest.raises(unlade.ConfigError, match="in the host's memory"):
                 runtime.pin(batch).column("id")
 
-    def test_a_column_on_a_gpu_has_the_cuda_array_interface(self):
+    def test_a_column_on_a_gpu_is_one_of_its_memory(self):
         """Read back with the driver's own function, in a process whose only driver is simulated."""
         script = """
 import ctypes, os
@@ -296,11 +305,74 @@ device, context = ctypes.c_int(), ctypes.c_void_p()
 assert driver.cuDeviceGet(ctypes.byref(device), 0) == 0
 assert driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device) == 0
 assert driver.cuCtxSetCurrent(context) == 0
-back = np.empty_like(numbers)
-assert driver.cuMemcpyDtoH_v2(
-    back.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint64(address), ctypes.c_size_t(back.nbytes)
-) == 0
-np.testing.assert_array_equal(back, numbers)
+
+def read(address, dtype, count):
+    back = np.empty(count, dtype)
+    assert driver.cuMemcpyDtoH_v2(
+        back.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint64(address), ctypes.c_size_t(back.nbytes)
+    ) == 0
+    return back
+
+np.testing.assert_array_equal(read(address, np.float64, 5000), numbers)
+
+# The same by DLPack: a tensor of its 5000 doubles, on CUDA device 0, to be read alone.
+pointer = ctypes.pythonapi.PyCapsule_GetPointer
+pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+capsule = column.__dlpack__(stream=1, max_version=(1, 0), dl_device=(2, 0))
+words = (ctypes.c_uint64 * 10).from_address(pointer(capsule, b"dltensor_versioned"))
+flags, data, device, of = words[3], words[4], words[5], words[6]
+assert (flags, data, device) == (1, address, 2)
+assert of == 1 | 2 << 32 | 64 << 40 | 1 << 48, hex(of)
+assert ctypes.c_int64.from_address(words[7]).value == 5000
+assert not hasattr(resident.column("flag"), "__cuda_array_interface__")
+
+# Strings, nulls and a dictionary, as Arrow's array on the device.
+texts = pa.array(["one", None, "three"] * 100)
+kinds = pa.array(["a", "bb", "bb"] * 100).dictionary_encode()
+table = pa.table({"text": texts, "kind": kinds}).slice(1, 200)
+pinned = runtime.pin(table, device="sim-gpu:0")
+
+class Array(ctypes.Structure):
+    pass
+
+Array._fields_ = [
+    *((name, ctypes.c_int64) for name in ("length", "nulls", "offset", "n_buffers", "n_children")),
+    ("buffers", ctypes.POINTER(ctypes.c_uint64)), ("children", ctypes.c_void_p),
+    ("dictionary", ctypes.POINTER(Array)), ("release", ctypes.c_void_p), ("private", ctypes.c_void_p),
+]
+
+class DeviceArray(ctypes.Structure):
+    _fields_ = [("array", Array), ("id", ctypes.c_int64), ("type", ctypes.c_int32), ("event", ctypes.c_void_p)]
+
+def exported(name):
+    column = pinned.column(name)
+    schema, capsule = column.__arrow_c_device_array__()
+    assert pa.Field._import_from_c_capsule(schema) == table.schema.field(name)
+    there = DeviceArray.from_address(pointer(capsule, b"arrow_device_array"))
+    assert (there.type, there.id, there.event) == (2, 0, None)
+    return capsule, there.array
+
+def strings(array):
+    ends = read(array.buffers[1], np.int32, array.length + 1)
+    assert ends[0] == 0
+    text = read(array.buffers[2], np.uint8, int(ends[-1])).tobytes().decode()
+    return [text[ends[row]:ends[row + 1]] for row in range(array.length)]
+
+def valid(array):
+    bits = read(array.buffers[0], np.uint8, (array.length + 7) // 8)
+    return np.unpackbits(bits, bitorder="little")[: array.length].astype(bool).tolist()
+
+held, text = exported("text")
+assert (text.length, text.offset, text.n_buffers) == (200, 0, 3)
+got = [value if there else None for value, there in zip(strings(text), valid(text))]
+assert got == table["text"].to_pylist()
+held_too, kind = exported("kind")
+keys = read(kind.buffers[1], np.int32, 200)
+values = strings(kind.dictionary.contents)
+assert [values[key] for key in keys] == table["kind"].to_pylist()
+# Both are there until they are let go of, whatever else is.
+del pinned, held_too
+assert strings(text)[1] == "three"
 """
         subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 

@@ -534,17 +534,17 @@ class Resident:
         """How many of the batches are on the device at the moment."""
 
     def column(self, name: str, *, batch: int = 0) -> ResidentColumn:
-        """A column of one batch where it lies on the device, of fixed-width numbers without nulls.
-
-        The batch stays there as long as the column is held.
+        """A column of one batch where it lies on the device: of fixed width, of strings, or a dictionary of
+        these. The batch stays there as long as the column is held.
         """
 
 @final
 class ResidentColumn:
     """A column in a device's memory, which may only be read.
 
-    On a CUDA device it has the CUDA array interface: ``cupy.asarray(column)``,
-    ``numba.cuda.as_cuda_array(column)``, ``torch.as_tensor(column, device="cuda")``.
+    Numbers without nulls are a tensor, by DLPack, and on a CUDA device have the CUDA array interface:
+    ``torch.from_dlpack(column)``, ``cupy.asarray(column)``, ``numba.cuda.as_cuda_array(column)``. Every
+    column is an Arrow array on its device.
     """
 
     @property
@@ -557,7 +557,28 @@ class ResidentColumn:
     def type(self) -> str:
         """The type: by its name in the text form where that has one, else by Arrow's."""
 
+    @property
+    def null_count(self) -> int: ...
     def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_device_array__(
+        self, requested_schema: object | None = None, **kwargs: object
+    ) -> tuple[object, object]:
+        """The column as an Arrow array on its device. It is there: there is no event to wait for."""
+
+    def __dlpack__(
+        self,
+        *,
+        stream: object | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """The column as a tensor of one dimension, on its device's memory, which may only be read."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Its device: type and number, as DLPack has them."""
+
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """Version 3 of the protocol. The values are there: there is no stream to wait for."""
