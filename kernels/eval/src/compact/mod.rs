@@ -180,10 +180,36 @@ pub(crate) fn compress<I: Isa, const WIDTH: usize>(
 /// words.
 #[inline(always)]
 pub(crate) fn list_rows(keep: &[u64], kept: usize, rows: &mut Vec<u16>) {
+    if kept <= keep.len() / SPARSE {
+        return list_sparse(keep, rows);
+    }
     rows.resize(kept + mask::LIST_SLACK, 0);
     let listed = mask::list(keep.iter().copied(), rows);
     debug_assert_eq!(listed, kept, "the bits were counted");
     rows.truncate(kept);
+}
+
+/// Words to a row kept from which on passing over empty ones is faster than writing something for each.
+const SPARSE: usize = 8;
+
+/// [`list_rows`] of so few rows that most stretches of words have none.
+#[inline(always)]
+fn list_sparse(keep: &[u64], rows: &mut Vec<u16>) {
+    const STRETCH: usize = 8;
+    rows.clear();
+    for (stretch, words) in keep.chunks(STRETCH).enumerate() {
+        if words.iter().fold(0, |any, word| any | word) == 0 {
+            continue;
+        }
+        for (index, &word) in words.iter().enumerate() {
+            let first_row = (stretch * STRETCH + index) * WORD;
+            let mut rest = word;
+            while rest != 0 {
+                rows.push(first_row as u16 + rest.trailing_zeros() as u16);
+                rest &= rest - 1;
+            }
+        }
+    }
 }
 
 /// [`compress`] of rows that are listed.

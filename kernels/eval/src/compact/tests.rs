@@ -187,3 +187,23 @@ fn malformed_offsets_are_refused_where_they_are_used() {
     let overlapping = [0i64, 10, 0, 10];
     assert_eq!(bytes_len(&overlapping, 10, mask, 3), Ok(20));
 }
+
+#[test]
+fn rows_are_listed_however_few_they_are() {
+    let mut listed = vec![7; 3];
+    for words in [1, 7, 8, 9, 64, 128] {
+        // From all of them to the last alone.
+        for every in [1, 3, 63, 64, 511, 1000, usize::MAX] {
+            let rows: Vec<u16> = (0..words * WORD)
+                .filter(|row| row % every == every.min(words * WORD) - 1)
+                .map(|row| row as u16)
+                .collect();
+            let mut keep = vec![0u64; words];
+            for row in &rows {
+                keep[usize::from(*row) / WORD] |= 1 << (usize::from(*row) % WORD);
+            }
+            list_rows(&keep, rows.len(), &mut listed);
+            assert_eq!(listed, rows, "{words} words, every {every}th row");
+        }
+    }
+}
