@@ -380,8 +380,10 @@ impl KernelCore {
             self.runtime.door.may_begin()?;
         }
         call.check()?;
-        let _span =
-            tracing::trace_span!("batch", kernel = self.number, batch = call.number).entered();
+        // Nobody asks for it, mostly: then not even its fields are brought together.
+        let _span = tracing::span_enabled!(tracing::Level::TRACE).then(|| {
+            tracing::trace_span!("batch", kernel = self.number, batch = call.number).entered()
+        });
         let cpu = self.runtime.options.host_cpu.then(thread_cpu_time);
         let mut result = run();
         if let Err(error @ Error::Exhausted(_)) = &mut result
