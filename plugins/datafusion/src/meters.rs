@@ -62,10 +62,17 @@ impl Meters {
         if receipt.together > 1 {
             self.together.add(1);
         }
-        self.to_device.add(receipt.bytes_to_device as usize);
-        self.from_device.add(receipt.bytes_from_device as usize);
-        self.copied.add(receipt.bytes_copied as usize);
-        self.retries.add(receipt.retries as usize);
+        for (count, more) in [
+            (&self.to_device, receipt.bytes_to_device),
+            (&self.from_device, receipt.bytes_from_device),
+            (&self.copied, receipt.bytes_copied),
+            (&self.retries, receipt.retries.into()),
+        ] {
+            // Of most there is nothing to add, which costs as much as something.
+            if more > 0 {
+                count.add(more as usize);
+            }
+        }
         let mut rows_on = self.rows_on.lock().unwrap_or_else(PoisonError::into_inner);
         for part in &receipt.parts {
             if part.path == Path::Fallback {

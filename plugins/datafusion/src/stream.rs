@@ -58,22 +58,25 @@ fn inline(batches: Batches) -> BoxStream<'static, Result<Kept>> {
         meters,
         ..
     } = batches;
+    let mut results = Results::new(work, schema, meters.clone());
     let run = move |batch: Result<RecordBatch>| {
         let batch = batch?;
-        let _timer = meters.baseline.elapsed_compute().timer();
         let (output, masked) = match kernel.for_batch(batch.num_rows()) {
             Way::Rows(rows) => (rows.run(&batch), None),
             Way::Mask(mask) => (
                 mask.kernel().run(&batch),
-                Some(mask.columns(&batch, &schema)?),
+                Some(mask.columns(&batch, &results.schema)?),
             ),
         };
         let output = output.map_err(from_runtime)?;
         kernel.note(&output.receipt);
+        // As the runtime has it: another look at the clock would take a hundredth of a batch's time.
+        let taken = output.receipt.taken;
+        meters.baseline.elapsed_compute().add_duration(taken);
         let Some(masked) = masked else {
-            return result(output, &work, &schema, &meters).map(Kept::All);
+            return results.of(output).map(Kept::All);
         };
-        checked(&output, &work, &meters)?;
+        results.note(&output)?;
         let keep = output.mask;
         let keep = keep.ok_or_else(|| internal_datafusion_err!("a mask was asked for"))?;
         Ok(Kept::Where(masked, keep))
@@ -116,10 +119,11 @@ fn on_devices(batches: Batches) -> BoxStream<'static, Result<Kept>> {
     let outputs = kernel.stream(RecordBatchIterator::new(reader, taken));
     let cancel = CancelOnDrop(outputs.canceller());
     builder.spawn_blocking(move || {
+        let mut kernels = Results::new(work, schema, meters);
         for output in outputs {
             let output = output.map_err(from_runtime)?;
             held.give_back();
-            let result = result(output, &work, &schema, &meters)?;
+            let result = kernels.of(output)?;
             if results.blocking_send(Ok(result)).is_err() {
                 break;
             }
@@ -143,9 +147,11 @@ pub(crate) fn where_it_lies(
     let mut builder = RecordBatchReceiverStream::builder(Arc::clone(&schema), WAITING);
     let results = builder.tx();
     builder.spawn_blocking(move || {
+        let kernel = work.kernel.clone();
+        let mut kernels = Results::new(work, schema, meters);
         for resident in pinned.iter() {
-            for output in work.kernel.run_resident(resident).map_err(from_runtime)? {
-                let result = result(output, &work, &schema, &meters)?;
+            for output in kernel.run_resident(resident).map_err(from_runtime)? {
+                let result = kernels.of(output)?;
                 if results.blocking_send(Ok(result)).is_err() {
                     return Ok(());
                 }
@@ -188,35 +194,69 @@ impl Held {
     }
 }
 
-/// A kernel's output as a batch of the node.
-fn result(output: Output, work: &Work, schema: &SchemaRef, meters: &Meters) -> Result<RecordBatch> {
-    checked(&output, work, meters)?;
-    let rows = output.receipt.rows_out as usize;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let columns = match schema.fields().is_empty() {
-        true => Vec::new(),
-        false => output.batch.columns().to_vec(),
-    };
-    let schema = Arc::clone(schema);
-    Ok(RecordBatch::try_new_with_options(
-        schema, columns, &options,
-    )?)
+/// A kernel's outputs as batches of the node.
+struct Results {
+    work: Arc<Work>,
+    /// Of the node.
+    schema: SchemaRef,
+    meters: Meters,
+    /// The schema of the last output, and whether it is the node's: comparing them takes longer than a
+    /// look at where they lie.
+    seen: Option<(SchemaRef, bool)>,
 }
 
-/// Notes what a receipt says.
-///
-/// # Errors
-/// A batch that another device had to take, where that is not allowed.
-fn checked(output: &Output, work: &Work, meters: &Meters) -> Result<()> {
-    let receipt = &output.receipt;
-    meters.note(receipt);
-    let mut parts = receipt.parts.iter();
-    match parts.find(|part| part.path == Path::Fallback) {
-        Some(part) if work.mode == Mode::Require => exec_err!(
-            "unlade.mode is require, and {} had to take a batch: {}",
-            part.device,
-            part.reason
-        ),
-        _ => Ok(()),
+impl Results {
+    fn new(work: Arc<Work>, schema: SchemaRef, meters: Meters) -> Self {
+        Results {
+            work,
+            schema,
+            meters,
+            seen: None,
+        }
+    }
+
+    /// The batch of an output.
+    fn of(&mut self, output: Output) -> Result<RecordBatch> {
+        self.note(&output)?;
+        if self.is_of_the_node(output.batch.schema_ref()) {
+            return Ok(output.batch);
+        }
+        let (_, mut columns, rows) = output.batch.into_parts();
+        // Of a node without columns rows are counted, by a kernel that has some.
+        columns.truncate(self.schema.fields().len());
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = Arc::clone(&self.schema);
+        Ok(RecordBatch::try_new_with_options(
+            schema, columns, &options,
+        )?)
+    }
+
+    fn is_of_the_node(&mut self, schema: &SchemaRef) -> bool {
+        match &self.seen {
+            Some((seen, is)) if Arc::ptr_eq(seen, schema) => *is,
+            _ => {
+                let is = *schema == self.schema;
+                self.seen = Some((Arc::clone(schema), is));
+                is
+            }
+        }
+    }
+
+    /// Notes what a receipt says.
+    ///
+    /// # Errors
+    /// A batch that another device had to take, where that is not allowed.
+    fn note(&self, output: &Output) -> Result<()> {
+        let receipt = &output.receipt;
+        self.meters.note(receipt);
+        let mut parts = receipt.parts.iter();
+        match parts.find(|part| part.path == Path::Fallback) {
+            Some(part) if self.work.mode == Mode::Require => exec_err!(
+                "unlade.mode is require, and {} had to take a batch: {}",
+                part.device,
+                part.reason
+            ),
+            _ => Ok(()),
+        }
     }
 }
