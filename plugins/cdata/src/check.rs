@@ -10,6 +10,7 @@ use arrow_data::{BufferSpec, layout};
 use arrow_schema::{DataType, Fields, UnionMode};
 
 use crate::CDataError;
+use crate::ascending::Ascending;
 use crate::raw::ArrowArray;
 use crate::schema::MOST_LEVELS;
 
@@ -209,7 +210,11 @@ impl<'a> Walk<'a> {
 
     /// # Safety
     /// As [`check`]; counts were looked at.
-    unsafe fn strings<T: Offset>(&mut self, array: &ArrowArray, rows: &Rows) -> Checked {
+    unsafe fn strings<T: Offset + Ascending>(
+        &mut self,
+        array: &ArrowArray,
+        rows: &Rows,
+    ) -> Checked {
         // SAFETY: As the caller vouches.
         let bytes = unsafe { self.offsets::<T>(array, rows)? };
         // SAFETY: Strings have three buffers.
@@ -221,7 +226,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Safety
     /// As [`check`]; counts were looked at.
-    unsafe fn offsets<T: Offset>(
+    unsafe fn offsets<T: Offset + Ascending>(
         &mut self,
         array: &ArrowArray,
         rows: &Rows,
@@ -657,17 +662,15 @@ unsafe fn number<T: Offset>(start: *const u8, position: u64) -> i64 {
     number.widened()
 }
 
-/// That no offset is less than the one before.
+/// That no offset is below zero, nor less than the one before.
 ///
 /// # Safety
 /// There is one offset more than rows at `start`, aligned or not.
-unsafe fn ascending<T: Offset>(start: *const u8, rows: &Rows) -> Checked {
+unsafe fn ascending<T: Offset + Ascending>(start: *const u8, rows: &Rows) -> Checked {
     let is_wrong = if start.cast::<T>().is_aligned() {
         // SAFETY: As the caller vouches.
         let all = unsafe { std::slice::from_raw_parts(start.cast::<T>(), rows.end as usize + 1) };
-        // Without a way out of the loop it is done on vectors.
-        let pairs = all[rows.offset as usize..].windows(2);
-        pairs.fold(false, |wrong, pair| wrong | (pair[1] < pair[0]))
+        T::descends(&all[rows.offset as usize..])
     } else {
         // SAFETY: As the caller vouches.
         let at = |row| unsafe { number::<T>(start, row) };

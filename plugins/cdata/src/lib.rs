@@ -16,6 +16,7 @@
 //! | [`stream`] | streams that came from outside, as readers |
 //! | `plain` | columns of values and strings, in and out by the shortest way |
 
+mod ascending;
 pub mod check;
 pub mod elsewhere;
 mod error;
