@@ -1,6 +1,6 @@
 //! Programs that look for mistakes: each ends with `done`, plainly and under AddressSanitizer.
 
-use crate::build::{Mode, build, crate_root, run};
+use crate::build::{Mode, build, run};
 use crate::examples::parquet;
 
 fn ends_well(source: &str, words: &[&str]) {
@@ -62,7 +62,8 @@ fn streams_are_read_to_their_end() {
 #[test]
 #[cfg(feature = "substrait")]
 fn pyarrows_expressions_are_queries() {
-    let message = crate_root().join("../../kernels/substrait/tests/pyarrow/gt.bin");
+    let message = crate::build::crate_root();
+    let message = message.join("../../kernels/substrait/tests/pyarrow/gt.bin");
     ends_well("substrait.c", &[&message.display().to_string()]);
 }
 
