@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use unlade_hal::{DeviceInfo, DeviceKind};
+use unlade_hal::{ClockKind, DeviceInfo, DeviceKind};
 
 use crate::calibration;
 use crate::device_plan::{DevicePlan, Readiness};
@@ -18,7 +18,7 @@ use crate::placement::{
     Because, Begun, Candidates, Choice, DeviceIndex, Ineligible, LinkId, Load, Modelled, Objective,
     Placer, Policy, Profile, Terms, Work,
 };
-use crate::receipt::Reason;
+use crate::receipt::{Reason, clock_text};
 use crate::runtime::Core;
 use crate::sync::{Mutex, lock};
 
@@ -280,29 +280,31 @@ pub(crate) fn reason(choice: &Choice, objective: Objective) -> Reason {
     }
 }
 
-/// A prediction, term by term, for `explain`.
-pub(crate) fn cost_terms(candidates: &Candidates, device: usize) -> Vec<CostTerm> {
+/// A prediction, term by term, for `explain`, where the runtime's clock is `host`.
+pub(crate) fn cost_terms(candidates: &Candidates, device: usize, host: ClockKind) -> Vec<CostTerm> {
     let Some(candidate) = candidates.iter().nth(device) else {
         return Vec::new();
     };
     let terms = &candidate.terms;
+    let own = candidate.clock;
     let named = [
-        ("queue", terms.queue_wait),
-        ("link", terms.link_wait),
-        ("compile", terms.compile),
-        ("launch", terms.launch),
-        ("stage", terms.stage),
-        ("in", terms.copy_in),
-        ("compute", terms.compute),
-        ("out", terms.copy_out),
-        ("gather", terms.host_gather),
-        ("total", terms.latency()),
+        ("queue", terms.queue_wait, host),
+        ("link", terms.link_wait, host),
+        ("compile", terms.compile, host),
+        ("launch", terms.launch, own),
+        ("stage", terms.stage, host),
+        ("in", terms.copy_in, own),
+        ("compute", terms.compute, own),
+        ("out", terms.copy_out, own),
+        ("gather", terms.host_gather, host),
+        ("total", candidate.predicted(host), own),
     ];
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     named
-        .map(|(term, time)| CostTerm {
+        .map(|(term, time, clock)| CostTerm {
             term,
             nanos: nanos(time),
+            clock: clock_text(clock),
         })
         .into()
 }

@@ -15,7 +15,10 @@ use crate::options::Placement;
 use crate::receipt::{Reason, clock_text};
 
 /// Version of the explanation's JSON form; raised whenever a field changes its meaning or goes.
-pub const EXPLAIN_VERSION: u32 = 1;
+///
+/// - 2: `total` is by the candidate's clock alone, where it had the host's part in it by another;
+///   `clock` of a term is new.
+pub const EXPLAIN_VERSION: u32 = 2;
 
 /// Rows of the batch that [`Candidate::cost`] is for.
 pub const TYPICAL_ROWS: u64 = 1 << 20;
@@ -84,7 +87,8 @@ pub struct Candidate {
     /// What a batch of [`TYPICAL_ROWS`] in ordinary memory is expected to take there, term by term,
     /// whether or not placement may choose it.
     pub cost: Vec<CostTerm>,
-    /// Which clock that is by: `wall` or `virtual`. Times of different clocks are not compared.
+    /// The device's clock, which the total is by: `wall` or `virtual`. Times of different clocks are not
+    /// compared.
     pub clock: &'static str,
 }
 
@@ -92,10 +96,13 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CostTerm {
     /// Its name in the formula: `queue`, `link`, `compile`, `launch`, `stage`, `in`, `compute`,
-    /// `out`, `gather`, and their sum as `total`.
+    /// `out`, `gather`, and as `total` the sum of those by the device's clock.
     pub term: &'static str,
     /// Nanoseconds.
     pub nanos: u64,
+    /// Which clock that is by: `wall` or `virtual`. What the host does, and waiting, is by the runtime's;
+    /// it is not in the total of a device with another clock.
+    pub clock: &'static str,
 }
 
 /// What a kernel will do.
@@ -134,7 +141,7 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
         Candidate {
             device: Arc::clone(&slot.name),
             against: against.map(|(_, why)| why.clone()),
-            cost: auto::cost_terms(&predicted, position),
+            cost: auto::cost_terms(&predicted, position, runtime.clock.kind()),
             clock: clock_text(slot.clock),
         }
     });
@@ -271,7 +278,8 @@ impl fmt::Display for Explain {
                 None if is_split => write!(f, " runs a part of it")?,
                 None if self.has_choice() => {
                     let total = candidate.cost.last().map_or(0, |term| term.nanos);
-                    write!(f, " {} for {TYPICAL_ROWS} rows", micros(total))?;
+                    let (total, clock) = (micros(total), candidate.clock);
+                    write!(f, " {total} ({clock}) for {TYPICAL_ROWS} rows")?;
                 }
                 None => write!(f, " runs it")?,
             }
@@ -286,8 +294,9 @@ impl fmt::Display for Explain {
 
 impl Explain {
     /// The devices with what a batch of [`TYPICAL_ROWS`] is predicted to take on each, as a table: a
-    /// column for each device, with a line for each term, and below it what speaks against one. It is 80
-    /// columns of text wide at most, unless names are longer: further devices stand below.
+    /// column for each device, with a line for each term, and below it what speaks against one. A time by
+    /// another clock than the device's has a star, and is not in the total. It is 80 columns of text wide
+    /// at most, unless names are longer: further devices stand below.
     pub fn why(&self) -> impl fmt::Display {
         Why(&self.candidates)
     }
@@ -303,7 +312,7 @@ struct Why<'a>(&'a [Candidate]);
 /// Columns of text that a terminal has at least.
 const WIDTH: usize = 80;
 
-/// Columns of text of a time at least: `99999.9 us`.
+/// Columns of text of a time at least: `99999.9 µs`.
 const TIME: usize = 10;
 
 impl Why<'_> {
@@ -331,11 +340,26 @@ const GAP: usize = 2;
 
 /// As wide as all that is in the column of a candidate.
 fn column_width(candidate: &Candidate) -> usize {
-    let cells = candidate.cost.iter().map(|term| micros(term.nanos));
+    let cells = candidate.cost.iter().map(|term| cell(candidate, term));
     let name = candidate.device.chars().count();
     cells
-        .map(|cell| cell.len())
+        .map(|cell| cell.chars().count())
         .fold(name.max(TIME), usize::max)
+}
+
+/// A time in the column of a candidate.
+fn cell(candidate: &Candidate, term: &CostTerm) -> String {
+    let star = if is_by_another(candidate, term) {
+        "*"
+    } else {
+        ""
+    };
+    star.to_owned() + &micros(term.nanos)
+}
+
+/// Whether something takes a time by another clock than the device's.
+fn is_by_another(candidate: &Candidate, term: &CostTerm) -> bool {
+    term.nanos > 0 && term.clock != candidate.clock
 }
 
 impl fmt::Display for Why<'_> {
@@ -344,13 +368,20 @@ impl fmt::Display for Why<'_> {
         let names = ["device", "clock"].into_iter();
         let names = names.chain(terms.iter().map(|each| each.term));
         let lead = names.clone().map(str::len).max().unwrap_or(0);
+        if !self.0.is_empty() {
+            writeln!(
+                f,
+                "predicted for a batch of {TYPICAL_ROWS} rows in ordinary memory:"
+            )?;
+        }
         for (index, block) in self.blocks(lead).into_iter().enumerate() {
             f.write_str(if index == 0 { "" } else { "\n\n" })?;
             for (row, name) in names.clone().enumerate() {
                 write!(f, "{}{name:<lead$}", if row == 0 { "" } else { "\n" })?;
                 for candidate in block {
                     let width = GAP + column_width(candidate);
-                    let time = |row: usize| candidate.cost.get(row).map(|term| micros(term.nanos));
+                    let term = |row: usize| candidate.cost.get(row);
+                    let time = |row: usize| term(row).map(|term| cell(candidate, term));
                     match row.checked_sub(2) {
                         Some(row) => write!(f, "{:>width$}", time(row).unwrap_or_default())?,
                         None if row == 0 => write!(f, "{:>width$}", candidate.device)?,
@@ -358,6 +389,15 @@ impl fmt::Display for Why<'_> {
                     }
                 }
             }
+        }
+        let all = self.0.iter();
+        let mut starred = all.flat_map(|it| it.cost.iter().filter(|term| is_by_another(it, term)));
+        if let Some(term) = starred.next() {
+            write!(
+                f,
+                "\n* by the host's {} clock, and not in the total, which is by the device's own",
+                term.clock
+            )?;
         }
         for candidate in self.0 {
             if let Some(against) = &candidate.against {
@@ -369,7 +409,7 @@ impl fmt::Display for Why<'_> {
 }
 
 fn micros(nanos: u64) -> String {
-    format!("{:.1} us", nanos as f64 / 1e3)
+    format!("{:.1} µs", nanos as f64 / 1e3)
 }
 
 fn list(names: &[String]) -> String {
@@ -385,7 +425,11 @@ mod tests {
     use super::*;
 
     fn candidate(device: &str, nanos: u64, against: Option<&str>) -> Candidate {
-        let cost = ["launch", "total"].map(|term| CostTerm { term, nanos });
+        let cost = ["launch", "total"].map(|term| CostTerm {
+            term,
+            nanos,
+            clock: "wall",
+        });
         Candidate {
             device: device.into(),
             against: against.map(str::to_owned),
@@ -401,10 +445,11 @@ mod tests {
             candidate("cuda:0", 1_234_567_890, Some("it lacks rem.f64")),
         ];
         let expected = "\
+            predicted for a batch of 1048576 rows in ordinary memory:\n\
             device         cpu        cuda:0\n\
             clock         wall          wall\n\
-            launch   9087.7 us  1234567.9 us\n\
-            total    9087.7 us  1234567.9 us\n\
+            launch   9087.7 µs  1234567.9 µs\n\
+            total    9087.7 µs  1234567.9 µs\n\
             cuda:0 is not considered: it lacks rem.f64";
         assert_eq!(Why(&two).to_string(), expected);
         let long = "dpu:unix:/run/".to_owned() + &"x".repeat(90);
@@ -413,7 +458,7 @@ mod tests {
         let many: Vec<Candidate> = names.map(|name| candidate(&name, 7, None)).collect();
         let drawn = Why(&many).to_string();
         assert_eq!(drawn.split("\n\n").count(), 3, "{drawn}");
-        let within = |line: &&str| line.len() <= WIDTH;
+        let within = |line: &&str| line.chars().count() <= WIDTH;
         assert_eq!(
             drawn.lines().filter(|line| !within(line)).count(),
             4,
@@ -421,5 +466,23 @@ mod tests {
         );
         assert!(many.iter().all(|it| drawn.contains(&*it.device)), "{drawn}");
         assert_eq!(Why(&[]).to_string(), "");
+    }
+
+    #[test]
+    fn times_of_the_host_are_told_from_those_of_a_clock_of_the_devices_own() {
+        let mut simulated = candidate("sim-gpu", 2_000, None);
+        simulated.clock = "virtual";
+        simulated.cost[1].clock = "virtual";
+        let expected = "\
+            predicted for a batch of 1048576 rows in ordinary memory:\n\
+            device     sim-gpu\n\
+            clock      virtual\n\
+            launch     *2.0 µs\n\
+            total       2.0 µs\n\
+            * by the host's wall clock, and not in the total, which is by the device's own";
+        assert_eq!(Why(&[simulated.clone()]).to_string(), expected);
+        // What takes no time takes none by any clock.
+        simulated.cost[0].nanos = 0;
+        assert!(!Why(&[simulated]).to_string().contains('*'));
     }
 }

@@ -132,11 +132,7 @@ impl Forecast {
         let candidates = self.on_idle_devices(runtime, work);
         let candidate = candidates.iter().nth(device.0);
         let candidate = candidate.expect("one for every device");
-        if candidate.clock == runtime.clock.kind() {
-            candidate.terms.latency()
-        } else {
-            candidate.terms.on_device()
-        }
+        candidate.predicted(runtime.clock.kind())
     }
 
     /// What a batch is predicted to take on every device that has nothing else to do.

@@ -540,7 +540,7 @@ fn placement_chooses_among_real_devices_and_says_why() {
         "{explained}"
     );
     let why = explained.why().to_string();
-    let mut lines = why.lines();
+    let mut lines = why.lines().skip(1);
     let names: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
     let candidates = explained.candidates.iter();
     let expected = ["device"]

@@ -249,7 +249,22 @@ fn why_a_device_is_a_table_of_what_each_would_take() {
     }
     let against = "sim is not considered: simulators are never picked by auto";
     assert_eq!(lines.last(), Some(&against), "{table}");
-    assert!(lines.iter().all(|line| line.len() <= 80), "{table}");
+    assert_eq!(
+        lines[0],
+        "predicted for a batch of 1048576 rows in ordinary memory:"
+    );
+    // What the host does for a simulator is by another clock, and not added.
+    assert!(cells("stage").iter().any(|cell| cell.starts_with('*')));
+    let starred = "* by the host's wall clock, and not in the total";
+    assert!(table.contains(starred), "{table}");
+    let of_sim = |term: &str| -> f64 { cells(term)[3].parse().unwrap() };
+    let terms = ["launch", "in", "compute", "out"].map(of_sim);
+    let sum: f64 = terms.iter().sum();
+    assert!((sum - of_sim("total")).abs() < 0.5, "{table}");
+    assert!(
+        lines.iter().all(|line| line.chars().count() <= 80),
+        "{table}"
+    );
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Work {
                     let total = own.cost.last()?;
                     let micros = total.nanos as f64 / 1e3;
                     Some(format!(
-                        ", {micros:.0} us ({}) for {TYPICAL_ROWS} rows",
+                        ", {micros:.0} µs ({}) for {TYPICAL_ROWS} rows",
                         own.clock
                     ))
                 });

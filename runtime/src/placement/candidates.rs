@@ -72,7 +72,7 @@ impl Terms {
 pub struct Candidate {
     /// The device.
     pub device: Arc<str>,
-    /// The clock of its times.
+    /// The clock of the device's part of its times; the host's part is by the runtime's.
     pub clock: ClockKind,
     /// The terms.
     pub terms: Terms,
@@ -81,6 +81,15 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// From hand-over to result by its clock: where that is not the runtime's, `host`, without the host's
+    /// part and waiting, which are by the runtime's.
+    pub fn predicted(&self, host: ClockKind) -> Duration {
+        match self.clock == host {
+            true => self.terms.latency(),
+            false => self.terms.on_device(),
+        }
+    }
+
     /// What the objective has least of, in seconds; `None` where it cannot be chosen.
     pub(super) fn score(&self, objective: Objective) -> Option<f64> {
         let time = match objective {

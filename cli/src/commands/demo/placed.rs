@@ -78,6 +78,7 @@ mod tests {
         let terms = nanos.map(|nanos| CostTerm {
             term: "total",
             nanos,
+            clock: "wall",
         });
         Candidate {
             device: device.into(),
