@@ -18,6 +18,7 @@ pub(crate) fn open(name: &str) -> Result<Option<Arc<dyn Device>>, Failure> {
     match name {
         SIMULATED => simulated().map(Some),
         _ if name.starts_with("dpu:") => {
+            unlade::check_card_name(name).map_err(Failure::usage)?;
             let card = unlade::open_card(name).map_err(Failure::resource)?;
             Ok(Some(card))
         }

@@ -149,6 +149,7 @@ use std::sync::Arc;
 pub use failure::FailureKind;
 pub use printable::printable;
 pub use settled::settled;
+pub use shell_word::shell_word;
 #[cfg(feature = "dpu")]
 pub use unlade_dpu::{IOMMUFD, Obstacle, PciCard, find_cards};
 pub use unlade_expr::{
@@ -174,6 +175,7 @@ mod printable;
 #[cfg(feature = "prometheus-text")]
 pub mod prometheus;
 mod settled;
+mod shell_word;
 pub mod socket;
 
 /// The examples of the guide are run like those of this page.
@@ -323,16 +325,10 @@ pub fn open_card_as(
     called: &str,
     place: Option<&str>,
 ) -> Result<Arc<dyn Device>, String> {
+    check_card_name(name)?;
     let address = name.strip_prefix(CARD).unwrap_or(name);
     #[cfg(not(feature = "dpu"))]
     let _nothing_is_opened = place;
-    if let "" | AT_SOCKET | BY_IOMMUFD = address {
-        return Err(format!(
-            "`{name}` names no card; write {CARD}{AT_SOCKET}PATH for one that is served at a socket, or \
-             {CARD} and its PCI address, such as {CARD}0000:3b:00.0, for one on the bus; `unlade devices` \
-             lists the latter"
-        ));
-    }
     if let (Some(address), false) = (address.strip_prefix(BY_IOMMUFD), cfg!(feature = "iommufd")) {
         return Err(format!(
             "{called}: this build of Unlade is without feature `iommufd`: build it with that, or open \
@@ -345,6 +341,38 @@ pub fn open_card_as(
     Err(format!(
         "{called}: this build of Unlade is without feature `dpu`: {name} cannot be opened"
     ))
+}
+
+/// Whether a name can be that of a card, wherever and if at all there is one: its form alone is looked at.
+///
+/// ```
+/// assert_eq!(unlade::check_card_name("dpu:unix:/nowhere/card.sock"), Ok(()));
+/// # #[cfg(feature = "dpu")]
+/// assert!(unlade::check_card_name("dpu:zz").unwrap_err().contains("`zz` is no PCI address"));
+/// ```
+///
+/// # Errors
+/// In words that say how cards are named.
+pub fn check_card_name(name: &str) -> Result<(), String> {
+    let address = name.strip_prefix(CARD).unwrap_or(name);
+    if let "" | AT_SOCKET | BY_IOMMUFD = address {
+        return Err(format!(
+            "`{name}` names no card; write {CARD}{AT_SOCKET}PATH for one that is served at a socket, or \
+             {CARD} and its PCI address, such as {CARD}0000:3b:00.0, for one on the bus; `unlade devices` \
+             lists the latter"
+        ));
+    }
+    #[cfg(feature = "dpu")]
+    if !address.starts_with(AT_SOCKET) {
+        let address = address.strip_prefix(BY_IOMMUFD).unwrap_or(address);
+        if !unlade_dpu::is_pci_address(address) {
+            return Err(format!(
+                "`{name}` names no card: `{address}` is no PCI address, as 0000:3b:00.0 is; `lspci -D` lists \
+                 them; `{CARD}` goes before that address, or before {AT_SOCKET} and a socket's path"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What the name of a card begins with.

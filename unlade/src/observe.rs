@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use self::reader::{Reader, Recorded};
 pub use self::recorder::Recorder;
 pub use self::server::Server;
-use crate::{Runtime, Snapshot};
+use crate::{Runtime, Snapshot, shell_word};
 
 /// Between two snapshots.
 pub const INTERVAL: Duration = Duration::from_millis(500);
@@ -61,7 +61,8 @@ pub enum ObserveError {
     /// Nobody is there.
     #[error(
         "{name}: nobody listens there; a process does that was started as `unlade run ... --top-socket \
-         {name}`, or calls `unlade::observe::serve`"
+         {}`, or calls `unlade::observe::serve`",
+        shell_word(name)
     )]
     NobodyListens {
         /// The socket.

@@ -275,7 +275,9 @@ fn files_that_are_no_recordings_are_refused() {
         panic!("{error}");
     };
     assert_eq!((found, known, at), (2, 1, 1));
-    for text in ["a,b\n1,2\n", "{}\n", "{\"version\":1}\n", "\n"] {
+    let no_lines = ["", "hello", "{\"record\":1"];
+    let lines = ["a,b\n1,2\n", "{}\n", "{\"version\":1}\n", "\n"];
+    for text in lines.into_iter().chain(no_lines) {
         let error = refused(text);
         assert!(
             matches!(error, ObserveError::NotASnapshot { line: 1, .. }),
@@ -283,7 +285,7 @@ fn files_that_are_no_recordings_are_refused() {
         );
         assert!(error.to_string().contains("--record-top"), "{error}");
     }
-    for text in ["", &line[..line.len() / 2]] {
+    for text in [&line[..1], &line[..line.len() / 2]] {
         assert!(
             matches!(refused(text), ObserveError::Truncated { line: 1, .. }),
             "{text}"

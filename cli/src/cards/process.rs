@@ -17,8 +17,13 @@ use std::time::{Duration, Instant};
 
 use unlade::Device;
 
+use crate::report;
+
 /// How long the process may take to make its socket, and to end when it is to.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it may take to end before that is told.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// How often is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(1);
@@ -135,11 +140,27 @@ impl Process {
         }
     }
 
-    /// Has it end, and waits for that.
+    /// Has it end, and waits for that; whoever waits with it is told why once that takes long.
     fn end(&mut self) {
+        self.end_within(NOTICE, PATIENCE, |words| {
+            report::say(format_args!("{words}"))
+        });
+    }
+
+    fn end_within(&mut self, notice: Duration, patience: Duration, say: impl Fn(String)) {
         drop(self.child.stdin.take());
         let asked = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < PATIENCE {
+        let mut is_told = false;
+        while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < patience {
+            if !is_told && asked.elapsed() >= notice {
+                is_told = true;
+                let id = self.child.id();
+                let left = (patience - notice).as_secs();
+                say(format!(
+                    "waiting for the process of a simulated card to end, {id}: if it is stopped, `kill -CONT \
+                     {id}` has it go on; in {left} s it is killed"
+                ));
+            }
             thread::sleep(LOOK);
         }
         // It may have ended.
@@ -151,5 +172,42 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn process(program: &str, argument: &str) -> Process {
+        let mut command = Command::new(program);
+        command.arg(argument).stdin(Stdio::piped());
+        Process {
+            child: command.spawn().unwrap(),
+            said: tempfile::tempfile().unwrap(),
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_process_that_does_not_end_is_told_once() {
+        let told = RefCell::new(Vec::new());
+        let say = |words| told.borrow_mut().push(words);
+        // It takes no notice of the end of its input.
+        let mut deaf = process("sleep", "1000");
+        let id = deaf.child.id();
+        let long = Duration::from_millis(20);
+        deaf.end_within(Duration::ZERO, long, say);
+        let words = told.take();
+        assert_eq!(words.len(), 1, "{words:?}");
+        let wake = format!("`kill -CONT {id}`");
+        assert!(words[0].contains(&wake), "{words:?}");
+        assert!(deaf.child.try_wait().unwrap().is_some(), "it is killed");
+        // Of one that ends nothing is said.
+        let say = |words| told.borrow_mut().push(words);
+        let long = Duration::from_secs(60);
+        process("cat", "-").end_within(long, long, say);
+        assert!(told.take().is_empty());
     }
 }

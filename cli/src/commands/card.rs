@@ -74,18 +74,17 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::resource(format!("{}: {error}", shown(socket)));
     match (&folder, &sockets[..]) {
         (None, [socket]) => {
-            let shown = shown(socket);
+            let device = device(socket);
             report::say(format_args!(
-                "a simulated card is served: unlade run INPUT --device dpu:unix:{shown} (Ctrl-C ends \
-                 it)"
+                "a simulated card is served: unlade run INPUT --device {device} (Ctrl-C ends it)"
             ));
         }
         (None, sockets) => {
             let count = sockets.len();
-            let [first, last] = [0, count - 1].map(|at| shown(&sockets[at]));
+            let (first, last) = (device(&sockets[0]), shown(&sockets[count - 1]));
             report::say(format_args!(
                 "{count} virtual functions of a simulated card are served: unlade run INPUT --device \
-                 dpu:unix:{first}, and so on to {last} (Ctrl-C ends it)"
+                 {first}, and so on to {last} (Ctrl-C ends it)"
             ));
         }
         (Some(_), _) => {
@@ -100,6 +99,12 @@ pub(crate) fn run(args: &CardArgs) -> Result<(), Failure> {
     let served = serve(&servers, &logs);
     logs.iter().for_each(Log::tell_all);
     served.map_err(failed)
+}
+
+/// The device that is served at a socket, as it is named to another command.
+#[cfg(feature = "dpu")]
+fn device(socket: &Path) -> String {
+    unlade::shell_word(&format!("dpu:unix:{}", socket.display())).into_owned()
 }
 
 /// The socket of each function that is served: the card's own, or those of its virtual ones.

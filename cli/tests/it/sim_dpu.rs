@@ -139,7 +139,7 @@ fn what_no_card_can_be_at_is_said_with_what_can() {
             ["unix:xxx", "130 bytes", "107 bytes at most"],
         ),
         (
-            4,
+            2,
             ["devices", "--device", "dpu:zzz"],
             [
                 "--device: ",
@@ -148,7 +148,7 @@ fn what_no_card_can_be_at_is_said_with_what_can() {
             ],
         ),
         (
-            4,
+            2,
             ["devices", "--device", "dpu:"],
             [
                 "--device: `dpu:` names no card",
@@ -157,13 +157,27 @@ fn what_no_card_can_be_at_is_said_with_what_can() {
             ],
         ),
         (
-            4,
+            2,
             ["devices", "--device", "dpu:unix:"],
             [
                 "--device: `dpu:unix:` names no card",
                 "dpu:unix:PATH",
                 "dpu:0000",
             ],
+        ),
+        (
+            4,
+            ["devices", "--device", "dpu:unix:/etc/hostname"],
+            [
+                "/etc/hostname: it is no socket but a file",
+                "name the socket of a card",
+                "unlade card --socket PATH",
+            ],
+        ),
+        (
+            4,
+            ["devices", "--device", "dpu:unix:/etc"],
+            ["/etc: it is no socket but a folder", "--device: ", "card"],
         ),
         (
             2,

@@ -216,10 +216,26 @@ fn what_cannot_be_watched_is_said_to_be() {
         3,
         &["new.jsonl, line 1: it is of version 99, this program reads version 1"],
     );
-    fs::write(place.path("empty"), "").unwrap();
-    place
-        .run(&["top", "empty"])
-        .failure(3, &["empty: line 1 is cut off"]);
+    for (text, said) in [
+        ("", "other, line 1: it is no snapshot (it is empty)"),
+        ("hello", "it is no snapshot (it does not begin as one)"),
+        (
+            "{\"record\":1",
+            "it is no snapshot (it does not begin as one)",
+        ),
+        ("{\"vers", "other: line 1 is cut off"),
+    ] {
+        fs::write(place.path("other"), text).unwrap();
+        place.run(&["top", "other"]).failure(3, &[said]);
+    }
+    // What is to be typed is one word to a shell.
+    place.run(&["top", "my socket"]).failure(
+        4,
+        &[
+            "my socket: nobody listens there",
+            "--top-socket 'my socket'`",
+        ],
+    );
     let run = ["run", "in.parquet", "-o", "out.csv"];
     for (flag, value, code, said) in [
         (

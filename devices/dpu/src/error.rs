@@ -117,6 +117,9 @@ fn advice(error: &TransportError) -> Cow<'static, str> {
         TransportError::OnlyFunctions { first, .. } => {
             return format!("is it `dpu:unix:{first}`?").into();
         }
+        TransportError::NoSocket { .. } => {
+            "name the socket of a card, as `unlade card --socket PATH` makes one"
+        }
         TransportError::LongPath { .. } => {
             "name a shorter one, such as one from the working directory, or a link to its folder"
         }

@@ -86,7 +86,9 @@ pub use error::CannotOpen;
 pub use iova::Iova;
 pub use pci::{Obstacle, PciCard, find_cards};
 pub use registers::BarOffset;
-pub use transport::{BadReply, CardAccess, Transport, TransportError, VfioPci, VfioUser};
+pub use transport::{
+    BadReply, CardAccess, Transport, TransportError, VfioPci, VfioUser, is_pci_address,
+};
 
 /// Whether this build opens cards through iommufd, too: feature `iommufd`.
 pub const IOMMUFD: bool = cfg!(feature = "iommufd");

@@ -17,7 +17,7 @@ use unlade_hal::HostPages;
 
 pub use message::BadReply;
 pub use user::VfioUser;
-pub use vfio::VfioPci;
+pub use vfio::{VfioPci, is_pci_address};
 
 use crate::iova::Iova;
 use crate::registers::BarOffset;
@@ -160,6 +160,12 @@ pub enum TransportError {
         bytes: usize,
         /// Most bytes that one has.
         most: usize,
+    },
+    /// There is something else.
+    #[error("it is no socket but {what}")]
+    NoSocket {
+        /// What it is.
+        what: &'static str,
     },
     /// Nobody serves a card there, but its virtual functions.
     #[error("there is no such socket, but virtual functions have theirs beside it: {}", range(.first, .last))]

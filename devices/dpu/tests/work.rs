@@ -14,7 +14,7 @@ use unlade_hal::{
     Health, Lease, MemoryKind, Outcome, PageSize, Quantity, Queue, RejectReason, Slab, Slot, Wait,
 };
 use unlade_program::{Program, Trap};
-use unlade_sim_card::{Card, Config, Profile};
+use unlade_sim_card::{Card, Config, Fault, Profile};
 
 #[test]
 fn a_card_says_what_it_is() {
@@ -135,18 +135,31 @@ fn a_trap_ends_the_list() {
             written: [0].into()
         }
     );
-    // The card has noted it, and says so behind a reset, too.
+    // That is an error of the data.
+    assert_eq!(device.errors(), Ok(vec![]));
+}
+
+#[test]
+fn what_a_card_has_noted_is_told_behind_resets_too() {
+    let (_card, device) = card([(2, Fault::Fatal)]);
+    let exe = filter(&device);
+    let mut queue = device.open_queue(1).unwrap();
+    let trapped = run(&mut *queue, filter_list(&device, &exe, &[-1], 9));
+    assert!(matches!(trapped.outcome, Outcome::Trapped(_)));
+    let seq = queue
+        .submit(filter_list(&device, &exe, &[1], 9))
+        .map_err(|rejected| rejected.reason)
+        .unwrap();
+    queue.wait(seq, Duration::from_secs(10)).unwrap_err();
+    drop(queue);
     for _ in 0..2 {
+        device.reset().unwrap();
         let errors = device.errors().unwrap();
-        let [trapped] = &errors[..] else {
+        let [stopped] = &errors[..] else {
             panic!("{errors:?}")
         };
-        assert!(trapped.starts_with("error 1, at "), "{trapped}");
-        assert!(
-            trapped.contains("of queue 1: TRAPPED (0x0209)"),
-            "{trapped}"
-        );
-        device.reset().unwrap();
+        assert!(stopped.starts_with("error 1, at "), "{stopped}");
+        assert!(stopped.contains("it stopped by itself"), "{stopped}");
     }
 }
 

@@ -202,7 +202,8 @@ impl State {
             return self.fatal(1);
         };
         self.logs.job(outcome.status);
-        if outcome.status != Status::Success {
+        // One that trapped has done what it was to: the error is of the data.
+        if !matches!(outcome.status, Status::Success | Status::Trapped) {
             self.logs
                 .error(job.queue, job.command_id(), outcome, self.clock);
         }

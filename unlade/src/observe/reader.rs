@@ -121,7 +121,7 @@ impl Recorded {
     ///
     /// # Errors
     /// [`ObserveError::Io`] where it cannot be read; of its first snapshot those of
-    /// [`get`](Self::get), or [`ObserveError::Truncated`] where there is none that is whole.
+    /// [`get`](Self::get), or [`ObserveError::Truncated`] where there is but the beginning of one.
     pub fn open(file: &Path) -> Result<Self, ObserveError> {
         let name = file.display().to_string();
         let opened = File::open(file).map_err(|source| io_error(&name, "open", source))?;
@@ -143,11 +143,16 @@ impl Recorded {
                     recorded.cut_off = Some(error);
                     break;
                 }
+                Err(ObserveError::Truncated { .. }) => return Err(recorded.lines.begins_wrong()),
                 Err(error) => return Err(error),
             }
         }
         if recorded.starts.is_empty() {
-            return Err(ObserveError::Truncated { name, line: 1 });
+            return Err(ObserveError::NotASnapshot {
+                name,
+                line: 1,
+                why: "it is empty".to_owned(),
+            });
         }
         recorded.get(0)?;
         Ok(recorded)
@@ -187,6 +192,9 @@ impl Recorded {
         }
     }
 }
+
+/// What each snapshot begins with.
+const BEGINNING: &[u8] = b"{\"version\":";
 
 /// Lines of a file or a socket.
 struct Lines<S> {
@@ -265,6 +273,34 @@ impl<S: Read> Lines<S> {
             (None, _) => Err(not_one("it has no version".to_owned())),
         }
     }
+}
+
+impl Lines<File> {
+    /// What is wrong with a file whose first line has no end.
+    fn begins_wrong(&mut self) -> ObserveError {
+        let name = self.name.clone();
+        let mut text = [0; BEGINNING.len()];
+        let read = self.source.seek(SeekFrom::Start(0));
+        let read = read.and_then(|_| read_up_to(&mut self.source, &mut text));
+        match read {
+            Err(source) => io_error(&name, "read", source),
+            Ok(bytes) if BEGINNING.starts_with(&text[..bytes]) => {
+                ObserveError::Truncated { name, line: 1 }
+            }
+            Ok(_) => ObserveError::NotASnapshot {
+                name,
+                line: 1,
+                why: "it does not begin as one".to_owned(),
+            },
+        }
+    }
+}
+
+/// Reads until there is no more room, or no more to read; how many bytes.
+fn read_up_to(source: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
+    let most = room.len() as u64;
+    let mut rest = room;
+    io::copy(&mut source.take(most), &mut rest).map(|bytes| bytes as usize)
 }
 
 impl<S> fmt::Debug for Lines<S> {

@@ -91,7 +91,10 @@ impl VfioUser {
     pub fn connect(path: &Path) -> Result<Self, TransportError> {
         let connected = connect(path, TIMEOUT);
         let stream = connected.map_err(|error| match error {
-            TransportError::Os { .. } => functions_beside(path).unwrap_or(error),
+            TransportError::Os { .. } => {
+                let other = something_else(path).or_else(|| functions_beside(path));
+                other.unwrap_or(error)
+            }
             other => other,
         })?;
         VfioUser::over(stream, path)
@@ -273,6 +276,17 @@ impl Transport for VfioUser {
         // Whether the other side is still there does not matter any more.
         let _gone = connection.stream.shutdown(std::net::Shutdown::Both);
     }
+}
+
+/// What there is where a socket was looked for, if that is none.
+fn something_else(path: &Path) -> Option<TransportError> {
+    let found = path.metadata().ok()?.file_type();
+    let what = match found {
+        _ if found.is_socket() => return None,
+        _ if found.is_dir() => "a folder",
+        _ => "a file",
+    };
+    Some(TransportError::NoSocket { what })
 }
 
 /// The error that names the sockets of virtual functions, if there are any beside a path.

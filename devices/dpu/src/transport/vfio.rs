@@ -311,7 +311,7 @@ const LOOKING: &str = "looking for a PCI function";
 
 /// The folder of a PCI function, by its address.
 fn function(address: &str) -> Result<PathBuf, TransportError> {
-    if !is_address(address) {
+    if !is_pci_address(address) {
         let why =
             format!("`{address}` is no PCI address, as 0000:3b:00.0 is; `lspci -D` lists them");
         return Err(os(LOOKING, &why));
@@ -333,8 +333,9 @@ fn address_of(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Whether a text is a domain, a bus, a device and a function, in hexadecimal digits.
-fn is_address(text: &str) -> bool {
+/// Whether a text is the address of a PCI function, as `0000:3b:00.0` is: a domain, a bus, a device and a
+/// function, in hexadecimal digits.
+pub fn is_pci_address(text: &str) -> bool {
     let is_hex = |part: &str, digits: &[usize]| {
         digits.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
