@@ -16,7 +16,7 @@ use crate::bind::Binding;
 use crate::call::Call;
 use crate::device_slot::DeviceSlot;
 use crate::driver::Point;
-use crate::errand::{self, Errand, Waited};
+use crate::errand::{Errand, Waited};
 use crate::error::Error;
 use crate::halving::in_halves;
 use crate::inline::{self, Evaluated, InlineFailure, Results};
@@ -325,7 +325,7 @@ impl DevicePlan {
         if runtime.options.background_compile {
             return Parts::Compiling;
         }
-        let within = runtime.options.device_timeout.max(errand::LONG);
+        let within = runtime.options.patience().driver;
         let waited = pending.wait(within, || call.check().is_err());
         let mut compiled = self.lock();
         compiled.collect();

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use unlade_hal::{AllocError, ClockKind, Device, DeviceKind, DeviceLost, Health, Lease};
 
+use crate::call::Call;
 use crate::driver::Driver;
-use crate::errand::{self, Errand, Waited};
-use crate::heap::DeviceHeap;
+use crate::errand::{Errand, Waited};
+use crate::heap::{DeviceHeap, NoLease};
 use crate::offload;
 use crate::options::Options;
 use crate::residency::Residency;
@@ -80,7 +81,7 @@ impl DeviceSlot {
         let mut reviving = lock(&self.reviving);
         let resetting = reviving.take().or_else(|| self.begin_reset(runtime));
         if let Some(resetting) = resetting {
-            let within = runtime.options.device_timeout.max(errand::LONG);
+            let within = runtime.options.patience().driver;
             if resetting.wait(within, given_up) != Waited::Ended {
                 *reviving = Some(resetting);
                 return false;
@@ -102,6 +103,7 @@ impl DeviceSlot {
         };
         // Its queue is void, whatever becomes of the device.
         self.driver.close(lost);
+        self.driver.forget_opening();
         lock(&self.residency).clear();
         self.heap.forget();
         runtime.executables.forget_device(&self.name);
@@ -139,10 +141,13 @@ impl DeviceSlot {
 
     /// Memory of its own, for a batch that passes through; what is pinned there and not in use makes
     /// room where there is none.
-    pub(crate) fn lease(&self, len: u64) -> Result<Lease, AllocError> {
+    pub(crate) fn lease(&self, len: u64, call: &Call<'_>) -> Result<Lease, NoLease> {
+        let within = call.runtime.options.patience().driver;
+        let given_up = || call.check().is_err();
         loop {
-            match self.heap.lease(len) {
-                Err(AllocError::OutOfMemory { .. }) if lock(&self.residency).evict_one() => {}
+            match self.heap.lease(len, within, given_up) {
+                Err(NoLease::Refused(AllocError::OutOfMemory { .. }))
+                    if lock(&self.residency).evict_one() => {}
                 leased => return leased,
             }
         }

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::errand::{Errand, Waited};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 use unlade_hal::{
     CommandList, Completion, Device, DeviceError, DeviceLost, Outcome, Queue, RejectReason, Seq,
@@ -39,6 +40,17 @@ pub(crate) enum Undone {
     /// Nobody waits for it any more. The device still has it, and is to be [waited
     /// for](Driver::collect) before the next one has its turn.
     GivenUp(Point),
+    /// Nobody waits for it any more, and the device has not been handed it.
+    NotBegun,
+}
+
+/// How long a device may take before it is held to have failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a list, from when it is submitted on.
+    pub(crate) list: Duration,
+    /// For what its driver does without one: to open a queue, give memory, compile, reset.
+    pub(crate) driver: Duration,
 }
 
 /// A list that is back.
@@ -56,6 +68,9 @@ pub(crate) struct Point {
     seq: Seq,
 }
 
+/// A queue that is being opened.
+type Opening = Errand<Result<Box<dyn Queue>, DeviceError>>;
+
 /// A device's queue.
 pub(crate) struct Driver {
     state: Mutex<State>,
@@ -66,6 +81,8 @@ pub(crate) struct Driver {
 #[derive(Default)]
 struct State {
     queue: Option<Box<dyn Queue>>,
+    /// The next queue, where the device's driver is at it.
+    opening: Option<Arc<Opening>>,
     /// Queues opened so far: points of an earlier queue are never reached.
     generation: u64,
     /// Lists on the device, in order; what else a device claims to have completed is ignored.
@@ -119,12 +136,12 @@ impl Driver {
     /// Runs a list; returns when it is back, or a while after `given_up` says so.
     pub(crate) fn run(
         &self,
-        device: &dyn Device,
+        device: &Arc<dyn Device>,
         list: CommandList,
-        timeout: Duration,
+        patience: Patience,
         given_up: impl Fn() -> bool,
     ) -> Result<Back, Undone> {
-        let point = self.submit(device, list, Instant::now() + timeout)?;
+        let point = self.submit(device, list, patience, &given_up)?;
         let mut state = self.lock();
         loop {
             if let Some(back) = state.done.remove(&point) {
@@ -136,10 +153,10 @@ impl Driver {
                 listed.awaited = false;
                 return Err(Undone::GivenUp(point));
             }
-            if let Some(lost) = self.loss(device, &state, point) {
+            if let Some(lost) = self.loss(&**device, &state, point) {
                 return Err(Undone::Lost(lost));
             }
-            state = self.advance(device, state, point, timeout);
+            state = self.advance(&**device, state, point, patience.list);
         }
     }
 
@@ -197,12 +214,19 @@ impl Driver {
         drop(self.end(self.lock(), lost));
     }
 
+    /// A queue that is being opened is none of the device's that it has become.
+    pub(crate) fn forget_opening(&self) {
+        self.lock().opening = None;
+    }
+
     fn submit(
         &self,
-        device: &dyn Device,
+        device: &Arc<dyn Device>,
         mut list: CommandList,
-        deadline: Instant,
+        patience: Patience,
+        given_up: &impl Fn() -> bool,
     ) -> Result<Point, Undone> {
+        let mut deadline = Instant::now() + patience.list;
         let mut state = self.lock();
         loop {
             if state.driven {
@@ -213,20 +237,12 @@ impl Driver {
                 self.changed.notify_all();
                 continue;
             }
-            if state.queue.is_none() {
-                let queue = device.open_queue(self.depth).map_err(|error| {
-                    Undone::Lost(match error {
-                        DeviceError::Lost(lost) => lost,
-                        other => DeviceLost {
-                            device: device.info().name.clone(),
-                            reason: other.to_string(),
-                        },
-                    })
-                })?;
-                state.queue = Some(queue);
-                state.generation += 1;
-            }
-            let queue = state.queue.as_mut().expect("opened above");
+            let Some(queue) = state.queue.as_mut() else {
+                state = self.open(device, state, patience.driver, given_up)?;
+                // What that took is not the list's.
+                deadline = Instant::now() + patience.list;
+                continue;
+            };
             let rejected = match queue.submit(list) {
                 Ok(seq) => {
                     let point = Point {
@@ -263,6 +279,54 @@ impl Driver {
                     state = self.drive_any(state);
                 }
             }
+        }
+    }
+
+    /// Has the device's driver open a queue. All who want one wait for the same, without the lock.
+    fn open<'a>(
+        &'a self,
+        device: &Arc<dyn Device>,
+        mut state: MutexGuard<'a, State>,
+        within: Duration,
+        given_up: impl Fn() -> bool,
+    ) -> Result<MutexGuard<'a, State>, Undone> {
+        let begin = || {
+            let (device, depth) = (Arc::clone(device), self.depth);
+            Arc::new(Errand::begin(move || device.open_queue(depth)))
+        };
+        let opening = Arc::clone(state.opening.get_or_insert_with(begin));
+        drop(state);
+        let waited = opening.wait(within, given_up);
+        let lost = |reason: String| {
+            let device = device.info().name.clone();
+            Undone::Lost(DeviceLost { device, reason })
+        };
+        match waited {
+            Waited::Ended => {}
+            Waited::Late => {
+                return Err(lost(format!(
+                    "its driver opened no queue within {within:?}"
+                )));
+            }
+            Waited::GivenUp => return Err(Undone::NotBegun),
+        }
+        let mut state = self.lock();
+        // Another who waited has taken it, or it is of no use any more.
+        let is_same = |other: &mut Arc<Opening>| Arc::ptr_eq(other, &opening);
+        if state.opening.take_if(is_same).is_none() {
+            return Ok(state);
+        }
+        match opening.take() {
+            Some(Ok(queue)) => {
+                state.queue = Some(queue);
+                state.generation += 1;
+                Ok(state)
+            }
+            Some(Err(DeviceError::Lost(lost))) => Err(Undone::Lost(lost)),
+            Some(Err(other)) => Err(lost(other.to_string())),
+            None => Err(lost(
+                "its driver opened no queue and said nothing".to_owned(),
+            )),
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arrow_buffer::Buffer;
 use unlade_hal::{
-    Arg, Capabilities, Command, CommandList, DeviceLost, Lease, Outcome, PinnedBuffer, Slab, Slot,
-    SlotId, Span, Status, StringsStatus, Timing, check_written,
+    AllocError, Arg, Capabilities, Command, CommandList, DeviceLost, Lease, Outcome, PinnedBuffer,
+    Slab, Slot, SlotId, Span, Status, StringsStatus, Timing, check_written,
 };
 use unlade_program::{Trap, Ty};
 
@@ -20,6 +20,7 @@ use crate::call::Call;
 use crate::device_slot::DeviceSlot;
 use crate::driver::{Point, Undone};
 use crate::error::Error;
+use crate::heap::NoLease;
 use crate::inline::Results;
 use crate::parts::{Arguments, Brings, PlannedPart};
 use crate::pool;
@@ -130,14 +131,15 @@ impl Ran {
         list: CommandList,
         call: &Call<'_>,
     ) -> Result<Self, OffloadFailure> {
-        let timeout = call.runtime.options.device_timeout;
+        let patience = call.runtime.options.patience();
         let given_up = || call.check().is_err();
         let back = slot
             .driver
-            .run(&*slot.device, list, timeout, given_up)
+            .run(&slot.device, list, patience, given_up)
             .map_err(|undone| match undone {
                 Undone::Lost(lost) => OffloadFailure::Fault(lost),
                 Undone::GivenUp(point) => OffloadFailure::GivenUp(point),
+                Undone::NotBegun => OffloadFailure::Error(call.why_ended()),
                 Undone::Invalid(reason) => OffloadFailure::Fault(lost(
                     slot,
                     format!(
@@ -431,7 +433,7 @@ impl Plan {
             (list.slot(Slot::Owned(upload)), base)
         });
         let local = match self.reach {
-            Reach::Own => Some(self.local(slot)?),
+            Reach::Own => Some(self.local(slot, call)?),
             Reach::Everywhere | Reach::Slabs => None,
         };
         let local = local.map(|lease| {
@@ -489,12 +491,15 @@ impl Plan {
     }
 
     /// Memory of the device's own: for inputs and for what is made of them.
-    fn local(&self, slot: &DeviceSlot) -> Result<Lease, OffloadFailure> {
+    fn local(&self, slot: &DeviceSlot, call: &Call<'_>) -> Result<Lease, OffloadFailure> {
         let len = self.inputs_room() + self.written + self.alignment;
-        slot.lease(len).map_err(|error| match error {
-            unlade_hal::AllocError::OutOfMemory { .. } => OffloadFailure::OutOfMemory,
-            unlade_hal::AllocError::Lost(lost) => OffloadFailure::Fault(lost),
-            other => OffloadFailure::Fault(lost(slot, other.to_string())),
+        slot.lease(len, call).map_err(|none| match none {
+            NoLease::Refused(AllocError::OutOfMemory { .. }) => OffloadFailure::OutOfMemory,
+            NoLease::Refused(AllocError::Lost(lost)) | NoLease::Late(lost) => {
+                OffloadFailure::Fault(lost)
+            }
+            NoLease::Refused(other) => OffloadFailure::Fault(lost(slot, other.to_string())),
+            NoLease::GivenUp => OffloadFailure::Error(call.why_ended()),
         })
     }
 

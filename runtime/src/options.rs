@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use unlade_hal::{Clock, Device, WallClock};
 
+use crate::driver::Patience;
+use crate::errand;
 use crate::placement::Objective;
 
 /// Which device runs a query.
@@ -67,6 +69,19 @@ pub(crate) struct Options {
     /// Lists that a device has at once: in all, and of a stream.
     pub(crate) queue_depth: u32,
     pub(crate) device_timeout: Duration,
+    /// Of its driver; without it what a list has, and no less than is usual.
+    pub(crate) driver_timeout: Option<Duration>,
+}
+
+impl Options {
+    /// How long a device may take before it is held to have failed.
+    pub(crate) fn patience(&self) -> Patience {
+        let usual = || self.device_timeout.max(errand::LONG);
+        Patience {
+            list: self.device_timeout,
+            driver: self.driver_timeout.unwrap_or_else(usual),
+        }
+    }
 }
 
 impl Default for Options {
@@ -91,6 +106,7 @@ impl Default for Options {
             background_compile: false,
             queue_depth: 4,
             device_timeout: Duration::from_secs(60),
+            driver_timeout: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::bind::check_schema;
 use crate::call::Call;
 use crate::driver::Undone;
 use crate::error::Error;
-use crate::heap::DeviceHeap;
+use crate::heap::{DeviceHeap, NoLease};
 use crate::kernel::{Kernel, given_up};
 use crate::pool;
 use crate::residency::ResidentId;
@@ -412,7 +412,17 @@ impl<'a> Layout<'a> {
             columns: self.columns.clone(),
             strings: self.strings.clone(),
         };
-        let local = slot.heap.lease(self.len.max(1)).ok()?;
+        let patience = call.runtime.options.patience();
+        let given_up = || call.check().is_err();
+        let local = slot.heap.lease(self.len.max(1), patience.driver, given_up);
+        let local = match local {
+            Ok(local) => local,
+            Err(NoLease::Late(lost)) => {
+                slot.fault(permit, &lost);
+                return None;
+            }
+            Err(_) => return None,
+        };
         if self.len == 0 {
             return Some((on_device(local), Duration::ZERO));
         }
@@ -438,9 +448,7 @@ impl<'a> Layout<'a> {
             from: whole(from),
             to: whole(to),
         });
-        let timeout = call.runtime.options.device_timeout;
-        let given_up = || call.check().is_err();
-        let completion = match slot.driver.run(&*slot.device, list, timeout, given_up) {
+        let completion = match slot.driver.run(&slot.device, list, patience, given_up) {
             Ok(back) => back.completion,
             Err(Undone::GivenUp(point)) => {
                 let _why = given_up::leave(call, permit, point);
@@ -450,7 +458,7 @@ impl<'a> Layout<'a> {
                 slot.fault(permit, &lost);
                 return None;
             }
-            Err(Undone::Invalid(_)) => return None,
+            Err(Undone::Invalid(_) | Undone::NotBegun) => return None,
         };
         let used = match completion.outcome {
             Outcome::Done { .. } => {

@@ -261,12 +261,21 @@ fn until_on_the_device(kernel: &Kernel) {
 }
 
 #[test]
-fn a_compiler_that_does_not_come_back_holds_nobody_up_whose_time_is_over() {
-    let device = Stuck::in_each(Call::Compile);
+fn a_driver_that_does_not_come_back_holds_nobody_up_whose_time_is_over() {
+    for call in [Call::Compile, Call::OpenQueue, Call::Allocate] {
+        holds_nobody_up_whose_time_is_over(call);
+    }
+}
+
+fn holds_nobody_up_whose_time_is_over(call: Call) {
+    let device = Stuck::in_each(call);
     let runtime = on(device.clone()).build().unwrap();
     let (soon, told) = sessions(&runtime);
     let late = kernel_of(&soon).run(&input(100)).unwrap_err();
-    assert!(matches!(late, Error::DeadlineExceeded { .. }), "{late}");
+    assert!(
+        matches!(late, Error::DeadlineExceeded { .. }),
+        "{call:?}: {late}"
+    );
     let kernel = kernel_of(&told);
     let cancelled = thread::scope(|scope| {
         let runs = scope.spawn(|| kernel.run(&input(100)));
@@ -275,12 +284,42 @@ fn a_compiler_that_does_not_come_back_holds_nobody_up_whose_time_is_over() {
         runs.join().unwrap().unwrap_err()
     });
     assert!(matches!(cancelled, Error::Cancelled), "{cancelled}");
-    // The device has done nothing wrong, and what it compiles in the end is used.
+    // The device has done nothing wrong, and what it gives in the end is used.
     assert_eq!(runtime.devices()[1].times_lost, 0);
     device.come_back();
     let output = kernel_of(&sessions(&runtime).1).run(&input(100)).unwrap();
     assert_eq!(&*output.receipt.parts[0].device, "sim");
     assert!(output.receipt.parts[0].completed);
+}
+
+#[test]
+fn a_driver_that_does_not_come_back_in_its_time_has_failed() {
+    for call in [Call::Compile, Call::OpenQueue, Call::Allocate] {
+        let device = Stuck::in_each(call);
+        let driver_may = Duration::from_millis(20);
+        let runtime = on(device.clone()).driver_timeout(driver_may);
+        let runtime = runtime.build().unwrap();
+        let kernel = kernel_of(&sessions(&runtime).1);
+        let output = kernel.run(&input(100)).unwrap();
+        let parts = &output.receipt.parts;
+        assert_eq!(
+            (&*parts[0].device, parts[0].completed, &*parts[1].device),
+            ("sim", false, "cpu"),
+            "{call:?}"
+        );
+        assert_eq!(output.receipt.retries, 1);
+        let why = match call {
+            Call::Compile => "its compiler gave nothing within 20ms",
+            Call::OpenQueue => "its driver opened no queue within 20ms",
+            Call::Allocate => "its driver gave no memory within 20ms",
+            Call::Reset => unreachable!("it is not tried"),
+        };
+        let reason = parts[1].reason.to_string();
+        assert!(reason.contains(why), "{reason}");
+        assert_eq!(runtime.devices()[1].times_lost, 1, "{call:?}");
+        device.come_back();
+        until_on_the_device(&kernel);
+    }
 }
 
 #[test]

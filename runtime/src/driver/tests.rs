@@ -15,18 +15,31 @@ use super::*;
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
 
+/// So long for a list, and for all else longer than any test takes.
+fn within(list: Duration) -> Patience {
+    Patience { list, driver: LONG }
+}
+
 fn never() -> bool {
     false
 }
 
+/// A driver with a queue.
+fn opened(device: &Arc<dyn Device>) -> Driver {
+    let driver = Driver::new(4);
+    let open = driver.open(device, driver.lock(), LONG, never);
+    drop(open.expect("it opens one at once"));
+    driver
+}
+
 #[test]
 fn lists_of_two_threads_are_on_the_device_together() {
-    let device = Meeting::of(2);
+    let device: Arc<dyn Device> = Meeting::of(2);
     let driver = Driver::new(4);
     thread::scope(|scope| {
         let run = || {
             driver
-                .run(&device, CommandList::new(), LONG, never)
+                .run(&device, CommandList::new(), within(LONG), never)
                 .unwrap()
         };
         let first = scope.spawn(run);
@@ -40,14 +53,15 @@ fn lists_of_two_threads_are_on_the_device_together() {
 /// The queue is in the hands of a thread with time, which does not see that the other's is up.
 #[test]
 fn a_thread_whose_time_is_up_ends_the_queue_that_another_drives() {
-    let device = Meeting::of(3);
+    let device: Arc<dyn Device> = Meeting::of(3);
     let driver = Driver::new(4);
     thread::scope(|scope| {
-        let patient = scope.spawn(|| driver.run(&device, CommandList::new(), LONG, never));
+        let patient = scope.spawn(|| driver.run(&device, CommandList::new(), within(LONG), never));
         while driver.in_flight() == 0 {
             thread::yield_now();
         }
-        let hasty = scope.spawn(|| driver.run(&device, CommandList::new(), 20 * SHORTEST, never));
+        let hasty =
+            scope.spawn(|| driver.run(&device, CommandList::new(), within(20 * SHORTEST), never));
         for thread in [patient, hasty] {
             let Err(Undone::Lost(lost)) = thread.join().unwrap() else {
                 panic!("a list that was never completed is lost");
@@ -60,14 +74,14 @@ fn a_thread_whose_time_is_up_ends_the_queue_that_another_drives() {
 
 #[test]
 fn a_queue_that_another_thread_drives_is_closed() {
-    let device = Meeting::of(2);
+    let device: Arc<dyn Device> = Meeting::of(2);
     let driver = Driver::new(4);
     let closed = DeviceLost {
         device: "meeting".to_owned(),
         reason: "closed".to_owned(),
     };
     thread::scope(|scope| {
-        let run = scope.spawn(|| driver.run(&device, CommandList::new(), LONG, never));
+        let run = scope.spawn(|| driver.run(&device, CommandList::new(), within(LONG), never));
         while driver.in_flight() == 0 {
             thread::yield_now();
         }
@@ -78,34 +92,38 @@ fn a_queue_that_another_thread_drives_is_closed() {
 
 #[test]
 fn a_list_that_was_given_up_is_waited_for_by_another_and_its_completion_kept_by_nobody() {
-    let device = Meeting::of(2);
-    let driver = Driver::new(4);
-    let Err(Undone::GivenUp(point)) = driver.run(&device, CommandList::new(), LONG, || true) else {
+    let device: Arc<dyn Device> = Meeting::of(2);
+    let driver = opened(&device);
+    let Err(Undone::GivenUp(point)) =
+        driver.run(&device, CommandList::new(), within(LONG), || true)
+    else {
         panic!("nobody waits for it");
     };
     assert_eq!(driver.in_flight(), 1);
     thread::scope(|scope| {
-        let collects = scope.spawn(|| driver.collect(&device, point, LONG));
+        let collects = scope.spawn(|| driver.collect(&*device, point, LONG));
         driver
-            .run(&device, CommandList::new(), LONG, never)
+            .run(&device, CommandList::new(), within(LONG), never)
             .unwrap();
         collects.join().unwrap().unwrap();
     });
     assert_eq!(driver.in_flight(), 0);
     assert!(driver.lock().done.is_empty());
     // What is back need not be waited for.
-    driver.collect(&device, point, LONG).unwrap();
+    driver.collect(&*device, point, LONG).unwrap();
 }
 
 #[test]
 fn a_list_that_was_given_up_has_its_time_all_the_same() {
-    let device = Meeting::of(2);
-    let driver = Driver::new(4);
+    let device: Arc<dyn Device> = Meeting::of(2);
+    let driver = opened(&device);
     let time = 20 * SHORTEST;
-    let Err(Undone::GivenUp(point)) = driver.run(&device, CommandList::new(), time, || true) else {
+    let Err(Undone::GivenUp(point)) =
+        driver.run(&device, CommandList::new(), within(time), || true)
+    else {
         panic!("nobody waits for it");
     };
-    let lost = driver.collect(&device, point, time).unwrap_err();
+    let lost = driver.collect(&*device, point, time).unwrap_err();
     assert_eq!(lost.reason, "no completion within 20ms");
     assert_eq!((driver.in_flight(), driver.leaked_bytes()), (0, 1));
 }
@@ -129,14 +147,61 @@ fn who_waits_looks_up_less_often_the_longer_a_list_takes_but_never_past_a_deadli
 
 #[test]
 fn the_queue_of_a_driver_that_is_dropped_is_ended() {
-    let device = Meeting::of(1);
+    let meeting = Meeting::of(1);
+    let device: Arc<dyn Device> = meeting.clone();
     let driver = Driver::new(4);
     driver
-        .run(&device, CommandList::new(), LONG, never)
+        .run(&device, CommandList::new(), within(LONG), never)
         .unwrap();
-    assert_eq!(device.ended.load(Ordering::SeqCst), 0);
+    assert_eq!(meeting.ended.load(Ordering::SeqCst), 0);
     drop(driver);
-    assert_eq!(device.ended.load(Ordering::SeqCst), 1);
+    assert_eq!(meeting.ended.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_queue_that_is_not_opened_holds_nobody_up_and_is_used_once_it_is() {
+    let meeting = Meeting::of(1);
+    let device: Arc<dyn Device> = meeting.clone();
+    let driver = Driver::new(4);
+    let held = meeting.gate.lock().unwrap();
+    let run = |driver_may: Duration, given_up: &dyn Fn() -> bool| {
+        let patience = Patience {
+            list: LONG,
+            driver: driver_may,
+        };
+        driver.run(&device, CommandList::new(), patience, given_up)
+    };
+    assert!(matches!(run(LONG, &|| true), Err(Undone::NotBegun)));
+    let short = Duration::from_millis(5);
+    let Err(Undone::Lost(lost)) = run(short, &never) else {
+        panic!("it is late");
+    };
+    assert_eq!(lost.reason, "its driver opened no queue within 5ms");
+    // Whoever looks on, or ends it, waits for nothing; and the next one for the same queue.
+    driver.close(lost);
+    assert_eq!(driver.in_flight(), 0);
+    let first = driver.lock().opening.clone().unwrap();
+    assert!(matches!(run(short, &never), Err(Undone::Lost(_))));
+    assert!(Arc::ptr_eq(driver.lock().opening.as_ref().unwrap(), &first));
+    drop(held);
+    run(LONG, &never).unwrap();
+    assert_eq!(driver.lock().generation, 1);
+}
+
+#[test]
+fn a_queue_of_a_device_as_it_was_before_a_reset_is_not_used() {
+    let meeting = Meeting::of(1);
+    let device: Arc<dyn Device> = meeting.clone();
+    let driver = Driver::new(4);
+    let held = meeting.gate.lock().unwrap();
+    let given_up = driver.run(&device, CommandList::new(), within(LONG), || true);
+    assert!(matches!(given_up, Err(Undone::NotBegun)));
+    driver.forget_opening();
+    drop(held);
+    driver
+        .run(&device, CommandList::new(), within(LONG), never)
+        .unwrap();
+    assert_eq!(driver.lock().generation, 1);
 }
 
 /// Completes lists by the group: none before the last of a group is there.
@@ -147,15 +212,18 @@ struct Meeting {
     group: usize,
     /// Queues that were ended, not only dropped.
     ended: Arc<AtomicU32>,
+    /// While this is held no queue is opened.
+    gate: Mutex<()>,
 }
 
 impl Meeting {
-    fn of(group: usize) -> Self {
-        Meeting {
+    fn of(group: usize) -> Arc<Self> {
+        Arc::new(Meeting {
             cpu: CpuDevice::new(),
             group,
             ended: Arc::default(),
-        }
+            gate: Mutex::default(),
+        })
     }
 }
 
@@ -185,6 +253,7 @@ impl Device for Meeting {
     }
 
     fn open_queue(&self, _: u32) -> Result<Box<dyn Queue>, DeviceError> {
+        drop(self.gate.lock());
         Ok(Box::new(MeetingQueue {
             group: self.group,
             ended: Arc::clone(&self.ended),

@@ -168,8 +168,11 @@ impl KernelCore {
         let Ok(permit) = runtime.enter(device.0, call, work.bytes_in) else {
             return;
         };
-        let Parts::Ready(parts) = plan.parts(call) else {
-            return;
+        let parts = match plan.parts(call) {
+            Parts::Ready(parts) => parts,
+            // No batch is to wait for its compiler again.
+            Parts::Late(lost) => return slot.fault(permit, &lost),
+            Parts::Compiling | Parts::Failed(_) | Parts::GivenUp => return,
         };
         let mut tally = Tally {
             reason: Some(Reason::Probe),

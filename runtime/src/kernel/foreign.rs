@@ -165,12 +165,13 @@ impl Piece {
                 to: span(to, at),
             });
         }
-        let timeout = call.runtime.options.device_timeout;
+        let patience = call.runtime.options.patience();
         let given_up = || call.check().is_err();
-        let back = slot.driver.run(&*slot.device, list, timeout, given_up);
+        let back = slot.driver.run(&slot.device, list, patience, given_up);
         let back = back.map_err(|undone| match undone {
             Undone::Lost(lost) => Unfetched::Fault(lost),
             Undone::GivenUp(point) => Unfetched::GivenUp(point),
+            Undone::NotBegun => Unfetched::Error(call.why_ended()),
             // Of what others say of their memory, not of the device.
             Undone::Invalid(reason) => Unfetched::Error(Error::Config(format!(
                 "memory of `{}` cannot be copied from where it is said to be: {reason}",

@@ -160,11 +160,19 @@ impl RuntimeBuilder {
     }
 
     /// How long a device may take for one batch before it is held to be lost: a minute unless told
-    /// otherwise. To compile for it and to reset it a driver may take as long, or a minute where that is
-    /// longer. A session whose deadline is over or that was cancelled waits for neither; the driver is
-    /// left to it, on a thread of its own. Taking memory of the device is waited for.
+    /// otherwise.
     pub fn device_timeout(mut self, timeout: Duration) -> Self {
         self.options.device_timeout = timeout;
+        self
+    }
+
+    /// How long a device's driver may take before the device is held to be lost, for what comes before a
+    /// batch: to compile for it, to reset it, to open its queue and to give of its memory. As long as for a
+    /// [batch](Self::device_timeout) unless told otherwise, and a minute where that is less. A session whose
+    /// deadline is over or that was cancelled waits for none of these; the driver is left to it, on a thread
+    /// of its own.
+    pub fn driver_timeout(mut self, timeout: Duration) -> Self {
+        self.options.driver_timeout = Some(timeout);
         self
     }
 

@@ -14,6 +14,9 @@ use unlade_sim_device::{Profile, SimDevice};
 pub(crate) enum Call {
     Compile,
     Reset,
+    OpenQueue,
+    /// Of its own memory.
+    Allocate,
 }
 
 /// A simulated device of which one kind of call is stuck at first.
@@ -78,12 +81,16 @@ impl Device for Stuck {
         self.sim.compile_strings(offsets)
     }
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
+        if kind == MemoryKind::DeviceLocal {
+            self.pass(Call::Allocate);
+        }
         self.sim.allocate(kind, len)
     }
     fn register(&self, slab: &Slab) -> Result<(), AllocError> {
         self.sim.register(slab)
     }
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
+        self.pass(Call::OpenQueue);
         self.sim.open_queue(depth)
     }
     fn reset(&self) -> Result<(), DeviceError> {
