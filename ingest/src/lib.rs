@@ -38,6 +38,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bitmaps;
 mod cells;
 mod csv;
 mod dictionaries;

@@ -13,6 +13,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
+use crate::bitmaps;
 use crate::csv::CsvWriter;
 use crate::dictionaries::Dictionaries;
 use crate::error::{IngestError, Place};
@@ -208,21 +209,23 @@ impl Writer {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match self {
             Writer::Parquet(writer) => Ok(writer.write(batch)?),
-            Writer::ArrowFile(writer, dictionaries) => match writer.write(batch) {
-                Err(ArrowError::InvalidArgumentError(words)) if words.starts_with(REPLACED) => {
-                    Err(Failure::Unwritable(format!(
-                        "{}, dictionary-encoded, where batches have different dictionaries; \
+            Writer::ArrowFile(writer, dictionaries) => {
+                match writer.write(&bitmaps::ended(batch)?) {
+                    Err(ArrowError::InvalidArgumentError(words)) if words.starts_with(REPLACED) => {
+                        Err(Failure::Unwritable(format!(
+                            "{}, dictionary-encoded, where batches have different dictionaries; \
                          write .arrows or .parquet, or leave it out",
-                        dictionaries.replaced_by(batch)
-                    )))
+                            dictionaries.replaced_by(batch)
+                        )))
+                    }
+                    Err(error) => Err(error.into()),
+                    Ok(()) => {
+                        dictionaries.follow(batch);
+                        Ok(())
+                    }
                 }
-                Err(error) => Err(error.into()),
-                Ok(()) => {
-                    dictionaries.follow(batch);
-                    Ok(())
-                }
-            },
-            Writer::ArrowStream(writer) => Ok(writer.write(batch)?),
+            }
+            Writer::ArrowStream(writer) => Ok(writer.write(&bitmaps::ended(batch)?)?),
             Writer::Csv(writer) => Ok(writer.write(batch)?),
         }
     }

@@ -880,3 +880,35 @@ fn an_interrupted_demonstration_leaves_no_folder() {
         assert_eq!(temporary.count(), 0, "{words:?}");
     }
 }
+
+/// Devices do small batches together, and what lies behind the last row of one is the next one's.
+#[test]
+fn arrow_files_are_the_same_bytes_whichever_device_made_them() {
+    let place = Place::new();
+    place.table("in.parquet", 0, 5000);
+    let file = |device: &str, name: &str| {
+        let words = [
+            "run",
+            "in.parquet",
+            "--batch-rows",
+            "100",
+            "--where",
+            "n % 7 <> 0",
+            "--select",
+            "even, even > 100 as larger, even + n as sum",
+            "--device",
+            device,
+            "--no-fallback",
+            "-o",
+            name,
+        ];
+        place.run(&words).success();
+        std::fs::read(place.path(name)).unwrap()
+    };
+    for name in ["out.arrow", "out.arrows"] {
+        let wanted = file("cpu", name);
+        for device in ["sim", "sim-gpu:0", "sim-dpu"] {
+            assert!(file(device, name) == wanted, "{device}: {name} differs");
+        }
+    }
+}
