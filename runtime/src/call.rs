@@ -83,7 +83,8 @@ impl Call<'_> {
     /// Notes for how long a device has worked for it, if the device tells.
     pub(crate) fn count_device_time(&self, plan: &DevicePlan, used: Option<Duration>) {
         if let Some(used) = used {
-            self.session.count_device_time(used);
+            let clock = self.runtime.devices[plan.slot].clock;
+            self.session.count_device_time(used, clock);
             plan.metrics.worked(used);
         }
     }

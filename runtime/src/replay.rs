@@ -99,7 +99,8 @@ pub enum ReplayError {
     /// Times of two clocks would be compared.
     #[error(
         "`{one}` and `{other}` are timed by different clocks, which are never compared; replay it on \
-         devices of one clock (--device), or record it on such"
+         devices of the wall clock alone, as profile:cpu and profile:gpu are (--device), or record it on \
+         devices of one clock"
     )]
     Clocks {
         /// A device.
@@ -229,28 +230,41 @@ impl<'a> Replay<'a> {
         Ok(device)
     }
 
-    /// The clock of all devices that have to do with it.
+    /// The clock of its times, which is that of its devices. By the wall clock batches come when they came
+    /// to the runtime, whatever they were recorded on; by a clock of a device's own they come as that had
+    /// them. Profiles go by the clock of the recording, or the wall's where that has two.
     fn clock(&self) -> Result<ClockKind, ReplayError> {
+        let chosen = self.devices.iter();
+        let chosen = chosen.filter_map(|device| device.like.as_ref());
+        let clocked = |name: &Arc<str>| {
+            let device = self.recording.device(name);
+            let device = device.expect("checked when it was read");
+            (device.clock, Arc::clone(name))
+        };
+        let chosen = one_clock(chosen.map(clocked))?;
         let recorded = self.recording.batches.iter().map(|batch| &batch.device);
-        let chosen = self
-            .devices
-            .iter()
-            .filter_map(|device| device.like.as_ref());
-        let mut first = None;
-        for name in recorded.chain(chosen) {
-            let device = self
-                .recording
-                .device(name)
-                .expect("checked when it was read");
-            let (clock, one) = first.get_or_insert((device.clock, name));
-            if *clock != device.clock {
-                return Err(ReplayError::Clocks {
-                    one: Arc::clone(one),
-                    other: Arc::clone(name),
-                });
+        match (chosen, one_clock(recorded.map(clocked))) {
+            (Some((ClockKind::Wall, _)), _) | (None, Err(_)) => Ok(ClockKind::Wall),
+            (None, Ok(recorded)) => Ok(recorded.map_or(ClockKind::Wall, |(clock, _)| clock)),
+            (Some(chosen), Ok(recorded)) => {
+                one_clock([chosen].into_iter().chain(recorded))?;
+                Ok(ClockKind::Virtual)
             }
+            (Some((ClockKind::Virtual, _)), Err(two)) => Err(two),
         }
-        Ok(first.map_or(ClockKind::Wall, |(clock, _)| clock))
+    }
+}
+
+/// The first of these devices, with the clock of all.
+fn one_clock(
+    mut devices: impl Iterator<Item = (ClockKind, Arc<str>)>,
+) -> Result<Option<(ClockKind, Arc<str>)>, ReplayError> {
+    let Some((clock, one)) = devices.next() else {
+        return Ok(None);
+    };
+    match devices.find(|(other, _)| *other != clock) {
+        None => Ok(Some((clock, one))),
+        Some((_, other)) => Err(ReplayError::Clocks { one, other }),
     }
 }
 

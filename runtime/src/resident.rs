@@ -469,7 +469,7 @@ impl<'a> Layout<'a> {
                     ..
                 } = completion.timing;
                 let used = copy_in + compute + copy_out;
-                call.session.count_device_time(used);
+                call.session.count_device_time(used, slot.clock);
                 permit.done((!used.is_zero()).then_some(used));
                 used
             }

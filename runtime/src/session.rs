@@ -8,14 +8,14 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use serde::Serialize;
 use unlade_expr::{Query, Semantics, Signatures};
-use unlade_hal::Timestamp;
+use unlade_hal::{ClockKind, Timestamp};
 
 use crate::block::Memory;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::metrics::{SESSIONS_OPENED, SESSIONS_REFUSED};
 use crate::options::{Options, Placement};
-use crate::receipt::whole_nanos;
+use crate::receipt::{clock_text, whole_nanos};
 use crate::resources::{DeviceRequest, Grant};
 use crate::route::Allowed;
 use crate::runtime::{Core, OWN};
@@ -129,11 +129,15 @@ pub struct SessionStatus {
     pub devices: Vec<(Arc<str>, f64)>,
     /// Batches that it handed over, whatever became of them.
     pub batches: u64,
-    /// How long devices have worked for it, copies included: those that tell. Of simulated devices
-    /// it is simulated time. What was [sent](crate::Resident::sent) to be pinned is time of the runtime's
-    /// own session, or of the one whose kernel brought it back.
+    /// How long devices have worked for it, copies included: those that tell, and by
+    /// [`device_clock`](Self::device_clock). What was [sent](crate::Resident::sent) to be pinned is time of
+    /// the runtime's own session, or of the one whose kernel brought it back.
     #[serde(rename = "device_time_ns", serialize_with = "crate::receipt::nanos")]
     pub device_time: Duration,
+    /// The clock of that: `wall`, unless simulated devices alone have worked for it, whose time is
+    /// `virtual`. Times of two clocks are not added: beside devices by the wall clock, what simulated ones
+    /// did is not told.
+    pub device_clock: &'static str,
     /// How long the host's processor computed for it, of what was done: batches, and parts of batches,
     /// on all threads together, by the runtime's clock.
     #[serde(rename = "host_time_ns", serialize_with = "crate::receipt::nanos")]
@@ -270,6 +274,7 @@ impl SessionBuilder {
             batches: AtomicU64::new(0),
             in_hand: UnderWay::default(),
             device_nanos: AtomicU64::new(0),
+            simulated_nanos: AtomicU64::new(0),
             host_nanos: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             owed: Mutex::default(),
@@ -303,6 +308,8 @@ pub(crate) struct SessionCore {
     /// Those that are under way, but for tickets'.
     in_hand: UnderWay,
     device_nanos: AtomicU64,
+    /// The same by clocks of simulated devices' own.
+    simulated_nanos: AtomicU64,
     host_nanos: AtomicU64,
     cancelled: AtomicBool,
     /// Those who wait for results.
@@ -333,6 +340,7 @@ impl SessionCore {
             batches: AtomicU64::new(0),
             in_hand: UnderWay::default(),
             device_nanos: AtomicU64::new(0),
+            simulated_nanos: AtomicU64::new(0),
             host_nanos: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             owed: Mutex::default(),
@@ -389,10 +397,23 @@ impl SessionCore {
         }
     }
 
-    /// Notes for how long a device has worked for it.
-    pub(crate) fn count_device_time(&self, used: Duration) {
-        self.device_nanos
-            .fetch_add(whole_nanos(used), Ordering::Relaxed);
+    /// Notes for how long a device has worked for it, by this clock.
+    pub(crate) fn count_device_time(&self, used: Duration, clock: ClockKind) {
+        let sum = match clock {
+            ClockKind::Wall => &self.device_nanos,
+            ClockKind::Virtual => &self.simulated_nanos,
+        };
+        sum.fetch_add(whole_nanos(used), Ordering::Relaxed);
+    }
+
+    /// For how long devices have worked for it, and by which clock.
+    fn device_time(&self) -> (Duration, ClockKind) {
+        let time = |sum: &AtomicU64| Duration::from_nanos(sum.load(Ordering::Relaxed));
+        let (by_the_wall, simulated) = (time(&self.device_nanos), time(&self.simulated_nanos));
+        match by_the_wall.is_zero() && !simulated.is_zero() {
+            true => (simulated, ClockKind::Virtual),
+            false => (by_the_wall, ClockKind::Wall),
+        }
     }
 
     /// Notes for how long the host's processor has computed for it.
@@ -420,6 +441,7 @@ impl SessionCore {
     }
 
     fn status(&self) -> SessionStatus {
+        let (device_time, device_clock) = self.device_time();
         SessionStatus {
             label: Arc::clone(&self.label),
             weight: self.weight,
@@ -432,7 +454,8 @@ impl SessionCore {
             memory_budget: self.memory_budget,
             devices: self.grant.as_ref().map(Grant::shares).unwrap_or_default(),
             batches: self.batches.load(Ordering::Relaxed),
-            device_time: Duration::from_nanos(self.device_nanos.load(Ordering::Relaxed)),
+            device_time,
+            device_clock: clock_text(device_clock),
             host_time: Duration::from_nanos(self.host_nanos.load(Ordering::Relaxed)),
             cancelled: self.is_cancelled(),
         }

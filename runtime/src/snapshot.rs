@@ -137,6 +137,9 @@ pub struct SessionSnapshot {
     pub batches: u64,
     /// How long devices have worked for it.
     pub device_time_ns: u64,
+    /// The clock of that: `wall`, or `virtual` where simulated devices alone have; `None` of a recording
+    /// by a release that did not tell.
+    pub device_clock: Option<String>,
     /// How long the host's processor has computed for it, on all threads together; `None` of a
     /// recording by a release that did not tell.
     pub host_time_ns: Option<u64>,
@@ -284,6 +287,7 @@ impl From<SessionStatus> for SessionSnapshot {
             memory_budget: status.memory_budget,
             batches: status.batches,
             device_time_ns: whole_nanos(status.device_time),
+            device_clock: Some(status.device_clock.to_owned()),
             host_time_ns: Some(whole_nanos(status.host_time)),
             devices: devices
                 .map(|(device, part)| (device.to_string(), part))

@@ -599,7 +599,10 @@ fn a_session_knows_what_it_used() {
         (status.batches, status.weight, status.priority),
         (3, 3, "background")
     );
-    assert_eq!(status.device_time, worked);
+    assert_eq!(
+        (status.device_time, status.device_clock),
+        (worked, "virtual")
+    );
     assert!(worked > Duration::ZERO);
     assert_eq!(status.host_time, Duration::ZERO);
     // And what the CPU did for it, which no device had.

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use unlade::{DeviceChoice, Outcome, RECORDING_VERSION, Recording, Replay, ReplayError, printable};
+use unlade::{
+    ClockKind, DeviceChoice, Outcome, RECORDING_VERSION, Recording, Replay, ReplayError, printable,
+};
 
 use crate::args::{ObjectiveChoice, PolicyChoice, ReplayArgs};
 use crate::error::{Failure, system};
@@ -29,7 +31,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let failed =
         |error: ReplayError| Failure::usage(format!("{}: {error}", args.recording.display()));
     let recorded = Outcome::recorded(&recording);
-    let again = Replay::of(&recording).run().map_err(failed)?;
+    let again = match Replay::of(&recording).run() {
+        // What is asked for may be of one clock all the same.
+        Err(ReplayError::Clocks { .. }) if !devices.is_empty() => None,
+        again => Some(again.map_err(failed)?),
+    };
     let mut other = Replay::of(&recording).places_anew(args.policy == PolicyChoice::Auto);
     if !devices.is_empty() {
         other = other.on(&devices).map_err(failed)?;
@@ -42,8 +48,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let bound = other.clone().at_no_cost().run().map_err(failed)?;
     let other = is_other.then(|| other.run()).transpose().map_err(failed)?;
     if let Some(path) = &args.timeline {
-        let events = &other.as_ref().unwrap_or(&again).events;
-        report::timeline::write(path, events)?;
+        let shown = other.as_ref().or(again.as_ref());
+        let shown = shown.expect("without the one it was the other that was asked for");
+        report::timeline::write(path, &shown.events)?;
     }
     if args.json {
         let document = json!({
@@ -57,7 +64,13 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(&document).expect("an outcome is JSON");
         return report::print(format!("{text}\n").as_bytes());
     }
-    let text = told(&recording, &recorded, &again, other.as_ref(), &bound);
+    let outcomes = Outcomes {
+        recorded: &recorded,
+        again: again.as_ref(),
+        other: other.as_ref(),
+        bound: &bound,
+    };
+    let text = told(&recording, &outcomes);
     // Names of devices and sessions come from the file.
     report::print(printable(&text).as_bytes())
 }
@@ -92,16 +105,32 @@ fn read(path: &Path) -> Result<Recording, Failure> {
     Recording::read(&mut input).map_err(|error| Failure::file(format!("{shown}: {error}")))
 }
 
+/// What came of it.
+struct Outcomes<'a> {
+    /// As it was recorded.
+    recorded: &'a Outcome,
+    /// On the recorded devices; not where these are of two clocks.
+    again: Option<&'a Outcome>,
+    /// As it was asked for, where that is something else.
+    other: Option<&'a Outcome>,
+    /// The latter of them that there is with devices that take no time.
+    bound: &'a Outcome,
+}
+
+impl Outcomes<'_> {
+    /// What was asked for.
+    fn asked(&self) -> &Outcome {
+        let asked = self.other.or(self.again);
+        asked.expect("without the one it was the other that was asked for")
+    }
+}
+
 /// What came of it, in words and tables.
-fn told(
-    recording: &Recording,
-    recorded: &Outcome,
-    again: &Outcome,
-    other: Option<&Outcome>,
-    bound: &Outcome,
-) -> String {
-    let mut columns = vec![("recorded", recorded), ("replayed", again)];
-    columns.extend(other.map(|other| (WHAT_IF, other)));
+fn told(recording: &Recording, outcomes: &Outcomes<'_>) -> String {
+    let recorded = outcomes.recorded;
+    let mut columns = vec![("recorded", recorded)];
+    columns.extend(outcomes.again.map(|again| ("replayed", again)));
+    columns.extend(outcomes.other.map(|other| (WHAT_IF, other)));
     let mut header = vec![("", Align::Left)];
     header.extend(columns.iter().map(|(name, _)| (*name, Align::Right)));
     let row = |name: &str, cell: &dyn Fn(&Outcome) -> String| {
@@ -111,6 +140,7 @@ fn told(
     let per_second =
         |amount: u64, outcome: &Outcome| amount as f64 / outcome.makespan.as_secs_f64().max(1e-9);
     let mut rows: Vec<Vec<String>> = vec![
+        row("clock", &|it| clock(it.clock).to_owned()),
         row("makespan", &|it| duration(it.makespan)),
         row("batches", &|it| grouped(it.batches)),
         row("rows", &|it| rate(per_second(it.rows, it))),
@@ -149,15 +179,18 @@ fn told(
                 device.device.to_string(),
                 grouped(device.batches),
                 bytes(device.bytes),
-                share(device.busy),
-                duration(device.wait),
+                device.busy.map_or_else(|| "-".to_owned(), share),
+                match device.clock == outcome.clock {
+                    true => duration(device.wait),
+                    false => format!("{} {}", duration(device.wait), clock(device.clock)),
+                },
             ]);
         }
     }
     text.push_str(&table(&device_header, &rows));
     text.push_str("\n\n");
     let mut say = |words: &str| text.push_str(&paragraph(words));
-    for words in trust::told(recording, recorded, again, other, bound) {
+    for words in trust::told(recording, outcomes) {
         say(&words);
     }
     if !recording.run.measured.is_current() {
@@ -174,6 +207,13 @@ fn told(
         ));
     }
     text
+}
+
+fn clock(clock: ClockKind) -> &'static str {
+    match clock {
+        ClockKind::Wall => "wall",
+        ClockKind::Virtual => "virtual",
+    }
 }
 
 /// A part of a time; what is some is not called none.

@@ -102,6 +102,61 @@ fn of_changed(place: &Place, change: impl Fn(&mut Value), more: &[&str]) -> Stri
 }
 
 #[test]
+fn what_was_recorded_by_two_clocks_is_replayed_by_the_walls() {
+    let place = Place::new();
+    record(&place, "sim");
+    // One batch more, of which the CPU had been in the device's place.
+    let mut lines = lines(&place);
+    let at = lines.iter().position(|line| line["record"] == "batch");
+    let mut elsewhere = lines[at.unwrap()].clone();
+    elsewhere["device"] = "cpu".into();
+    elsewhere["submitted_ns"] = Value::Null;
+    elsewhere["left_ns"] = Value::Null;
+    lines.insert(at.unwrap(), elsewhere);
+    let end = lines.last_mut().unwrap();
+    end["batches"] = (end["batches"].as_u64().unwrap() + 1).into();
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    std::fs::write(place.path("changed.jsonl"), lines.join("\n")).unwrap();
+    let changed = ["replay", "changed.jsonl"];
+    let told = place
+        .run(&[&changed[..], &["--device", "profile:cpu"]].concat())
+        .success();
+    // As on one line: a terminal's width breaks it.
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let words = words.join(" ");
+    for said in [
+        "recorded what if",
+        "clock wall wall",
+        "It was recorded on devices of two clocks",
+        "What was asked for takes",
+        ", by the wall clock.",
+    ] {
+        assert!(words.contains(said), "`{said}` is missing in: {told}");
+    }
+    assert!(!words.contains("times as long"), "{told}");
+    // What the simulated device says of itself is by its own clock, and no part of the makespan.
+    let sim = told.lines().find(|line| line.contains(" sim ")).unwrap();
+    assert!(
+        sim.trim_end().ends_with(" virtual") && sim.contains(" -  "),
+        "{sim}"
+    );
+    let json = [&changed[..], &["--device", "cpu", "--json"]].concat();
+    let json: Value = serde_json::from_str(&place.run(&json).success()).unwrap();
+    assert_eq!(
+        (&json["again"], &json["other"]["clock"]),
+        (&Value::Null, &"wall".into())
+    );
+    place.run(&changed).failure(
+        2,
+        &[
+            "timed by different clocks",
+            "profile:cpu and profile:gpu",
+            "--device",
+        ],
+    );
+}
+
+#[test]
 fn what_a_replays_time_is_owed_to_is_said() {
     let place = Place::new();
     record(&place, "cpu");

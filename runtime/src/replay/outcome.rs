@@ -14,6 +14,10 @@ use crate::trace::TraceEvent;
 /// What a schedule came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
+    /// The clock of its times, but for what devices of another one tell of themselves. Of what was recorded on
+    /// devices of two clocks it is the runtime's.
+    #[serde(serialize_with = "crate::receipt::clock_name")]
+    pub clock: ClockKind,
     /// From when the first batch was read, or handed over, to the last result. By a clock of the
     /// device's own, from when the first one was submitted to it until it had done the last one.
     #[serde(rename = "makespan_ns", serialize_with = "nanos")]
@@ -47,8 +51,12 @@ pub struct DeviceOutcome {
     pub rows: u64,
     /// Bytes of their columns.
     pub bytes: u64,
-    /// Which part of the makespan the busiest of its queues worked in; of a CPU its threads.
-    pub busy: f64,
+    /// The clock by which it works: that of the replay, or that of its own.
+    #[serde(serialize_with = "crate::receipt::clock_name")]
+    pub clock: ClockKind,
+    /// Which part of the makespan the busiest of its queues worked in; of a CPU its threads. `None` where
+    /// that is by another clock.
+    pub busy: Option<f64>,
     /// How long a batch waited for it in the mean, for its turn and in its queue; of what was recorded
     /// by a clock of the device's own, which counts no turns, in its queue alone.
     #[serde(rename = "wait_ns", serialize_with = "nanos")]
@@ -88,7 +96,12 @@ impl Outcome {
             .iter()
             .map(|device| Arc::clone(&device.name))
             .collect();
-        let mut sums = Sums::new(recording, &names);
+        let own = has_own_clock(recording);
+        let clock = match own {
+            true => ClockKind::Virtual,
+            false => ClockKind::Wall,
+        };
+        let mut sums = Sums::new(recording, &names, clock);
         for (device, recorded) in recording.devices.iter().enumerate() {
             if &*recorded.kind == "cpu" {
                 sums.devices[device].threads = Some(recording.run.threads.max(1));
@@ -100,27 +113,23 @@ impl Outcome {
                 .clone()
                 .position(|device| device.name == batch.device);
             let device = device.expect("checked when it was read");
-            let own = recording.devices[device].clock == ClockKind::Virtual;
             let (from, to) = span(batch, own);
             let ran = Ran {
                 device,
                 // Turns are waited for by the runtime's clock.
-                waited: match own {
-                    true => batch.queued_ns,
-                    false => batch.turn_ns.saturating_add(batch.queued_ns),
+                waited: match recording.devices[device].clock {
+                    ClockKind::Virtual => batch.queued_ns,
+                    ClockKind::Wall => batch.turn_ns.saturating_add(batch.queued_ns),
                 },
                 latency: to.saturating_sub(from),
             };
             sums.add(batch, &ran);
             let stages = [batch.copy_in_ns, batch.compute_ns, batch.copy_out_ns];
             sums.works(device, stages);
+            sums.devices[device].clock = recording.devices[device].clock;
         }
-        let start = start(recording);
-        let ends = recording.batches.iter().map(|batch| {
-            let own = recording.device(&batch.device);
-            let own = own.is_some_and(|device| device.clock == ClockKind::Virtual);
-            span(batch, own).1
-        });
+        let start = start(recording, own);
+        let ends = recording.batches.iter().map(|batch| span(batch, own).1);
         let end = ends.max().unwrap_or(start);
         sums.finish(end.saturating_sub(start), Vec::new())
     }
@@ -132,14 +141,20 @@ pub(super) fn span(batch: &RecordedBatch, own: bool) -> (u64, u64) {
     by_device.unwrap_or((batch.arrived_ns, batch.done_ns))
 }
 
-/// When a recorded schedule began.
-pub(super) fn start(recording: &Recording) -> u64 {
-    let begins = recording.batches.iter().map(|batch| {
-        let own = recording.device(&batch.device);
-        match own.is_some_and(|device| device.clock == ClockKind::Virtual) {
-            true => span(batch, true).0,
-            false => batch.arrived_ns.saturating_sub(batch.read_ns),
-        }
+/// Whether all of it ran on devices with a clock of their own.
+fn has_own_clock(recording: &Recording) -> bool {
+    let own = |batch: &RecordedBatch| {
+        let device = recording.device(&batch.device);
+        device.is_some_and(|device| device.clock == ClockKind::Virtual)
+    };
+    !recording.batches.is_empty() && recording.batches.iter().all(own)
+}
+
+/// When a recorded schedule began: by the runtime's clock, or by the devices' own.
+pub(super) fn start(recording: &Recording, own: bool) -> u64 {
+    let begins = recording.batches.iter().map(|batch| match own {
+        true => span(batch, true).0,
+        false => batch.arrived_ns.saturating_sub(batch.read_ns),
     });
     begins.min().unwrap_or(0)
 }
@@ -147,6 +162,7 @@ pub(super) fn start(recording: &Recording) -> u64 {
 /// Sums over batches.
 pub(super) struct Sums<'a> {
     recording: &'a Recording,
+    clock: ClockKind,
     pub(super) devices: Vec<DeviceSums>,
     /// For each session what its batches took.
     latencies: BTreeMap<u64, Vec<u64>>,
@@ -156,6 +172,8 @@ pub(super) struct Sums<'a> {
 
 pub(super) struct DeviceSums {
     name: Arc<str>,
+    /// The clock by which it works.
+    clock: ClockKind,
     batches: u64,
     rows: u64,
     bytes: u64,
@@ -167,9 +185,10 @@ pub(super) struct DeviceSums {
 }
 
 impl<'a> Sums<'a> {
-    pub(super) fn new(recording: &'a Recording, names: &[Arc<str>]) -> Self {
+    pub(super) fn new(recording: &'a Recording, names: &[Arc<str>], clock: ClockKind) -> Self {
         let devices = names.iter().map(|name| DeviceSums {
             name: Arc::clone(name),
+            clock,
             batches: 0,
             rows: 0,
             bytes: 0,
@@ -180,6 +199,7 @@ impl<'a> Sums<'a> {
         });
         Sums {
             recording,
+            clock,
             devices: devices.collect(),
             latencies: BTreeMap::new(),
             rows: 0,
@@ -219,11 +239,12 @@ impl<'a> Sums<'a> {
             let time = makespan.saturating_mul(lanes).max(1);
             DeviceOutcome {
                 device: device.name,
+                clock: device.clock,
                 inline: device.threads.is_some(),
                 batches: device.batches,
                 rows: device.rows,
                 bytes: device.bytes,
-                busy: busiest as f64 / time as f64,
+                busy: (device.clock == self.clock).then(|| busiest as f64 / time as f64),
                 wait: Duration::from_nanos(device.waited / device.runs.max(1)),
             }
         });
@@ -242,6 +263,7 @@ impl<'a> Sums<'a> {
             }
         });
         Outcome {
+            clock: self.clock,
             makespan: Duration::from_nanos(makespan),
             batches: devices.iter().map(|device| device.batches).sum(),
             rows: self.rows,

@@ -149,7 +149,7 @@ fn the_parts_of_batches_overlap_as_on_the_device() {
         devices.find(|each| &*each.device == "gpu").unwrap().clone()
     };
     for outcome in [&recorded, &replayed] {
-        assert!((gpu(outcome).busy - 64.0 / 64.17).abs() < 1e-3);
+        assert!((gpu(outcome).busy.unwrap() - 64.0 / 64.17).abs() < 1e-3);
     }
 }
 
@@ -296,7 +296,7 @@ fn a_cpu_has_a_lane_for_each_thread() {
     let replayed = Replay::of(&recording).run().unwrap();
     // Two threads: who takes the results, and a helper.
     assert_eq!(micros(&replayed), 16 * 1000);
-    assert!((replayed.devices[0].busy - 1.0).abs() < 1e-9);
+    assert!((replayed.devices[0].busy.unwrap() - 1.0).abs() < 1e-9);
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn what_devices_have_no_part_in_is_what_is_left_without_their_time() {
     let bound = |recording: &Recording| {
         let free = Replay::of(recording).at_no_cost().run().unwrap();
         assert_eq!(free.batches, 64);
-        assert!(free.devices.iter().all(|device| device.busy == 0.0));
+        assert!(free.devices.iter().all(|device| device.busy == Some(0.0)));
         micros(&free)
     };
     let mut recording = stream(64, DEVICE_BOUND);
@@ -441,6 +441,54 @@ fn what_devices_have_no_part_in_is_what_is_left_without_their_time() {
         batch.stream = None;
     }
     assert_eq!(bound(&alone), 63 * 1000);
+}
+
+/// A stream on a device of each clock; the one after the other has every second batch.
+fn of_two_clocks() -> Recording {
+    let mut recording = stream(64, DEVICE_BOUND);
+    recording.devices[1].clock = ClockKind::Virtual;
+    for (number, batch) in recording.batches.iter_mut().enumerate() {
+        if number % 2 == 0 {
+            batch.device = "cpu".into();
+            (batch.submitted_ns, batch.left_ns) = (None, None);
+        }
+    }
+    recording
+}
+
+#[test]
+fn what_was_recorded_by_two_clocks_is_replayed_by_the_walls() {
+    let recording = of_two_clocks();
+    let error = Replay::of(&recording).run().unwrap_err().to_string();
+    assert!(
+        error.contains("profile:cpu") && error.contains("--device"),
+        "{error}"
+    );
+    let on = |devices: &str| {
+        let devices = devices.split(',').map(|name| name.parse().unwrap());
+        let devices: Vec<DeviceChoice> = devices.collect();
+        Replay::of(&recording).on(&devices).unwrap().run()
+    };
+    for devices in ["cpu", "profile:gpu", "profile:cpu,cpu"] {
+        let outcome = on(devices).unwrap();
+        assert_eq!((outcome.clock, outcome.batches), (ClockKind::Wall, 64));
+    }
+    for devices in ["gpu", "cpu,gpu", "gpu,profile:gpu"] {
+        let refused = on(devices).unwrap_err();
+        assert!(matches!(refused, ReplayError::Clocks { .. }), "{devices}");
+    }
+    // As it was recorded: from the first to the last, by the runtime's clock.
+    let recorded = Outcome::recorded(&recording);
+    assert_eq!(recorded.clock, ClockKind::Wall);
+    let last = recording.batches.iter().map(|batch| batch.done_ns).max();
+    let first = &recording.batches[0];
+    let began = first.arrived_ns - first.read_ns;
+    let wanted = Duration::from_nanos(last.unwrap() - began);
+    assert_eq!(recorded.makespan, wanted);
+    // What a device with another clock says of itself is by that, and no part of the makespan.
+    let devices = recorded.devices.iter();
+    let told: Vec<_> = devices.map(|it| (it.clock, it.busy.is_some())).collect();
+    assert_eq!(told, [(ClockKind::Wall, true), (ClockKind::Virtual, false)]);
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl<'a> World<'a> {
             .iter()
             .map(|device| device.name.clone())
             .collect();
-        let mut sums = Sums::new(recording, &names);
+        let mut sums = Sums::new(recording, &names, clock);
         for (device, sum) in replay.devices.iter().zip(&mut sums.devices) {
             sum.threads = device.is_inline().then_some(threads);
         }
@@ -147,8 +147,8 @@ impl<'a> World<'a> {
     /// What comes from without: batches by themselves, and streams.
     fn foresee(&mut self, threads: u32, limit: usize) {
         let recording = self.replay.recording;
-        let start = outcome::start(recording);
         let own = self.clock == ClockKind::Virtual;
+        let start = outcome::start(recording, own);
         let mut streams: BTreeMap<u64, usize> = BTreeMap::new();
         for (job, batch) in recording.batches.iter().enumerate() {
             let (came, _) = outcome::span(batch, own);

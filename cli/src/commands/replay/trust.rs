@@ -1,8 +1,8 @@
 //! How far a replay can be trusted, and what its time is owed to.
 
-use unlade::{ClockKind, Outcome, RecordedDevice, Recording, SessionOutcome};
+use unlade::{ClockKind, Outcome, Recording, SessionOutcome};
 
-use super::share;
+use super::{Outcomes, clock, share};
 use crate::report::table::{duration, rate};
 
 /// From which part of the makespan on what devices have no part in is what limits it.
@@ -11,31 +11,24 @@ const LIMITS: f64 = 0.9;
 /// From which difference on latencies are worth a word.
 const DIFFERENCE: f64 = 0.1;
 
-/// Says it, in paragraphs. `bound` is what was asked for, or the replay on the recorded devices, with devices that take
-/// no time.
-pub(super) fn told(
-    recording: &Recording,
-    recorded: &Outcome,
-    again: &Outcome,
-    other: Option<&Outcome>,
-    bound: &Outcome,
-) -> Vec<String> {
-    let mut said = vec![format!(
-        "The replay on the recorded devices takes {}, recorded were {}: {}, from the first batch to the \
-         last result.",
-        duration(again.makespan),
-        duration(recorded.makespan),
-        compared(seconds(again), seconds(recorded)),
-    )];
-    said.extend(latency(recorded, again));
-    if let Some(other) = other {
-        said.push(format!(
-            "What was asked for takes {}: {:.2} times as long as the replay on the recorded devices.",
-            duration(other.makespan),
-            seconds(other) / seconds(again),
-        ));
-    }
-    if has_own_clock(recording) {
+/// Says it, in paragraphs.
+pub(super) fn told(recording: &Recording, outcomes: &Outcomes<'_>) -> Vec<String> {
+    let mut said = match outcomes.again {
+        Some(again) => beside_what_was_recorded(outcomes.recorded, again),
+        None => vec![
+            "It was recorded on devices of two clocks, which are never compared: it is not replayed on \
+             those, so that nothing says how close a replay comes. What was recorded is by the runtime's \
+             clock, and has in it what simulating took."
+                .to_owned(),
+        ],
+    };
+    let asked = outcomes.asked();
+    said.extend(
+        outcomes
+            .other
+            .map(|other| of_what_was_asked(other, outcomes.again)),
+    );
+    if asked.clock == ClockKind::Virtual {
         let own_clock = "These are times of a clock of the device's own, which stands still while the host \
                          works; in the replay the host always keeps up, so that batches come as fast as the \
                          device takes them and wait there for one another, as they may not have when they \
@@ -43,8 +36,9 @@ pub(super) fn told(
         said.push(own_clock.to_owned());
         return said;
     }
-    said.push(limit(other.unwrap_or(again), bound));
-    if let Some(other) = other
+    said.push(limit(asked, outcomes.bound));
+    if let (Some(other), Some(again)) = (outcomes.other, outcomes.again)
+        && other.clock == again.clock
         && seconds(other) < seconds(again)
         && queues(other) > queues(again)
     {
@@ -57,6 +51,31 @@ pub(super) fn told(
     said
 }
 
+/// How close the replay on the recorded devices comes.
+fn beside_what_was_recorded(recorded: &Outcome, again: &Outcome) -> Vec<String> {
+    let mut said = vec![format!(
+        "The replay on the recorded devices takes {}, recorded were {}: {}, from the first batch to the \
+         last result.",
+        duration(again.makespan),
+        duration(recorded.makespan),
+        compared(seconds(again), seconds(recorded)),
+    )];
+    said.extend(latency(recorded, again));
+    said
+}
+
+/// What came of what was asked for, beside the recorded devices where these are of the same clock.
+fn of_what_was_asked(other: &Outcome, again: Option<&Outcome>) -> String {
+    let takes = format!("What was asked for takes {}", duration(other.makespan));
+    match again {
+        Some(again) if again.clock == other.clock => format!(
+            "{takes}: {:.2} times as long as the replay on the recorded devices.",
+            seconds(other) / seconds(again),
+        ),
+        _ => format!("{takes}, by the {} clock.", clock(other.clock)),
+    }
+}
+
 /// What is left however fast devices are, and whether that is the limit.
 fn limit(outcome: &Outcome, bound: &Outcome) -> String {
     let left = duration(bound.makespan);
@@ -65,10 +84,11 @@ fn limit(outcome: &Outcome, bound: &Outcome) -> String {
             "With devices that take no time, reading its input and taking its results would take {left}."
         );
     }
-    let busiest = outcome.devices.iter().map(|device| device.busy);
-    let busiest = busiest.fold(0.0, f64::max);
-    let worked = outcome.devices.iter().filter(|device| device.busy > 0.0);
-    let capacity = worked.map(|device| device.rows as f64 / (device.busy * seconds(outcome)));
+    let devices = outcome.devices.iter();
+    let busy =
+        devices.filter_map(|device| Some((device.rows, device.busy.filter(|it| *it > 0.0)?)));
+    let busiest = busy.clone().map(|(_, busy)| busy).fold(0.0, f64::max);
+    let capacity = busy.map(|(rows, busy)| rows as f64 / (busy * seconds(outcome)));
     format!(
         "It is limited by how fast batches come and results are taken, not by devices: with devices that \
          take no time it would take {left}. Rows come at {}; the devices, busy for {} at most, could do {}.",
@@ -107,14 +127,6 @@ fn latency(recorded: &Outcome, again: &Outcome) -> Option<String> {
 fn queues(outcome: &Outcome) -> usize {
     let devices = outcome.devices.iter();
     devices.filter(|device| !device.inline).count()
-}
-
-/// Whether it ran on a device with a clock of its own.
-fn has_own_clock(recording: &Recording) -> bool {
-    let own = |device: &RecordedDevice| device.clock == ClockKind::Virtual;
-    let ran_on = recording.batches.iter().map(|batch| &batch.device);
-    let mut ran_on = ran_on.filter_map(|name| recording.device(name));
-    ran_on.any(own)
 }
 
 fn compared(is: f64, was: f64) -> String {

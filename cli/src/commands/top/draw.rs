@@ -377,6 +377,16 @@ mod tests {
     }
 
     #[test]
+    fn simulated_time_of_a_session_is_said_to_be() {
+        let (_, mut now) = snapshots();
+        now.sessions[0].device_clock = Some("virtual".to_owned());
+        let text = super::super::plain::text(&now, None);
+        let of = |label: &str| text.lines().find(|line| line.starts_with(label)).unwrap();
+        assert!(of("query 17  ").contains("  100 ms virtual  "), "{text}");
+        assert!(!of("runtime  ").contains("virtual"), "{text}");
+    }
+
+    #[test]
     fn a_runtime_that_nobody_observed_has_no_rates() {
         let (_, mut now) = snapshots();
         now.observed = false;

@@ -37,6 +37,7 @@ fn session(label: &str, weight: u32, batches: u64) -> SessionSnapshot {
         memory_budget: 64_000_000,
         batches,
         device_time_ns: batches * 1_000_000,
+        device_clock: Some("wall".to_owned()),
         host_time_ns: Some(batches * 250_000),
         devices: Vec::new(),
         cancelled: false,

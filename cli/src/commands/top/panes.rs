@@ -279,7 +279,7 @@ fn sessions(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
         let devices: Vec<String> = devices
             .map(|(name, part)| format!("{name}={part}"))
             .collect();
-        let worked = |nanos: u64| duration(Duration::from_nanos(nanos));
+        let clock = session.device_clock.as_deref().unwrap_or_default();
         let cells = vec![
             session.label.clone(),
             session.weight.to_string(),
@@ -289,8 +289,10 @@ fn sessions(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
             },
             grouped(session.batches),
             each.unwrap_or_else(unknown),
-            session.host_time_ns.map_or_else(unknown, worked),
-            worked(session.device_time_ns),
+            session
+                .host_time_ns
+                .map_or_else(unknown, |nanos| time_by(nanos, &now.clock)),
+            time_by(session.device_time_ns, clock),
             bytes(session.memory),
             bytes(session.memory_budget),
             devices.join(", "),
@@ -319,14 +321,16 @@ fn sessions(now: &Snapshot, before: Option<&Snapshot>) -> Rows {
     }
 }
 
+/// A time, with its clock where that is not the wall's.
+fn time_by(nanos: u64, clock: &str) -> String {
+    let time = duration(Duration::from_nanos(nanos));
+    match clock {
+        "virtual" => format!("{time} virtual"),
+        _ => time,
+    }
+}
+
 fn receipts(now: &Snapshot) -> Rows {
-    let time = |nanos: u64, clock: &str| {
-        let time = duration(Duration::from_nanos(nanos));
-        match clock {
-            "virtual" => format!("{time} virtual"),
-            _ => time,
-        }
-    };
     // The newest is what somebody looks for.
     let rows = now.receipts.iter().rev().map(|receipt| {
         let predicted = receipt.predicted_ns.zip(receipt.predicted_clock.as_deref());
@@ -336,8 +340,8 @@ fn receipts(now: &Snapshot) -> Rows {
             receipt.devices.join(" + "),
             grouped(receipt.rows_in),
             grouped(receipt.rows_out),
-            time(receipt.taken_ns, &receipt.taken_clock),
-            predicted.map_or_else(unknown, |(nanos, clock)| time(nanos, clock)),
+            time_by(receipt.taken_ns, &receipt.taken_clock),
+            predicted.map_or_else(unknown, |(nanos, clock)| time_by(nanos, clock)),
             receipt.reasons.join("; "),
         ];
         Row::plain(cells).marked(receipt.retries > 0)
