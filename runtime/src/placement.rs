@@ -15,7 +15,8 @@
 //! separately for every kind of work and with more weight on batches of a similar size.
 //!
 //! Devices that are not chosen are probed with slices of batches, at most 1% of all bytes and 3% of
-//! all time, so that a device that became faster is found out. A choice is kept unless another is clearly better.
+//! all time, so that a device that became faster is found out. A probe runs on the thread of the batch that it is
+//! beside, which hands its result on once that is over. A choice is kept unless another is clearly better.
 //! Simulators are chosen only where the [`Policy`] says so, and times of different clocks are never
 //! compared: only devices on the clock of the first eligible one are candidates.
 //!
