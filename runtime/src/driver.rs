@@ -69,7 +69,25 @@ pub(crate) struct Point {
 }
 
 /// A queue that is being opened.
-type Opening = Errand<Result<Box<dyn Queue>, DeviceError>>;
+type Opening = Errand<Result<Unused, DeviceError>>;
+
+/// A queue that no list has come to. It is ended where nobody takes it: one that is only dropped abandons
+/// what the device might still touch.
+struct Unused(Option<Box<dyn Queue>>);
+
+impl Unused {
+    fn take(mut self) -> Box<dyn Queue> {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(queue) = self.0.take() {
+            queue.quiesce(QUIESCE);
+        }
+    }
+}
 
 /// A device's queue.
 pub(crate) struct Driver {
@@ -216,7 +234,9 @@ impl Driver {
 
     /// A queue that is being opened is none of the device's that it has become.
     pub(crate) fn forget_opening(&self) {
-        self.lock().opening = None;
+        let opening = self.lock().opening.take();
+        // Without the lock: the queue may be there, and is ended then.
+        drop(opening);
     }
 
     fn submit(
@@ -292,7 +312,10 @@ impl Driver {
     ) -> Result<MutexGuard<'a, State>, Undone> {
         let begin = || {
             let (device, depth) = (Arc::clone(device), self.depth);
-            Arc::new(Errand::begin(move || device.open_queue(depth)))
+            Arc::new(Errand::begin(move || {
+                let opened = device.open_queue(depth);
+                opened.map(|queue| Unused(Some(queue)))
+            }))
         };
         let opening = Arc::clone(state.opening.get_or_insert_with(begin));
         drop(state);
@@ -318,7 +341,7 @@ impl Driver {
         }
         match opening.take() {
             Some(Ok(queue)) => {
-                state.queue = Some(queue);
+                state.queue = Some(queue.take());
                 state.generation += 1;
                 Ok(state)
             }

@@ -202,6 +202,23 @@ fn a_queue_of_a_device_as_it_was_before_a_reset_is_not_used() {
         .run(&device, CommandList::new(), within(LONG), never)
         .unwrap();
     assert_eq!(driver.lock().generation, 1);
+    // It is ended all the same, and so is one that is there and nobody has taken.
+    let ended = |queues: u32| {
+        while meeting.ended.load(Ordering::SeqCst) < queues {
+            thread::yield_now();
+        }
+    };
+    ended(1);
+    drop(driver);
+    ended(2);
+    let driver = Driver::new(4);
+    let given_up = driver.run(&device, CommandList::new(), within(LONG), || true);
+    if let Err(Undone::NotBegun) = given_up {
+        let opening = driver.lock().opening.clone().expect("it is being opened");
+        assert_eq!(opening.wait(LONG, never), Waited::Ended);
+    }
+    drop(driver);
+    ended(3);
 }
 
 /// Completes lists by the group: none before the last of a group is there.
