@@ -194,10 +194,13 @@ impl Column {
         // SAFETY: It has so many where this is asked.
         let buffer = |position| unsafe { *array.buffers.add(position) };
         let mut pointers = self.pointers().enumerate();
-        // SAFETY: It is null, or leads to an array.
+        // What was moved out is another's now, and its dictionary may be gone.
+        if array.release.is_none() {
+            return false;
+        }
+        // SAFETY: It is null, or leads to an array, of one that is not released.
         let dictionary = unsafe { array.dictionary.as_ref() };
-        array.release.is_some()
-            && rows == (array.length, array.null_count, array.offset)
+        rows == (array.length, array.null_count, array.offset)
             && counts == (array.n_buffers, array.n_children)
             && pointers.all(|(position, pointer)| buffer(position) == pointer)
             && match (&self.dictionary, dictionary) {
@@ -320,6 +323,15 @@ mod tests {
         assert_eq!(Arc::strong_count(&keeps), 3, "it, its dictionary, and this");
         drop(moved);
         assert_eq!(Arc::strong_count(&keeps), 1);
+    }
+
+    #[test]
+    fn a_column_that_was_moved_out_is_not_looked_at() {
+        let (array, _keeps) = made();
+        // SAFETY: As above.
+        drop(unsafe { Owned::take(*array.raw().children.add(1)) }.unwrap());
+        // SAFETY: It was made here; its dictionary is freed.
+        assert!(unsafe { kept::<String>(array.raw()) }.is_none());
     }
 
     #[test]
