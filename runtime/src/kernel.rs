@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchReader};
 use arrow_schema::SchemaRef;
+use tracing::level_filters::LevelFilter;
 use unlade_expr::{Checked, Query, Semantics};
 use unlade_hal::thread_cpu_time;
 use unlade_program::ShapeHash;
@@ -381,7 +382,7 @@ impl KernelCore {
         }
         call.check()?;
         // Nobody asks for it, mostly: then not even its fields are brought together.
-        let _span = tracing::span_enabled!(tracing::Level::TRACE).then(|| {
+        let _span = (LevelFilter::current() >= LevelFilter::TRACE).then(|| {
             tracing::trace_span!("batch", kernel = self.number, batch = call.number).entered()
         });
         let cpu = self.runtime.options.host_cpu.then(thread_cpu_time);
