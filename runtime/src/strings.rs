@@ -40,7 +40,8 @@ impl<'a> StringsColumn<'a> {
         &self.offsets[..(rows + 1) * self.width.bytes() as usize]
     }
 
-    /// The offsets of its rows from the first of its [bytes](Self::bytes) on.
+    /// The offsets of its rows from the first of its [bytes](Self::bytes) on. Those that do not ascend are
+    /// found where they are used, and wrap here.
     pub(crate) fn own_offsets(&self, rows: usize) -> Cow<'a, [u8]> {
         let offsets = self.offset_bytes(rows);
         macro_rules! moved {
@@ -49,7 +50,7 @@ impl<'a> StringsColumn<'a> {
                 let offsets = offsets.iter().map(|each| <$native>::from_ne_bytes(*each));
                 let first = self.first as $native;
                 offsets
-                    .flat_map(|each| (each - first).to_ne_bytes())
+                    .flat_map(|each| each.wrapping_sub(first).to_ne_bytes())
                     .collect()
             }};
         }

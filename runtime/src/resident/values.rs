@@ -48,6 +48,7 @@ impl Resident {
     /// device's memory and there is no room for it now. [`Error::DeviceFault`] where the device has failed,
     /// and is not back yet.
     pub fn column_on_device(&self, batch: usize, column: usize) -> Result<ResidentValues, Error> {
+        unlade_hal::fork::check()?;
         let array = self.column(batch, column)?;
         let refused = |why| refused(batch, column, why);
         let of = array.data_type();
@@ -65,11 +66,15 @@ impl Resident {
         let found = |found: Option<Found>| {
             let there = found.map(|found| found.there);
             there.ok_or_else(|| {
+                if let Err(ended) = call.check() {
+                    return ended;
+                }
                 let is_lost = matches!(slot.device.health(), Health::Lost(_));
                 match is_lost || core.runtime.ineligible(DeviceIndex(position)).is_some() {
                     true => Error::DeviceFault(slot.distrust()),
                     false => refused(format!(
-                        "it cannot be sent to `{}` now, where what is in use leaves no room for it",
+                        "it cannot be sent to `{}` now: what is in use leaves no room for it there, or in \
+                         the host's pool; let go of columns that are exported, or pin smaller batches",
                         slot.name
                     )),
                 }
