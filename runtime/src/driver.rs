@@ -337,7 +337,10 @@ impl Driver {
         // Another who waited has taken it, or it is of no use any more.
         let is_same = |other: &mut Arc<Opening>| Arc::ptr_eq(other, &opening);
         if state.opening.take_if(is_same).is_none() {
-            return Ok(state);
+            drop(state);
+            // Without the lock: it may be the last to hold a queue, which is ended then.
+            drop(opening);
+            return Ok(self.lock());
         }
         match opening.take() {
             Some(Ok(queue)) => {

@@ -146,6 +146,9 @@ impl DeviceHeap {
     pub(crate) fn forget(&self) {
         let old = std::mem::take(&mut *lock(&self.returns));
         old.end();
+        // What it gives yet is none of the device's that it becomes. Without the lock: it may be there.
+        let left = lock(&self.left).take();
+        drop(left);
     }
 }
 
