@@ -1,6 +1,7 @@
 //! What a runtime is doing, for whoever looks on: on another screen, from another process, or later.
 
 use serde::{Deserialize, Serialize};
+use unlade_hal::ClockKind;
 
 use crate::device_slot::{DeviceState, DeviceStatus};
 use crate::fallbacks::FallbackStatus;
@@ -206,7 +207,11 @@ impl Runtime {
         let devices = self.devices().into_iter().zip(done);
         let mut sessions = self.sessions();
         let sessions_open = sessions.len();
-        let worked = |session: &SessionStatus| (session.device_time, session.host_time);
+        // Times of one clock each: those that worked on devices by the wall's come before the others.
+        let worked = |session: &SessionStatus| {
+            let is_of_the_wall = session.device_clock == clock_text(ClockKind::Wall);
+            (is_of_the_wall, session.device_time, session.host_time)
+        };
         sessions.sort_by_key(|session| std::cmp::Reverse(worked(session)));
         sessions.truncate(MOST_SESSIONS);
         Snapshot {
