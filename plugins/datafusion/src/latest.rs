@@ -120,6 +120,7 @@ impl Changing {
         if generation == self.generation {
             return;
         }
+        let _compiling = self.meters.baseline.elapsed_compute().timer();
         (self.generation, self.rows) = (generation, rows);
         let renewed = shape
             .request()

@@ -222,8 +222,10 @@ impl Results {
             return Ok(output.batch);
         }
         let (_, mut columns, rows) = output.batch.into_parts();
-        // Of a node without columns rows are counted, by a kernel that has some.
-        columns.truncate(self.schema.fields().len());
+        if self.schema.fields().is_empty() {
+            // Rows are counted, by a kernel that has some columns.
+            columns.clear();
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = Arc::clone(&self.schema);
         Ok(RecordBatch::try_new_with_options(
