@@ -82,7 +82,10 @@ pub enum ObserveError {
         waited: Duration,
     },
     /// Too many look on already.
-    #[error("{name}: {MOST_READERS} readers look on already; close one of them")]
+    #[error(
+        "{name}: {MOST_READERS} readers look on already, or wait for a process that is stopped; close one of \
+         them, or wake the process"
+    )]
     TooMany {
         /// The socket.
         name: String,

@@ -842,7 +842,7 @@ typedef struct unlade_resident_status {
      */
     uint64_t rows;
     /**
-     * Bytes that those on the device take there.
+     * Bytes that those on the device take there, and what was sent beside them to be exported.
      */
     uint64_t bytes_on_device;
     /**
@@ -1059,7 +1059,7 @@ enum unlade_code unlade_resident_export(const struct unlade_resident *resident,
 
 /**
  * As `unlade_resident_export`, of one column alone, both counted from 0: an array of the column's type.
- * Only the batch that the column is of stays with it.
+ * Only what the column is in stays with it: its batch, or what was sent beside that.
  */
 enum unlade_code unlade_resident_export_column(const struct unlade_resident *resident,
                                                size_t batch,

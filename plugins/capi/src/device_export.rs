@@ -66,7 +66,7 @@ pub unsafe extern "C" fn unlade_resident_export(
 }
 
 /// As `unlade_resident_export`, of one column alone, both counted from 0: an array of the column's type.
-/// Only the batch that the column is of stays with it.
+/// Only what the column is in stays with it: its batch, or what was sent beside that.
 ///
 /// # Safety
 /// Pointers are null or as the header says.

@@ -71,7 +71,7 @@ pub struct unlade_resident_status {
     pub batches_on_device: u64,
     /// Rows of all of them.
     pub rows: u64,
-    /// Bytes that those on the device take there.
+    /// Bytes that those on the device take there, and what was sent beside them to be exported.
     pub bytes_on_device: u64,
     /// Bytes that were copied on the host as the batches came in, since they lay less aligned than their
     /// width.

@@ -153,7 +153,7 @@ fn element(data_type: &DataType, nulls: usize) -> PyResult<DLDataType> {
         DataType::Float64 => DLDataType::of::<f64>(),
         other => {
             return Err(PyBufferError::new_err(format!(
-                "a tensor holds integers and floats of 8 to 64 bits, the column is {}; cast it in \
+                "a tensor holds integers of 8 to 64 bits and floats of 32 and 64, the column is {}; cast it in \
                  the query, or use pyarrow.array(column)",
                 unlade::type_name(other)
             )));

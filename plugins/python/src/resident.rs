@@ -43,7 +43,7 @@ impl Resident {
     }
 
     /// A column of one batch where it lies on the device: of fixed width, of strings, or a dictionary of
-    /// these. The batch stays there as long as the column is held.
+    /// these. The column stays there as long as it is held.
     #[pyo3(signature = (name, *, batch=0))]
     fn column(&self, py: Python<'_>, name: &str, batch: usize) -> PyResult<ResidentColumn> {
         let pinned = self.inner.batches().first().map(RecordBatch::schema);

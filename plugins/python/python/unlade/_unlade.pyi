@@ -535,7 +535,7 @@ class Resident:
 
     def column(self, name: str, *, batch: int = 0) -> ResidentColumn:
         """A column of one batch where it lies on the device: of fixed width, of strings, or a dictionary of
-        these. The batch stays there as long as the column is held.
+        these. The column stays there as long as it is held.
         """
 
 @final
