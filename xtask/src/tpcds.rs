@@ -18,9 +18,12 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = SCALE)]
     scale: f64,
     /// Devices to run it on
-    #[arg(long, value_delimiter = ',', default_value = "cpu")]
+    #[arg(long, value_delimiter = ',', default_values = DEVICES)]
     devices: Vec<String>,
 }
+
+/// Each kind of device once.
+const DEVICES: [&str; 4] = ["cpu", "sim", "sim-gpu", "sim-dpu"];
 
 /// What some queries have rows of, and unoptimised builds read in a minute.
 const SCALE: f64 = 0.02;
@@ -39,7 +42,7 @@ pub(crate) fn run(options: &Options) -> bool {
 pub(crate) fn step() -> Outcome {
     let options = Options {
         scale: SCALE,
-        devices: vec!["cpu".to_owned()],
+        devices: DEVICES.map(str::to_owned).to_vec(),
     };
     checked(&options).unwrap_or_else(Outcome::NotRun)
 }
