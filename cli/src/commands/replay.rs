@@ -8,9 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use unlade::{
-    ClockKind, DeviceChoice, Outcome, RECORDING_VERSION, Recording, Replay, ReplayError, printable,
-};
+use unlade::{ClockKind, DeviceChoice, Outcome, Recording, Replay, ReplayError, printable};
 
 use crate::args::{ObjectiveChoice, PolicyChoice, ReplayArgs};
 use crate::error::{Failure, system};
@@ -20,6 +18,9 @@ use crate::report::table::{Align, bytes, duration, grouped, rate, table};
 
 /// What a replay is called on other devices, or with another aim or policy.
 const WHAT_IF: &str = "what if";
+
+/// Version of what `--json` prints; raised whenever a field changes its meaning, may be null, or goes.
+const DOCUMENT_VERSION: u32 = 2;
 
 /// Most bytes of a recording.
 const MOST_BYTES: u64 = 512 << 20;
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     }
     if args.json {
         let document = json!({
-            "version": RECORDING_VERSION,
+            "version": DOCUMENT_VERSION,
             "left_out": recording.run.left_out,
             "recorded": recorded,
             "again": again,
