@@ -104,6 +104,8 @@ pub struct DpuDevice {
     events: Arc<[OwnedFd]>,
     owner: String,
     current: Mutex<Arc<Shared>>,
+    /// Held for as long as a reset takes, which may be seconds: who asks how the card is does not wait.
+    resetting: Mutex<()>,
 }
 
 impl DpuDevice {
@@ -159,6 +161,7 @@ impl DpuDevice {
             events,
             owner: options.owner.clone(),
             current: Mutex::new(Arc::new(shared)),
+            resetting: Mutex::default(),
         })
     }
 
@@ -431,7 +434,9 @@ impl Device for DpuDevice {
     /// connection. What is mapped stays mapped, or is mapped again.
     fn reset(&self) -> Result<(), DeviceError> {
         fork::check().map_err(|forked| self.about.lost(forked.to_string()))?;
-        let mut current = self.current();
+        let _one_at_a_time = self.resetting.lock();
+        let current = self.shared();
+        // From here on everybody else finds it lost.
         current.end();
         let lost = |reason: String| {
             DeviceError::Lost(self.about.lost(format!("it does not come back: {reason}")))
@@ -441,14 +446,15 @@ impl Device for DpuDevice {
         let admin = self
             .start(&controller)
             .map_err(|fault| lost(fault.to_string()))?;
-        *current = Arc::new(Shared::new(
+        let restored = Shared::new(
             Arc::clone(&self.about),
             controller,
             self.memory.clone(),
             current.generation + 1,
             Arc::clone(&self.events),
             admin,
-        ));
+        );
+        *self.current() = Arc::new(restored);
         Ok(())
     }
 }
