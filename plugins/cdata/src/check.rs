@@ -218,6 +218,16 @@ impl<'a> Walk<'a> {
         // SAFETY: As the caller vouches.
         let bytes = unsafe { self.offsets::<T>(array, rows)? };
         // SAFETY: Strings have three buffers.
+        let offsets = unsafe { buffer(array, 1) };
+        // arrow-rs reads the last of them where they lie, before it could copy them.
+        if offsets.align_offset(align_of::<T>()) != 0 {
+            return Err(format!(
+                "its offsets do not lie at a multiple of {} bytes, where those of strings have to; copy the \
+                 array into memory of its own first",
+                align_of::<T>()
+            ));
+        }
+        // SAFETY: The same.
         unsafe { self.present(array, 2, bytes, 1) }
     }
 

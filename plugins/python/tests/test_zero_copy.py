@@ -178,6 +178,17 @@ def test_a_buffer_that_is_not_aligned_is_copied_and_counted():
     assert sum(output.bytes_realigned for output in streamed) == 1600
 
 
+@pytest.mark.parametrize("of, width", [(pa.utf8(), np.int32), (pa.large_binary(), np.int64)])
+def test_offsets_of_strings_that_are_not_aligned_are_refused(of, width):
+    offsets = b"\0" + np.array([0, 1, 3], dtype=width).tobytes()
+    buffers = [None, pa.py_buffer(offsets).slice(1), pa.py_buffer(b"abc")]
+    strings = pa.Array.from_buffers(of, 2, buffers)
+    assert strings.buffers()[1].address % 4 != 0
+    batch = pa.record_batch({"n": [1, 2], "s": strings})
+    with pytest.raises(unlade.DataFormatError, match="`s`.*copy the array"):
+        unlade.run(batch, filter="n > 1")
+
+
 class TestTensors:
     def test_a_column_is_a_numpy_array_on_the_same_memory(self):
         output = unlade.run(pa.record_batch({"a": np.arange(10.0)}), filter="a > 2", select="a, a * 2 as b")
