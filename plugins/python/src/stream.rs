@@ -61,6 +61,7 @@ impl Stream {
     }
 
     fn __next__(&self, py: Python<'_>) -> Result<Option<Output>, Failure> {
+        unlade_hal::fork::check().map_err(unlade::Error::from)?;
         let next = outside(py, || {
             let mut state = self.state();
             let next = state.inner.as_mut()?.next();

@@ -91,6 +91,7 @@ impl Ticket {
     /// Waits for the result, which is given once.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Output, Failure> {
+        unlade_hal::fork::check().map_err(Error::from)?;
         let deadline = timeout.map(seconds).transpose()?;
         let deadline = deadline.and_then(|after| Instant::now().checked_add(after));
         let mut ticket = self.take()?;

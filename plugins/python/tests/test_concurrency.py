@@ -298,6 +298,8 @@ class TestForks:
             assert said.startswith("Forked: ")
             assert "spawn" in said
             assert code == 0
+        said, code = in_child("fork", "wait", kernel.submit(batch), batch)
+        assert said.startswith("Forked: ") and code == 0
 
     def test_a_spawned_child_has_its_own(self, batch):
         unlade.run(batch, filter="id > 3")
@@ -324,6 +326,9 @@ def child_work(sender, what, kernel, batch):
     try:
         if what == "make":
             unlade.Runtime(devices=["cpu"])
+        elif what == "wait":
+            # Of the parent's.
+            kernel.wait()
         elif what == "compile":
             kernel = unlade.compile(batch, filter="id > 3")
         sender.send(f"{kernel.run(batch).num_rows} rows")
