@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::step::{Outcome, cargo, command, outcome};
-use crate::tools::said;
+use crate::tools::target;
 
 /// Where to, and what of it.
 #[derive(Debug, Args)]
@@ -105,24 +105,6 @@ fn build(options: &Options) -> Result<PathBuf, String> {
         other => return Err(format!("the library is not built: {other:?}")),
     }
     Ok(target()?.join(if options.debug { "debug" } else { "release" }))
-}
-
-/// Where cargo builds.
-fn target() -> Result<PathBuf, String> {
-    let words = [
-        "metadata",
-        "--format-version",
-        "1",
-        "--no-deps",
-        "--offline",
-    ];
-    let metadata = said(command("cargo", &words))?;
-    let metadata: serde_json::Value =
-        serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
-    let target = metadata["target_directory"].as_str();
-    target
-        .map(PathBuf::from)
-        .ok_or_else(|| "cargo names no target directory".to_owned())
 }
 
 struct Versions {

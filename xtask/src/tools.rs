@@ -186,6 +186,24 @@ pub(crate) fn quietly(command: Command) -> Result<(), String> {
     said(command).map(drop)
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> Result<PathBuf, String> {
+    let words = [
+        "metadata",
+        "--format-version",
+        "1",
+        "--no-deps",
+        "--offline",
+    ];
+    let metadata = said(command("cargo", &words))?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
+    let target = metadata["target_directory"].as_str();
+    target
+        .map(PathBuf::from)
+        .ok_or_else(|| "cargo names no target directory".to_owned())
+}
+
 /// The same, for what it says.
 pub(crate) fn said(mut command: Command) -> Result<String, String> {
     match command.stdin(Stdio::null()).output() {

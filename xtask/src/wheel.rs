@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::step::{Outcome, command, outcome};
-use crate::tools::{pip, python_environment, quietly};
+use crate::tools::{pip, python_environment, quietly, target};
 
 /// What to build, and what to do with it.
 #[derive(Debug, Args)]
@@ -98,7 +98,7 @@ fn tested(wheel: &Path) -> Result<Outcome, String> {
     let mut tests = command(&python.to_string_lossy(), &["-m", "pytest", "--quiet"]);
     tests.current_dir(plugin()).env(
         "UNLADE_SIM_GPU_LIBRARY",
-        crate::root().join("target/debug/libunlade_sim_gpu.so"),
+        target()?.join("debug/libunlade_sim_gpu.so"),
     );
     Ok(outcome(tests))
 }
