@@ -300,7 +300,7 @@ pub enum SchemaError {
 pub struct Exhausted {
     /// Bytes asked for.
     pub asked: u64,
-    /// The budget in bytes.
+    /// The budget in bytes: the session's, where that is less than the runtime's.
     pub budget: u64,
     /// Who holds how much, the largest first.
     pub holders: Vec<Holder>,

@@ -45,8 +45,8 @@ use std::sync::{Arc, Weak};
 use unlade_hal::{AllocError, Device, Lease, MemoryKind, PageSize, Slab};
 
 use self::central::Central;
-use self::ledger::Source;
 pub use self::ledger::Use;
+use self::ledger::{SessionId, Source};
 pub use self::session::{Memory, Request, Session};
 pub use self::status::PoolStatus;
 pub use crate::error::{Exhausted, Holder};
@@ -263,7 +263,7 @@ impl Core {
     }
 
     /// What cannot be leased, and why where it is not for the budget.
-    fn exhausted(&self, sizes: &[u64], cause: Option<AllocError>) -> Exhausted {
+    fn exhausted(&self, session: SessionId, sizes: &[u64], cause: Option<AllocError>) -> Exhausted {
         if let Some(error) = &cause
             && !self.is_told.swap(true, Ordering::Relaxed)
         {
@@ -275,7 +275,7 @@ impl Core {
             asked: sizes
                 .iter()
                 .fold(0, |sum: u64, size| sum.saturating_add(*size)),
-            budget: state.ledger.budget(),
+            budget: state.ledger.budget_of(session),
             holders: status::holders(state.ledger.accounts()),
             cause: cause.map(|error| error.to_string()),
         }

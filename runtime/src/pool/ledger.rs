@@ -239,6 +239,11 @@ impl Ledger {
             .expect("open while its session lives")
     }
 
+    /// What a session may have of it: no more than its own budget.
+    pub(super) fn budget_of(&self, session: SessionId) -> u64 {
+        self.budget().min(self.account(session).budget)
+    }
+
     /// The budget: reserve and what may be allocated beyond it.
     pub(super) fn budget(&self) -> u64 {
         self.reserve + self.extra_limit

@@ -118,7 +118,7 @@ impl Session {
             if !ended() {
                 metrics::exhausted();
             }
-            Box::new(core.pool.exhausted(request.sizes, cause))
+            Box::new(core.pool.exhausted(core.id, request.sizes, cause))
         };
         let grants = match core.pool.central.try_acquire(&ask) {
             Some(grants) => grants,

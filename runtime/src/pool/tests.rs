@@ -473,3 +473,14 @@ fn why_a_device_gives_no_more_is_in_the_error() {
     assert_eq!(session.acquire(&beyond).unwrap_err().cause, None);
     assert_none_leaked(&pool);
 }
+
+#[test]
+fn what_a_session_lacks_is_told_by_its_own_budget() {
+    let pool = Pool::new(&PoolOptions::default()).unwrap();
+    let whole = pool.status().budget;
+    for (own, told) in [(4096, 4096), (u64::MAX, whole)] {
+        let session = pool.session("tiny", own);
+        let none = session.lease(whole + 1).unwrap_err();
+        assert_eq!(none.budget, told);
+    }
+}
