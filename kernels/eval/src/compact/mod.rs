@@ -189,7 +189,8 @@ pub(crate) fn list_rows(keep: &[u64], kept: usize, rows: &mut Vec<u16>) {
     rows.truncate(kept);
 }
 
-/// Words to a row kept from which on passing over empty ones is faster than writing something for each.
+/// Words to a row kept from which on empty ones are passed over, rather than something written for each:
+/// seen to be faster at sixteen, one row in a thousand.
 const SPARSE: usize = 8;
 
 /// [`list_rows`] of so few rows that most stretches of words have none.
