@@ -6,7 +6,7 @@ use crate::step::{Outcome, command, outcome};
 use crate::tools;
 
 /// Where it is.
-const MANIFEST: &str = "examples/datafusion/Cargo.toml";
+pub(crate) const MANIFEST: &str = "examples/datafusion/Cargo.toml";
 
 /// What it is to print: a node of ours in the plan, the rows, and what the node counted.
 const PRINTED: [&str; 4] = [

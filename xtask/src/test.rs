@@ -22,7 +22,7 @@ const UNDER_MIRI: [&str; 2] = ["unlade-eval", "unlade-hal"];
 const MODELLED: [&str; 2] = ["unlade-runtime", "unlade-dpu"];
 
 pub(crate) fn run(options: &Options) -> bool {
-    let mut steps = Vec::new();
+    let mut steps = vec![step("lock files", lock_files)];
     if !options.quick {
         steps.push(step("format", || cargo(&["fmt", "--all", "--check"])));
         steps.push(step("lints", lints));
@@ -67,6 +67,28 @@ fn rest() -> Vec<Ended> {
         step("aarch64", aarch64),
         step("dependencies", dependencies),
     ]
+}
+
+/// Those outside of the workspace that follow its crates, which a new dependency of one makes stale.
+const MANIFESTS: [&str; 2] = [example::MANIFEST, "tests/fuzz/Cargo.toml"];
+
+/// First, as what needs them comes late: no lock file is stale.
+fn lock_files() -> Outcome {
+    const UPDATE: [&str; 5] = [
+        "update",
+        "--workspace",
+        "--locked",
+        "--quiet",
+        "--manifest-path",
+    ];
+    for manifest in MANIFESTS {
+        let outcome = cargo(&[&UPDATE[..], &[manifest]].concat());
+        if outcome != Outcome::Passed {
+            println!("to mend it: cargo update --workspace --manifest-path {manifest}");
+            return outcome;
+        }
+    }
+    Outcome::Passed
 }
 
 /// The crates with code for what is off by default: iommufd, metrics over HTTP, Substrait.
