@@ -200,6 +200,28 @@ fn those_in_line_behind_a_command_without_an_answer_send_none_of_their_own() {
     assert_eq!(card.counters().findings, [""; 0]);
 }
 
+/// A reset may take seconds.
+#[test]
+fn who_asks_how_a_card_is_does_not_wait_for_its_reset() {
+    let (fault, named) = (Fault::WrongPhase, "wrong phase");
+    let (_card, meddler, device) = meddled(fault);
+    lost_by(fault, named, &device);
+    meddler.hold_resets(true);
+    thread::scope(|scope| {
+        let resets = [(); 2].map(|()| scope.spawn(|| device.reset()));
+        meddler.wait_until_held();
+        assert!(matches!(device.health(), Health::Lost(_)));
+        // The other has come, too, and waits until the first is done.
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(meddler.wait_until_held(), 1);
+        meddler.hold_resets(false);
+        for reset in resets {
+            reset.join().expect("it does not panic").unwrap();
+        }
+    });
+    works(&device);
+}
+
 #[test]
 fn what_does_not_come_is_aborted_when_its_queue_ends() {
     for fault in [Fault::LostCompletion, Fault::StuckDoorbell] {

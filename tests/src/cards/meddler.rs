@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use unlade_dpu::{BarOffset, CardAccess, Iova, Transport, TransportError};
 use unlade_hal::{HostPages, PageSize};
@@ -27,6 +27,8 @@ pub struct Meddler {
     node: Option<u32>,
     maps: Mutex<Maps>,
     deaf: AtomicBool,
+    held: Mutex<Held>,
+    held_changed: Condvar,
     refuses_resets: AtomicBool,
     refuses_to_unmap: AtomicBool,
     refuses_huge_pages: AtomicBool,
@@ -40,6 +42,13 @@ struct Maps {
     withdrawn: BTreeMap<Iova, u64>,
 }
 
+/// Controller resets that do not come back.
+#[derive(Debug, Default)]
+struct Held {
+    holds: bool,
+    now: usize,
+}
+
 impl Meddler {
     /// Leaves things as they are, to begin with.
     pub fn new(inner: Arc<dyn Transport>) -> Self {
@@ -48,6 +57,8 @@ impl Meddler {
             inner,
             maps: Mutex::default(),
             deaf: AtomicBool::new(false),
+            held: Mutex::default(),
+            held_changed: Condvar::new(),
             refuses_resets: AtomicBool::new(false),
             refuses_to_unmap: AtomicBool::new(false),
             refuses_huge_pages: AtomicBool::new(false),
@@ -80,6 +91,28 @@ impl Meddler {
         self.deaf.store(deaf, Ordering::SeqCst);
     }
 
+    /// From now on who begins a controller reset is held up, or no longer is.
+    pub fn hold_resets(&self, holds: bool) {
+        lock(&self.held).holds = holds;
+        self.held_changed.notify_all();
+    }
+
+    /// Returns once somebody is held up in a controller reset; how many are.
+    pub fn wait_until_held(&self) -> usize {
+        let held = self
+            .held_changed
+            .wait_while(lock(&self.held), |held| held.now == 0);
+        held.unwrap_or_else(PoisonError::into_inner).now
+    }
+
+    fn begin_reset(&self) {
+        let mut held = lock(&self.held);
+        held.now += 1;
+        self.held_changed.notify_all();
+        let held = self.held_changed.wait_while(held, |held| held.holds);
+        held.unwrap_or_else(PoisonError::into_inner).now -= 1;
+    }
+
     /// From now on there are no function level resets, or they are again.
     pub fn refuse_resets(&self, refuse: bool) {
         self.refuses_resets.store(refuse, Ordering::SeqCst);
@@ -101,8 +134,12 @@ impl Meddler {
     }
 
     fn maps(&self) -> MutexGuard<'_, Maps> {
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.maps)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Transport for Meddler {
@@ -127,10 +164,13 @@ impl Transport for Meddler {
     }
 
     fn write32(&self, at: BarOffset, value: u32) -> Result<(), TransportError> {
-        match at == CC && value == 0 && self.deaf.load(Ordering::SeqCst) {
-            true => Ok(()),
-            false => self.inner.write32(at, value),
+        if at == CC && value == 0 {
+            self.begin_reset();
+            if self.deaf.load(Ordering::SeqCst) {
+                return Ok(());
+            }
         }
+        self.inner.write32(at, value)
     }
 
     fn write64(&self, at: BarOffset, value: u64) -> Result<(), TransportError> {
