@@ -26,6 +26,8 @@ pub(super) struct Device {
     /// Which faults strike, and how probably, in thousandths at each chance.
     pub(super) faults: u64,
     pub(super) fault_rate: u32,
+    /// Milliseconds.
+    pub(super) reset_takes: u64,
     /// Bytes of its own.
     pub(super) memory: u64,
     pub(super) coherent: bool,
@@ -80,6 +82,8 @@ pub(super) enum Act {
         take: usize,
         cancel: bool,
     },
+    /// Does nothing for so many milliseconds, in which devices that failed have rested.
+    Pause { millis: u64 },
     /// Cancels the session of a client.
     Cancel { client: usize },
     /// Ends the runtime, and cuts off what is not done within so many microseconds.
@@ -156,6 +160,8 @@ impl Device {
             fault_rate: [0, 0, 10, 100][random.random_range(0..4)],
             memory: [256 << 10, 64 << 20][random.random_range(0..2)],
             coherent: random.random_bool(0.2),
+            // Up to more than is waited for, and than a driver may take.
+            reset_takes: [0, 0, 100, 800, 1500][random.random_range(0..5)],
         }
     }
 }
@@ -199,7 +205,7 @@ impl Act {
             1 => random.random_range(1000..4000),
             _ => random.random_range(1..200),
         };
-        match random.random_range(0..30) {
+        match random.random_range(0..31) {
             0..6 => Act::Run { rows },
             6..8 => Act::Again,
             8..10 => Act::Trap {
@@ -216,6 +222,9 @@ impl Act {
                 rows,
                 take: random.random_range(0..9),
                 cancel: random.random_bool(0.3),
+            },
+            29 => Act::Pause {
+                millis: [1, 100, 1200, 4000][random.random_range(0..4)],
             },
             _ => Act::Cancel {
                 client: random.random_range(0..clients),

@@ -23,6 +23,7 @@ use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
 
 use super::history::{Act, Client, Device, History, Place};
 use super::schedule::KEEPER;
+use crate::device_slot::{DeviceState, DeviceStatus};
 use crate::error::Error;
 use crate::kernel::{Kernel, Output};
 use crate::options::{Placement, Trust};
@@ -36,6 +37,9 @@ use crate::ticket::Ticket;
 
 /// How long a device may take for a batch before it is held to be lost.
 const PATIENCE: Duration = Duration::from_millis(2);
+
+/// How long its driver may.
+const DRIVER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How much of what happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub(super) struct Seen {
     shut: u64,
     cut_off: u64,
     losses: u64,
+    /// Results while a device was being brought back.
+    revivals: u64,
     leaked: u64,
     /// Simulated nanoseconds.
     time: u64,
@@ -71,7 +77,7 @@ impl Seen {
         self.clone().fields().into_iter().all(|count| *count > 20)
     }
 
-    fn fields(&mut self) -> [&mut u64; 15] {
+    fn fields(&mut self) -> [&mut u64; 16] {
         [
             &mut self.done,
             &mut self.on_devices,
@@ -86,6 +92,7 @@ impl Seen {
             &mut self.shut,
             &mut self.cut_off,
             &mut self.losses,
+            &mut self.revivals,
             &mut self.leaked,
             &mut self.time,
         ]
@@ -179,6 +186,7 @@ impl World {
             .threads(history.threads)
             .max_tickets(history.max_tickets)
             .device_timeout(PATIENCE)
+            .driver_timeout(DRIVER_PATIENCE)
             .trust(match history.untrusted {
                 true => Trust::Untrusted,
                 false => Trust::Trusted,
@@ -350,6 +358,7 @@ impl At<'_> {
                 }
             }
             Act::DropTicket => drop(self.tickets.pop_front()),
+            Act::Pause { millis } => simulated::sleep(Duration::from_millis(millis)),
             Act::DropResult => drop(self.kept.pop_front()),
             Act::Stream {
                 batches,
@@ -425,8 +434,11 @@ impl At<'_> {
                     assert_eq!(rows(&output.batch), naive(self.even.checked(), input));
                 }
                 assert_eq!(output.receipt.rows_out, output.batch.num_rows() as u64);
+                let devices = world.runtime.devices();
+                let is_reviving = |status: &DeviceStatus| status.state == DeviceState::Reviving;
                 world.see(|seen| {
                     seen.done += 1;
+                    seen.revivals += u64::from(devices.iter().any(is_reviving));
                     seen.retries += u64::from(output.receipt.retries);
                     let parts = output.receipt.parts.iter();
                     seen.on_devices += u64::from(parts.clone().any(|part| &*part.device != "cpu"));
@@ -534,5 +546,12 @@ fn faulty(number: usize, device: &Device, clock: &VirtualClock) -> FaultDevice {
         .into_iter()
         .filter(|kind| *kind != FaultKind::Corruption);
     let rates = kinds.map(|kind| (kind, rate));
-    FaultDevice::new(Arc::new(sim), FaultPlan::random(device.faults, rates))
+    let takes = Duration::from_millis(device.reset_takes);
+    FaultDevice::new(Arc::new(sim), FaultPlan::random(device.faults, rates)).before_reset(
+        move || {
+            if !takes.is_zero() {
+                simulated::sleep(takes);
+            }
+        },
+    )
 }

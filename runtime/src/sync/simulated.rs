@@ -50,7 +50,7 @@ pub(crate) fn begin(clock: &VirtualClock) {
     OVER.set(false);
 }
 
-/// Ends the run: the keeper of time has nothing left to keep.
+/// Ends the run: the keeper of time keeps on only for who still waits, as a device's driver may.
 pub(crate) fn end() {
     OVER.set(true);
 }
@@ -60,9 +60,11 @@ pub(crate) fn end() {
 /// # Panics
 /// Where all wait, and none of them for time to pass: they wait for each other.
 pub(crate) fn keep_time() {
-    while !OVER.get() {
-        let first = TIMERS.with_borrow_mut(BTreeMap::pop_first);
-        let ((deadline, _), wake) = first.expect("all threads wait, and none for time to pass");
+    loop {
+        let Some(((deadline, _), wake)) = TIMERS.with_borrow_mut(BTreeMap::pop_first) else {
+            assert!(OVER.get(), "all threads wait, and none for time to pass");
+            return;
+        };
         CLOCK.with_borrow(|clock| clock.advance_to(Timestamp(deadline)));
         wake();
         shuttle::thread::yield_now();

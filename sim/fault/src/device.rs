@@ -1,5 +1,6 @@
 //! The decorator of a device.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ use crate::queue::FaultQueue;
 ///
 /// A loss that it injects is as sticky as a real one: every call fails until
 /// [`reset`](Device::reset), which resets the wrapped device as well.
-#[derive(Debug)]
 pub struct FaultDevice {
     inner: Arc<dyn Device>,
     faults: Arc<Faults>,
+    /// What a reset waits for.
+    before_reset: Box<dyn Fn() + Send + Sync>,
 }
 
 /// What the device and its queues share.
@@ -53,6 +55,16 @@ impl FaultDevice {
         FaultDevice {
             inner,
             faults: Arc::new(faults),
+            before_reset: Box::new(|| ()),
+        }
+    }
+
+    /// Has each reset begin with this, on the thread that resets: what takes time, or does not come back.
+    #[must_use]
+    pub fn before_reset(self, act: impl Fn() + Send + Sync + 'static) -> Self {
+        FaultDevice {
+            before_reset: Box::new(act),
+            ..self
         }
     }
 
@@ -192,6 +204,7 @@ impl Device for FaultDevice {
     }
 
     fn reset(&self) -> Result<(), DeviceError> {
+        (self.before_reset)();
         if self.faults.strike(Chance::Reset).is_some() {
             return Err(DeviceError::Lost(
                 self.faults.lose("injected fault: the reset failed"),
@@ -202,5 +215,14 @@ impl Device for FaultDevice {
         state.lost = None;
         state.generation += 1;
         Ok(())
+    }
+}
+
+impl fmt::Debug for FaultDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultDevice")
+            .field("inner", &self.inner)
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
     }
 }
