@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use unlade_hal::WallClock;
 use unlade_runtime::placement::DeviceIndex;
-use unlade_runtime::scheduler::{Dispatcher, Job, Limits, SessionKey, Settings};
+use unlade_runtime::scheduler::{Dispatcher, Job, Limits, Revival, SessionKey, Settings};
 use unlade_tests::figures::{is_asked_for, note};
 
 const DEVICES: usize = 8;
@@ -183,7 +183,7 @@ fn memory() {
         ..job(number, number)
     };
     for number in 0..BATCHES / 10 {
-        let permit = dispatcher.enter(session(SESSIONS + number), |_| false);
+        let permit = dispatcher.enter(session(SESSIONS + number), |_| Revival::Failed);
         permit.expect("nothing is on the devices").done(None);
     }
     println!("memory: {} KiB after a million sessions more", resident());
@@ -243,7 +243,7 @@ fn blocking(dispatcher: &Dispatcher, batches: u64) -> Duration {
             scope.spawn(move || {
                 let mut batch = 0;
                 while take_one(left) {
-                    let permit = dispatcher.enter(job(session, batch), |_| false);
+                    let permit = dispatcher.enter(job(session, batch), |_| Revival::Failed);
                     let permit = permit.expect("no device is lost");
                     black_box(permit.device());
                     permit.done(None);

@@ -17,12 +17,25 @@ use crate::residency::Residency;
 use crate::resident::OnDevice;
 use crate::resources::Facts;
 use crate::runtime::Core;
-use crate::scheduler::{DeviceTurns, Permit, Standing};
+use crate::scheduler::{DeviceTurns, Permit, Revival, Standing};
 use crate::sync::{Mutex, lock};
 use crate::workers::{Limit, Workers};
 
 /// A reset under way; whether the device works after it.
 type Resetting = Errand<bool>;
+
+/// For how long whoever has work for a device waits while it is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// For as long as that is shorter than to have the work done elsewhere, or not to have it done.
+    Briefly,
+    /// For as long as the device may take: nothing else can do the work.
+    ToTheEnd,
+}
+
+/// From the beginning of a reset on. A healthy device is done by then, a simulated one at once; what
+/// hangs takes seconds until its driver gives it up.
+const BRIEFLY: Duration = Duration::from_millis(500);
 
 /// A device and what the runtime knows about it.
 #[derive(Debug)]
@@ -74,26 +87,48 @@ impl DeviceSlot {
         }
     }
 
-    /// Whether the device works, after resetting it if it was lost; not where that takes longer than the
-    /// device may, or than whoever asks waits. That is for those alone whom the scheduler has asked to:
-    /// whoever was on it has been told then.
-    pub(crate) fn bring_back(&self, runtime: &Core, given_up: impl Fn() -> bool) -> bool {
+    /// Whether the device works, after resetting it if it was lost; it has failed where that takes longer
+    /// than the device may. That is for those alone whom the scheduler has asked to: whoever was on it
+    /// has been told then.
+    pub(crate) fn bring_back(
+        &self,
+        runtime: &Core,
+        wait: Wait,
+        given_up: impl Fn() -> bool,
+    ) -> Revival {
         let mut reviving = lock(&self.reviving);
         let resetting = reviving.take().or_else(|| self.begin_reset(runtime));
         if let Some(resetting) = resetting {
-            let within = runtime.options.patience().driver;
+            let it_may = runtime.options.patience().driver;
+            let within = match wait {
+                Wait::Briefly => it_may.min(BRIEFLY),
+                Wait::ToTheEnd => it_may,
+            };
             if resetting.wait(within, given_up) != Waited::Ended {
+                let is_late = resetting.age() >= it_may;
                 *reviving = Some(resetting);
-                return false;
+                return match is_late {
+                    true => Revival::Failed,
+                    false => Revival::UnderWay,
+                };
             }
             if resetting.take() != Some(true) {
-                return false;
+                return Revival::Failed;
             }
             self.generation.fetch_add(1, Ordering::AcqRel);
             self.attached.store(false, Ordering::Release);
         }
         drop(reviving);
-        self.check(runtime).is_ok()
+        match self.check(runtime) {
+            Ok(()) => Revival::Ready,
+            Err(_) => Revival::Failed,
+        }
+    }
+
+    /// Whether it is being reset, and nobody waits for that.
+    pub(crate) fn is_being_reset(&self) -> bool {
+        let reviving = self.reviving.try_lock();
+        reviving.is_ok_and(|reset| reset.as_ref().is_some_and(|reset| !reset.has_ended()))
     }
 
     /// Begins to reset the device, if it is lost.

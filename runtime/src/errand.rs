@@ -70,7 +70,7 @@ impl<T: Send + 'static> Errand<T> {
             if given_up() {
                 return Waited::GivenUp;
             }
-            let left = within.saturating_sub(self.since.elapsed());
+            let left = within.saturating_sub(self.age());
             if left.is_zero() {
                 return Waited::Late;
             }
@@ -85,6 +85,11 @@ impl<T: Send + 'static> Errand<T> {
             State::UnderWay => None,
             State::Ended(result) => result.take(),
         }
+    }
+
+    /// How long ago it began.
+    pub(crate) fn age(&self) -> Duration {
+        self.since.elapsed()
     }
 
     pub(crate) fn has_ended(&self) -> bool {

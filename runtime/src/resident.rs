@@ -16,6 +16,7 @@ use unlade_hal::{Command, CommandList, DeviceKind, Lease, Outcome, Slot, Span, T
 use crate::arrays::{self, fixed_values, fixed_width};
 use crate::bind::check_schema;
 use crate::call::Call;
+use crate::device_slot::Wait;
 use crate::driver::Undone;
 use crate::error::Error;
 use crate::heap::{DeviceHeap, NoLease};
@@ -288,7 +289,10 @@ impl ResidentCore {
         }
         let layout = Layout::of(rows, slot.device.capabilities().alignment, strings);
         let bytes = DeviceHeap::size_of(layout.len);
-        let permit = call.runtime.enter(position, call, layout.len).ok()?;
+        let permit = call
+            .runtime
+            .enter(position, call, layout.len, Wait::Briefly);
+        let permit = permit.ok()?;
         // Somebody else may have sent it, while this waited for its turn.
         if let Some(found) = already() {
             return Some(found);

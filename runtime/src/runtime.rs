@@ -11,7 +11,7 @@ use unlade_hal::{Clock, DeviceKind};
 use crate::ahead::Ahead;
 use crate::block::Memory;
 use crate::call::Call;
-use crate::device_slot::{DeviceSlot, DeviceStatus};
+use crate::device_slot::{DeviceSlot, DeviceStatus, Wait};
 use crate::error::Error;
 use crate::executables::{CacheStatus, Executables};
 use crate::fallbacks::{FallbackStatus, Fallbacks};
@@ -27,7 +27,7 @@ use crate::recorder::Recorder;
 use crate::recording::Recording;
 use crate::resident::Resident;
 use crate::resources::Resources;
-use crate::scheduler::{Dispatcher, End, Job, Permit, SessionKey};
+use crate::scheduler::{Dispatcher, End, Job, Permit, Revival, SessionKey};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::shortage::Shortage;
 use crate::shutdown::{Door, UnderWay};
@@ -284,13 +284,14 @@ impl Core {
     /// A turn on a device for a batch of so many bytes.
     ///
     /// # Errors
-    /// [`End::NoDevice`] where the device is in quarantine or cannot be brought back; else how the
-    /// batch ended before it had its turn.
+    /// [`End::NoDevice`] where the device is in quarantine, or is not brought back while that is waited
+    /// for; else how the batch ended before it had its turn.
     pub(crate) fn enter(
         &self,
         slot: usize,
         call: &Call<'_>,
         bytes: u64,
+        wait: Wait,
     ) -> Result<Permit<'_>, End> {
         let job = || Job {
             devices: vec![DeviceIndex(slot)],
@@ -298,7 +299,11 @@ impl Core {
         };
         let noted = self.trace.is_enabled() || call.account.is_some();
         let came = noted.then(|| self.clock.now());
-        let permit = self.enter_working(slot, job, || call.check().is_err())?;
+        let revive = |device: DeviceIndex| {
+            let given_up = || call.check().is_err();
+            self.devices[device.0].bring_back(self, wait, given_up)
+        };
+        let permit = self.enter_working(slot, job, revive)?;
         if let Some(came) = came {
             let waited = self.clock.now().since(came);
             self.trace.turn(&self.devices[slot], call, came, waited);
@@ -312,13 +317,9 @@ impl Core {
         &self,
         slot: usize,
         job: impl Fn() -> Job,
-        given_up: impl Fn() -> bool,
+        revive: impl Fn(DeviceIndex) -> Revival,
     ) -> Result<Permit<'_>, End> {
-        let bring_back = |device: DeviceIndex| {
-            let device = &self.devices[device.0];
-            device.bring_back(self, &given_up)
-        };
-        let enter = || self.dispatcher.enter(job(), bring_back);
+        let enter = || self.dispatcher.enter(job(), &revive);
         let device = &self.devices[slot];
         let permit = enter()?;
         let Err(lost) = device.check(self) else {
@@ -353,9 +354,12 @@ impl Core {
 
     /// Why a device is not to be considered at the moment.
     pub(crate) fn ineligible(&self, device: DeviceIndex) -> Option<Ineligible> {
-        self.dispatcher
-            .is_quarantined(device)
-            .then(|| Ineligible::Quarantined("it failed not long ago".to_owned()))
+        let why = match device {
+            _ if self.dispatcher.is_quarantined(device) => "it failed not long ago",
+            DeviceIndex(slot) if self.devices[slot].is_being_reset() => "it is being reset",
+            _ => return None,
+        };
+        Some(Ineligible::Quarantined(why.to_owned()))
     }
 
     /// A number for a kernel that no other of this runtime has.

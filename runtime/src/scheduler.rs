@@ -73,7 +73,7 @@ use unlade_hal::Timestamp;
 
 use self::device::DeviceState;
 pub use self::device::Standing;
-pub use self::dispatcher::{DeviceTurns, Dispatcher, Permit, PutBy, Turn};
+pub use self::dispatcher::{DeviceTurns, Dispatcher, Permit, PutBy, Revival, Turn};
 pub use self::event::{Action, End, Event};
 pub(crate) use self::fair_queue::Charge;
 pub use self::job::{Job, JobId, Limits, Priority, SessionKey, Settings, StreamId};

@@ -12,7 +12,9 @@ use common::{builder, compile, input, on, query, runtime, sim, told};
 use disguised::Disguised;
 use stuck::{Call, Stuck};
 use unlade_expr::Semantics;
-use unlade_runtime::{DeviceState, Error, Fallback, Kernel, Reason, Runtime, Session};
+use unlade_runtime::{
+    DeviceState, Error, Fallback, Kernel, Reason, Runtime, RuntimeBuilder, Session,
+};
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
@@ -322,24 +324,78 @@ fn a_driver_that_does_not_come_back_in_its_time_has_failed() {
     }
 }
 
-#[test]
-fn a_reset_that_does_not_come_back_holds_nobody_up_whose_time_is_over() {
-    let device = Stuck::in_each(Call::Reset);
-    let runtime = on(device.clone()).build().unwrap();
-    let (_, told) = sessions(&runtime);
-    let kernel = kernel_of(&told);
+/// A runtime whose device was lost once it had worked, and is stuck as soon as it is reset.
+fn lost_and_stuck(options: RuntimeBuilder, device: &Stuck) -> (Runtime, Kernel) {
+    let runtime = options.build().unwrap();
+    let kernel = kernel_of(&sessions(&runtime).1);
     until_on_the_device(&kernel);
     device.sim.lose("pulled out");
-    let (soon, _) = sessions(&runtime);
-    let late = kernel_of(&soon).run(&input(100)).unwrap_err();
-    assert!(matches!(late, Error::DeadlineExceeded { .. }), "{late}");
-    device.wait_until_stuck();
-    // Whoever looks on is answered meanwhile, and others do its work.
-    let status = runtime.devices().remove(1);
-    assert_eq!(status.lost.as_deref(), Some("pulled out"));
-    let output = kernel.run(&input(100)).unwrap();
-    assert_eq!(&*output.receipt.parts[0].device, "cpu");
+    (runtime, kernel)
+}
+
+#[test]
+fn a_reset_holds_nobody_up_who_can_go_elsewhere() {
+    let device = Stuck::in_each(Call::Reset);
+    let (runtime, kernel) = lost_and_stuck(on(device.clone()), &device);
+    for _ in 0..3 {
+        let output = kernel.run(&input(100)).unwrap();
+        let part = &output.receipt.parts[0];
+        assert_eq!(&*part.device, "cpu");
+        assert!(
+            matches!(part.reason, Reason::Quarantined { .. }),
+            "{part:?}"
+        );
+        // It is one reset, and nothing is known of it yet.
+        let status = runtime.devices().remove(1);
+        assert_eq!(status.lost.as_deref(), Some("pulled out"));
+        assert_eq!(
+            (status.state, status.rests_for),
+            (DeviceState::Reviving, None)
+        );
+        assert_eq!((status.failures, status.times_lost), (0, 1));
+        assert_eq!(device.stuck(), 1);
+    }
     device.come_back();
     until_on_the_device(&kernel);
     assert_eq!(runtime.devices()[1].lost, None);
+}
+
+#[test]
+fn a_reset_that_takes_longer_than_it_may_has_failed() {
+    let device = Stuck::in_each(Call::Reset);
+    let options = on(device.clone()).driver_timeout(PATIENCE);
+    let (runtime, kernel) = lost_and_stuck(options, &device);
+    let output = kernel.run(&input(100)).unwrap();
+    assert_eq!(&*output.receipt.parts[0].device, "cpu");
+    let status = runtime.devices().remove(1);
+    assert_eq!((status.failures, status.times_lost), (1, 1));
+    device.come_back();
+    until_on_the_device(&kernel);
+}
+
+/// Where nothing else may do the work it is waited for, and nobody waits longer than that makes sense.
+#[test]
+fn a_reset_is_waited_for_by_who_cannot_go_elsewhere() {
+    let device = Stuck::in_each(Call::Reset);
+    let options = on(device.clone()).fallback(Fallback::Forbid);
+    let (runtime, kernel) = lost_and_stuck(options, &device);
+    let late = kernel_of(&sessions(&runtime).0)
+        .run(&input(100))
+        .unwrap_err();
+    assert!(matches!(late, Error::DeadlineExceeded { .. }), "{late}");
+    device.wait_until_stuck();
+    assert_eq!(
+        runtime.devices()[1].failures,
+        0,
+        "who gave up says nothing of it"
+    );
+    let output = thread::scope(|scope| {
+        let waits = scope.spawn(|| kernel.run(&input(100)));
+        // As long as nobody waits who can go elsewhere.
+        thread::sleep(Duration::from_millis(700));
+        assert!(!waits.is_finished());
+        device.come_back();
+        waits.join().unwrap().unwrap()
+    });
+    assert_eq!(&*output.receipt.parts[0].device, "sim");
 }

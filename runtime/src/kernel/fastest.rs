@@ -9,6 +9,7 @@ use super::{KernelCore, Output, given_up};
 use crate::auto::{self, AutoRoute, Placed};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, Parts, Tally};
+use crate::device_slot::Wait;
 use crate::error::Error;
 use crate::forecast::RanOnDevice;
 use crate::placement::{DeviceIndex, HostBuffer, Probe, Work};
@@ -165,7 +166,7 @@ impl KernelCore {
             }
             return;
         };
-        let Ok(permit) = runtime.enter(device.0, call, work.bytes_in) else {
+        let Ok(permit) = runtime.enter(device.0, call, work.bytes_in, Wait::Briefly) else {
             return;
         };
         let parts = match plan.parts(call) {

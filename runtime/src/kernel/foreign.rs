@@ -10,7 +10,7 @@ use unlade_hal::{
 
 use super::{Kernel, given_up};
 use crate::call::Call;
-use crate::device_slot::DeviceSlot;
+use crate::device_slot::{DeviceSlot, Wait};
 use crate::driver::{Point, Undone};
 use crate::error::Error;
 use crate::offload::{self, LINE};
@@ -123,7 +123,8 @@ impl Piece {
         readback: Lease,
     ) -> Result<Buffer, Error> {
         let (runtime, device) = (call.runtime, &call.runtime.devices[slot]);
-        let permit = runtime.enter(slot, call, self.bytes).map_err(|end| {
+        let permit = runtime.enter(slot, call, self.bytes, Wait::ToTheEnd);
+        let permit = permit.map_err(|end| {
             let ended = call.ended(end);
             ended.unwrap_or_else(|| Error::DeviceFault(device.distrust()))
         })?;

@@ -12,7 +12,7 @@ use super::plan::ResidentPlans;
 use super::{KernelCore, Output};
 use crate::call::Call;
 use crate::device_plan::{DeviceFailure, DevicePlan, Parts, Tally, failed_receipt};
-use crate::device_slot::DeviceSlot;
+use crate::device_slot::{DeviceSlot, Wait};
 use crate::error::{Error, Unplaceable};
 use crate::inline::Evaluated;
 use crate::offload;
@@ -117,7 +117,7 @@ impl KernelCore {
                 Err(Missed::Elsewhere { reason, otherwise }) => (reason, otherwise),
             };
             call.check()?;
-            if runtime.options.fallback == Fallback::Forbid || self.host.is_none() {
+            if !self.may_go_elsewhere() {
                 return Err(otherwise);
             }
             if let Some(next) = self.next_device(batch, &tried) {
@@ -147,7 +147,11 @@ impl KernelCore {
         let slot = &runtime.devices[plan.slot];
         let device = || Arc::clone(&slot.name);
         let bytes = self.binding().bytes_read(batch);
-        let permit = match runtime.enter(plan.slot, call, bytes) {
+        let wait = match self.may_go_elsewhere() {
+            true => Wait::Briefly,
+            false => Wait::ToTheEnd,
+        };
+        let permit = match runtime.enter(plan.slot, call, bytes, wait) {
             Ok(permit) => permit,
             Err(end) => {
                 return Err(match call.ended(end) {
@@ -244,6 +248,11 @@ impl KernelCore {
                 }
             }
         }
+    }
+
+    /// Whether another device, and last the CPU, may do what the one that was meant does not.
+    fn may_go_elsewhere(&self) -> bool {
+        self.runtime.options.fallback == Fallback::Allow && self.host.is_some()
     }
 
     /// Of the devices that placement may choose and that were not tried, the one that is predicted

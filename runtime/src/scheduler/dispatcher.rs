@@ -19,6 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use unlade_hal::{Clock, Timestamp};
 
 use self::locked::{Locked, State};
@@ -35,12 +36,12 @@ use crate::sync::modelled::{Mutex, lock};
 /// use std::sync::Arc;
 /// use unlade_hal::WallClock;
 /// use unlade_runtime::placement::DeviceIndex;
-/// use unlade_runtime::scheduler::{Dispatcher, Job, Limits, Settings};
+/// use unlade_runtime::scheduler::{Dispatcher, Job, Limits, Revival, Settings};
 ///
 /// let devices = vec![("gpu".into(), Limits::default())];
 /// let dispatcher = Dispatcher::new(devices, Settings::default(), Arc::new(WallClock::new()));
 /// let job = Job { devices: vec![DeviceIndex(0)], ..Job::new(4096) };
-/// let permit = dispatcher.enter(job, |_lost| false).expect("nothing is on the device yet");
+/// let permit = dispatcher.enter(job, |_lost| Revival::Failed).expect("nothing is on it yet");
 /// // ... use the device ...
 /// permit.done(None);
 /// ```
@@ -48,6 +49,18 @@ pub struct Dispatcher {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
     metrics: Vec<DeviceMetrics>,
+}
+
+/// What came of an attempt to bring a device back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revival {
+    /// It works.
+    Ready,
+    /// It does not.
+    Failed,
+    /// That is not known yet, and whoever asked does not wait for it: the next one to want the device
+    /// asks again. It counts for nothing.
+    UnderWay,
 }
 
 /// Turns on a device, as they are now.
@@ -89,15 +102,15 @@ impl Dispatcher {
     }
 
     /// Waits for a turn on one of the job's devices, until the job's deadline if it has one. Those of
-    /// them whose quarantine is over are brought back first, by `revive`, which says whether it
-    /// succeeded: the others are left to who wants them.
+    /// them whose quarantine is over are brought back first, by `revive`: the others are left to who
+    /// wants them.
     ///
     /// # Errors
     /// How the job ended, if it ended before it had a turn.
     pub fn enter(
         &self,
         job: Job,
-        revive: impl FnMut(DeviceIndex) -> bool,
+        revive: impl FnMut(DeviceIndex) -> Revival,
     ) -> Result<Permit<'_>, End> {
         self.bring_back_some(|device| job.devices.contains(&device), revive);
         self.turn(job).wait()
@@ -147,22 +160,35 @@ impl Dispatcher {
         }
     }
 
-    /// Brings devices back whose quarantine is over, by `revive`, which says whether it succeeded.
-    pub fn bring_back(&self, revive: impl FnMut(DeviceIndex) -> bool) {
+    /// Brings devices back whose quarantine is over, by `revive`.
+    pub fn bring_back(&self, revive: impl FnMut(DeviceIndex) -> Revival) {
         self.bring_back_some(|_| true, revive);
     }
 
     fn bring_back_some(
         &self,
         wanted: impl Fn(DeviceIndex) -> bool,
-        mut revive: impl FnMut(DeviceIndex) -> bool,
+        mut revive: impl FnMut(DeviceIndex) -> Revival,
     ) {
+        // None is asked for twice.
+        let mut under_way: SmallVec<[DeviceIndex; 2]> = SmallVec::new();
         let mut state = self.lock();
-        while let Some(device) = state.next_revival(&wanted) {
+        while let Some(device) =
+            state.next_revival(|device| wanted(device) && !under_way.contains(&device))
+        {
             drop(state);
-            let ready = revive(device);
+            let revival = revive(device);
             state = self.lock();
-            state.step(Event::Revived { device, ready });
+            match revival {
+                Revival::UnderWay => {
+                    under_way.push(device);
+                    state.leave_revival(device);
+                }
+                Revival::Ready | Revival::Failed => {
+                    let ready = revival == Revival::Ready;
+                    state.step(Event::Revived { device, ready });
+                }
+            }
         }
     }
 
@@ -178,10 +204,13 @@ impl Dispatcher {
         self.lock().step(Event::ForgetSession { session });
     }
 
-    /// Whether a device rests after a failure.
+    /// Whether a device is left alone after a failure: one that whoever wants it would bring back, or
+    /// ask whether it is back, is not.
     pub fn is_quarantined(&self, device: DeviceIndex) -> bool {
         let state = self.lock();
-        state.scheduler.is_quarantined(device) && !state.awaits_revival(device)
+        state.scheduler.is_quarantined(device)
+            && !state.awaits_revival(device)
+            && !state.is_unattended(device)
     }
 
     /// How a device fares at the moment.

@@ -51,6 +51,11 @@ impl Stuck {
         drop(self.changed.wait_while(state, |(_, calls)| *calls == 0));
     }
 
+    /// How many calls are stuck.
+    pub(crate) fn stuck(&self) -> usize {
+        self.state.lock().unwrap().1
+    }
+
     fn pass(&self, call: Call) {
         if call != self.call {
             return;

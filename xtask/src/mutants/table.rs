@@ -698,6 +698,17 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         needs: Needs::AnyCpu,
     },
     Mutant {
+        name: "scheduler-forgets-a-revival-that-nobody-waits-for",
+        file: "runtime/src/scheduler/dispatcher/locked.rs",
+        original: "self.state.unattended.push(device);",
+        planted: "let _forgotten = device;",
+        killer: library(
+            RUNTIME,
+            "scheduler::dispatcher::tests::who_does_not_wait_for_a_revival_leaves_it_to_the_next",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
         name: "scheduler-forgets-a-refund",
         file: "runtime/src/scheduler/fair_queue.rs",
         original: "account.paid = account.paid - charge.price;",

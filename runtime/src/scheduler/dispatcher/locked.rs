@@ -22,6 +22,8 @@ pub(super) struct State {
     listeners: NumberedMap<JobId, Listener>,
     /// Devices that somebody must try to bring back.
     revivals: Vec<DeviceIndex>,
+    /// Devices that somebody has begun to bring back, and nobody waits for.
+    unattended: Vec<DeviceIndex>,
     /// Of each device.
     pub(super) service: Vec<ServiceTimes>,
     /// Empty between steps.
@@ -49,6 +51,7 @@ impl State {
             next: 0,
             listeners: NumberedMap::default(),
             revivals: Vec::new(),
+            unattended: Vec::new(),
             actions: Vec::new(),
         }
     }
@@ -129,7 +132,7 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// A device that is to be brought back now, of those that are wanted.
+    /// A device that is to be brought back now, or perhaps is back, of those that are wanted.
     pub(super) fn next_revival(
         &mut self,
         wanted: impl Fn(DeviceIndex) -> bool,
@@ -137,15 +140,28 @@ impl<'a> Locked<'a> {
         if self.next_tick().is_some_and(|at| at <= self.now) {
             self.step(Event::Tick);
         }
-        let revivals = &mut self.state.revivals;
-        let next = revivals.iter().position(|device| wanted(*device))?;
-        Some(revivals.swap_remove(next))
+        let state = &mut *self.state;
+        let mut lists = [&mut state.revivals, &mut state.unattended].into_iter();
+        lists.find_map(|list| {
+            let next = list.iter().position(|device| wanted(*device))?;
+            Some(list.swap_remove(next))
+        })
+    }
+
+    /// Leaves a device to whoever wants it next, and may find it brought back.
+    pub(super) fn leave_revival(&mut self, device: DeviceIndex) {
+        self.state.unattended.push(device);
     }
 
     /// Whether a device is to be brought back, and nobody has begun to.
     pub(super) fn awaits_revival(&self, device: DeviceIndex) -> bool {
         let rests = self.scheduler.rests_until(device);
         rests.is_some_and(|at| at <= self.now) || self.state.revivals.contains(&device)
+    }
+
+    /// Whether a device is being brought back, and nobody waits for that.
+    pub(super) fn is_unattended(&self, device: DeviceIndex) -> bool {
+        self.state.unattended.contains(&device)
     }
 
     pub(super) fn next_tick(&self) -> Option<Timestamp> {

@@ -29,7 +29,7 @@ fn job(session: u64) -> Job {
 fn takes_a_turn(dispatcher: &Arc<Dispatcher>, session: u64) -> thread::JoinHandle<Result<(), End>> {
     let dispatcher = Arc::clone(dispatcher);
     thread::spawn(move || {
-        let permit = dispatcher.enter(job(session), |_| true)?;
+        let permit = dispatcher.enter(job(session), |_| Revival::Ready)?;
         permit.done(None);
         Ok(())
     })
@@ -48,7 +48,7 @@ fn assert_quiet(dispatcher: &Dispatcher) {
 fn whoever_waits_is_woken_by_a_permit_given_back() {
     loom::model(|| {
         let dispatcher = dispatcher();
-        let held = dispatcher.enter(job(0), |_| true).unwrap();
+        let held = dispatcher.enter(job(0), |_| Revival::Ready).unwrap();
         let waits = takes_a_turn(&dispatcher, 1);
         held.done(None);
         assert_eq!(waits.join().unwrap(), Ok(()));
@@ -60,7 +60,7 @@ fn whoever_waits_is_woken_by_a_permit_given_back() {
 fn two_who_wait_are_both_woken() {
     loom::model(|| {
         let dispatcher = dispatcher();
-        let held = dispatcher.enter(job(0), |_| true).unwrap();
+        let held = dispatcher.enter(job(0), |_| Revival::Ready).unwrap();
         let wait = [1, 2].map(|session| takes_a_turn(&dispatcher, session));
         drop(held);
         for waits in wait {
@@ -74,7 +74,7 @@ fn two_who_wait_are_both_woken() {
 fn whoever_waits_is_woken_by_the_end_of_its_session() {
     loom::model(|| {
         let dispatcher = dispatcher();
-        let held = dispatcher.enter(job(0), |_| true).unwrap();
+        let held = dispatcher.enter(job(0), |_| Revival::Ready).unwrap();
         let waits = takes_a_turn(&dispatcher, 1);
         dispatcher.cancel_session(SessionKey(1));
         held.done(None);
@@ -91,7 +91,7 @@ fn whoever_waits_is_woken_by_the_end_of_its_session() {
 fn a_turn_given_while_its_session_is_cancelled_does_not_keep_the_device() {
     loom::model(|| {
         let dispatcher = dispatcher();
-        let held = dispatcher.enter(job(0), |_| true).unwrap();
+        let held = dispatcher.enter(job(0), |_| Revival::Ready).unwrap();
         let waits = takes_a_turn(&dispatcher, 1);
         let cancels = {
             let dispatcher = Arc::clone(&dispatcher);
@@ -111,7 +111,7 @@ fn a_turn_given_while_its_session_is_cancelled_does_not_keep_the_device() {
 fn whoever_waits_is_woken_by_the_loss_of_the_device() {
     loom::model(|| {
         let dispatcher = dispatcher();
-        let held = dispatcher.enter(job(0), |_| true).unwrap();
+        let held = dispatcher.enter(job(0), |_| Revival::Ready).unwrap();
         let waits = takes_a_turn(&dispatcher, 1);
         assert_eq!(held.lost().wait().unwrap_err(), End::NoDevice);
         assert_eq!(waits.join().unwrap(), Err(End::NoDevice));

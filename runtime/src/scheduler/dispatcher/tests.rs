@@ -44,7 +44,7 @@ fn job(devices: usize) -> Job {
 #[test]
 fn a_lost_device_is_replaced_by_the_next() {
     let dispatcher = dispatcher(2, 1);
-    let permit = dispatcher.enter(job(2), |_| true).unwrap();
+    let permit = dispatcher.enter(job(2), |_| Revival::Ready).unwrap();
     assert_eq!(permit.device(), DeviceIndex(0));
     let permit = permit.lost().wait().unwrap();
     assert_eq!(permit.device(), DeviceIndex(1));
@@ -54,7 +54,7 @@ fn a_lost_device_is_replaced_by_the_next() {
     while revived.is_empty() {
         let permit = dispatcher.enter(job(2), |device| {
             revived.push(device);
-            true
+            Revival::Ready
         });
         permit.unwrap().done(None);
     }
@@ -72,7 +72,7 @@ fn who_wants_a_device_brings_back_that_alone() {
         ..Job::new(1)
     };
     for device in [0, 1] {
-        let permit = dispatcher.enter(on(device), |_| true).unwrap();
+        let permit = dispatcher.enter(on(device), |_| Revival::Ready).unwrap();
         assert_eq!(permit.lost().wait().unwrap_err(), End::NoDevice);
         assert!(dispatcher.is_quarantined(DeviceIndex(device)));
     }
@@ -81,7 +81,7 @@ fn who_wants_a_device_brings_back_that_alone() {
         let mut revived = Vec::new();
         let permit = dispatcher.enter(on(wanted), |device| {
             revived.push(device.0);
-            true
+            Revival::Ready
         });
         permit.unwrap().done(None);
         revived
@@ -96,14 +96,47 @@ fn who_wants_a_device_brings_back_that_alone() {
     assert_eq!(revived(0), [0]);
 }
 
+/// What is under way counts for nothing, and whoever comes next asks again.
+#[test]
+fn who_does_not_wait_for_a_revival_leaves_it_to_the_next() {
+    let clock = VirtualClock::new();
+    let dispatcher = with_clock(2, 1, Arc::new(clock.clone()));
+    let lost = DeviceIndex(0);
+    let permit = dispatcher.enter(job(2), |_| Revival::Ready).unwrap();
+    let elsewhere = permit.lost().wait().unwrap();
+    assert_eq!(elsewhere.device(), DeviceIndex(1));
+    elsewhere.done(None);
+    clock.advance(Duration::from_secs(1));
+    for _ in 0..3 {
+        let mut asked = 0;
+        let permit = dispatcher.enter(job(2), |_| {
+            asked += 1;
+            Revival::UnderWay
+        });
+        let permit = permit.unwrap();
+        assert_eq!((asked, permit.device()), (1, DeviceIndex(1)));
+        permit.done(None);
+        let seen = dispatcher.device(lost);
+        assert_eq!(
+            (seen.standing, seen.rests_for, seen.failures),
+            (Standing::Reviving, None, 1)
+        );
+        assert!(!dispatcher.is_quarantined(lost), "it may be back");
+    }
+    let permit = dispatcher.enter(job(2), |_| Revival::Ready).unwrap();
+    assert_eq!(permit.device(), lost);
+    permit.done(None);
+    assert_eq!(dispatcher.device(lost).failures, 0);
+}
+
 #[test]
 fn without_a_device_the_job_ends() {
     let dispatcher = dispatcher(1, 1);
     assert_eq!(
-        dispatcher.enter(job(0), |_| true).unwrap_err(),
+        dispatcher.enter(job(0), |_| Revival::Ready).unwrap_err(),
         End::NoDevice
     );
-    let permit = dispatcher.enter(job(1), |_| true).unwrap();
+    let permit = dispatcher.enter(job(1), |_| Revival::Ready).unwrap();
     assert_eq!(permit.lost().wait().unwrap_err(), End::NoDevice);
     assert_eq!(dispatcher.counts().submitted, dispatcher.counts().ended);
 }
@@ -114,14 +147,14 @@ fn whoever_waits_wakes_at_the_deadline_of_the_clock() {
     let clocks: [Arc<dyn Clock>; 2] = [Arc::new(WallClock::new()), Arc::new(virtual_clock.clone())];
     for clock in clocks {
         let dispatcher = with_clock(1, 1, Arc::clone(&clock));
-        let held = dispatcher.enter(job(1), |_| true).unwrap();
+        let held = dispatcher.enter(job(1), |_| Revival::Ready).unwrap();
         let deadline = Timestamp(clock.now().0 + Duration::from_millis(2));
         let job = Job {
             deadline: Some(deadline),
             ..job(1)
         };
         thread::scope(|scope| {
-            let waiter = scope.spawn(|| dispatcher.enter(job, |_| true).unwrap_err());
+            let waiter = scope.spawn(|| dispatcher.enter(job, |_| Revival::Ready).unwrap_err());
             while dispatcher.counts().submitted < 2 {
                 thread::yield_now();
             }
@@ -140,13 +173,13 @@ fn cancelling_a_session_wakes_its_threads_and_no_others() {
         session: SessionKey(session),
         ..job(1)
     };
-    let held = dispatcher.enter(of(1), |_| true).unwrap();
+    let held = dispatcher.enter(of(1), |_| Revival::Ready).unwrap();
     thread::scope(|scope| {
         let enter = |session| {
             let dispatcher = &dispatcher;
             scope.spawn(move || {
                 dispatcher
-                    .enter(of(session), |_| true)
+                    .enter(of(session), |_| Revival::Ready)
                     .map(|it| it.done(None))
             })
         };
@@ -181,8 +214,12 @@ fn threads_never_exceed_the_depth_and_all_get_through() {
             scope.spawn(move || {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 for _ in 0..300 {
-                    let revives = random.random_bool(0.9);
-                    let mut permit = dispatcher.enter(job(3), |_| revives);
+                    let revival = match random.random_range(0..10) {
+                        0 => Revival::Failed,
+                        1 | 2 => Revival::UnderWay,
+                        _ => Revival::Ready,
+                    };
+                    let mut permit = dispatcher.enter(job(3), |_| revival);
                     while let Ok(granted) = permit {
                         let now = inside[granted.device().0].fetch_add(1, Ordering::SeqCst);
                         thread::yield_now();
@@ -259,7 +296,7 @@ fn one_thread_waits_for_many_turns_and_only_the_next_is_woken() {
 #[test]
 fn a_turn_that_is_cancelled_before_it_is_heard_of_leaves_the_device() {
     let dispatcher = dispatcher(1, 1);
-    let held = dispatcher.enter(job(1), |_| true).unwrap();
+    let held = dispatcher.enter(job(1), |_| Revival::Ready).unwrap();
     let cancelled = Job {
         session: SessionKey(1),
         ..job(1)
@@ -281,7 +318,7 @@ fn a_turn_that_is_cancelled_before_it_is_heard_of_leaves_the_device() {
 fn whoever_only_polls_keeps_time_by_ticks() {
     let clock = VirtualClock::new();
     let dispatcher = with_clock(1, 1, Arc::new(clock.clone()));
-    let held = dispatcher.enter(job(1), |_| true).unwrap();
+    let held = dispatcher.enter(job(1), |_| Revival::Ready).unwrap();
     let deadline = Timestamp(Duration::from_secs(1));
     let woken = Arc::default();
     let mut turn = dispatcher.turn(Job {
@@ -304,11 +341,11 @@ fn whoever_only_polls_keeps_time_by_ticks() {
 fn how_long_one_waits_is_guessed_from_how_long_jobs_took() {
     let clock = VirtualClock::new();
     let dispatcher = with_clock(1, 1, Arc::new(clock.clone()));
-    let held = dispatcher.enter(job(1), |_| true).unwrap();
+    let held = dispatcher.enter(job(1), |_| Revival::Ready).unwrap();
     clock.advance(Duration::from_millis(8));
     held.done(None);
     assert_eq!(dispatcher.queue_wait(DeviceIndex(0)), Duration::ZERO);
-    let held = dispatcher.enter(job(1), |_| true).unwrap();
+    let held = dispatcher.enter(job(1), |_| Revival::Ready).unwrap();
     let wait = dispatcher.queue_wait(DeviceIndex(0));
     assert!(wait.abs_diff(Duration::from_millis(8)) < Duration::from_micros(1));
     held.done(None);
