@@ -191,10 +191,7 @@ impl Home for Returns {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use unlade_hal::{
-        Capabilities, CompileError, DeviceError, DeviceInfo, Executable, Health, Queue,
-    };
-    use unlade_program::Program;
+    use unlade_hal::DeviceWrapper;
     use unlade_sim_device::{Profile, SimDevice};
 
     use super::*;
@@ -249,32 +246,15 @@ mod tests {
         asked: AtomicU32,
     }
 
-    impl Device for Held {
-        fn info(&self) -> &DeviceInfo {
-            self.sim.info()
+    impl DeviceWrapper for Held {
+        fn inner(&self) -> &dyn Device {
+            &self.sim
         }
-        fn capabilities(&self) -> &Capabilities {
-            self.sim.capabilities()
-        }
-        fn health(&self) -> Health {
-            self.sim.health()
-        }
-        fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-            self.sim.compile(program)
-        }
+
         fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             drop(lock(&self.gate));
             self.sim.allocate(kind, len)
-        }
-        fn register(&self, slab: &Slab) -> Result<(), AllocError> {
-            self.sim.register(slab)
-        }
-        fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
-            self.sim.open_queue(depth)
-        }
-        fn reset(&self) -> Result<(), DeviceError> {
-            self.sim.reset()
         }
     }
 

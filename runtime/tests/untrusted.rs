@@ -7,11 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
 use common::{batch, builder, compile, query, runtime};
-use unlade_hal::{
-    AllocError, Capabilities, CompileError, Device, DeviceError, DeviceInfo, Executable, Health,
-    MemoryKind, Queue, Slab,
-};
-use unlade_program::Program;
+use unlade_hal::{AllocError, Device, DeviceWrapper, MemoryKind, Slab};
 use unlade_runtime::{Placement, Trust};
 use unlade_sim_device::{Profile, SimDevice};
 
@@ -58,7 +54,7 @@ fn results_are_out_of_reach_of_a_device_that_is_not_trusted() {
         let expected = expected.run(&batch).unwrap().batch;
         for (trust, device_reaches) in [(Trust::Trusted, true), (Trust::Untrusted, false)] {
             let device = Arc::new(Watched::new());
-            let name: Arc<str> = device.info().name.as_str().into();
+            let name: Arc<str> = Device::info(&*device).name.as_str().into();
             let runtime = builder()
                 .device(device.clone())
                 .placement(Placement::Device(name.clone()))
@@ -139,32 +135,19 @@ impl Watched {
     }
 }
 
-impl Device for Watched {
-    fn info(&self) -> &DeviceInfo {
-        self.sim.info()
+impl DeviceWrapper for Watched {
+    fn inner(&self) -> &dyn Device {
+        &self.sim
     }
-    fn capabilities(&self) -> &Capabilities {
-        self.sim.capabilities()
-    }
-    fn health(&self) -> Health {
-        self.sim.health()
-    }
-    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        self.sim.compile(program)
-    }
+
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
         let slab = self.sim.allocate(kind, len)?;
         self.note(&slab);
         Ok(slab)
     }
+
     fn register(&self, slab: &Slab) -> Result<(), AllocError> {
         self.note(slab);
         self.sim.register(slab)
-    }
-    fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
-        self.sim.open_queue(depth)
-    }
-    fn reset(&self) -> Result<(), DeviceError> {
-        self.sim.reset()
     }
 }

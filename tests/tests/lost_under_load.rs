@@ -11,11 +11,9 @@ use arrow_array::{RecordBatch, RecordBatchIterator};
 use unlade_cpu::CpuDevice;
 use unlade_expr::Semantics;
 use unlade_hal::{
-    AllocError, Capabilities, CommandList, CompileError, Completion, Device, DeviceError,
-    DeviceInfo, DeviceLost, Executable, Health, MemoryKind, Offsets, Queue, Quiesced, RejectReason,
-    Rejected, Seq, Slab, Wait,
+    AllocError, CommandList, Completion, Device, DeviceError, DeviceLost, DeviceWrapper,
+    MemoryKind, Queue, Quiesced, RejectReason, Rejected, Seq, Slab, Wait,
 };
-use unlade_program::Program;
 use unlade_runtime::{Output, Placement, Runtime, Session, Ticket};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
@@ -82,7 +80,7 @@ fn is_lost_under_load(name: &str) -> Vec<u64> {
         for (device, repeated) in repeated {
             let lists = devices
                 .iter()
-                .find(|watched| watched.info().name == *device)
+                .find(|watched| watched.inner().info().name == *device)
                 .map_or_else(Vec::new, |watched| watched.lost_lists());
             match &*device == name {
                 true => {
@@ -187,42 +185,22 @@ impl Watched {
     }
 }
 
-impl Device for Watched {
-    fn info(&self) -> &DeviceInfo {
-        self.inner.info()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
-
-    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        self.inner.compile(program)
-    }
-
-    fn compile_strings(&self, offsets: Offsets) -> Result<Executable, CompileError> {
-        self.inner.compile_strings(offsets)
+impl DeviceWrapper for Watched {
+    fn inner(&self) -> &dyn Device {
+        &*self.inner
     }
 
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
-        self.inner.allocate(kind, len).inspect_err(|error| {
+        self.inner().allocate(kind, len).inspect_err(|error| {
             if matches!(error, AllocError::Lost(_)) {
                 self.counts.turned_away();
             }
         })
     }
 
-    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
-        self.inner.register(slab)
-    }
-
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
         let inner = self
-            .inner
+            .inner()
             .open_queue(depth)
             .inspect_err(|_lost| self.counts.turned_away())?;
         Ok(Box::new(WatchedQueue {
@@ -230,10 +208,6 @@ impl Device for Watched {
             counts: self.counts.clone(),
             lists: 0,
         }))
-    }
-
-    fn reset(&self) -> Result<(), DeviceError> {
-        self.inner.reset()
     }
 }
 

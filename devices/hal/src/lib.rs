@@ -29,7 +29,8 @@
 //! - which devices share a way to the host: [`root_port`]
 //! - what a device's sensors say: [`Reading`], [`Quantity`]
 //! - ends: [`Completion`], [`Outcome`], [`Rejected`], [`Quiesced`], [`Status`], [`Timing`], [`Began`]
-//! - for who implements a device: [`validate()`], [`borrow`]; for who uses one: [`check_written`]
+//! - for who implements a device: [`validate()`], [`borrow`], [`DeviceWrapper`]; for who uses one:
+//!   [`check_written`]
 //! - [`fork`]: whether this process is a forked child
 //! - time: [`Clock`], [`WallClock`], [`Timestamp`]
 //!
@@ -51,6 +52,7 @@ mod reading;
 mod strings;
 mod validate;
 mod views;
+mod wrapper;
 
 pub use clock::{Clock, ClockKind, Timestamp, WallClock, thread_cpu_time};
 pub use command::{Arg, Command, CommandList, Slot, Span};
@@ -72,3 +74,4 @@ pub use strings::StringsStatus;
 pub use unlade_program::{Offsets, StringsArg};
 pub use validate::{MAX_COMMANDS, WrongCount, check_written, validate};
 pub use views::{Access, BorrowError, View, borrow};
+pub use wrapper::DeviceWrapper;

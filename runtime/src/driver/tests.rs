@@ -4,11 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use unlade_cpu::CpuDevice;
-use unlade_hal::{
-    AllocError, Capabilities, CompileError, DeviceError, DeviceInfo, Executable, Health, Leaked,
-    MemoryKind, Quiesced, Rejected, Slab, Timing,
-};
-use unlade_program::Program;
+use unlade_hal::{DeviceError, DeviceWrapper, Leaked, Quiesced, Rejected, Timing};
 
 use super::*;
 
@@ -244,29 +240,9 @@ impl Meeting {
     }
 }
 
-impl Device for Meeting {
-    fn info(&self) -> &DeviceInfo {
-        self.cpu.info()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.cpu.capabilities()
-    }
-
-    fn health(&self) -> Health {
-        self.cpu.health()
-    }
-
-    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        self.cpu.compile(program)
-    }
-
-    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
-        self.cpu.allocate(kind, len)
-    }
-
-    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
-        self.cpu.register(slab)
+impl DeviceWrapper for Meeting {
+    fn inner(&self) -> &dyn Device {
+        &self.cpu
     }
 
     fn open_queue(&self, _: u32) -> Result<Box<dyn Queue>, DeviceError> {
@@ -278,10 +254,6 @@ impl Device for Meeting {
             next: Seq::FIRST,
             left: Seq::FIRST,
         }))
-    }
-
-    fn reset(&self) -> Result<(), DeviceError> {
-        self.cpu.reset()
     }
 }
 

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use unlade_hal::{
-    AllocError, Capabilities, CommandList, CompileError, Completion, Device, DeviceError,
-    DeviceInfo, DeviceKind, DeviceLost, Executable, Health, MemoryKind, Queue, Quiesced, Rejected,
-    Seq, Slab, Wait,
+    CommandList, Completion, Device, DeviceError, DeviceKind, DeviceLost, DeviceWrapper, Queue,
+    Quiesced, Rejected, Seq, Wait,
 };
-use unlade_program::Program;
 use unlade_sim_clock::VirtualClock;
 use unlade_sim_device::{Profile, SimDevice};
 
@@ -36,31 +34,14 @@ impl Awaited {
     }
 }
 
-impl Device for Awaited {
-    fn info(&self) -> &DeviceInfo {
-        self.0.info()
+impl DeviceWrapper for Awaited {
+    fn inner(&self) -> &dyn Device {
+        &self.0
     }
-    fn capabilities(&self) -> &Capabilities {
-        self.0.capabilities()
-    }
-    fn health(&self) -> Health {
-        self.0.health()
-    }
-    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        self.0.compile(program)
-    }
-    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
-        self.0.allocate(kind, len)
-    }
-    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
-        self.0.register(slab)
-    }
+
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
         let queue = self.0.open_queue(depth)?;
         Ok(Box::new(AwaitedQueue(queue)))
-    }
-    fn reset(&self) -> Result<(), DeviceError> {
-        self.0.reset()
     }
 }
 

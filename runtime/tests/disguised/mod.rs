@@ -1,15 +1,12 @@
 //! A simulated device that placement takes for a GPU.
 
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use unlade_hal::{
-    AllocError, Capabilities, ClockKind, CommandList, CompileError, Completion, Device,
-    DeviceError, DeviceInfo, DeviceKind, DeviceLost, Executable, Health, MemoryKind, Queue,
-    Quiesced, Rejected, Seq, Slab, Wait,
+    ClockKind, CommandList, Completion, Device, DeviceError, DeviceInfo, DeviceKind, DeviceLost,
+    DeviceWrapper, Queue, Quiesced, Rejected, Seq, Wait,
 };
-use unlade_program::Program;
 use unlade_sim_device::SimDevice;
 
 /// A simulated device that says it is a GPU, and whose lists take so long by the wall clock.
@@ -31,25 +28,15 @@ impl Disguised {
     }
 }
 
-impl Device for Disguised {
+impl DeviceWrapper for Disguised {
+    fn inner(&self) -> &dyn Device {
+        &self.sim
+    }
+
     fn info(&self) -> &DeviceInfo {
         &self.info
     }
-    fn capabilities(&self) -> &Capabilities {
-        self.sim.capabilities()
-    }
-    fn health(&self) -> Health {
-        self.sim.health()
-    }
-    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        self.sim.compile(program)
-    }
-    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
-        self.sim.allocate(kind, len)
-    }
-    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
-        self.sim.register(slab)
-    }
+
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
         Ok(Box::new(SlowQueue {
             queue: self.sim.open_queue(depth)?,
@@ -57,9 +44,6 @@ impl Device for Disguised {
             free_at: Instant::now(),
             done: Vec::new(),
         }))
-    }
-    fn reset(&self) -> Result<(), DeviceError> {
-        self.sim.reset()
     }
 }
 

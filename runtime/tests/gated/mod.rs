@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use unlade_hal::{
-    AllocError, Capabilities, CommandList, CompileError, Completion, Device, DeviceError,
-    DeviceInfo, DeviceLost, Executable, Health, MemoryKind, Outcome, Queue, Quiesced, Rejected,
-    Seq, Slab, Wait,
+    CommandList, Completion, Device, DeviceError, DeviceLost, DeviceWrapper, Outcome, Queue,
+    Quiesced, Rejected, Seq, Wait,
 };
-use unlade_program::Program;
 use unlade_sim_device::{Profile, SimDevice};
 
 /// A simulated device behind a gate, which is shut at first.
@@ -33,32 +31,15 @@ impl Gated {
     }
 }
 
-impl Device for Gated {
-    fn info(&self) -> &DeviceInfo {
-        self.sim.info()
+impl DeviceWrapper for Gated {
+    fn inner(&self) -> &dyn Device {
+        &self.sim
     }
-    fn capabilities(&self) -> &Capabilities {
-        self.sim.capabilities()
-    }
-    fn health(&self) -> Health {
-        self.sim.health()
-    }
-    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        self.sim.compile(program)
-    }
-    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
-        self.sim.allocate(kind, len)
-    }
-    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
-        self.sim.register(slab)
-    }
+
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
         let queue = self.sim.open_queue(depth)?;
         let open = Arc::clone(&self.open);
         Ok(Box::new(GatedQueue { queue, open }))
-    }
-    fn reset(&self) -> Result<(), DeviceError> {
-        self.sim.reset()
     }
 }
 

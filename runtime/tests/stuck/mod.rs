@@ -3,8 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use unlade_hal::{
-    AllocError, Capabilities, CompileError, Device, DeviceError, DeviceInfo, Executable, Health,
-    MemoryKind, Offsets, Queue, Slab,
+    AllocError, CompileError, Device, DeviceError, DeviceWrapper, Executable, MemoryKind, Queue,
+    Slab,
 };
 use unlade_program::Program;
 use unlade_sim_device::{Profile, SimDevice};
@@ -68,36 +68,28 @@ impl Stuck {
     }
 }
 
-impl Device for Stuck {
-    fn info(&self) -> &DeviceInfo {
-        self.sim.info()
+impl DeviceWrapper for Stuck {
+    fn inner(&self) -> &dyn Device {
+        &self.sim
     }
-    fn capabilities(&self) -> &Capabilities {
-        self.sim.capabilities()
-    }
-    fn health(&self) -> Health {
-        self.sim.health()
-    }
+
     fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
         self.pass(Call::Compile);
         self.sim.compile(program)
     }
-    fn compile_strings(&self, offsets: Offsets) -> Result<Executable, CompileError> {
-        self.sim.compile_strings(offsets)
-    }
+
     fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
         if kind == MemoryKind::DeviceLocal {
             self.pass(Call::Allocate);
         }
         self.sim.allocate(kind, len)
     }
-    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
-        self.sim.register(slab)
-    }
+
     fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
         self.pass(Call::OpenQueue);
         self.sim.open_queue(depth)
     }
+
     fn reset(&self) -> Result<(), DeviceError> {
         self.pass(Call::Reset);
         self.sim.reset()

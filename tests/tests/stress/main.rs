@@ -18,6 +18,7 @@
 mod counts;
 mod operation;
 mod place;
+mod posing;
 mod user;
 mod watch;
 mod work;

@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use unlade_cpu::CpuDevice;
 use unlade_dpu::{Options, connect};
-use unlade_hal::{
-    AllocError, Capabilities, ClockKind, CompileError, Device, DeviceError, DeviceInfo, DeviceKind,
-    Executable, Health, MemoryKind, Offsets, Queue, Slab,
-};
-use unlade_program::Program;
+use unlade_hal::{Device, DeviceKind, MemoryKind};
 use unlade_runtime::{DeviceStatus, Runtime};
 use unlade_sim_card::{Config, Served};
 use unlade_sim_device::{Profile, SimDevice};
 use unlade_sim_fault::{FaultDevice, FaultKind, FaultPlan};
 use unlade_tests::devices::simulated_gpu;
 use unlade_tests::process::settle;
+
+use crate::posing::Posing;
 
 /// Names devices that are left out, with commas between them: for a tool that cannot look into one.
 const WITHOUT: &str = "UNLADE_STRESS_WITHOUT";
@@ -89,7 +87,7 @@ impl Place {
         let mut faulty = BTreeMap::new();
         for (number, device) in (1..).zip(devices) {
             let plan = FaultPlan::random(seed ^ (number << 32), rates.clone());
-            let name = device.info.name.clone();
+            let name = device.info().name.clone();
             let device = Arc::new(FaultDevice::new(Arc::new(device), plan));
             builder = builder.device(device.clone());
             faulty.insert(name, device);
@@ -141,62 +139,5 @@ impl Place {
             },
             &(0, 0, 0),
         );
-    }
-}
-
-/// A simulated device that says it is a real one, so that placement chooses between it and the
-/// others.
-#[derive(Debug)]
-struct Posing {
-    inner: Arc<dyn Device>,
-    info: DeviceInfo,
-}
-
-impl Posing {
-    fn new(inner: Arc<dyn Device>, kind: DeviceKind) -> Posing {
-        let info = DeviceInfo {
-            kind,
-            clock: ClockKind::Wall,
-            ..inner.info().clone()
-        };
-        Posing { inner, info }
-    }
-}
-
-impl Device for Posing {
-    fn info(&self) -> &DeviceInfo {
-        &self.info
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
-
-    fn compile(&self, program: &Arc<Program>) -> Result<Executable, CompileError> {
-        self.inner.compile(program)
-    }
-
-    fn compile_strings(&self, offsets: Offsets) -> Result<Executable, CompileError> {
-        self.inner.compile_strings(offsets)
-    }
-
-    fn allocate(&self, kind: MemoryKind, len: u64) -> Result<Slab, AllocError> {
-        self.inner.allocate(kind, len)
-    }
-
-    fn register(&self, slab: &Slab) -> Result<(), AllocError> {
-        self.inner.register(slab)
-    }
-
-    fn open_queue(&self, depth: u32) -> Result<Box<dyn Queue>, DeviceError> {
-        self.inner.open_queue(depth)
-    }
-
-    fn reset(&self) -> Result<(), DeviceError> {
-        self.inner.reset()
     }
 }
