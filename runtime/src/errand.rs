@@ -23,7 +23,7 @@ struct Shared<T> {
 
 enum State<T> {
     UnderWay,
-    /// What came of it; nothing where its thread panicked.
+    /// What came of it; nothing where its thread panicked, or there was none for it.
     Ended(Option<T>),
 }
 
@@ -39,13 +39,8 @@ pub(crate) enum Waited {
 }
 
 impl<T: Send + 'static> Errand<T> {
-    /// Begins it. What `act` holds is let go before it counts as ended. Where there is no thread for it,
-    /// as at a limit of them, it is done at once by whoever begins it, who cannot give it up then.
+    /// Begins it. What `act` holds is let go before it counts as ended.
     pub(crate) fn begin(act: impl FnOnce() -> T + Send + 'static) -> Self {
-        Errand::begin_on(thread::Builder::new(), act)
-    }
-
-    fn begin_on(thread: thread::Builder, act: impl FnOnce() -> T + Send + 'static) -> Self {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::UnderWay),
             ended: Condvar::new(),
@@ -54,18 +49,15 @@ impl<T: Send + 'static> Errand<T> {
             shared: Arc::clone(&shared),
             result: None,
         };
-        let since = Instant::now();
-        // Kept here as well: who takes it does it.
-        let run = Arc::new(Mutex::new(Some(move || end.tell(act()))));
-        let there = Arc::clone(&run);
-        let spawned = thread
+        let run = move || end.tell(act());
+        // Where there is no thread for it, it ends at once, without a result.
+        let _detached = thread::Builder::new()
             .name("unlade-errand".to_owned())
-            .spawn(move || once(&there));
-        if let Err(error) = spawned {
-            tracing::warn!("no thread for what a driver is to do, which is waited for: {error}");
-            once(&run);
+            .spawn(run);
+        Errand {
+            since: Instant::now(),
+            shared,
         }
-        Errand { since, shared }
     }
 
     /// Waits until it has ended, for so long from its beginning on.
@@ -102,14 +94,6 @@ impl<T: Send + 'static> Errand<T> {
 
     pub(crate) fn has_ended(&self) -> bool {
         matches!(*lock(&self.shared.state), State::Ended(_))
-    }
-}
-
-/// Does it, unless that is done already.
-fn once(act: &Mutex<Option<impl FnOnce()>>) {
-    let act = lock(act).take();
-    if let Some(act) = act {
-        act();
     }
 }
 
@@ -165,15 +149,6 @@ mod tests {
         assert!(!errand.has_ended() && errand.take().is_none());
         open.send(()).unwrap();
         assert_eq!(errand.wait(LONG, || false), Waited::Ended);
-        assert_eq!(errand.take(), Some(true));
-    }
-
-    #[test]
-    fn without_a_thread_it_is_done_at_once() {
-        let no_room = thread::Builder::new().stack_size(1 << 60);
-        let here = thread::current().id();
-        let errand = Errand::begin_on(no_room, move || thread::current().id() == here);
-        assert!(errand.has_ended());
         assert_eq!(errand.take(), Some(true));
     }
 
