@@ -206,15 +206,15 @@ fn who_asks_how_a_card_is_does_not_wait_for_its_reset() {
     let (fault, named) = (Fault::WrongPhase, "wrong phase");
     let (_card, meddler, device) = meddled(fault);
     lost_by(fault, named, &device);
-    meddler.hold_resets(true);
     thread::scope(|scope| {
+        let held = meddler.hold_resets();
         let resets = [(); 2].map(|()| scope.spawn(|| device.reset()));
         meddler.wait_until_held();
         assert!(matches!(device.health(), Health::Lost(_)));
         // The other has come, too, and waits until the first is done.
         thread::sleep(Duration::from_millis(50));
         assert_eq!(meddler.wait_until_held(), 1);
-        meddler.hold_resets(false);
+        drop(held);
         for reset in resets {
             reset.join().expect("it does not panic").unwrap();
         }

@@ -86,6 +86,8 @@ pub trait DeviceWrapper: fmt::Debug + Send + Sync {
     }
 }
 
+// A method that is added and left out here would not be the other's.
+#[deny(clippy::missing_trait_methods)]
 impl<W: DeviceWrapper> Device for W {
     fn info(&self) -> &DeviceInfo {
         DeviceWrapper::info(self)

@@ -91,10 +91,10 @@ impl Meddler {
         self.deaf.store(deaf, Ordering::SeqCst);
     }
 
-    /// From now on who begins a controller reset is held up, or no longer is.
-    pub fn hold_resets(&self, holds: bool) {
-        lock(&self.held).holds = holds;
-        self.held_changed.notify_all();
+    /// Who begins a controller reset is held up until the answer is dropped.
+    pub fn hold_resets(&self) -> HeldResets<'_> {
+        lock(&self.held).holds = true;
+        HeldResets(self)
     }
 
     /// Returns once somebody is held up in a controller reset; how many are.
@@ -135,6 +135,18 @@ impl Meddler {
 
     fn maps(&self) -> MutexGuard<'_, Maps> {
         lock(&self.maps)
+    }
+}
+
+/// Lets go of all [resets](Meddler::hold_resets) when it is dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct HeldResets<'a>(&'a Meddler);
+
+impl Drop for HeldResets<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.held).holds = false;
+        self.0.held_changed.notify_all();
     }
 }
 
