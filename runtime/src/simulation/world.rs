@@ -60,6 +60,8 @@ pub(super) struct Seen {
     losses: u64,
     /// Results while a device was being brought back.
     revivals: u64,
+    /// Results of devices that had been lost.
+    back: u64,
     leaked: u64,
     /// Simulated nanoseconds.
     time: u64,
@@ -77,7 +79,7 @@ impl Seen {
         self.clone().fields().into_iter().all(|count| *count > 20)
     }
 
-    fn fields(&mut self) -> [&mut u64; 16] {
+    fn fields(&mut self) -> [&mut u64; 17] {
         [
             &mut self.done,
             &mut self.on_devices,
@@ -93,6 +95,7 @@ impl Seen {
             &mut self.cut_off,
             &mut self.losses,
             &mut self.revivals,
+            &mut self.back,
             &mut self.leaked,
             &mut self.time,
         ]
@@ -436,9 +439,15 @@ impl At<'_> {
                 assert_eq!(output.receipt.rows_out, output.batch.num_rows() as u64);
                 let devices = world.runtime.devices();
                 let is_reviving = |status: &DeviceStatus| status.state == DeviceState::Reviving;
+                let is_back = |status: &DeviceStatus| {
+                    let mut parts = output.receipt.parts.iter();
+                    let did_it = |part: &PartReceipt| part.completed && part.device == status.name;
+                    status.times_lost > 0 && parts.any(did_it)
+                };
                 world.see(|seen| {
                     seen.done += 1;
                     seen.revivals += u64::from(devices.iter().any(is_reviving));
+                    seen.back += u64::from(devices.iter().any(is_back));
                     seen.retries += u64::from(output.receipt.retries);
                     let parts = output.receipt.parts.iter();
                     seen.on_devices += u64::from(parts.clone().any(|part| &*part.device != "cpu"));
