@@ -27,14 +27,16 @@ type Resetting = Errand<bool>;
 /// For how long whoever has work for a device waits while it is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// For as long as that is shorter than to have the work done elsewhere, or not to have it done.
+    /// Not at all: the work need not be done.
+    Never,
+    /// For as long as that is shorter than to have the work done elsewhere.
     Briefly,
     /// For as long as the device may take: nothing else can do the work.
     ToTheEnd,
 }
 
-/// From the beginning of a reset on. A healthy device is done by then, a simulated one at once; what
-/// hangs takes seconds until its driver gives it up.
+/// From the beginning of a reset on. A simulated device takes far less, and what hangs takes seconds until
+/// its driver gives it up.
 const BRIEFLY: Duration = Duration::from_millis(500);
 
 /// A device and what the runtime knows about it.
@@ -101,6 +103,7 @@ impl DeviceSlot {
         if let Some(resetting) = resetting {
             let it_may = runtime.options.patience().driver;
             let within = match wait {
+                Wait::Never => Duration::ZERO,
                 Wait::Briefly => it_may.min(BRIEFLY),
                 Wait::ToTheEnd => it_may,
             };
@@ -125,7 +128,7 @@ impl DeviceSlot {
         }
     }
 
-    /// Whether it is being reset, and nobody waits for that.
+    /// Whether it is being reset, and nobody waits for that at the moment.
     pub(crate) fn is_being_reset(&self) -> bool {
         let reviving = self.reviving.try_lock();
         reviving.is_ok_and(|reset| reset.as_ref().is_some_and(|reset| !reset.has_ended()))
@@ -203,8 +206,9 @@ impl DeviceSlot {
     /// failed at once the first ends it; others may come when it has been brought back and works on
     /// what has come since.
     pub(crate) fn fault(&self, permit: Permit<'_>, lost: &DeviceLost) {
-        let _not_brought_back_meanwhile = lock(&self.reviving);
-        if permit.is_current() {
+        // Whose device was told of by another need not wait until it is brought back.
+        let not_brought_back_meanwhile = permit.is_current().then(|| lock(&self.reviving));
+        if not_brought_back_meanwhile.is_some() && permit.is_current() {
             self.driver.close(lost.clone());
             lock(&self.residency).clear();
             self.heap.forget();
@@ -241,6 +245,16 @@ impl DeviceSlot {
             Health::Ready => None,
             Health::Lost(lost) => Some(lost.reason),
         };
+        let state = match turns.standing {
+            Standing::Resting(_) | Standing::Reviving if self.is_being_reset() => {
+                DeviceState::Reviving
+            }
+            Standing::Resting(_) => DeviceState::Resting,
+            Standing::Reviving => DeviceState::Reviving,
+            Standing::Ready | Standing::OnTrial if lost.is_some() => DeviceState::Lost,
+            Standing::OnTrial => DeviceState::OnTrial,
+            Standing::Ready => DeviceState::Ready,
+        };
         DeviceStatus {
             name: Arc::clone(&self.name),
             kind: info.kind.name(),
@@ -249,14 +263,8 @@ impl DeviceSlot {
             architecture: Arc::clone(&self.architecture),
             memory: info.memory,
             clock: crate::receipt::clock_text(info.clock),
-            state: match turns.standing {
-                Standing::Resting(_) => DeviceState::Resting,
-                Standing::Reviving => DeviceState::Reviving,
-                Standing::Ready | Standing::OnTrial if lost.is_some() => DeviceState::Lost,
-                Standing::OnTrial => DeviceState::OnTrial,
-                Standing::Ready => DeviceState::Ready,
-            },
-            rests_for: turns.rests_for,
+            rests_for: turns.rests_for.filter(|_| state == DeviceState::Resting),
+            state,
             in_flight: self.driver.in_flight(),
             turns: turns.in_flight,
             waiting: turns.waiting,
@@ -324,9 +332,9 @@ pub enum DeviceState {
     Ready,
     /// Back after a failure, with one turn to prove it.
     OnTrial,
-    /// It failed, and is left alone for a while.
+    /// It failed, and is left alone for a while; after that, until somebody has work for it.
     Resting,
-    /// Somebody is trying to bring it back.
+    /// It is being brought back, whether or not somebody waits for that.
     Reviving,
     /// It is lost, which nobody has noticed who had work for it.
     Lost,

@@ -12,6 +12,7 @@ use crate::auto;
 use crate::device_plan::DevicePlan;
 use crate::kernel::KernelCore;
 use crate::options::Placement;
+use crate::placement::DeviceIndex;
 use crate::receipt::{Reason, clock_text};
 
 /// Version of the explanation's JSON form; raised whenever a field changes its meaning or goes.
@@ -82,7 +83,8 @@ pub struct ExplainPinned {
 pub struct Candidate {
     /// The device.
     pub device: Arc<str>,
-    /// Why it does not run the query, if it does not.
+    /// Why it does not run the query, if it does not: for good, or for as long as it is left alone after
+    /// a failure.
     pub against: Option<String>,
     /// What a batch of [`TYPICAL_ROWS`] in ordinary memory is expected to take there, term by term,
     /// whether or not placement may choose it.
@@ -138,9 +140,15 @@ pub(crate) fn explain(core: &KernelCore) -> Explain {
             .against
             .iter()
             .find(|(device, _)| *device == slot.name && !runs_part);
+        let against = against.map(|(_, why)| why.clone());
+        // As it is at the moment, where there is a choice.
+        let resting = || {
+            let _choice = core.route.auto.as_ref()?;
+            Some(runtime.ineligible(DeviceIndex(position))?.to_string())
+        };
         Candidate {
             device: Arc::clone(&slot.name),
-            against: against.map(|(_, why)| why.clone()),
+            against: against.or_else(resting),
             cost: auto::cost_terms(&predicted, position, runtime.clock.kind()),
             clock: clock_text(slot.clock),
         }

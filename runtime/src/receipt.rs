@@ -343,7 +343,7 @@ pub enum Reason {
         /// The device being compiled for.
         device: Arc<str>,
     },
-    /// Another device failed not long ago and is not trusted yet.
+    /// Another device failed not long ago, and is not trusted yet or is being reset.
     Quarantined {
         /// The device in quarantine.
         device: Arc<str>,

@@ -149,7 +149,7 @@ impl Resident {
         };
         let call = core.own_call();
         for batch in 0..core.batches.len() {
-            core.on_device(&call, batch);
+            core.on_device(&call, batch, Wait::Briefly);
         }
         Ok(Resident {
             core: Arc::new(core),
@@ -227,11 +227,11 @@ impl ResidentCore {
 
     /// A batch on the device, sent there if it is not there; `None` where that cannot be done now, or
     /// whoever calls has ended.
-    pub(crate) fn on_device(&self, call: &Call<'_>, batch: usize) -> Option<Found> {
+    pub(crate) fn on_device(&self, call: &Call<'_>, batch: usize, wait: Wait) -> Option<Found> {
         let (id, rows) = (self.ids[batch], &self.batches[batch]);
         let slot = &call.runtime.devices[self.slot?];
         let place = |strings| {
-            let (found, device_time) = self.place(call, id, rows, strings)?;
+            let (found, device_time) = self.place(call, id, rows, strings, wait)?;
             if found.sent > 0 {
                 self.note(1, found.sent, device_time);
             }
@@ -257,7 +257,7 @@ impl ResidentCore {
         let schema = Arc::new(Schema::new(vec![field]));
         let alone = RecordBatch::try_new(schema, vec![Arc::clone(array)]);
         let alone = alone.expect("the field is the array's");
-        let (found, device_time) = self.place(call, id, &alone, true)?;
+        let (found, device_time) = self.place(call, id, &alone, true, Wait::ToTheEnd)?;
         if found.sent > 0 {
             self.note(0, found.sent, device_time);
         }
@@ -272,6 +272,7 @@ impl ResidentCore {
         id: ResidentId,
         rows: &RecordBatch,
         strings: bool,
+        wait: Wait,
     ) -> Option<(Found, Duration)> {
         let position = self.slot?;
         let slot = &call.runtime.devices[position];
@@ -289,9 +290,7 @@ impl ResidentCore {
         }
         let layout = Layout::of(rows, slot.device.capabilities().alignment, strings);
         let bytes = DeviceHeap::size_of(layout.len);
-        let permit = call
-            .runtime
-            .enter(position, call, layout.len, Wait::Briefly);
+        let permit = call.runtime.enter(position, call, layout.len, wait);
         let permit = permit.ok()?;
         // Somebody else may have sent it, while this waited for its turn.
         if let Some(found) = already() {

@@ -27,11 +27,11 @@ use crate::recorder::Recorder;
 use crate::recording::Recording;
 use crate::resident::Resident;
 use crate::resources::Resources;
-use crate::scheduler::{Dispatcher, End, Job, Permit, Revival, SessionKey};
+use crate::scheduler::{Dispatcher, End, Job, Permit, SessionKey};
 use crate::session::{SessionBuilder, SessionCore, SessionStatus, Sessions};
 use crate::shortage::Shortage;
 use crate::shutdown::{Door, UnderWay};
-use crate::sync::{Mutex, lock};
+use crate::sync::{LOOK_UP, Mutex, lock, sleep};
 use crate::trace::{Trace, TraceEvent};
 use crate::within::RuntimeId;
 use crate::workers::Workers;
@@ -299,11 +299,7 @@ impl Core {
         };
         let noted = self.trace.is_enabled() || call.account.is_some();
         let came = noted.then(|| self.clock.now());
-        let revive = |device: DeviceIndex| {
-            let given_up = || call.check().is_err();
-            self.devices[device.0].bring_back(self, wait, given_up)
-        };
-        let permit = self.enter_working(slot, job, revive)?;
+        let permit = self.enter_working(slot, call, job, wait)?;
         if let Some(came) = came {
             let waited = self.clock.now().since(came);
             self.trace.turn(&self.devices[slot], call, came, waited);
@@ -316,12 +312,12 @@ impl Core {
     fn enter_working(
         &self,
         slot: usize,
+        call: &Call<'_>,
         job: impl Fn() -> Job,
-        revive: impl Fn(DeviceIndex) -> Revival,
+        wait: Wait,
     ) -> Result<Permit<'_>, End> {
-        let enter = || self.dispatcher.enter(job(), &revive);
         let device = &self.devices[slot];
-        let permit = enter()?;
+        let permit = self.enter_back(slot, call, &job, wait)?;
         let Err(lost) = device.check(self) else {
             return Ok(permit);
         };
@@ -329,10 +325,35 @@ impl Core {
         tracing::warn!("device fault of {}: {}", device.name, lost.reason);
         // Where it was lost while nobody used it, to bring it back is shorter than a fallback.
         drop(permit.found_lost());
-        let permit = enter()?;
+        let permit = self.enter_back(slot, call, &job, wait)?;
         match device.check(self) {
             Ok(()) => Ok(permit),
             Err(_) => permit.lost().wait(),
+        }
+    }
+
+    /// A turn on a device, after it was brought back if that was to be.
+    fn enter_back(
+        &self,
+        slot: usize,
+        call: &Call<'_>,
+        job: &impl Fn() -> Job,
+        wait: Wait,
+    ) -> Result<Permit<'_>, End> {
+        let given_up = || call.check().is_err();
+        let revive = |device: DeviceIndex| self.devices[device.0].bring_back(self, wait, given_up);
+        loop {
+            match self.dispatcher.enter(job(), revive) {
+                // Somebody else is about to bring it back, and there is nowhere else to go.
+                Err(End::NoDevice)
+                    if wait == Wait::ToTheEnd
+                        && !given_up()
+                        && self.dispatcher.may_come_back(DeviceIndex(slot)) =>
+                {
+                    sleep(LOOK_UP);
+                }
+                entered => return entered,
+            }
         }
     }
 
@@ -356,7 +377,9 @@ impl Core {
     pub(crate) fn ineligible(&self, device: DeviceIndex) -> Option<Ineligible> {
         let why = match device {
             _ if self.dispatcher.is_quarantined(device) => "it failed not long ago",
-            DeviceIndex(slot) if self.devices[slot].is_being_reset() => "it is being reset",
+            DeviceIndex(slot) if self.devices[slot].is_being_reset() => {
+                "it failed, and is being reset"
+            }
             _ => return None,
         };
         Some(Ineligible::Quarantined(why.to_owned()))

@@ -36,7 +36,8 @@ impl Runtime {
     /// [`Error::Shutdown`], and what is under way, tickets included, is done; what is not done within
     /// this time is cut off. Streams end before their next batch.
     ///
-    /// It takes a second longer at most. Results and what is pinned stay as they are. What was measured
+    /// It takes a second longer at most; what a device's driver is at, a reset for one, is left to it.
+    /// Results and what is pinned stay as they are. What was measured
     /// is [kept](crate::RuntimeBuilder::calibration).
     pub fn shutdown(&self, within: Duration) -> Ended {
         let ended = self.end(within);

@@ -7,13 +7,15 @@
 pub(crate) mod simulated;
 
 #[cfg(shuttle)]
-pub(crate) use self::simulated::{Condvar, Instant, thread};
+pub(crate) use self::simulated::{Condvar, Instant, sleep, thread};
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock};
 #[cfg(shuttle)]
 pub(crate) use shuttle::thread_local;
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, RwLock};
+#[cfg(not(shuttle))]
+pub(crate) use std::thread::sleep;
 #[cfg(not(shuttle))]
 pub(crate) use std::time::Instant;
 #[cfg(not(shuttle))]

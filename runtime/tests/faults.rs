@@ -337,6 +337,7 @@ fn lost_and_stuck(options: RuntimeBuilder, device: &Stuck) -> (Runtime, Kernel) 
 fn a_reset_holds_nobody_up_who_can_go_elsewhere() {
     let device = Stuck::in_each(Call::Reset);
     let (runtime, kernel) = lost_and_stuck(on(device.clone()), &device);
+    let before = runtime.devices().remove(1);
     for _ in 0..3 {
         let output = kernel.run(&input(100)).unwrap();
         let part = &output.receipt.parts[0];
@@ -345,6 +346,7 @@ fn a_reset_holds_nobody_up_who_can_go_elsewhere() {
             matches!(part.reason, Reason::Quarantined { .. }),
             "{part:?}"
         );
+        device.wait_until_stuck();
         // It is one reset, and nothing is known of it yet.
         let status = runtime.devices().remove(1);
         assert_eq!(status.lost.as_deref(), Some("pulled out"));
@@ -352,12 +354,13 @@ fn a_reset_holds_nobody_up_who_can_go_elsewhere() {
             (status.state, status.rests_for),
             (DeviceState::Reviving, None)
         );
-        assert_eq!((status.failures, status.times_lost), (0, 1));
+        assert_eq!(status.failures, before.failures);
+        assert_eq!(status.times_lost, before.times_lost + 1);
         assert_eq!(device.stuck(), 1);
     }
     device.come_back();
     until_on_the_device(&kernel);
-    assert_eq!(runtime.devices()[1].lost, None);
+    assert_eq!(runtime.devices()[1].state, DeviceState::Ready);
 }
 
 #[test]
@@ -365,37 +368,70 @@ fn a_reset_that_takes_longer_than_it_may_has_failed() {
     let device = Stuck::in_each(Call::Reset);
     let options = on(device.clone()).driver_timeout(PATIENCE);
     let (runtime, kernel) = lost_and_stuck(options, &device);
+    let before = runtime.devices().remove(1);
     let output = kernel.run(&input(100)).unwrap();
     assert_eq!(&*output.receipt.parts[0].device, "cpu");
     let status = runtime.devices().remove(1);
-    assert_eq!((status.failures, status.times_lost), (1, 1));
+    assert_eq!(status.failures, before.failures + 1);
+    assert_eq!(status.times_lost, before.times_lost + 1);
     device.come_back();
     until_on_the_device(&kernel);
 }
 
-/// Where nothing else may do the work it is waited for, and nobody waits longer than that makes sense.
+/// Where nothing else may do the work, whoever it is that has begun it.
 #[test]
 fn a_reset_is_waited_for_by_who_cannot_go_elsewhere() {
     let device = Stuck::in_each(Call::Reset);
     let options = on(device.clone()).fallback(Fallback::Forbid);
     let (runtime, kernel) = lost_and_stuck(options, &device);
-    let late = kernel_of(&sessions(&runtime).0)
-        .run(&input(100))
-        .unwrap_err();
-    assert!(matches!(late, Error::DeadlineExceeded { .. }), "{late}");
-    device.wait_until_stuck();
-    assert_eq!(
-        runtime.devices()[1].failures,
-        0,
-        "who gave up says nothing of it"
-    );
-    let output = thread::scope(|scope| {
-        let waits = scope.spawn(|| kernel.run(&input(100)));
-        // As long as nobody waits who can go elsewhere.
+    let before = runtime.devices().remove(1);
+    let impatient = runtime.session("impatient").open().unwrap();
+    let cancelled = kernel_of(&impatient);
+    thread::scope(|scope| {
+        let cancelled = scope.spawn(|| cancelled.run(&input(100)));
+        device.wait_until_stuck();
+        impatient.cancel();
+        let cancelled = cancelled.join().unwrap().unwrap_err();
+        assert!(matches!(cancelled, Error::Cancelled), "{cancelled}");
+        assert_eq!(
+            runtime.devices()[1].failures,
+            before.failures,
+            "it says nothing of the device"
+        );
+        let waiting = [(); 2].map(|()| scope.spawn(|| kernel.run(&input(100))));
+        // For longer than who can go elsewhere, which is half a second.
         thread::sleep(Duration::from_millis(700));
-        assert!(!waits.is_finished());
+        assert!(waiting.iter().all(|waits| !waits.is_finished()));
         device.come_back();
-        waits.join().unwrap().unwrap()
+        for waits in waiting {
+            let output = waits.join().unwrap().unwrap();
+            assert_eq!(&*output.receipt.parts[0].device, "sim");
+        }
     });
-    assert_eq!(&*output.receipt.parts[0].device, "sim");
+}
+
+#[test]
+fn placement_passes_a_device_by_while_it_is_reset() {
+    let device = Stuck::in_each(Call::Reset);
+    let runtime = builder().device(device.clone()).build().unwrap();
+    let (wanted, schema) = (query("text", "a > 41"), input(1).schema());
+    let (placed, forced) = (
+        compile(&runtime, &wanted, &schema),
+        told(&runtime, "sim", &wanted, &schema),
+    );
+    let against = || {
+        let candidates = placed.explain().candidates;
+        let device = candidates.into_iter().find(|each| &*each.device == "sim");
+        device.unwrap().against
+    };
+    until_on_the_device(&forced);
+    assert_eq!(against(), None);
+    device.sim.lose("pulled out");
+    forced.run(&input(100)).unwrap();
+    device.wait_until_stuck();
+    let why = against().unwrap_or_default();
+    assert!(why.contains("is being reset"), "{why}");
+    device.come_back();
+    until_on_the_device(&forced);
+    assert_eq!(against(), None);
 }

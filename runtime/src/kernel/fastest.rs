@@ -166,7 +166,7 @@ impl KernelCore {
             }
             return;
         };
-        let Ok(permit) = runtime.enter(device.0, call, work.bytes_in, Wait::Briefly) else {
+        let Ok(permit) = runtime.enter(device.0, call, work.bytes_in, Wait::Never) else {
             return;
         };
         let parts = match plan.parts(call) {

@@ -125,7 +125,7 @@ impl Piece {
         let (runtime, device) = (call.runtime, &call.runtime.devices[slot]);
         let permit = runtime.enter(slot, call, self.bytes, Wait::ToTheEnd);
         let permit = permit.map_err(|end| {
-            let ended = call.ended(end);
+            let ended = call.ended(end).or_else(|| call.check().err());
             ended.unwrap_or_else(|| Error::DeviceFault(device.distrust()))
         })?;
         match self.copy(call, slot, memory, readback) {

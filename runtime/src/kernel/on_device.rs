@@ -70,7 +70,7 @@ impl KernelCore {
             ..Tally::default()
         };
         // Brought back where it was evicted; without room the batch is staged as any other.
-        let found = resident.on_device(call, position);
+        let found = resident.on_device(call, position, self.wait());
         match &found {
             Some(found) => tally.bytes_to_device += found.sent,
             None => {
@@ -147,11 +147,7 @@ impl KernelCore {
         let slot = &runtime.devices[plan.slot];
         let device = || Arc::clone(&slot.name);
         let bytes = self.binding().bytes_read(batch);
-        let wait = match self.may_go_elsewhere() {
-            true => Wait::Briefly,
-            false => Wait::ToTheEnd,
-        };
-        let permit = match runtime.enter(plan.slot, call, bytes, wait) {
+        let permit = match runtime.enter(plan.slot, call, bytes, self.wait()) {
             Ok(permit) => permit,
             Err(end) => {
                 return Err(match call.ended(end) {
@@ -253,6 +249,14 @@ impl KernelCore {
     /// Whether another device, and last the CPU, may do what the one that was meant does not.
     fn may_go_elsewhere(&self) -> bool {
         self.runtime.options.fallback == Fallback::Allow && self.host.is_some()
+    }
+
+    /// For how long it is waited for a device that is reset.
+    fn wait(&self) -> Wait {
+        match self.may_go_elsewhere() {
+            true => Wait::Briefly,
+            false => Wait::ToTheEnd,
+        }
     }
 
     /// Of the devices that placement may choose and that were not tried, the one that is predicted

@@ -9,7 +9,7 @@ use unlade_hal::{DeviceAddr, Health};
 
 use super::{Found, OnDevice, Resident, ResidentBytes};
 use crate::arrays::fixed_values;
-use crate::device_slot::DeviceSlot;
+use crate::device_slot::{DeviceSlot, Wait};
 use crate::error::Error;
 use crate::placement::DeviceIndex;
 use crate::strings::offset_width;
@@ -81,7 +81,7 @@ impl Resident {
             })
         };
         let beside = |array| found(core.beside(&call, (batch, column), array));
-        let there = found(core.on_device(&call, batch))?;
+        let there = found(core.on_device(&call, batch, Wait::ToTheEnd))?;
         Ok(match kind {
             Kind::Fixed => ResidentValues::fixed(slot, array, there, column),
             Kind::Strings if there.strings[column].is_some() => {

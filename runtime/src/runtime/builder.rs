@@ -170,7 +170,7 @@ impl RuntimeBuilder {
     /// batch: to compile for it, to reset it, to open its queue and to give of its memory. As long as for a
     /// [batch](Self::device_timeout) unless told otherwise, and a minute where that is less. A session whose
     /// deadline is over or that was cancelled waits for none of these; the driver is left to it, on a thread
-    /// of its own.
+    /// of its own. Of a reset others do the work after half a second, where they may.
     pub fn driver_timeout(mut self, timeout: Duration) -> Self {
         self.options.driver_timeout = Some(timeout);
         self

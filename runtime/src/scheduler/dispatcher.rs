@@ -213,12 +213,19 @@ impl Dispatcher {
             && !state.is_unattended(device)
     }
 
+    /// Whether somebody is bringing a device back, or whoever wants it next may.
+    pub fn may_come_back(&self, device: DeviceIndex) -> bool {
+        let state = self.lock();
+        let is_in_hand = state.scheduler.standing(device) == Standing::Reviving;
+        is_in_hand || state.awaits_revival(device)
+    }
+
     /// How a device fares at the moment.
     pub fn device(&self, device: DeviceIndex) -> DeviceTurns {
         let state = self.lock();
         let scheduler = &state.scheduler;
-        // One that nobody has begun to bring back, though somebody might, rests on.
-        let rests_until = match state.awaits_revival(device) {
+        // One that somebody might bring back, or ask whether it is back, rests on.
+        let rests_until = match state.awaits_revival(device) || state.is_unattended(device) {
             true => Some(state.now),
             false => scheduler.rests_until(device),
         };

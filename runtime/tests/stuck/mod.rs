@@ -3,8 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use unlade_hal::{
-    AllocError, CompileError, Device, DeviceError, DeviceWrapper, Executable, MemoryKind, Queue,
-    Slab,
+    AllocError, CompileError, Device, DeviceError, DeviceKind, DeviceWrapper, Executable,
+    MemoryKind, Queue, Slab,
 };
 use unlade_program::Program;
 use unlade_sim_device::{Profile, SimDevice};
@@ -32,7 +32,9 @@ pub(crate) struct Stuck {
 impl Stuck {
     pub(crate) fn in_each(call: Call) -> Arc<Self> {
         Arc::new(Stuck {
-            sim: SimDevice::builder(Profile::gpu()).build(),
+            sim: SimDevice::builder(Profile::gpu())
+                .passing_for(DeviceKind::Gpu)
+                .build(),
             call,
             state: Mutex::new((true, 0)),
             changed: Condvar::new(),

@@ -709,6 +709,42 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         needs: Needs::AnyCpu,
     },
     Mutant {
+        name: "placement-chooses-a-device-that-is-reset",
+        file: "runtime/src/runtime.rs",
+        original: "self.devices[slot].is_being_reset()",
+        planted: "slot == usize::MAX",
+        killer: integration(
+            RUNTIME,
+            "faults",
+            "placement_passes_a_device_by_while_it_is_reset",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-reset-is-never-late",
+        file: "runtime/src/device_slot.rs",
+        original: "resetting.age() >= it_may",
+        planted: "resetting.age() > Duration::MAX - it_may",
+        killer: integration(
+            RUNTIME,
+            "faults",
+            "a_reset_that_takes_longer_than_it_may_has_failed",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
+        name: "a-reset-holds-up-all",
+        file: "runtime/src/device_slot.rs",
+        original: "it_may.min(BRIEFLY)",
+        planted: "it_may.max(BRIEFLY)",
+        killer: integration(
+            RUNTIME,
+            "faults",
+            "a_reset_holds_nobody_up_who_can_go_elsewhere",
+        ),
+        needs: Needs::AnyCpu,
+    },
+    Mutant {
         name: "scheduler-forgets-a-refund",
         file: "runtime/src/scheduler/fair_queue.rs",
         original: "account.paid = account.paid - charge.price;",
