@@ -119,6 +119,8 @@ impl DeviceSlot {
                 return Revival::Failed;
             }
             self.generation.fetch_add(1, Ordering::AcqRel);
+            // What was sent before, and put here since the reset began.
+            lock(&self.residency).clear();
             self.attached.store(false, Ordering::Release);
         }
         drop(reviving);

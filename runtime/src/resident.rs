@@ -296,9 +296,15 @@ impl ResidentCore {
         if let Some(found) = already() {
             return Some(found);
         }
+        let life = slot.generation.load(Ordering::Acquire);
         residency().make_room(bytes).ok()?;
         let (there, device_time) = layout.send(call, permit)?;
-        let there = residency().insert(id, bytes, there).ok()?;
+        let mut residency = residency();
+        // Else it was reset meanwhile, and what was sent lies in its earlier life.
+        let there = match slot.generation.load(Ordering::Acquire) == life {
+            true => residency.insert(id, bytes, there).ok()?,
+            false => return None,
+        };
         let sent = layout.len;
         Some((Found { there, sent }, device_time))
     }
