@@ -218,16 +218,6 @@ impl<'a> Walk<'a> {
         // SAFETY: As the caller vouches.
         let bytes = unsafe { self.offsets::<T>(array, rows)? };
         // SAFETY: Strings have three buffers.
-        let offsets = unsafe { buffer(array, 1) };
-        // arrow-rs reads the last of them where they lie, before it could copy them.
-        if offsets.align_offset(align_of::<T>()) != 0 {
-            return Err(format!(
-                "its offsets do not lie at a multiple of {} bytes, where those of strings have to; copy the \
-                 array into memory of its own first",
-                align_of::<T>()
-            ));
-        }
-        // SAFETY: The same.
         unsafe { self.present(array, 2, bytes, 1) }
     }
 
@@ -539,7 +529,7 @@ fn counts(array: &ArrowArray, data_type: &DataType) -> Result<Rows, String> {
     }
     let shape = Shape::of(data_type);
     let buffers = array.n_buffers;
-    if buffers < shape.buffers as i64 || (!shape.and_more && buffers > shape.buffers as i64) {
+    if buffers < shape.buffers as i64 || (buffers > shape.most && shape.most < MOST_BUFFERS) {
         return Err(format!(
             "it has {buffers} buffers, and {} has {}",
             data_type, shape.buffers
@@ -572,7 +562,8 @@ fn counts(array: &ArrowArray, data_type: &DataType) -> Result<Rows, String> {
 /// How many buffers and children an array of a type has.
 struct Shape {
     buffers: usize,
-    and_more: bool,
+    /// How many buffers it may have.
+    most: i64,
     children: usize,
     can_be_null: bool,
 }
@@ -582,13 +573,22 @@ impl Shape {
         if primitive(data_type).is_some() {
             return Shape {
                 buffers: 2,
-                and_more: false,
+                most: 2,
                 children: 0,
                 can_be_null: true,
             };
         }
         let layout = layout(data_type);
         let buffers = layout.buffers.len() + usize::from(layout.can_contain_null_mask);
+        // Views have the lengths of the rest at the end.
+        let buffers = buffers + usize::from(layout.variadic);
+        let most = match data_type {
+            _ if layout.variadic => MOST_BUFFERS,
+            // Before Arrow 1.0 it had a bitmap, and some producers, Polars among them, still have a
+            // place for it.
+            DataType::Null => 1,
+            _ => buffers as i64,
+        };
         let children = match data_type {
             DataType::List(_)
             | DataType::LargeList(_)
@@ -602,9 +602,8 @@ impl Shape {
             _ => 0,
         };
         Shape {
-            // Views have the lengths of the rest at the end.
-            buffers: buffers + usize::from(layout.variadic),
-            and_more: layout.variadic,
+            buffers,
+            most,
             children,
             can_be_null: layout.can_contain_null_mask,
         }

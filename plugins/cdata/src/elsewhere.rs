@@ -15,8 +15,8 @@ use crate::CDataError;
 use crate::check::{can_be_null, rows_of};
 use crate::import::Owned;
 use crate::made::Parts;
-use crate::offsets::has_offsets;
 use crate::raw::ArrowArray;
+use crate::readable::has_offsets;
 
 /// A run of bytes of a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, SchemaRef};
 
 use crate::CDataError;
 use crate::check::{Depth, check, zeros};
-use crate::offsets::with_offsets;
 use crate::plain::{Column, is_plain};
 use crate::raw::ArrowArray;
+use crate::readable::readable;
 
 /// An array that is ours to release, which happens once, whatever becomes of it.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Owned {
     unsafe fn into_data(self, of: DataType, depth: Depth) -> Result<ArrayData, CDataError> {
         let refused = |error: ArrowError| CDataError::malformed(error.to_string());
         // SAFETY: It was looked at.
-        let whole = unsafe { with_offsets(self, &of) };
+        let whole = unsafe { readable(self, &of) };
         // SAFETY: Whatever arrow-rs concludes from it is so.
         let data = unsafe { from_ffi_and_data_type(whole.into_ffi(), of) };
         let data = data.map_err(refused)?;

@@ -14,6 +14,7 @@
 //! | [`on_device`] | columns that stay in a device's memory as arrays |
 //! | [`export`] | record batches as arrays, likewise |
 //! | [`stream`] | streams that came from outside, as readers |
+//! | `readable` | arrays as arrow-rs can read them |
 //! | `plain` | columns of values and strings, in and out by the shortest way |
 
 mod ascending;
@@ -23,10 +24,10 @@ mod error;
 pub mod export;
 pub mod import;
 mod made;
-mod offsets;
 pub mod on_device;
 mod plain;
 pub mod raw;
+mod readable;
 pub mod schema;
 pub mod stream;
 #[cfg(test)]

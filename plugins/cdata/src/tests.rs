@@ -19,6 +19,7 @@ use arrow_array::{
     make_array,
 };
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, ScalarBuffer, i256};
+use arrow_data::{ArrayData, BufferSpec, layout};
 use arrow_schema::{DataType, Field, Schema, UnionFields};
 
 use crate::CDataError;
@@ -169,6 +170,102 @@ fn without_rows_no_offsets_are_wanted() {
     }
 }
 
+/// Buffers one byte off, which are copied where that is not how their numbers lie.
+#[test]
+fn buffers_that_are_not_aligned_come_in_as_copies() {
+    for column in columns() {
+        let batch = one(Arc::clone(&column));
+        for depth in ALL {
+            for only_aligned in [false, true] {
+                let (array, _) = export::batch(&batch);
+                // SAFETY: It was made here, with one child, of that column.
+                let wide = unsafe { unalign(&mut **array.children, &column.to_data()) };
+                let imported = hand_over_by(
+                    array,
+                    &batch,
+                    Rules {
+                        depth,
+                        only_aligned,
+                    },
+                );
+                let of = batch.schema();
+                match imported {
+                    Ok(imported) => {
+                        assert!(!only_aligned || !wide, "{of}, {depth:?}");
+                        assert_eq!(imported.batch, batch, "{depth:?}");
+                        assert_eq!(imported.realigned > 0, wide, "{of}, {depth:?}");
+                    }
+                    Err(failure) => assert!(only_aligned && wide, "{of}, {depth:?}: {failure}"),
+                }
+            }
+        }
+    }
+}
+
+/// Has every buffer lie at an odd address; whether some of it has numbers of more than a byte. Copies are
+/// leaked: a test's few bytes.
+///
+/// # Safety
+/// The array is one that arrow-rs has exported of that data.
+unsafe fn unalign(array: &mut ArrowArray, data: &ArrayData) -> bool {
+    let layout = layout(data.data_type());
+    let first = usize::from(layout.can_contain_null_mask);
+    let buffers = data.buffers().iter().zip(first..);
+    let mut lengths: Vec<_> = buffers.map(|(it, position)| (position, it.len())).collect();
+    if let Some(nulls) = data.nulls() {
+        lengths.push((0, nulls.buffer().len()));
+    }
+    let variadic = data.buffers().len().saturating_sub(1);
+    if layout.variadic {
+        lengths.push((array.n_buffers as usize - 1, variadic * size_of::<i64>()));
+    }
+    for (position, bytes) in lengths {
+        // SAFETY: The array has this buffer, of so many bytes.
+        unsafe {
+            let place = array.buffers.add(position);
+            let copy = vec![0_u128; bytes / 16 + 1]
+                .leak()
+                .as_mut_ptr()
+                .cast::<u8>();
+            copy.add(1).copy_from_nonoverlapping((*place).cast(), bytes);
+            *place = copy.add(1).cast::<c_void>();
+        }
+    }
+    let mut wide = layout
+        .buffers
+        .iter()
+        .any(|spec| matches!(spec, BufferSpec::FixedWidth { alignment, .. } if *alignment > 1));
+    for (position, below) in data.child_data().iter().enumerate() {
+        // SAFETY: There is one for each, and of dictionaries the values.
+        wide |= unsafe {
+            match array.dictionary.as_mut() {
+                Some(values) => unalign(values, below),
+                None => unalign(&mut **array.children.add(position), below),
+            }
+        };
+    }
+    wide
+}
+
+/// An array of nulls has no buffer by the specification, and a place for a bitmap by older ones.
+#[test]
+fn nulls_may_have_a_place_for_a_bitmap() {
+    let batch = one(column("null"));
+    for (buffers, comes_in) in [(0, true), (1, true), (2, false)] {
+        let mut pointers = [ptr::null(), ptr::null()];
+        let imported = import(&batch, Depth::Offsets, |array| {
+            (array.n_buffers, array.buffers) = (buffers, pointers.as_mut_ptr());
+        });
+        match imported {
+            Ok(imported) => assert!(comes_in && imported.batch == batch),
+            Err(failure) => {
+                assert!(!comes_in);
+                assert!(failure.to_string().contains("`c`"), "{failure}");
+            }
+        }
+    }
+}
+
 /// What is done to the one column's array.
 type Harm = fn(&mut ArrowArray);
 
@@ -229,15 +326,23 @@ fn import(
     hand_over(array, batch, depth)
 }
 
-fn hand_over(
+fn hand_over(array: ArrowArray, batch: &RecordBatch, depth: Depth) -> Result<Imported, CDataError> {
+    let only_aligned = true;
+    hand_over_by(
+        array,
+        batch,
+        Rules {
+            depth,
+            only_aligned,
+        },
+    )
+}
+
+fn hand_over_by(
     mut array: ArrowArray,
     batch: &RecordBatch,
-    depth: Depth,
+    rules: Rules,
 ) -> Result<Imported, CDataError> {
-    let rules = Rules {
-        depth,
-        only_aligned: true,
-    };
     // SAFETY: It is there, and but for the harm as it should be.
     unsafe {
         let owned = Owned::take(&mut array)?;

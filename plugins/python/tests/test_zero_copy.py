@@ -178,15 +178,29 @@ def test_a_buffer_that_is_not_aligned_is_copied_and_counted():
     assert sum(output.bytes_realigned for output in streamed) == 1600
 
 
-@pytest.mark.parametrize("of, width", [(pa.utf8(), np.int32), (pa.large_binary(), np.int64)])
-def test_offsets_of_strings_that_are_not_aligned_are_refused(of, width):
-    offsets = b"\0" + np.array([0, 1, 3], dtype=width).tobytes()
-    buffers = [None, pa.py_buffer(offsets).slice(1), pa.py_buffer(b"abc")]
-    strings = pa.Array.from_buffers(of, 2, buffers)
+@pytest.mark.parametrize("of, width", [(pa.utf8(), np.int32), (pa.large_utf8(), np.int64), (pa.binary(), np.int32)])
+def test_offsets_that_are_not_aligned_are_copied_and_counted(of, width):
+    offsets = b"\0" + np.array([0, 1, 3, 6], dtype=width).tobytes()
+    buffers = [None, pa.py_buffer(offsets).slice(1), pa.py_buffer(b"abcdef")]
+    strings = pa.Array.from_buffers(of, 3, buffers)
     assert strings.buffers()[1].address % 4 != 0
-    batch = pa.record_batch({"n": [1, 2], "s": strings})
-    with pytest.raises(unlade.DataFormatError, match="`s`.*copy the array"):
-        unlade.run(batch, filter="n > 1")
+    keys = pa.DictionaryArray.from_arrays([2, 0, 1], strings)
+    lists = pa.ListArray.from_arrays([0, 1, 1, 3], strings)
+    batch = pa.record_batch({"n": [1, 2, 3], "s": strings, "d": keys, "l": lists})
+    output = unlade.run(batch, filter="n > 1")
+    assert output.bytes_realigned == 3 * 4 * np.dtype(width).itemsize
+    assert pa.table(output).to_pylist() == batch.slice(1).to_pylist()
+    wrong = b"\0" + np.array([0, 5, 3, 6], dtype=width).tobytes()
+    strings = pa.Array.from_buffers(of, 3, [None, pa.py_buffer(wrong).slice(1), pa.py_buffer(b"abcdef")])
+    with pytest.raises(unlade.DataFormatError, match="`s`.*do not ascend"):
+        unlade.run(pa.record_batch({"s": strings}), select="s")
+
+
+def test_a_column_of_nulls_of_polars_comes_in():
+    frame = pl.DataFrame({"a": [1, 2, 3], "nothing": [None, None, None]})
+    assert frame.schema["nothing"] == pl.Null
+    kept = pl.DataFrame(unlade.run(frame, filter="a > 1"))
+    assert kept.equals(frame.slice(1))
 
 
 class TestTensors:
