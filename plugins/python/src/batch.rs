@@ -10,7 +10,9 @@ use pyo3::types::{PyCapsule, PyTuple};
 
 use crate::capsule::{export_batch, export_schema, export_stream};
 use crate::column::Column;
+use crate::failure::Failure;
 use crate::given::Given;
+use crate::own::Own;
 
 /// A record batch: columns of one length, on the memory that they were computed in.
 ///
@@ -20,7 +22,7 @@ use crate::given::Given;
 #[pyclass(frozen, module = "unlade")]
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) inner: RecordBatch,
+    pub(crate) inner: Own<RecordBatch>,
 }
 
 #[derive(FromPyObject)]
@@ -35,31 +37,31 @@ impl Batch {
     #[new]
     fn new(py: Python<'_>, data: Given) -> PyResult<Self> {
         Ok(Batch {
-            inner: data.one(py)?.batch,
+            inner: Own::new(data.one(py)?.batch),
         })
     }
 
     #[getter]
-    fn num_rows(&self) -> usize {
-        self.inner.num_rows()
+    fn num_rows(&self) -> Result<usize, Failure> {
+        Ok(self.inner.get()?.num_rows())
     }
 
     #[getter]
-    fn num_columns(&self) -> usize {
-        self.inner.num_columns()
+    fn num_columns(&self) -> Result<usize, Failure> {
+        Ok(self.inner.get()?.num_columns())
     }
 
     #[getter]
-    fn schema(&self) -> Schema {
-        Schema {
-            inner: self.inner.schema(),
-        }
+    fn schema(&self) -> Result<Schema, Failure> {
+        let inner = self.inner.get()?.schema();
+        Ok(Schema { inner })
     }
 
     /// One column, by its name or position.
     fn column(&self, which: Which) -> PyResult<Column> {
-        let columns = self.inner.num_columns();
-        let schema = self.inner.schema_ref();
+        let batch = self.inner.get()?;
+        let columns = batch.num_columns();
+        let schema = batch.schema_ref();
         let index = match which {
             Which::Position(position) => {
                 let from_end = position + columns as isize;
@@ -78,7 +80,7 @@ impl Batch {
         };
         Ok(Column::new(
             Arc::clone(&schema.fields()[index]),
-            Arc::clone(self.inner.column(index)),
+            Arc::clone(batch.column(index)),
         ))
     }
 
@@ -86,17 +88,18 @@ impl Batch {
         self.column(which)
     }
 
-    fn __len__(&self) -> usize {
-        self.inner.num_rows()
+    fn __len__(&self) -> Result<usize, Failure> {
+        self.num_rows()
     }
 
-    fn __repr__(&self) -> String {
-        let (rows, schema) = (self.inner.num_rows(), self.inner.schema_ref());
-        format!("Batch({rows} rows: {})", columns(schema))
+    fn __repr__(&self) -> Result<String, Failure> {
+        let batch = self.inner.get()?;
+        let (rows, columns) = (batch.num_rows(), columns(batch.schema_ref()));
+        Ok(format!("Batch({rows} rows: {columns})"))
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        export_schema(py, &**self.inner.schema_ref())
+        export_schema(py, &**self.inner.get()?.schema_ref())
     }
 
     /// The requested schema is a wish by the protocol; casting would copy, so it is not granted.
@@ -107,7 +110,7 @@ impl Batch {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let _not_granted = requested_schema;
-        export_batch(py, &self.inner)
+        export_batch(py, self.inner.get()?)
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -117,11 +120,9 @@ impl Batch {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _not_granted = requested_schema;
-        let schema = self.inner.schema();
-        export_stream(
-            py,
-            RecordBatchIterator::new([Ok(self.inner.clone())], schema),
-        )
+        let batch = self.inner.get()?;
+        let reader = RecordBatchIterator::new([Ok(batch.clone())], batch.schema());
+        export_stream(py, reader)
     }
 }
 

@@ -8,6 +8,8 @@ use pyo3::types::{PyCapsule, PyTuple};
 
 use crate::capsule::{export_array, export_schema};
 use crate::dlpack;
+use crate::failure::Failure;
+use crate::own::Own;
 
 /// One column of a batch, on the memory that it was computed in.
 ///
@@ -17,11 +19,12 @@ use crate::dlpack;
 #[derive(Debug)]
 pub(crate) struct Column {
     field: FieldRef,
-    array: ArrayRef,
+    array: Own<ArrayRef>,
 }
 
 impl Column {
     pub(crate) fn new(field: FieldRef, array: ArrayRef) -> Self {
+        let array = Own::new(array);
         Column { field, array }
     }
 }
@@ -40,17 +43,17 @@ impl Column {
     }
 
     #[getter]
-    fn null_count(&self) -> usize {
-        self.array.null_count()
+    fn null_count(&self) -> Result<usize, Failure> {
+        Ok(self.array.get()?.null_count())
     }
 
-    fn __len__(&self) -> usize {
-        self.array.len()
+    fn __len__(&self) -> Result<usize, Failure> {
+        Ok(self.array.get()?.len())
     }
 
-    fn __repr__(&self) -> String {
-        let (name, rows) = (self.field.name(), self.array.len());
-        format!("Column({name}: {}, {rows} rows)", self.r#type())
+    fn __repr__(&self) -> Result<String, Failure> {
+        let (name, of, rows) = (self.field.name(), self.r#type(), self.__len__()?);
+        Ok(format!("Column({name}: {of}, {rows} rows)"))
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
@@ -64,7 +67,7 @@ impl Column {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let _not_granted = requested_schema;
-        export_array(py, &self.field, &self.array)
+        export_array(py, &self.field, self.array.get()?)
     }
 
     /// The column as a tensor of one dimension, which shares its memory and may only be read.
@@ -78,7 +81,8 @@ impl Column {
         copy: Option<bool>,
     ) -> PyResult<Py<PyAny>> {
         let request = dlpack::request(stream.as_ref(), max_version, dl_device, copy)?;
-        dlpack::export(py, &request, || dlpack::Values::of(&self.array))
+        let array = self.array.get()?;
+        dlpack::export(py, &request, || dlpack::Values::of(array))
     }
 
     /// Where it lies: in the memory of the CPU.

@@ -16,6 +16,8 @@ use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 use unlade::ResidentValues;
 
+use crate::own::Own;
+
 /// What a consumer asks for.
 pub(crate) type Request<'py> = dlpark::python::ExportRequest<'py>;
 
@@ -115,7 +117,7 @@ impl<K: Clone + Send + Sync + 'static> Values<K> {
         // The tensor keeps what has the memory.
         let mut tensor = described
             .map_err(|error| wrong(&error))?
-            .initialize(Box::new(self.keeps.clone()));
+            .initialize(Box::new(Own::new(self.keeps.clone())));
         tensor
             .set_data(std::ptr::with_exposed_provenance_mut::<c_void>(
                 self.address as usize,

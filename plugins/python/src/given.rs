@@ -12,6 +12,7 @@ use crate::batch::{Batch, Schema};
 use crate::capsule::{self, Imported, Incoming};
 use crate::failure::{Failure, caught, config};
 use crate::interpreter::outside;
+use crate::own::Own;
 
 /// Anything with the Arrow PyCapsule interface.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl<'py> FromPyObject<'_, 'py> for Given {
         // One of ours needs no way through C.
         if let Ok(batch) = object.cast::<Batch>() {
             return Ok(Given::Batch(Imported {
-                batch: batch.get().inner.clone(),
+                batch: batch.get().inner.get()?.clone(),
                 realigned: 0,
             }));
         }
@@ -130,13 +131,14 @@ impl<'py> FromPyObject<'_, 'py> for GivenSchema {
 pub(crate) struct Source {
     schema: SchemaRef,
     /// Until it is read.
-    given: Mutex<Option<Given>>,
+    given: Own<Mutex<Option<Given>>>,
 }
 
 impl Source {
     fn take(&self) -> Result<Given, Failure> {
         let given = self
             .given
+            .get()?
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
@@ -150,7 +152,7 @@ impl Source {
     fn new(data: Given) -> Self {
         Source {
             schema: data.schema(),
-            given: Mutex::new(Some(data)),
+            given: Own::new(Mutex::new(Some(data))),
         }
     }
 

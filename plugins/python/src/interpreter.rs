@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use unlade_cdata::raw::{ArrowArray, ArrowArrayStream, ArrowSchema};
 
 use crate::failure::{Failure, caught};
+use crate::own;
 
 /// What is said to who is refused.
 pub(crate) const ENDING: &str = "Python is ending, and is not called any more";
@@ -74,12 +75,13 @@ fn is_last() -> bool {
     LAST.get() == Some(&thread::current().id()) && unsafe { pyo3::ffi::Py_IsInitialized() } != 0
 }
 
-/// Works without the interpreter. A panic is an error.
+/// Works without the interpreter, and not in a forked child. A panic is an error.
 pub(crate) fn outside<T, F>(py: Python<'_>, work: F) -> Result<T, Failure>
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    own::check()?;
     let (done, _inside) = py.detach(|| (caught(work), enter_or_stay()));
     done
 }
@@ -94,7 +96,7 @@ pub(crate) fn inside<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
 /// then on.
 #[pyfunction]
 fn close(py: Python<'_>) {
-    if unlade_hal::fork::check().is_err() {
+    if own::check().is_err() {
         // Those who were inside are the parent's.
         return;
     }

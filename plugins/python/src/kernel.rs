@@ -13,6 +13,7 @@ use crate::failure::{Failure, caught, config, with_rows_before};
 use crate::given::{Given, Pieces, unlade_input};
 use crate::interpreter::{awaited, inside, outside};
 use crate::output::Output;
+use crate::own::Own;
 use crate::resident::Resident;
 use crate::status::dictionary;
 use crate::stream::Stream;
@@ -29,7 +30,7 @@ const PIECE_ROWS: (usize, usize) = (1 << 20, 1 << 18);
 #[pyclass(frozen, module = "unlade")]
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    inner: unlade::Kernel,
+    inner: Own<unlade::Kernel>,
     /// Threads of its runtime.
     threads: usize,
     /// Whether values of its data are looked at.
@@ -39,7 +40,7 @@ pub(crate) struct Kernel {
 impl Kernel {
     pub(crate) fn new(inner: unlade::Kernel, threads: usize, checks_values: bool) -> Self {
         Kernel {
-            inner,
+            inner: Own::new(inner),
             threads,
             checks_values,
         }
@@ -56,15 +57,15 @@ impl Kernel {
     fn run_table(&self, py: Python<'_>, incoming: Incoming) -> Result<Output, Failure> {
         let realigned = incoming.realigned();
         let (alone, spread) = PIECE_ROWS;
+        let kernel = self.inner.get()?;
         let outputs = outside(py, || match self.threads {
             1 => collected(
-                Pieces::new(incoming, alone)
-                    .map(|batch| self.inner.run(&batch.map_err(unlade_input)?)),
+                Pieces::new(incoming, alone).map(|batch| kernel.run(&batch.map_err(unlade_input)?)),
             ),
-            _ => collected(self.inner.stream(Pieces::new(incoming, spread))),
+            _ => collected(kernel.stream(Pieces::new(incoming, spread))),
         })??;
         let realigned = realigned.load(Ordering::Relaxed);
-        Ok(Output::new(self.inner.schema(), outputs, realigned))
+        Ok(Output::new(kernel.schema(), outputs, realigned))
     }
 }
 
@@ -74,8 +75,9 @@ impl Kernel {
     fn run(&self, py: Python<'_>, data: Given) -> Result<Output, Failure> {
         match self.looked_at(py, data)? {
             Given::Batch(Imported { batch, realigned }) => {
-                let output = outside(py, || self.inner.run(&batch))??;
-                Ok(Output::new(self.inner.schema(), [output], realigned))
+                let kernel = self.inner.get()?;
+                let output = outside(py, || kernel.run(&batch))??;
+                Ok(Output::new(kernel.schema(), [output], realigned))
             }
             Given::Stream(incoming) => self.run_table(py, incoming),
         }
@@ -88,17 +90,19 @@ impl Kernel {
     /// Hands a batch over, to be computed by the runtime's threads.
     fn submit(&self, py: Python<'_>, data: Given) -> Result<Ticket, Failure> {
         let Imported { batch, realigned } = self.looked_at(py, data)?.one(py)?;
-        let ticket = outside(py, || self.inner.submit(batch))??;
-        Ok(Ticket::new(ticket, self.inner.schema(), realigned))
+        let kernel = self.inner.get()?;
+        let ticket = outside(py, || kernel.submit(batch))??;
+        Ok(Ticket::new(ticket, kernel.schema(), realigned))
     }
 
     /// Runs the query on a batch, to be awaited.
     async fn run_async(&self, data: Given) -> Result<Output, Failure> {
         let Imported { batch, realigned } = Python::attach(|py| self.looked_at(py, data)?.one(py))?;
-        let submitted = caught(|| self.inner.submit(batch))??;
+        let kernel = self.inner.get()?;
+        let submitted = caught(|| kernel.submit(batch))??;
         submitted.may_wait()?;
         let output = awaited(submitted).await?;
-        Ok(Output::new(self.inner.schema(), [output], realigned))
+        Ok(Output::new(kernel.schema(), [output], realigned))
     }
 
     /// Runs the query on every batch of a table or reader, as results are asked for.
@@ -125,55 +129,54 @@ impl Kernel {
             return Err(config("batch_rows is at least 1, not 0"));
         }
         let rows = batch_rows.unwrap_or(usize::MAX);
-        let stream = self.inner.stream(Pieces::new(reader, rows));
+        let stream = self.inner.get()?.stream(Pieces::new(reader, rows));
         Ok(Stream::new(stream, realigned))
     }
 
     /// Runs the query on every batch that was pinned, where they lie.
     fn run_resident(&self, py: Python<'_>, resident: &Resident) -> Result<Output, Failure> {
-        let outputs = outside(py, || self.inner.run_resident(&resident.inner))??;
-        Ok(Output::new(self.inner.schema(), outputs, 0))
+        let (kernel, resident) = (self.inner.get()?, resident.inner.get()?);
+        let outputs = outside(py, || kernel.run_resident(resident))??;
+        Ok(Output::new(kernel.schema(), outputs, 0))
     }
 
     /// What runs where, and why; nothing is run.
-    fn explain(&self) -> Explain {
-        Explain {
-            inner: self.inner.explain(),
-        }
+    fn explain(&self) -> Result<Explain, Failure> {
+        let inner = self.inner.get()?.explain();
+        Ok(Explain { inner })
     }
 
     /// Names and types of the columns that it makes.
     #[getter]
-    fn schema(&self) -> Schema {
-        Schema {
-            inner: Arc::clone(self.inner.schema()),
-        }
+    fn schema(&self) -> Result<Schema, Failure> {
+        let inner = Arc::clone(self.inner.get()?.schema());
+        Ok(Schema { inner })
     }
 
     /// Names and types of the columns that it takes.
     #[getter]
-    fn input_schema(&self) -> Schema {
-        Schema {
-            inner: Arc::clone(self.inner.input_schema()),
-        }
+    fn input_schema(&self) -> Result<Schema, Failure> {
+        let inner = Arc::clone(self.inner.get()?.input_schema());
+        Ok(Schema { inner })
     }
 
     /// Names of the columns that it reads: a reader need not decode the others.
     #[getter]
-    fn input_columns(&self) -> Vec<String> {
-        let fields = self.inner.input_schema().fields();
-        let columns = self.inner.input_columns().into_iter();
-        columns.map(|index| fields[index].name().clone()).collect()
+    fn input_columns(&self) -> Result<Vec<String>, Failure> {
+        let kernel = self.inner.get()?;
+        let fields = kernel.input_schema().fields();
+        let columns = kernel.input_columns().into_iter();
+        Ok(columns.map(|index| fields[index].name().clone()).collect())
     }
 
     /// Names the program, whatever its literals are.
     #[getter]
-    fn shape(&self) -> String {
-        self.inner.shape().to_string()
+    fn shape(&self) -> Result<String, Failure> {
+        Ok(self.inner.get()?.shape().to_string())
     }
 
-    fn __repr__(&self) -> String {
-        format!("Kernel({})", self.inner.shape())
+    fn __repr__(&self) -> Result<String, Failure> {
+        Ok(format!("Kernel({})", self.shape()?))
     }
 }
 

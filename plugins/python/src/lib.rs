@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `capsule` | Arrow in and out by the PyCapsule interface, without a copy   (contains unsafe code) |
 //! | `interpreter` | ways into the interpreter, which end before it does   (contains unsafe code) |
+//! | `own` | what forked children have no part in |
 //! | `given` | what is handed over: a batch, or a stream of them |
 //! | `function` | functions in Python that queries call |
 //! | `query` | queries from text and from Substrait, and the rules that they are read by |
@@ -30,6 +31,7 @@ mod interpreter;
 mod kernel;
 mod language;
 mod output;
+mod own;
 mod query;
 mod receipt;
 mod resident;

@@ -11,6 +11,7 @@ use crate::batch::{Batch, Schema};
 use crate::capsule::{export_schema, export_stream};
 use crate::column::Column;
 use crate::failure::{Failure, config};
+use crate::own::Own;
 use crate::receipt::Receipt;
 
 /// What became of the data: batches, and a receipt for each.
@@ -28,8 +29,9 @@ pub(crate) struct Output {
 /// What became of one batch.
 #[derive(Debug)]
 struct Piece {
-    batch: RecordBatch,
-    mask: Option<BooleanArray>,
+    rows: usize,
+    batch: Own<RecordBatch>,
+    mask: Option<Own<BooleanArray>>,
     receipt: Arc<unlade::Receipt>,
 }
 
@@ -41,8 +43,9 @@ impl Output {
         realigned: u64,
     ) -> Self {
         let pieces = outputs.into_iter().map(|output| Piece {
-            batch: output.batch,
-            mask: output.mask,
+            rows: output.batch.num_rows(),
+            batch: Own::new(output.batch),
+            mask: output.mask.map(Own::new),
             receipt: Arc::new(output.receipt),
         });
         Output {
@@ -99,11 +102,14 @@ impl Output {
 
     /// Which rows of the input each batch keeps, of a kernel with ``mask=True``.
     #[getter]
-    fn masks(&self) -> Vec<Column> {
+    fn masks(&self) -> Result<Vec<Column>, Failure> {
         let field = Arc::new(Field::new("mask", DataType::Boolean, false));
         let masks = self.pieces.iter().filter_map(|piece| piece.mask.as_ref());
         masks
-            .map(|mask| Column::new(Arc::clone(&field), Arc::new(mask.clone())))
+            .map(|mask| {
+                let mask = Arc::new(mask.get()?.clone());
+                Ok(Column::new(Arc::clone(&field), mask))
+            })
             .collect()
     }
 
@@ -115,7 +121,7 @@ impl Output {
 
     #[getter]
     fn num_rows(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.batch.num_rows()).sum()
+        self.pieces.iter().map(|piece| piece.rows).sum()
     }
 
     #[getter]
@@ -163,11 +169,9 @@ impl Output {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _not_granted = requested_schema;
-        let batches: Vec<_> = self
-            .pieces
-            .iter()
-            .map(|piece| Ok(piece.batch.clone()))
-            .collect();
+        let batches = self.pieces.iter().map(|piece| piece.batch.get().cloned());
+        let batches: Vec<_> = batches.collect::<Result<_, _>>()?;
+        let batches = batches.into_iter().map(Ok);
         export_stream(
             py,
             RecordBatchIterator::new(batches, Arc::clone(&self.schema)),

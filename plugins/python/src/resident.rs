@@ -14,54 +14,56 @@ use crate::capsule::{export_on_device, export_schema};
 use crate::dlpack;
 use crate::failure::Failure;
 use crate::interpreter::outside;
+use crate::own::Own;
 
 /// Data that is kept in a device's memory.
 #[pyclass(frozen, module = "unlade")]
 #[derive(Debug)]
 pub(crate) struct Resident {
-    pub(crate) inner: unlade::Resident,
+    pub(crate) inner: Own<unlade::Resident>,
 }
 
 #[pymethods]
 impl Resident {
     /// The name of the device; ``None`` where the data lies in the host's memory.
     #[getter]
-    fn device(&self) -> Option<String> {
-        self.inner.device().map(|name| name.to_string())
+    fn device(&self) -> Result<Option<String>, Failure> {
+        Ok(self.inner.get()?.device().map(|name| name.to_string()))
     }
 
     /// How many batches were pinned.
     #[getter]
-    fn batches(&self) -> usize {
-        self.inner.batches().len()
+    fn batches(&self) -> Result<usize, Failure> {
+        Ok(self.inner.get()?.batches().len())
     }
 
     /// How many of the batches are on the device at the moment.
     #[getter]
-    fn batches_on_device(&self) -> usize {
-        self.inner.batches_on_device()
+    fn batches_on_device(&self) -> Result<usize, Failure> {
+        Ok(self.inner.get()?.batches_on_device())
     }
 
     /// A column of one batch where it lies on the device: of fixed width, of strings, or a dictionary of
     /// these. The column stays there as long as it is held.
     #[pyo3(signature = (name, *, batch=0))]
     fn column(&self, py: Python<'_>, name: &str, batch: usize) -> PyResult<ResidentColumn> {
-        let pinned = self.inner.batches().first().map(RecordBatch::schema);
+        let resident = self.inner.get()?;
+        let pinned = resident.batches().first().map(RecordBatch::schema);
         let found = pinned.and_then(|schema| {
             let position = schema.index_of(name).ok()?;
             Some((position, Arc::clone(&schema.fields()[position])))
         });
         let (position, field) =
             found.ok_or_else(|| PyKeyError::new_err(format!("there is no column `{name}`")))?;
-        let values = outside(py, || self.inner.column_on_device(batch, position))?;
+        let values = outside(py, || resident.column_on_device(batch, position))?;
         let values = values.map_err(Failure::from)?;
-        let device = self.device().unwrap_or_default();
-        let position = self.inner.device_position().unwrap_or_default();
+        let device = self.device()?.unwrap_or_default();
+        let position = resident.device_position().unwrap_or_default();
         Ok(ResidentColumn {
             field,
             place: on_device::device(&device, position),
             device,
-            values,
+            values: Own::new(values),
         })
     }
 }
@@ -78,7 +80,7 @@ pub(crate) struct ResidentColumn {
     device: String,
     /// The device, by the type and number that Arrow and DLPack have for it.
     place: (i32, i64),
-    values: ResidentValues,
+    values: Own<ResidentValues>,
 }
 
 #[pymethods]
@@ -96,23 +98,25 @@ impl ResidentColumn {
 
     /// The type: by its name in the text form where that has one, else by Arrow's.
     #[getter]
-    fn r#type(&self) -> String {
-        unlade::type_name(self.values.data_type())
+    fn r#type(&self) -> Result<String, Failure> {
+        Ok(unlade::type_name(self.values.get()?.data_type()))
     }
 
     #[getter]
-    fn null_count(&self) -> usize {
-        self.values.null_count()
+    fn null_count(&self) -> Result<usize, Failure> {
+        Ok(self.values.get()?.null_count())
     }
 
-    fn __len__(&self) -> usize {
-        self.values.rows()
+    fn __len__(&self) -> Result<usize, Failure> {
+        Ok(self.values.get()?.rows())
     }
 
-    fn __repr__(&self) -> String {
-        let (name, of, device) = (self.name(), self.r#type(), &self.device);
-        let rows = self.values.rows();
-        format!("ResidentColumn({name}: {of}, {rows} rows on {device})")
+    fn __repr__(&self) -> Result<String, Failure> {
+        let (name, of, device) = (self.name(), self.r#type()?, &self.device);
+        let rows = self.__len__()?;
+        Ok(format!(
+            "ResidentColumn({name}: {of}, {rows} rows on {device})"
+        ))
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
@@ -134,7 +138,7 @@ impl ResidentColumn {
                 "{name}={value} is not known"
             )));
         }
-        let column = on_device::Column::from(&self.values);
+        let column = on_device::Column::from(self.values.get()?);
         let array = on_device::column(&column, self.place, &Arc::new(self.values.clone()));
         export_on_device(py, &self.field, array)
     }
@@ -151,8 +155,9 @@ impl ResidentColumn {
     ) -> PyResult<Py<PyAny>> {
         // Values are there, whichever stream is to read them.
         let request = dlpack::request(stream.as_ref(), max_version, dl_device, copy)?;
+        let values = self.values.get()?;
         dlpack::export(py, &request, || {
-            dlpack::Values::on_device(&self.values, self.place)
+            dlpack::Values::on_device(values, self.place)
         })
     }
 
@@ -168,9 +173,10 @@ impl ResidentColumn {
         if self.place.0 != on_device::CUDA {
             return Err(lacks(format!("`{}` is no CUDA device", self.device)));
         }
-        let of = self.values.data_type();
+        let values = self.values.get()?;
+        let of = values.data_type();
         let of = typestr(of).ok_or_else(|| lacks(format!("{of} is no array's element")))?;
-        let nulls = self.values.null_count();
+        let nulls = values.null_count();
         if nulls > 0 {
             return Err(lacks(format!(
                 "`{}` has {nulls} nulls, of which an address of values says nothing",
@@ -178,10 +184,10 @@ impl ResidentColumn {
             )));
         }
         let interface = PyDict::new(py);
-        interface.set_item("shape", (self.values.rows(),))?;
+        interface.set_item("shape", (values.rows(),))?;
         interface.set_item("typestr", of)?;
         let read_only = true;
-        interface.set_item("data", (self.values.address().0, read_only))?;
+        interface.set_item("data", (values.address().0, read_only))?;
         interface.set_item("strides", py.None())?;
         interface.set_item("stream", py.None())?;
         interface.set_item("version", 3)?;

@@ -15,6 +15,7 @@ use crate::function::{self, GivenType};
 use crate::given::{Given, GivenSchema};
 use crate::interpreter::outside;
 use crate::kernel::Kernel;
+use crate::own::Own;
 use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
 use crate::resident::Resident;
 use crate::session::{Session, Wishes};
@@ -26,7 +27,7 @@ use crate::time::seconds;
 #[pyclass(frozen, weakref, module = "unlade")]
 #[derive(Clone, Debug)]
 pub(crate) struct Runtime {
-    pub(crate) inner: unlade::Runtime,
+    pub(crate) inner: Own<unlade::Runtime>,
     pub(crate) threads: usize,
 }
 
@@ -42,6 +43,7 @@ pub(crate) fn runtime(py: Python<'_>) -> Result<Runtime, Failure> {
         }
         let threads = processors();
         let inner = unlade::builder().threads(threads).build()?;
+        let inner = Own::new(inner);
         let made = Runtime { inner, threads };
         Ok(shared.insert(made).clone())
     })?
@@ -108,6 +110,7 @@ impl Runtime {
                 .build()
                 .map_err(Failure::from)
         })??;
+        let inner = Own::new(inner);
         Ok(Runtime { inner, threads })
     }
 
@@ -139,7 +142,7 @@ impl Runtime {
             cast,
             float_order,
         };
-        let kernel = For::Runtime(&self.inner).compile(py, &data.0, &asked, &rules)?;
+        let kernel = For::Runtime(self.inner.get()?).compile(py, &data.0, &asked, &rules)?;
         Ok(Kernel::new(kernel, self.threads, check_values))
     }
 
@@ -155,7 +158,8 @@ impl Runtime {
         nullable: bool,
     ) -> Result<(), Failure> {
         let function = function::function(name, arguments, result, nullable, function)?;
-        match outside(py, || self.inner.register(function))? {
+        let runtime = self.inner.get()?;
+        match outside(py, || runtime.register(function))? {
             Ok(_) => Ok(()),
             Err(unlade::Error::Expr(error)) => Err(refused(&error, None)),
             Err(error) => Err(error.into()),
@@ -193,6 +197,7 @@ impl Runtime {
     /// Keeps the columns of data in a device's memory across calls.
     #[pyo3(signature = (data, *, device=None))]
     fn pin(&self, py: Python<'_>, data: Given, device: Option<&str>) -> Result<Resident, Failure> {
+        let runtime = self.inner.get()?;
         let inner = outside(py, || {
             let batches: Vec<RecordBatch> = match data {
                 Given::Batch(imported) => vec![imported.batch],
@@ -200,35 +205,37 @@ impl Runtime {
                     .collect::<Result<_, _>>()
                     .map_err(crate::given::unlade_input)?,
             };
-            self.inner.pin(&batches, device)
+            runtime.pin(&batches, device)
         })??;
+        let inner = Own::new(inner);
         Ok(Resident { inner })
     }
 
     /// The devices, as they are at the moment.
     fn devices<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>, Failure> {
-        let devices = outside(py, || self.inner.devices())?;
+        let runtime = self.inner.get()?;
+        let devices = outside(py, || runtime.devices())?;
         Ok(dictionary(py, &devices)?)
     }
 
     /// How memory is used at the moment, and by whom.
     fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        dictionary(py, &self.inner.memory())
+        dictionary(py, &self.inner.get()?.memory())
     }
 
     /// The sessions that have not ended, the runtime's own first.
     fn sessions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        dictionary(py, &self.inner.sessions())
+        dictionary(py, &self.inner.get()?.sessions())
     }
 
     /// Why work went elsewhere than it was meant to, and how often.
     fn fallbacks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        dictionary(py, &self.inner.fallbacks())
+        dictionary(py, &self.inner.get()?.fallbacks())
     }
 
     /// How the cache of compiled programs fares.
     fn cache<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        dictionary(py, &self.inner.cache())
+        dictionary(py, &self.inner.get()?.cache())
     }
 
     /// Ends the runtime for all that was made with it: what is under way is done, within so many
@@ -236,7 +243,8 @@ impl Runtime {
     #[pyo3(signature = (within=10.0))]
     fn shutdown(&self, py: Python<'_>, within: f64) -> Result<u64, Failure> {
         let within: Duration = seconds(within)?;
-        Ok(outside(py, || self.inner.shutdown(within))?.cut_off)
+        let runtime = self.inner.get()?;
+        Ok(outside(py, || runtime.shutdown(within))?.cut_off)
     }
 
     /// On how many threads a table or stream is computed.
@@ -254,10 +262,11 @@ impl Runtime {
         self.shutdown(py, 10.0).map(drop)
     }
 
-    fn __repr__(&self) -> String {
-        let devices = self.inner.devices();
+    fn __repr__(&self) -> Result<String, Failure> {
+        let devices = self.inner.get()?.devices();
         let names: Vec<&str> = devices.iter().map(|device| &*device.name).collect();
-        format!("Runtime({}; {} threads)", names.join(", "), self.threads)
+        let (names, threads) = (names.join(", "), self.threads);
+        Ok(format!("Runtime({names}; {threads} threads)"))
     }
 }
 

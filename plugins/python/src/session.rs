@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::given::GivenSchema;
 use crate::interpreter::outside;
 use crate::kernel::Kernel;
+use crate::own::Own;
 use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
 use crate::runtime::Runtime;
 use crate::status::dictionary;
@@ -17,7 +18,7 @@ use crate::time::seconds;
 #[pyclass(frozen, module = "unlade")]
 #[derive(Debug)]
 pub(crate) struct Session {
-    inner: unlade::Session,
+    inner: Own<unlade::Session>,
     threads: usize,
 }
 
@@ -47,6 +48,7 @@ impl Session {
         ];
         let mut builder = runtime
             .inner
+            .get()?
             .session(label)
             .weight(wishes.weight)
             .priority(one_of("priority", &wishes.priority, &priorities)?)
@@ -64,7 +66,7 @@ impl Session {
             builder = builder.device(request.parse()?);
         }
         Ok(Session {
-            inner: outside(py, || builder.open())??,
+            inner: Own::new(outside(py, || builder.open())??),
             threads: runtime.threads,
         })
     }
@@ -100,24 +102,25 @@ impl Session {
             cast,
             float_order,
         };
-        let kernel = For::Session(&self.inner).compile(py, &data.0, &asked, &rules)?;
+        let kernel = For::Session(self.inner.get()?).compile(py, &data.0, &asked, &rules)?;
         Ok(Kernel::new(kernel, self.threads, check_values))
     }
 
     /// Ends everything that the session has under way, and refuses the rest.
     fn cancel(&self, py: Python<'_>) -> Result<(), Failure> {
-        outside(py, || self.inner.cancel())
+        let session = self.inner.get()?;
+        outside(py, || session.cancel())
     }
 
     /// Whether it was cancelled.
     #[getter]
-    fn cancelled(&self) -> bool {
-        self.inner.is_cancelled()
+    fn cancelled(&self) -> Result<bool, Failure> {
+        Ok(self.inner.get()?.is_cancelled())
     }
 
     /// How it fares at the moment.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        dictionary(py, &self.inner.status())
+        dictionary(py, &self.inner.get()?.status())
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -129,7 +132,8 @@ impl Session {
         self.cancel(py)
     }
 
-    fn __repr__(&self) -> String {
-        format!("Session({})", self.inner.status().label)
+    fn __repr__(&self) -> Result<String, Failure> {
+        let label = self.inner.get()?.status().label;
+        Ok(format!("Session({label})"))
     }
 }

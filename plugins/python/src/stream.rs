@@ -14,6 +14,7 @@ use crate::capsule::{export_schema, export_stream};
 use crate::failure::{Failure, config, with_rows_before};
 use crate::interpreter::outside;
 use crate::output::Output;
+use crate::own::{self, Own};
 
 /// The results of a kernel over a table or reader, in its order: one for each of its batches.
 ///
@@ -21,8 +22,8 @@ use crate::output::Output;
 #[pyclass(frozen, module = "unlade")]
 #[derive(Debug)]
 pub(crate) struct Stream {
-    state: Mutex<State>,
-    canceller: Canceller,
+    state: Own<Mutex<State>>,
+    canceller: Own<Canceller>,
     /// Bytes that were copied to align them, of batches read since the last result.
     realigned: Arc<AtomicU64>,
     schema: SchemaRef,
@@ -40,17 +41,18 @@ impl Stream {
     pub(crate) fn new(inner: KernelStream, realigned: Arc<AtomicU64>) -> Self {
         Stream {
             realigned,
-            canceller: inner.canceller(),
+            canceller: Own::new(inner.canceller()),
             schema: Arc::clone(inner.schema()),
-            state: Mutex::new(State {
+            state: Own::new(Mutex::new(State {
                 inner: Some(inner),
                 rows: 0,
-            }),
+            })),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> Result<MutexGuard<'_, State>, Failure> {
+        let state = self.state.get()?;
+        Ok(state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -61,26 +63,28 @@ impl Stream {
     }
 
     fn __next__(&self, py: Python<'_>) -> Result<Option<Output>, Failure> {
-        unlade_hal::fork::check().map_err(unlade::Error::from)?;
         let next = outside(py, || {
-            let mut state = self.state();
-            let next = state.inner.as_mut()?.next();
-            match next {
+            let mut state = self.state()?;
+            let Some(stream) = &mut state.inner else {
+                return Ok(None);
+            };
+            match stream.next() {
                 Some(Ok(output)) => {
                     state.rows += output.receipt.rows_in;
-                    Some(Ok(output))
+                    Ok(Some(output))
                 }
                 Some(Err(error)) => {
                     state.inner = None;
-                    Some(Err(with_rows_before(error, state.rows)))
+                    Err(with_rows_before(error, state.rows).into())
                 }
                 None => {
                     state.inner = None;
-                    None
+                    Ok(None)
                 }
             }
         })?;
-        let Some(output) = next.transpose()? else {
+        let next: Result<_, Failure> = next;
+        let Some(output) = next? else {
             return Ok(None);
         };
         let realigned = self.realigned.swap(0, Ordering::Relaxed);
@@ -92,13 +96,15 @@ impl Stream {
     }
 
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        own::check()?;
         let asynchronous = slf.py().import(intern!(slf.py(), "unlade._aio"))?;
         asynchronous.call_method1(intern!(slf.py(), "next_of"), (slf,))
     }
 
     /// Ends the stream from any thread: its next result is ``Cancelled``, and the last.
-    fn cancel(&self) {
-        self.canceller.cancel();
+    fn cancel(&self) -> Result<(), Failure> {
+        self.canceller.get()?.cancel();
+        Ok(())
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -107,8 +113,11 @@ impl Stream {
 
     #[pyo3(signature = (*_raised))]
     fn __exit__(&self, py: Python<'_>, _raised: &Bound<'_, PyAny>) -> Result<(), Failure> {
-        self.canceller.cancel();
-        outside(py, || drop(self.state().inner.take()))
+        self.cancel()?;
+        outside(py, || {
+            drop(self.state()?.inner.take());
+            Ok(())
+        })?
     }
 
     /// Names and types of the columns of its results.
@@ -131,7 +140,7 @@ impl Stream {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> Result<Bound<'py, PyCapsule>, Failure> {
         let _not_granted = requested_schema;
-        let inner = outside(py, || self.state().inner.take())?;
+        let inner = outside(py, || Ok::<_, Failure>(self.state()?.inner.take()))??;
         let inner = inner.ok_or_else(|| config("the stream was read to its end or handed on"))?;
         Ok(export_stream(py, inner.into_reader())?)
     }

@@ -11,13 +11,14 @@ use unlade::Error;
 use crate::failure::{Failure, config};
 use crate::interpreter::outside;
 use crate::output::Output;
+use crate::own::Own;
 use crate::time::{SIGNALS, seconds};
 
 /// The result of a batch that was submitted. A ticket that is dropped is cancelled.
 #[pyclass(frozen, module = "unlade")]
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    place: Mutex<Place>,
+    place: Own<Mutex<Place>>,
     schema: SchemaRef,
     realigned: u64,
 }
@@ -39,19 +40,20 @@ enum Place {
 impl Ticket {
     pub(crate) fn new(inner: unlade::Ticket, schema: &SchemaRef, realigned: u64) -> Self {
         Ticket {
-            place: Mutex::new(Place::Here(inner)),
+            place: Own::new(Mutex::new(Place::Here(inner))),
             schema: Arc::clone(schema),
             realigned,
         }
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn place(&self) -> Result<MutexGuard<'_, Place>, Failure> {
+        let place = self.place.get()?;
+        Ok(place.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The ticket, to wait with.
     fn take(&self) -> Result<unlade::Ticket, Failure> {
-        let mut place = self.place();
+        let mut place = self.place()?;
         match std::mem::replace(&mut *place, Place::Waited { cancelled: false }) {
             Place::Here(ticket) => Ok(ticket),
             other => {
@@ -67,22 +69,23 @@ impl Ticket {
     }
 
     /// Puts the ticket back for later, unless it was cancelled meanwhile.
-    fn put_back(&self, ticket: unlade::Ticket) {
-        let mut place = self.place();
+    fn put_back(&self, ticket: unlade::Ticket) -> Result<(), Failure> {
+        let mut place = self.place()?;
         *place = match *place {
             Place::Waited { cancelled: true } => Place::Cancelled,
             _ => Place::Here(ticket),
         };
+        Ok(())
     }
 
     /// Whether the ticket was cancelled while it was waited with; then it is gone.
-    fn is_given_up(&self) -> bool {
-        let mut place = self.place();
+    fn is_given_up(&self) -> Result<bool, Failure> {
+        let mut place = self.place()?;
         let is = matches!(*place, Place::Waited { cancelled: true });
         if is {
             *place = Place::Cancelled;
         }
-        is
+        Ok(is)
     }
 }
 
@@ -91,14 +94,13 @@ impl Ticket {
     /// Waits for the result, which is given once.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Output, Failure> {
-        unlade_hal::fork::check().map_err(Error::from)?;
         let deadline = timeout.map(seconds).transpose()?;
         let deadline = deadline.and_then(|after| Instant::now().checked_add(after));
         let mut ticket = self.take()?;
         if deadline.is_none_or(|at| at > Instant::now())
             && let Err(within) = ticket.may_wait()
         {
-            self.put_back(ticket);
+            self.put_back(ticket)?;
             return Err(within.into());
         }
         loop {
@@ -106,21 +108,21 @@ impl Ticket {
             let now = left.map_or(SIGNALS, |left| left.min(SIGNALS));
             match outside(py, || ticket.wait_timeout(now))? {
                 Ok(outcome) => {
-                    *self.place() = Place::Given;
+                    *self.place()? = Place::Given;
                     return Ok(Output::new(&self.schema, [outcome?], self.realigned));
                 }
                 Err(pending) => ticket = pending,
             }
-            if self.is_given_up() {
+            if self.is_given_up()? {
                 return Err(Error::Cancelled.into());
             }
             let over = left.is_some_and(|left| left <= now);
             if let Err(interrupted) = py.check_signals() {
-                self.put_back(ticket);
+                self.put_back(ticket)?;
                 return Err(interrupted.into());
             }
             if over {
-                self.put_back(ticket);
+                self.put_back(ticket)?;
                 let error = PyTimeoutError::new_err("the result is not there yet; wait again");
                 return Err(error.into());
             }
@@ -128,29 +130,30 @@ impl Ticket {
     }
 
     /// Whether the result is there, was given, or will not come.
-    fn done(&self) -> bool {
-        match &*self.place() {
+    fn done(&self) -> Result<bool, Failure> {
+        Ok(match &*self.place()? {
             Place::Here(ticket) => ticket.is_done(),
             Place::Waited { .. } => false,
             Place::Given | Place::Cancelled => true,
-        }
+        })
     }
 
     /// Gives the result up: work that has not begun never will, and who waits is told within a
     /// moment.
-    fn cancel(&self) {
-        let mut place = self.place();
+    fn cancel(&self) -> Result<(), Failure> {
+        let mut place = self.place()?;
         match &mut *place {
             Place::Waited { cancelled } => *cancelled = true,
             Place::Here(_) => *place = Place::Cancelled,
             Place::Given | Place::Cancelled => {}
         }
+        Ok(())
     }
 
-    fn __repr__(&self) -> &'static str {
-        match self.done() {
+    fn __repr__(&self) -> Result<&'static str, Failure> {
+        Ok(match self.done()? {
             true => "Ticket(done)",
             false => "Ticket(pending)",
-        }
+        })
     }
 }

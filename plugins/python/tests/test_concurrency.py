@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -301,10 +302,112 @@ class TestForks:
         said, code = in_child("fork", "wait", kernel.submit(batch), batch)
         assert said.startswith("Forked: ") and code == 0
 
+    def test_whatever_is_called_there_says_so(self):
+        ended = subprocess.run(
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS], capture_output=True, text=True, timeout=120
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout.split() == ["child", "parent"]
+
     def test_a_spawned_child_has_its_own(self, batch):
         unlade.run(batch, filter="id > 3")
         said, code = in_child("spawn", "compile", None, batch)
         assert (said, code) == ("2 rows", 0)
+
+
+# Forks with all kinds of things of a runtime at hand, tries them, and ends both as any process does.
+FORKS = """
+import asyncio, os
+import numpy as np
+import pyarrow as pa
+import unlade
+
+table = pa.table({"a": np.arange(300_000)})
+batch = table.to_batches()[0]
+runtime = unlade.Runtime(devices=["cpu", "sim"], threads=2)
+session = runtime.session("one")
+kernel = runtime.compile(batch, filter="a % 2 = 0", mask=True)
+output = kernel.run(batch)
+column = output.batch["a"]
+resident = runtime.pin(batch, device="sim")
+pinned = resident.column("a")
+ticket, done, stream = kernel.submit(batch), kernel.submit(batch), kernel.stream(table, batch_rows=1000)
+source, own = unlade.Source(output.batch), output.batch
+done.wait()
+next(stream)
+shared = unlade.runtime()
+
+async def awaited():
+    await kernel.run_async(batch)
+
+async def iterated():
+    async for _ in stream:
+        pass
+
+TRIED = {
+    "runtime": unlade.runtime,
+    "devices of the shared one": unlade.devices,
+    "run": lambda: unlade.run(batch, filter="a > 1"),
+    "Runtime": lambda: unlade.Runtime(devices=["cpu"]),
+    "Batch": lambda: unlade.Batch(batch),
+    "Source": lambda: unlade.Source(table),
+    **{
+        f"{name} of {type(of).__name__}": (lambda of=of, name=name, args=args: getattr(of, name)(*args))
+        for of, calls in [
+            (runtime, [
+                "devices", "memory", "sessions", "fallbacks", "cache", "shutdown",
+                ("session", "two"), ("pin", batch), ("compile", batch), ("__exit__", None, None, None),
+                ("register_function", "f", [pa.int64()], pa.int64(), len), "__repr__",
+            ]),
+            (session, ["cancel", "status", "__repr__", ("compile", batch), ("__exit__", None, None, None)]),
+            (kernel, [
+                "explain", ("run", batch), ("run", table), ("run", own), ("run", source), ("submit", batch),
+                ("stream", table), ("stream", own), ("run_resident", resident), "__repr__",
+            ]),
+            (ticket, ["wait", "done", "cancel", "__repr__"]),
+            (done, ["wait", "done", "cancel", "__repr__"]),
+            (stream, ["__next__", "cancel", "__anext__", "__arrow_c_stream__", ("__exit__", None, None, None)]),
+            (resident, [("column", "a")]),
+            (own, ["__arrow_c_array__", "__arrow_c_stream__", "__repr__", "__len__", ("column", "a")]),
+            (output, ["__arrow_c_stream__"]),
+            (column, ["__arrow_c_array__", "to_numpy", "__len__", "__repr__"]),
+            (pinned, ["__arrow_c_device_array__", "__len__", "__repr__"]),
+        ]
+        for name, *args in [(call,) if isinstance(call, str) else call for call in calls]
+    },
+    "pyarrow": lambda: pa.table(output),
+    "masks": lambda: output.masks,
+    "tensor": lambda: column.__dlpack__(max_version=(1, 0)),
+    "tensor on a device": lambda: pinned.__dlpack__(max_version=(1, 0)),
+    "cancelled": lambda: session.cancelled,
+    "residence": lambda: (resident.device, resident.batches, resident.batches_on_device),
+    "awaited": lambda: asyncio.run(awaited()),
+    "iterated": lambda: asyncio.run(iterated()),
+}
+
+def tried(call):
+    try:
+        return f"gave {call()!r}"
+    except unlade.Forked:
+        return None
+    except BaseException as error:
+        return f"raised {error!r}"
+
+child = os.fork()
+if child == 0:
+    wrong = {name: said for name, said in ((name, tried(call)) for name, call in TRIED.items()) if said}
+    # What is no part of the runtime is there.
+    assert (output.num_rows, output.receipt.rows_in, output.schema.names) == (150_000, 300_000, ["a"])
+    assert column.name == "a" and runtime.threads == 2 and len(unlade.functions()) > 0
+    assert not wrong, wrong
+    del TRIED, output, own, column, resident, pinned, ticket, done, stream, source, kernel, session, runtime
+    print("child", flush=True)
+else:
+    assert os.waitpid(child, 0)[1] == 0
+    assert ticket.wait().num_rows == output.num_rows == 150_000
+    assert sum(output.num_rows for output in stream) == 149_500
+    print("parent", flush=True)
+"""
 
 
 def in_child(method, what, kernel, batch):
