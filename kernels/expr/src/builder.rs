@@ -284,7 +284,7 @@ impl Expr {
         })
     }
 
-    /// `self IN (list)`
+    /// `self IN (list)`, which is false where the list is empty, as text cannot have it
     pub fn in_list(self, list: impl IntoIterator<Item = Expr>) -> Expr {
         self.in_or_not(list.into_iter().collect(), false)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use unlade_expr::*;
+use unlade_program::Imm;
 
 fn schema() -> SchemaRef {
     use DataType::*;
@@ -288,6 +289,26 @@ fn lists_keep_what_can_match() {
     }
     assert!(matches!(tree("i8 IN (1, i16)").node, Node::Or(parts) if parts.len() == 2));
     assert!(matches!(tree("i8 NOT IN (1, 2)").node, Node::Not(_)));
+}
+
+/// As in pyarrow, DataFusion and Spark: null is none of no values either.
+#[test]
+fn nothing_is_in_an_empty_list() {
+    let checked = |expr| check(&Query::filter(expr), &schema(), &Semantics::arrow());
+    for (expr, value) in [
+        (col("f64").in_list([]), false),
+        (col("b").not_in_list([]), true),
+        (lit(1).in_list([]), false),
+    ] {
+        let filter = checked(expr).unwrap().filter.unwrap();
+        assert!(!filter.nullable);
+        match filter.node {
+            Node::Literal(literal) => assert_eq!(literal.value, Some(Imm::mask(value))),
+            other => panic!("{other:?}"),
+        }
+    }
+    let error = checked(col("none").in_list([])).unwrap_err();
+    assert_eq!(error.kind(), ExprErrorKind::Unknown);
 }
 
 #[test]

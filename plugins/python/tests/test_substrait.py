@@ -246,6 +246,15 @@ def test_in_lists_and_text_beside_expressions(schema):
     assert pa.table(kept).to_pydict() == {"a": [1, 3], "c": [10, 14]}
 
 
+def test_lists_without_values(schema):
+    data = of(schema, a=[1, 2, None], b=[0, 0, 0])
+    none = [pc.field("a").isin([]), (pc.field("a") / pc.field("b")).isin(pa.array([], pa.int32()))]
+    for is_in in none:
+        output = pa.table(unlade.run(data, select={"in": is_in, "out": ~is_in}))
+        assert output.to_pydict() == {"in": [False] * 3, "out": [True] * 3}
+    assert unlade.run(data, filter=none[0]).num_rows == 0
+
+
 def test_messages_by_themselves(schema):
     data = of(schema, a=[1, 5, 9], b=[1, 1, 1])
     a, b = pc.field("a"), pc.field("b")

@@ -295,14 +295,19 @@ impl<'q> Checker<'q> {
         arg: &'q Expr,
         list: &'q [Expr],
     ) -> Result<Typed, ExprError> {
-        if list.is_empty() {
-            return Err(ExprError::new(ExprErrorKind::Type, "an IN list is empty"));
-        }
         if list.len() > MAX_IN_LIST {
             return Err(list_too_long(list.len()));
         }
         let mut parts = Vec::new();
         let operand = self.operand(arg)?;
+        if list.is_empty() {
+            // Whatever the operand is, it is none of these.
+            return Ok(constant(
+                DataType::Boolean,
+                Some(Imm::mask(negated)),
+                arg.span,
+            ));
+        }
         let as_set = self.set_of_literals(operand, list, &mut parts)?;
         for member in list {
             if !(as_set && matches!(member.kind, Kind::Literal(_))) {
