@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
 use arrow_buffer::BooleanBuffer;
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 use unlade_eval::{BitsRef, ColumnRef};
 use unlade_expr::{Destination, Lowered};
 use unlade_hal::{PinnedBuffer, Slab};
@@ -227,6 +227,7 @@ pub(crate) fn check_schema(expected: &SchemaRef, batch: &RecordBatch) -> Result<
         return Err(SchemaError::Columns {
             expected: expected.fields().len(),
             given: given.fields().len(),
+            differs: differing(expected.fields(), given.fields()),
         }
         .into());
     }
@@ -251,4 +252,23 @@ pub(crate) fn check_schema(expected: &SchemaRef, batch: &RecordBatch) -> Result<
         }
     }
     Ok(())
+}
+
+/// Which columns the one schema has and the other has not, by their names.
+fn differing(expected: &Fields, given: &Fields) -> String {
+    /// Columns that are named.
+    const MOST: usize = 8;
+    let only = |what: &str, these: &Fields, those: &Fields| {
+        let names = these.iter().map(|field| field.name());
+        let missing: Vec<String> = names
+            .filter(|name| those.find(name).is_none())
+            .take(MOST)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        match missing.is_empty() {
+            true => String::new(),
+            false => format!("; {what} {}", missing.join(", ")),
+        }
+    };
+    only("it lacks", expected, given) + &only("it has besides", given, expected)
 }

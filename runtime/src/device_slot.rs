@@ -10,6 +10,7 @@ use unlade_hal::{AllocError, ClockKind, Device, DeviceKind, DeviceLost, Health, 
 use crate::call::Call;
 use crate::driver::Driver;
 use crate::errand::{Errand, Waited};
+use crate::error::Error;
 use crate::heap::{DeviceHeap, NoLease};
 use crate::offload;
 use crate::options::Options;
@@ -63,6 +64,33 @@ pub(crate) struct DeviceSlot {
     /// Takes back what was left on it: a thread of its own, as all others may wait for the very turns
     /// that come free thereby.
     pub(crate) collector: Workers,
+}
+
+/// The place of the device that is meant by a name: its own, its address, or its name without the number,
+/// as `cuda` of `cuda:0`, where no other has that.
+///
+/// # Errors
+/// [`Error::Config`] where there is none, or several.
+pub(crate) fn named(devices: &[DeviceSlot], name: &str) -> Result<usize, Error> {
+    let is_it = |slot: &DeviceSlot| {
+        *slot.name == *name || slot.device.info().address.as_deref() == Some(name)
+    };
+    if let Some(position) = devices.iter().position(is_it) {
+        return Ok(position);
+    }
+    let numbered = |slot: &DeviceSlot| {
+        let number = slot.name.strip_prefix(name)?.strip_prefix(':')?;
+        number.parse::<u32>().ok()
+    };
+    let mut places = (0..devices.len()).filter(|place| numbered(&devices[*place]).is_some());
+    if let (Some(place), None) = (places.next(), places.next()) {
+        return Ok(place);
+    }
+    let names: Vec<&str> = devices.iter().map(|slot| &*slot.name).collect();
+    Err(Error::Config(format!(
+        "there is no device `{name}`; there is {}",
+        names.join(", ")
+    )))
 }
 
 impl DeviceSlot {

@@ -91,8 +91,8 @@ pub enum Error {
         "a worker panicked: {0}; this is a bug in unlade or in a reader or callback handed to it"
     )]
     Panicked(String),
-    /// A runtime cannot be built as asked.
-    #[error("runtime configuration: {0}")]
+    /// Something was asked for that cannot be: an option, a device, a batch that is not there.
+    #[error("{0}")]
     Config(String),
 }
 
@@ -260,15 +260,23 @@ impl std::error::Error for FunctionError {
 #[non_exhaustive]
 pub enum SchemaError {
     /// Another number of columns.
-    #[error("the batch has {given} columns, the kernel was compiled for {expected}")]
+    #[error(
+        "the batch has {given} columns, the kernel was compiled for {expected}{differs}; compile for \
+         the schema of the data, or hand over these columns alone, in that order"
+    )]
     Columns {
         /// Columns of the compiled schema.
         expected: usize,
         /// Columns of the batch.
         given: usize,
+        /// Which of them the one has and the other has not, in words.
+        differs: String,
     },
     /// A column of another type.
-    #[error("column {index} (`{name}`) is {given}, the kernel was compiled for {expected}")]
+    #[error(
+        "column {index} (`{name}`) is {given}, the kernel was compiled for {expected}; cast it before, or \
+         compile for the schema of the data"
+    )]
     Type {
         /// Position of the column.
         index: usize,

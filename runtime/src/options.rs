@@ -16,7 +16,8 @@ pub enum Placement {
     /// The one that is predicted to be the fastest; never a simulator.
     #[default]
     Auto,
-    /// The device of this name.
+    /// The device of this name or address, or of the name without its number (`cuda` for `cuda:0`) where
+    /// one has that.
     Device(Arc<str>),
 }
 

@@ -16,7 +16,7 @@ use unlade_hal::{Command, CommandList, DeviceKind, Lease, Outcome, Slot, Span, T
 use crate::arrays::{self, fixed_values, fixed_width};
 use crate::bind::check_schema;
 use crate::call::Call;
-use crate::device_slot::Wait;
+use crate::device_slot::{self, Wait};
 use crate::driver::Undone;
 use crate::error::Error;
 use crate::heap::{DeviceHeap, NoLease};
@@ -126,13 +126,7 @@ impl Resident {
             }
         }
         let position = match device {
-            Some(name) => {
-                let position = runtime.devices.iter().position(|slot| &*slot.name == name);
-                Some(
-                    position
-                        .ok_or_else(|| Error::Config(format!("there is no device `{name}`")))?,
-                )
-            }
+            Some(name) => Some(device_slot::named(&runtime.devices, name)?),
             None => runtime
                 .devices
                 .iter()

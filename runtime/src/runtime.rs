@@ -40,7 +40,7 @@ mod builder;
 
 pub(crate) use builder::OWN;
 pub use builder::RuntimeBuilder;
-use builder::{check_placement, memory_for};
+use builder::{memory_for, placed};
 
 /// Devices, memory and threads, shared by all kernels compiled with it. Cheap to clone.
 ///
@@ -362,10 +362,12 @@ impl Core {
         memory_for(&self.pool, self.bounce.as_ref(), label, budget)
     }
 
+    /// The same, by the name that the device has.
+    ///
     /// # Errors
     /// [`Error::Config`] for a device that is not there.
-    pub(crate) fn check_placement(&self, placement: &Placement) -> Result<(), Error> {
-        check_placement(placement, &self.devices)
+    pub(crate) fn placed(&self, placement: &Placement) -> Result<Placement, Error> {
+        placed(placement, &self.devices)
     }
 
     /// A key for a session that no other of this runtime has had.

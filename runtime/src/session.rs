@@ -240,7 +240,7 @@ impl SessionBuilder {
                 self.label
             )));
         }
-        runtime.check_placement(&self.placement)?;
+        let placement = runtime.placed(&self.placement)?;
         let grant = match &self.requests[..] {
             [] => None,
             requests => {
@@ -267,7 +267,7 @@ impl SessionBuilder {
                 .deadline
                 .map(|after| Timestamp(now.saturating_add(after))),
             allowed: Allowed {
-                placement: self.placement,
+                placement,
                 devices: grant.as_ref().map(Grant::devices),
             },
             grant,

@@ -271,7 +271,8 @@ fn a_batch_of_another_schema_is_refused() {
         *error,
         SchemaError::Columns {
             expected: 5,
-            given: 1
+            given: 1,
+            differs: "; it lacks `b`, `f`, `flag`, `text`".to_owned()
         }
     );
 
@@ -321,6 +322,11 @@ fn a_runtime_says_what_is_wrong_with_it() {
     let error = builder().placement(named).build().unwrap_err();
     assert!(error.to_string().contains("there is cpu"), "{error}");
     assert!(builder().threads(0).build().is_err());
+    let error = builder().threads(1_000_000_000).build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "threads: 1000000000 is more than the limit of 8192"
+    );
 }
 
 #[test]

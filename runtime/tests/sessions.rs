@@ -580,6 +580,34 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_device_is_meant_without_its_number_where_it_is_the_only_one() {
+    let named = |name: &str| Placement::Device(name.into());
+    let runtime = builder()
+        .device(sim("gpu:3"))
+        .placement(named("gpu"))
+        .build()
+        .unwrap();
+    let of_runtime = runtime.session("x").open().unwrap();
+    let of_session = runtime.session("y").placement(named("gpu")).open().unwrap();
+    for session in [of_runtime, of_session] {
+        let output = kernel(&session).run(&input(8)).unwrap();
+        assert_eq!(&*output.receipt.parts[0].device, "gpu:3");
+    }
+    let pinned = runtime.pin(&[input(8)], Some("gpu")).unwrap();
+    assert_eq!(pinned.device().as_deref(), Some("gpu:3"));
+
+    let two = builder().device(sim("gpu:0")).device(sim("gpu:1"));
+    let error = two.placement(named("gpu")).build().unwrap_err();
+    let wanted = "there is no device `gpu`; there is cpu, gpu:0, gpu:1";
+    assert_eq!(error.to_string(), wanted);
+    let error = runtime.pin(&[input(8)], Some("gp")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is no device `gp`; there is cpu, gpu:3"
+    );
+}
+
+#[test]
 fn a_session_knows_what_it_used() {
     let runtime = on(sim("sim")).build().unwrap();
     let session = runtime

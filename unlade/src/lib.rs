@@ -248,8 +248,19 @@ pub fn open_devices(names: &[&str]) -> Result<Vec<Arc<dyn Device>>, String> {
     names.iter().map(open).collect()
 }
 
-/// The devices that are there only when they are asked for, as messages list them.
-pub const BY_NAME: &str = "sim-gpu, sim-dpu, dpu:unix:PATH and dpu:PCI-ADDRESS";
+/// The devices that are there only when they are asked for and that this build has, as messages list them.
+pub const BY_NAME: &str = match (
+    cfg!(feature = "cuda"),
+    cfg!(feature = "dpu"),
+    cfg!(feature = "sim-card"),
+) {
+    (true, _, true) => "sim-gpu, sim-dpu, dpu:unix:PATH and dpu:PCI-ADDRESS",
+    (true, true, false) => "sim-gpu, dpu:unix:PATH and dpu:PCI-ADDRESS",
+    (true, false, false) => "sim-gpu",
+    (false, _, true) => "sim-dpu, dpu:unix:PATH and dpu:PCI-ADDRESS",
+    (false, true, false) => "dpu:unix:PATH and dpu:PCI-ADDRESS",
+    (false, false, false) => "none in this build",
+};
 
 /// The simulated GPU's name, of which there is one.
 const SIMULATED_GPU: &str = "sim-gpu";

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::handles::{self, Held};
 use crate::kernel::{KernelHeld, rules, unlade_kernel};
 use crate::output::{self, unlade_output};
-use crate::runtime::{RuntimeHeld, called, unlade_runtime};
+use crate::runtime::{RuntimeHeld, unlade_runtime};
 use crate::sized::{self, Grows};
 use crate::text::{self, c_string};
 
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn unlade_runtime_pin(
             let runtime = handles::get::<RuntimeHeld>(runtime)?;
             let options = sized::read(options)?;
             let rules = rules("unlade_pin_options", options.check, options.flags)?;
-            let device = text::optional(options.device, "device")?.map(called);
+            let device = text::optional(options.device, "device")?;
             let held = ResidentHeld::pin(&runtime, input?, rules, device)?;
             put(resident, "place for the pinned data", handles::give(held))?;
             Ok(UNLADE_OK)

@@ -277,7 +277,7 @@ impl Wanted {
             .into_iter()
             .fold(Runtime::builder(), RuntimeBuilder::device);
         if let Some(name) = &self.placement {
-            builder = builder.placement(Placement::Device(called(name).into()));
+            builder = builder.placement(Placement::Device(name.as_str().into()));
         }
         if let Some(file) = &self.calibration {
             builder = builder.calibration(file);
@@ -312,14 +312,6 @@ impl Wanted {
 }
 
 const CPU: &str = "cpu";
-
-/// The name that a device has in its runtime, of the one that it is opened by.
-pub(crate) fn called(name: &str) -> &str {
-    match name {
-        "sim-gpu" => "sim-gpu:0",
-        name => name,
-    }
-}
 
 /// The runtime that is shared, for as long as somebody has it, and how it was to be.
 static SHARED: Mutex<Option<(WeakRuntime, Arc<Wanted>)>> = Mutex::new(None);

@@ -10,7 +10,7 @@ use unlade_hal::{
 
 use super::{Kernel, given_up};
 use crate::call::Call;
-use crate::device_slot::{DeviceSlot, Wait};
+use crate::device_slot::{self, DeviceSlot, Wait};
 use crate::driver::{Point, Undone};
 use crate::error::Error;
 use crate::offload::{self, LINE};
@@ -39,9 +39,7 @@ impl Kernel {
     pub fn fetch(&self, device: &str, memory: Vec<ForeignMemory>) -> Result<Vec<Buffer>, Error> {
         unlade_hal::fork::check()?;
         let (runtime, session) = (&self.core.runtime, &self.core.session);
-        let mut slots = runtime.devices.iter();
-        let slot = slots.position(|slot| &*slot.name == device);
-        let slot = slot.ok_or_else(|| Error::Config(format!("there is no device `{device}`")))?;
+        let slot = device_slot::named(&runtime.devices, device)?;
         let call = self.core.call(self.core.next_batches(1), 1, None);
         let _in_hand = session.take_in_hand(1);
         runtime.door.may_begin()?;

@@ -11,7 +11,7 @@ use super::{Core, Runtime};
 use crate::ahead::Ahead;
 use crate::auto;
 use crate::block::Memory;
-use crate::device_slot::DeviceSlot;
+use crate::device_slot::{self, DeviceSlot};
 use crate::error::Error;
 use crate::executables::Executables;
 use crate::fallbacks::Fallbacks;
@@ -180,7 +180,7 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     /// [`Error::Config`] without a device, with two of one name, with a placement that names none
-    /// of them, or without a thread.
+    /// of them, or without a thread; [`Error::Limit`] with more than 8,192 threads.
     pub fn build(self) -> Result<Runtime, Error> {
         unlade_hal::fork::check()?;
         unlade_hal::fork::watch();
@@ -194,6 +194,7 @@ impl RuntimeBuilder {
             .map(|device| DeviceSlot::new(Arc::clone(device), &options))
             .collect();
         check(&options, &devices)?;
+        options.placement = placed(&options.placement, &devices)?;
         let (pool, bounce) = attached_pools(&options, &devices)?;
         let dispatcher = Arc::new(dispatcher(&options, &devices));
         let budget = options.memory_budget;
@@ -235,6 +236,9 @@ impl RuntimeBuilder {
         })
     }
 }
+
+/// Most threads of a runtime: as many as Linux knows processors.
+const MOST_THREADS: usize = 8192;
 
 /// What the runtime's own session is called.
 pub(crate) const OWN: &str = "runtime";
@@ -364,22 +368,26 @@ fn check(options: &Options, devices: &[DeviceSlot]) -> Result<(), Error> {
             return wrong(format!("two devices are called `{}`", slot.name));
         }
     }
-    check_placement(&options.placement, devices)?;
     if options.threads == 0 {
         return wrong("0 threads compute nothing; the least is 1".to_owned());
+    }
+    if options.threads > MOST_THREADS {
+        return Err(Error::Limit {
+            what: "threads",
+            asked: options.threads as u64,
+            limit: MOST_THREADS as u64,
+        });
     }
     Ok(())
 }
 
-pub(super) fn check_placement(placement: &Placement, devices: &[DeviceSlot]) -> Result<(), Error> {
-    match placement {
-        Placement::Device(name) if !devices.iter().any(|slot| slot.name == *name) => {
-            let names: Vec<&str> = devices.iter().map(|slot| &*slot.name).collect();
-            Err(Error::Config(format!(
-                "there is no device `{name}`; there is {}",
-                names.join(", ")
-            )))
+/// The same, by the name that the device has.
+pub(super) fn placed(placement: &Placement, devices: &[DeviceSlot]) -> Result<Placement, Error> {
+    Ok(match placement {
+        Placement::Device(name) => {
+            let place = device_slot::named(devices, name)?;
+            Placement::Device(Arc::clone(&devices[place].name))
         }
-        Placement::Device(_) | Placement::Auto => Ok(()),
-    }
+        Placement::Auto => Placement::Auto,
+    })
 }
