@@ -12,10 +12,10 @@ use arrow_schema::{ArrowError, DataType, UnionMode};
 ///
 /// # Errors
 /// Where the data is not valid, as far as it is looked at.
-pub fn settled(data: ArrayData) -> Result<ArrayData, ArrowError> {
+pub fn settled(data: &ArrayData) -> Result<ArrayData, ArrowError> {
     match data.child_data().is_empty() {
-        true => Ok(data),
-        false => cut(&data, 0, data.len()),
+        true => Ok(data.clone()),
+        false => cut(data, 0, data.len()),
     }
 }
 

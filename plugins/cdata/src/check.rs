@@ -6,8 +6,8 @@
 //! word.
 
 use arrow_buffer::bit_chunk_iterator::UnalignedBitChunk;
-use arrow_data::{BufferSpec, layout};
-use arrow_schema::{DataType, Fields, UnionMode};
+use arrow_data::{ArrayData, BufferSpec, layout};
+use arrow_schema::{ArrowError, DataType, Fields, UnionMode};
 
 use crate::CDataError;
 use crate::ascending::Ascending;
@@ -54,6 +54,47 @@ pub unsafe fn check(
                 .map(|name| format!(", in `{name}`"))
                 .collect::<String>()
         ))),
+    }
+}
+
+/// Looks at the values of data: UTF-8, keys of dictionaries. Of a batch, that is of a struct, the column is
+/// named.
+pub fn check_values(data: &ArrayData) -> Result<(), CDataError> {
+    let refused = |at: &str, data_type: &DataType, error: ArrowError| {
+        let what = match error {
+            ArrowError::InvalidArgumentError(what) => what,
+            other => other.to_string(),
+        };
+        let fix = mended_by(data_type);
+        CDataError::malformed(format!("the ArrowArray is malformed{at}: {what}{fix}"))
+    };
+    let DataType::Struct(fields) = data.data_type() else {
+        let whole = data.validate_full();
+        return whole.map_err(|error| refused("", data.data_type(), error));
+    };
+    for (field, column) in fields.iter().zip(data.child_data()) {
+        let at = format!(", in `{}`", field.name());
+        let whole = column.validate_full();
+        whole.map_err(|error| refused(&at, field.data_type(), error))?;
+    }
+    let itself = data.validate().and_then(|()| data.validate_nulls());
+    itself.map_err(|error| refused("", &DataType::Null, error))
+}
+
+/// What mends values of a type that cannot be.
+fn mended_by(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            "; what is no UTF-8 has to be handed over as binary values"
+        }
+        DataType::Dictionary(..) => {
+            "; each key has to be the place of a value of the dictionary, from 0 on, or null"
+        }
+        nested => crate::elsewhere::children_of(nested)
+            .into_iter()
+            .map(mended_by)
+            .find(|fix| !fix.is_empty())
+            .unwrap_or(""),
     }
 }
 

@@ -11,7 +11,7 @@ use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType, Field, Fields, SchemaRef};
 
 use crate::CDataError;
-use crate::check::{Depth, check, zeros};
+use crate::check::{Depth, check, check_values, zeros};
 use crate::plain::{Column, is_plain};
 use crate::raw::ArrowArray;
 use crate::readable::readable;
@@ -176,9 +176,13 @@ impl Owned {
         let data = unsafe { from_ffi_and_data_type(whole.into_ffi(), of) };
         let data = data.map_err(refused)?;
         if depth == Depth::Values {
-            data.validate_full().map_err(refused)?;
+            check_values(&data)?;
         }
-        unlade::settled(data).map_err(refused)
+        // Which column it is, and what mends that, is found by looking at all.
+        unlade::settled(&data).map_err(|error| match check_values(&data) {
+            Err(found) => found,
+            Ok(()) => refused(error),
+        })
     }
 
     /// How many rows are null as a whole.

@@ -6,8 +6,9 @@ use arrow_array::{RecordBatch, RecordBatchIterator};
 use arrow_schema::{Field, SchemaRef};
 use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyTuple};
+use pyo3::types::{PyCapsule, PySlice, PyTuple};
 
+use crate::argument::expected;
 use crate::capsule::{export_batch, export_schema, export_stream};
 use crate::column::Column;
 use crate::failure::Failure;
@@ -25,10 +26,26 @@ pub(crate) struct Batch {
     pub(crate) inner: Own<RecordBatch>,
 }
 
-#[derive(FromPyObject)]
 enum Which {
     Position(isize),
     Name(String),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Which {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let position = object.extract().map(Which::Position);
+        let which = position.or_else(|_| object.extract().map(Which::Name));
+        which.map_err(|_| {
+            let rows = match object.is_instance_of::<PySlice>() {
+                true => "; for rows, pyarrow.record_batch(batch)[0:1]",
+                false => "",
+            };
+            let which = format!("a column's name or position{rows}");
+            expected(&which, &object)
+        })
+    }
 }
 
 #[pymethods]

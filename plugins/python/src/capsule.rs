@@ -21,7 +21,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 use unlade_cdata::CDataError;
-use unlade_cdata::check::Depth;
+use unlade_cdata::check::{Depth, check_values as look_at_values};
 pub(crate) use unlade_cdata::import::Imported;
 use unlade_cdata::import::{Owned, Rules};
 use unlade_cdata::on_device::Placed;
@@ -84,11 +84,8 @@ pub(crate) fn import_batch(pair: &Bound<'_, PyAny>) -> PyResult<Imported> {
 
 /// Looks at values as well: UTF-8, keys of dictionaries. Others may have the interpreter meanwhile.
 pub(crate) fn check_values(py: Python<'_>, batch: &RecordBatch) -> PyResult<()> {
-    let check = || {
-        let mut columns = batch.columns().iter();
-        columns.try_for_each(|column| column.to_data().validate_full())
-    };
-    outside(py, check)?.map_err(refused)
+    let rows = StructArray::from(batch.clone());
+    outside(py, || look_at_values(&rows.to_data()))?.map_err(refused)
 }
 
 /// An array of any type, as a function gives it.

@@ -4,10 +4,10 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::FieldRef;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyTuple};
+use pyo3::types::{PyCapsule, PyDict, PyTuple};
 
 use crate::capsule::{export_array, export_schema};
-use crate::dlpack;
+use crate::dlpack::{self, Advice};
 use crate::failure::Failure;
 use crate::own::Own;
 
@@ -82,12 +82,31 @@ impl Column {
     ) -> PyResult<Py<PyAny>> {
         let request = dlpack::request(stream.as_ref(), max_version, dl_device, copy)?;
         let array = self.array.get()?;
-        dlpack::export(py, &request, || dlpack::Values::of(array))
+        dlpack::export(py, &request, &Advice::HOST, || dlpack::Values::of(array))
     }
 
     /// Where it lies: in the memory of the CPU.
     fn __dlpack_device__(&self) -> (u32, i32) {
         dlpack::device()
+    }
+
+    /// What ``numpy.asarray`` makes of it: as `to_numpy`, or a copy, of another type if asked for one.
+    #[pyo3(signature = (dtype=None, copy=None))]
+    fn __array__<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: Option<Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let numpy = py.import(intern!(py, "numpy"))?;
+        let asked = PyDict::new(py);
+        asked.set_item(intern!(py, "dtype"), dtype)?;
+        let shared = Column::to_numpy(slf)?;
+        let Some(copy) = copy else {
+            return numpy.call_method(intern!(py, "asarray"), (shared,), Some(&asked));
+        };
+        asked.set_item(intern!(py, "copy"), copy)?;
+        numpy.call_method(intern!(py, "array"), (shared,), Some(&asked))
     }
 
     /// The column as a NumPy array, which shares its memory and may only be read.

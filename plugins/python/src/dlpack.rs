@@ -35,17 +35,45 @@ pub(crate) fn device() -> (u32, i32) {
     DLDevice::CPU.into()
 }
 
+/// What to do where a tensor cannot be had.
+pub(crate) struct Advice {
+    /// Of a consumer that asks by an older version.
+    pub(crate) old: &'static str,
+    pub(crate) nulls: &'static str,
+    pub(crate) other: &'static str,
+}
+
+impl Advice {
+    /// Of a result's column.
+    pub(crate) const HOST: Advice = Advice {
+        old: "take a copy through pyarrow.array(column).to_numpy()",
+        nulls: "fill them (`coalesce(x, 0)`) or drop their rows (`x is not null`) in the query, or use \
+                pyarrow.array(column)",
+        other: "cast it in the query, or use pyarrow.array(column)",
+    };
+
+    /// Of one that is pinned, which is on no way to pyarrow.
+    pub(crate) const PINNED: Advice = Advice {
+        old: "take it as an Arrow array, by __arrow_c_device_array__",
+        nulls: "fill them, or drop their rows, before the column is pinned, or take it as an Arrow array, by \
+                __arrow_c_device_array__",
+        other: "cast it before it is pinned, or take it as an Arrow array, by __arrow_c_device_array__",
+    };
+}
+
 /// A capsule that shares the values of what keeps them.
 pub(crate) fn export<K: Clone + Send + Sync + 'static>(
     py: Python<'_>,
     request: &Request<'_>,
+    advice: &Advice,
     values: impl FnOnce() -> PyResult<Values<K>>,
 ) -> PyResult<Py<PyAny>> {
     if request.max_version().is_none_or(|(major, _)| major < 1) {
-        return Err(PyBufferError::new_err(
+        return Err(PyBufferError::new_err(format!(
             "the tensor may only be read, which DLPack can say from version 1.0 on: ask for \
-             max_version=(1, 0), or take a copy through pyarrow.array(column).to_numpy()",
-        ));
+             max_version=(1, 0), or {}",
+            advice.old
+        )));
     }
     let values = values()?;
     request.export_zero_copy(py, values.device, DlpackFlags::READ_ONLY, legacy, || {
@@ -71,7 +99,7 @@ pub(crate) struct Values<K> {
 impl Values<ArrayRef> {
     /// Those of an array.
     pub(crate) fn of(array: &ArrayRef) -> PyResult<Self> {
-        let element = element(array.data_type(), array.null_count())?;
+        let element = element(array.data_type(), array.null_count(), &Advice::HOST)?;
         let data = array.to_data();
         let width = usize::from(element.bits) / 8;
         let values = &data.buffers()[0].as_slice()[data.offset() * width..];
@@ -100,7 +128,7 @@ impl Values<ResidentValues> {
             keeps: values.clone(),
             rows: values.rows(),
             address: values.address().0,
-            element: element(values.data_type(), values.null_count())?,
+            element: element(values.data_type(), values.null_count(), &Advice::PINNED)?,
             device: DLDevice {
                 device_type: DLDeviceType(u32::try_from(device_type).map_err(no_number)?),
                 device_id: i32::try_from(device_id).map_err(no_number)?,
@@ -135,11 +163,11 @@ impl<K: Clone + Send + Sync + 'static> Values<K> {
 }
 
 /// The element type of numbers of fixed width, of which none is null.
-fn element(data_type: &DataType, nulls: usize) -> PyResult<DLDataType> {
+fn element(data_type: &DataType, nulls: usize, advice: &Advice) -> PyResult<DLDataType> {
     if nulls > 0 {
         return Err(PyBufferError::new_err(format!(
-            "the column has {nulls} nulls, which a tensor cannot hold; fill them (`coalesce(x, 0)`) or \
-             drop their rows (`x is not null`)"
+            "the column has {nulls} nulls, which a tensor cannot hold; {}",
+            advice.nulls
         )));
     }
     Ok(match data_type {
@@ -155,9 +183,9 @@ fn element(data_type: &DataType, nulls: usize) -> PyResult<DLDataType> {
         DataType::Float64 => DLDataType::of::<f64>(),
         other => {
             return Err(PyBufferError::new_err(format!(
-                "a tensor holds integers of 8 to 64 bits and floats of 32 and 64, the column is {}; cast it in \
-                 the query, or use pyarrow.array(column)",
-                unlade::type_name(other)
+                "a tensor holds integers of 8 to 64 bits and floats of 32 and 64, the column is {}; {}",
+                unlade::type_name(other),
+                advice.other
             )));
         }
     })

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use unlade::{FunctionFailure, Signature, UserFunction};
 
+use crate::argument::{Listed, expected};
 use crate::capsule::{self, GivenArray, import_field};
 use crate::column::Column;
 use crate::failure::{Failure, caught, refused};
@@ -29,12 +30,16 @@ impl<'py> FromPyObject<'_, 'py> for GivenType {
                 let capsule = schema.call0()?;
                 caught(|| import_field(&capsule))?.map(GivenType)
             }
-            None => Err(PyTypeError::new_err(format!(
-                "expected a type of Arrow's such as pyarrow.int64(), not {}",
-                object.get_type().name()?
-            ))),
+            None => Err(expected(
+                "a type of Arrow's such as pyarrow.int64()",
+                &object,
+            )),
         }
     }
+}
+
+impl Listed for GivenType {
+    const LIST: &'static str = "a list of types such as [pyarrow.int64()]";
 }
 
 /// A function that a runtime can register.

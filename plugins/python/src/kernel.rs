@@ -7,6 +7,7 @@ use std::time::Instant;
 use arrow_array::{RecordBatchIterator, RecordBatchReader};
 use pyo3::prelude::*;
 
+use crate::argument::Number;
 use crate::batch::Schema;
 use crate::capsule::{Imported, Incoming};
 use crate::failure::{Failure, caught, config, with_rows_before};
@@ -111,7 +112,7 @@ impl Kernel {
         &self,
         py: Python<'_>,
         data: Given,
-        batch_rows: Option<usize>,
+        batch_rows: Option<Number>,
     ) -> Result<Stream, Failure> {
         let (reader, realigned): (Box<dyn RecordBatchReader + Send>, _) =
             match self.looked_at(py, data)? {
@@ -125,10 +126,13 @@ impl Kernel {
                     (Box::new(incoming), realigned)
                 }
             };
-        if batch_rows == Some(0) {
-            return Err(config("batch_rows is at least 1, not 0"));
-        }
-        let rows = batch_rows.unwrap_or(usize::MAX);
+        let rows = batch_rows
+            .map(|rows| rows.named("batch_rows"))
+            .transpose()?;
+        let rows = match rows {
+            Some(0) => return Err(config("batch_rows is at least 1, not 0")),
+            rows => rows.unwrap_or(usize::MAX),
+        };
         let stream = self.inner.get()?.stream(Pieces::new(reader, rows));
         Ok(Stream::new(stream, realigned))
     }

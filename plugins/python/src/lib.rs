@@ -5,6 +5,7 @@
 //! | `capsule` | Arrow in and out by the PyCapsule interface, without a copy   (contains unsafe code) |
 //! | `interpreter` | ways into the interpreter, which end before it does   (contains unsafe code) |
 //! | `own` | what forked children have no part in |
+//! | `argument` | arguments, refused in words of ours |
 //! | `given` | what is handed over: a batch, or a stream of them |
 //! | `function` | functions in Python that queries call |
 //! | `query` | queries from text and from Substrait, and the rules that they are read by |
@@ -20,6 +21,7 @@
 //!
 //! The interpreter is released while anything is computed or waited for.
 
+mod argument;
 mod batch;
 mod capsule;
 mod column;

@@ -9,13 +9,14 @@ use arrow_schema::SchemaRef;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use unlade::substrait::{Imported, SubstraitError, import_with};
 use unlade::{
     Clause, Error, Expr, ExprError, FloatOrder, Kernel, OnError, Query, Runtime, Select, Semantics,
     Session, Signatures, parse_expr_with, parse_select_list_with,
 };
 
+use crate::argument::{List, Listed, expected};
 use crate::batch::Schema;
 use crate::failure::{Failure, caught, config, not_imported, not_serialised, refused};
 use crate::interpreter::outside;
@@ -46,10 +47,8 @@ impl<'py> FromPyObject<'_, 'py> for Spelled {
             .import(intern!(py, "builtins"))?
             .call_method1(intern!(py, "memoryview"), (object,));
         let Ok(view) = view else {
-            return Err(PyTypeError::new_err(format!(
-                "an expression is text, a pyarrow expression, or Substrait's bytes, not {}",
-                object.get_type().name()?
-            )));
+            let what = "an expression: text, one of pyarrow's, or Substrait's bytes";
+            return Err(expected(what, &object));
         };
         Ok(Spelled::Message(bytes.call1((view,))?.extract()?))
     }
@@ -70,7 +69,9 @@ impl<'py> FromPyObject<'_, 'py> for Columns {
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(named) = object.cast::<PyDict>() {
             let item = |(name, each): (Bound<'py, PyAny>, Bound<'py, PyAny>)| {
-                Ok((name.extract()?, each.extract()?))
+                let text = name.extract();
+                let text = text.map_err(|_| expected("the name of a column", &name))?;
+                Ok((text, each.extract()?))
             };
             return named
                 .iter()
@@ -78,7 +79,9 @@ impl<'py> FromPyObject<'_, 'py> for Columns {
                 .collect::<PyResult<_>>()
                 .map(Columns::Named);
         }
-        if let Ok(each) = object.extract::<Vec<String>>() {
+        if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
+            let List(each) = object.extract::<List<Item>>()?;
+            let each: Vec<String> = each.into_iter().map(|Item(text)| text).collect();
             return Ok(Columns::List(Spelled::Text(each.join(", "))));
         }
         match object.extract()? {
@@ -88,6 +91,22 @@ impl<'py> FromPyObject<'_, 'py> for Columns {
             spelled => Ok(Columns::List(spelled)),
         }
     }
+}
+
+/// An item of what to put out.
+struct Item(String);
+
+impl<'py> FromPyObject<'_, 'py> for Item {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        object.extract().map(Item)
+    }
+}
+
+impl Listed for Item {
+    const LIST: &'static str =
+        "a list of text such as [\"a\", \"b + 1 as c\"], or a dictionary {\"name\": expression}";
 }
 
 /// What to compute, as callers spell it.

@@ -10,8 +10,9 @@ use pyo3::types::{PyCapsule, PyDict, PyTuple};
 use unlade::ResidentValues;
 use unlade_cdata::on_device;
 
+use crate::argument::Number;
 use crate::capsule::{export_on_device, export_schema};
-use crate::dlpack;
+use crate::dlpack::{self, Advice};
 use crate::failure::Failure;
 use crate::interpreter::outside;
 use crate::own::Own;
@@ -45,8 +46,9 @@ impl Resident {
 
     /// A column of one batch where it lies on the device: of fixed width, of strings, or a dictionary of
     /// these. The column stays there as long as it is held.
-    #[pyo3(signature = (name, *, batch=0))]
-    fn column(&self, py: Python<'_>, name: &str, batch: usize) -> PyResult<ResidentColumn> {
+    #[pyo3(signature = (name, *, batch=Number::new(0)))]
+    fn column(&self, py: Python<'_>, name: &str, batch: Number) -> PyResult<ResidentColumn> {
+        let batch = batch.named("batch")?;
         let resident = self.inner.get()?;
         let pinned = resident.batches().first().map(RecordBatch::schema);
         let found = pinned.and_then(|schema| {
@@ -156,7 +158,7 @@ impl ResidentColumn {
         // Values are there, whichever stream is to read them.
         let request = dlpack::request(stream.as_ref(), max_version, dl_device, copy)?;
         let values = self.values.get()?;
-        dlpack::export(py, &request, || {
+        dlpack::export(py, &request, &Advice::PINNED, || {
             dlpack::Values::on_device(values, self.place)
         })
     }

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use unlade::placement::Objective;
 use unlade::{Fallback, Placement, RuntimeBuilder, Trust};
 
+use crate::argument::{List, Number};
 use crate::failure::{Failure, config, refused};
 use crate::function::{self, GivenType};
 use crate::given::{Given, GivenSchema};
@@ -58,11 +59,11 @@ impl Runtime {
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn new(
         py: Python<'_>,
-        devices: Option<Vec<String>>,
+        devices: Option<List<String>>,
         device: Option<String>,
-        threads: Option<usize>,
-        memory_budget: Option<u64>,
-        pool_reserve: Option<u64>,
+        threads: Option<Number>,
+        memory_budget: Option<Number>,
+        pool_reserve: Option<Number>,
         fallback: bool,
         trust: &str,
         objective: &str,
@@ -72,7 +73,10 @@ impl Runtime {
         predictions: bool,
         device_timeout: Option<f64>,
     ) -> Result<Self, Failure> {
-        let threads = threads.unwrap_or_else(processors);
+        let threads = match threads {
+            Some(threads) => threads.named("threads")?,
+            None => processors(),
+        };
         let trusts = [("trusted", Trust::Trusted), ("untrusted", Trust::Untrusted)];
         let objectives = [
             ("latency", Objective::Latency),
@@ -93,20 +97,20 @@ impl Runtime {
         if let Some(name) = device {
             builder = builder.placement(Placement::Device(name.into()));
         }
-        if let Some(bytes) = memory_budget {
+        if let Some(bytes) = budget(memory_budget)? {
             builder = builder.memory_budget(bytes);
         }
         if let Some(bytes) = pool_reserve {
-            builder = builder.pool_reserve(bytes);
+            builder = builder.pool_reserve(bytes.named("pool_reserve")?);
         }
         if let Some(file) = calibration {
             builder = builder.calibration(file);
         }
         if let Some(timeout) = device_timeout {
-            builder = builder.device_timeout(seconds(timeout)?);
+            builder = builder.device_timeout(seconds("device_timeout", timeout)?);
         }
         let inner = outside(py, || {
-            with_devices(builder, devices)?
+            with_devices(builder, devices.map(|devices| devices.0))?
                 .build()
                 .map_err(Failure::from)
         })??;
@@ -152,12 +156,12 @@ impl Runtime {
         &self,
         py: Python<'_>,
         name: &str,
-        arguments: Vec<GivenType>,
+        arguments: List<GivenType>,
         result: &Bound<'_, PyAny>,
         function: Py<PyAny>,
         nullable: bool,
     ) -> Result<(), Failure> {
-        let function = function::function(name, arguments, result, nullable, function)?;
+        let function = function::function(name, arguments.0, result, nullable, function)?;
         let runtime = self.inner.get()?;
         match outside(py, || runtime.register(function))? {
             Ok(_) => Ok(()),
@@ -167,28 +171,28 @@ impl Runtime {
     }
 
     /// Opens a session.
-    #[pyo3(signature = (label, *, weight=1, priority="normal", memory_budget=None, deadline=None,
-        device=None, devices=Vec::new(), patience=0.0))]
+    #[pyo3(signature = (label, *, weight=Number::new(1), priority="normal", memory_budget=None,
+        deadline=None, device=None, devices=List(Vec::new()), patience=0.0))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn session(
         &self,
         py: Python<'_>,
         label: String,
-        weight: u32,
+        weight: Number,
         priority: &str,
-        memory_budget: Option<u64>,
+        memory_budget: Option<Number>,
         deadline: Option<f64>,
         device: Option<String>,
-        devices: Vec<String>,
+        devices: List<String>,
         patience: f64,
     ) -> Result<Session, Failure> {
         let wishes = Wishes {
-            weight,
+            weight: weight.named("weight")?,
             priority: priority.to_owned(),
-            memory_budget,
+            memory_budget: budget(memory_budget)?,
             deadline,
             device,
-            devices,
+            devices: devices.0,
             patience,
         };
         Session::open(py, self, label, wishes)
@@ -242,7 +246,7 @@ impl Runtime {
     /// seconds. Returns how many batches were cut off.
     #[pyo3(signature = (within=10.0))]
     fn shutdown(&self, py: Python<'_>, within: f64) -> Result<u64, Failure> {
-        let within: Duration = seconds(within)?;
+        let within: Duration = seconds("within", within)?;
         let runtime = self.inner.get()?;
         Ok(outside(py, || runtime.shutdown(within))?.cut_off)
     }
@@ -267,6 +271,19 @@ impl Runtime {
         let names: Vec<&str> = devices.iter().map(|device| &*device.name).collect();
         let (names, threads) = (names.join(", "), self.threads);
         Ok(format!("Runtime({names}; {threads} threads)"))
+    }
+}
+
+/// Bytes that were asked for as a budget; without, what it is otherwise.
+fn budget(bytes: Option<Number>) -> Result<Option<u64>, Failure> {
+    let bytes = bytes
+        .map(|bytes| bytes.named("memory_budget"))
+        .transpose()?;
+    match bytes {
+        Some(0) => Err(config(
+            "memory_budget is 0 bytes, within which no batch is computed; leave it out for the usual one",
+        )),
+        bytes => Ok(bytes),
     }
 }
 

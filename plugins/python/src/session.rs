@@ -52,12 +52,12 @@ impl Session {
             .session(label)
             .weight(wishes.weight)
             .priority(one_of("priority", &wishes.priority, &priorities)?)
-            .patience(seconds(wishes.patience)?);
+            .patience(seconds("patience", wishes.patience)?);
         if let Some(bytes) = wishes.memory_budget {
             builder = builder.memory_budget(bytes);
         }
         if let Some(after) = wishes.deadline {
-            builder = builder.deadline(seconds(after)?);
+            builder = builder.deadline(seconds("deadline", after)?);
         }
         if let Some(device) = wishes.device {
             builder = builder.placement(Placement::Device(device.into()));

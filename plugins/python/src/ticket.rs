@@ -94,7 +94,7 @@ impl Ticket {
     /// Waits for the result, which is given once.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Output, Failure> {
-        let deadline = timeout.map(seconds).transpose()?;
+        let deadline = timeout.map(|after| seconds("timeout", after)).transpose()?;
         let deadline = deadline.and_then(|after| Instant::now().checked_add(after));
         let mut ticket = self.take()?;
         if deadline.is_none_or(|at| at > Instant::now())

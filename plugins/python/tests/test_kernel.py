@@ -5,6 +5,7 @@ import ctypes
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +111,14 @@ def test_one_of_ours_is_data_for_another_kernel(batch):
     assert pa.table(through) == pa.table(again)
 
 
+@pytest.fixture
+def of():
+    """What calls are of."""
+    data = pa.record_batch({"id": [1, 5, 9]})
+    runtime = unlade.Runtime(devices=["cpu"], threads=1)
+    return SimpleNamespace(batch=unlade.Batch(data), runtime=runtime, kernel=runtime.compile(data, filter="id > 3"))
+
+
 class TestErrors:
     def test_syntax_is_shown_in_its_text(self, batch):
         with pytest.raises(unlade.CompileError) as caught:
@@ -169,6 +178,79 @@ class TestErrors:
             unlade.compile(batch, filter="id > 3", semantics="postgres")
         with pytest.raises(unlade.ConfigError, match="no device `gpu:7`; there are: cpu"):
             unlade.Runtime(devices=["gpu:7"])
+
+    @pytest.mark.parametrize(
+        "call, message",
+        [
+            (lambda of: unlade.Runtime(threads=-1), "threads is a whole number from 0 to .*, not -1"),
+            (lambda of: unlade.Runtime(threads=10**30), "threads is a whole number from 0 to .*, not "),
+            (lambda of: unlade.Runtime(threads=0), "^0 threads compute nothing"),
+            (lambda of: unlade.Runtime(memory_budget=0), "^memory_budget is 0 bytes.*leave it out"),
+            (lambda of: unlade.Runtime(device_timeout=-0.5), "^device_timeout is a number of seconds.*, not -0.5"),
+            (lambda of: of.runtime.session("x", weight=-1), "^weight is a whole number from 0 to 4294967295, not -1"),
+            (lambda of: of.runtime.session("x", weight=1 << 32), "^weight is a whole number from 0 to 4294967295, not"),
+            (lambda of: of.runtime.session("x", memory_budget=0), "^memory_budget is 0 bytes"),
+            (lambda of: of.runtime.session("x", deadline=float("nan")), "^deadline is a number of seconds.*, not NaN"),
+            (lambda of: of.runtime.session("x", devices=["gpu=x"]), "^`x` in `gpu=x` is no number of devices"),
+            (lambda of: of.runtime.shutdown(within=-1), "^within is a number of seconds"),
+            (lambda of: of.kernel.submit(of.batch).wait(timeout=-1), "^timeout is a number of seconds.*, not -1"),
+            (lambda of: of.kernel.stream(of.batch, batch_rows=-1), "^batch_rows is a whole number from 0 to .*, not -1"),
+            (lambda of: unlade.Runtime(devices=["cpu", "sim"], device="gpu"), "^there is no device `gpu`; there is cpu, sim$"),
+            # A wheel has no simulated card, and offers none.
+            (lambda of: unlade.Runtime(devices=["gpu"]), "by name sim-gpu, dpu:unix:PATH and dpu:PCI-ADDRESS"),
+        ],
+    )
+    def test_values_of_options_that_cannot_be(self, of, call, message):
+        with pytest.raises(unlade.ConfigError, match=message):
+            call(of)
+
+    @pytest.mark.parametrize(
+        "call, message",
+        [
+            (lambda of: unlade.Runtime(devices="cpu"), r"expected a list of names such as \[\"cpu\"\], not 'cpu'"),
+            (lambda of: unlade.Runtime(devices=["cpu", 1]), r"a list of names .*, not 1 \(int\)"),
+            (lambda of: unlade.Runtime(threads=1.5), r"expected a whole number, not 1.5 \(float\)"),
+            (lambda of: of.runtime.session("x", weight="2"), r"expected a whole number, not '2' \(str\)"),
+            (lambda of: of.runtime.session("x", devices="gpu"), "a list of names"),
+            (lambda of: of.runtime.register_function("f", pa.int64(), pa.int64(), len), "a list of types such as"),
+            (lambda of: of.batch[0:1], r"a column's name or position; for rows, .*, not slice\(0, 1, None\)"),
+            (lambda of: of.batch[1.5], r"a column's name or position, not 1.5 \(float\)"),
+            (lambda of: unlade.compile(of.batch, select=[1]), r"a list of text such as .*, or a dictionary.*, not 1 \(int\)"),
+            (lambda of: unlade.compile(of.batch, select={1: "id"}), r"expected the name of a column, not 1 \(int\)"),
+            (lambda of: unlade.compile(of.batch, filter=1), r"expected an expression: text, .*, not 1 \(int\)"),
+        ],
+    )
+    def test_arguments_of_another_type(self, of, call, message):
+        with pytest.raises(TypeError, match=message) as caught:
+            call(of)
+        assert "extract" not in str(caught.value)
+
+    def test_more_threads_than_there_can_be(self):
+        with pytest.raises(unlade.LimitError, match="threads: 1000000000 is more than the limit"):
+            unlade.Runtime(threads=10**9)
+
+    def test_columns_that_differ_are_named(self, batch):
+        kernel = unlade.compile(batch, filter="id > 3")
+        with pytest.raises(unlade.SchemaError, match="; it lacks `price`; compile for"):
+            kernel.run(batch.select(["id", "name"]))
+        with pytest.raises(unlade.SchemaError, match="`id`.* is Int64, .* Int32; cast it"):
+            kernel.run(batch.set_column(0, "id", pa.array([1, 2, 3])))
+
+    def test_values_that_cannot_be_name_their_column(self):
+        keys = pa.DictionaryArray.from_arrays(pa.array([0, 99], pa.int8()), ["x", "y"], safe=False)
+        ends = pa.py_buffer(np.array([0, 1, 2], np.int32).tobytes())
+        text = pa.Array.from_buffers(pa.utf8(), 2, [None, ends, pa.py_buffer(b"\xff\xfe")])
+        nested = pa.StructArray.from_arrays([text], ["inner"])
+        for name, column, fix in [
+            ("k", keys, "each key has to be the place of a value"),
+            ("t", text, "binary"),
+            ("n", nested, "binary"),
+        ]:
+            data = pa.record_batch({"a": [1, 2], name: column})
+            kernel = unlade.compile(data.schema, filter="a > 1", check_values=True)
+            for given in (data, pa.Table.from_batches([data])):
+                with pytest.raises(unlade.Error, match=f"in `{name}`.*{fix}"):
+                    kernel.run(given)
 
     def test_memory_that_is_used_up(self):
         runtime = unlade.Runtime(devices=["cpu"], threads=1, memory_budget=1 << 20, pool_reserve=1 << 20)
@@ -292,7 +374,10 @@ import unlade
 numbers = np.arange(5000, dtype=np.float64) * 0.5
 batch = pa.record_batch({"flag": pa.array([True] * 5000), "x": numbers})
 runtime = unlade.Runtime(devices=["cpu", "sim-gpu"], threads=1)
-resident = runtime.pin(batch, device="sim-gpu:0")
+resident = runtime.pin(batch, device="sim-gpu")
+assert unlade.Runtime(devices=["sim-gpu", "cpu"], device="sim-gpu").compile(batch, filter="x > 1").run(
+    batch
+).receipt.parts[0].device == "sim-gpu:0"
 column = resident.column("x")
 interface = column.__cuda_array_interface__
 address, read_only = interface.pop("data")

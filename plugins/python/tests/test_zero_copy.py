@@ -253,6 +253,31 @@ class TestTensors:
         with pytest.raises(BufferError, match="zero-copy"):
             whole.__dlpack__(max_version=(1, 0), copy=True)
 
+    def test_what_is_pinned_and_no_tensor_is_told_what_helps_there(self):
+        runtime = unlade.Runtime(devices=["cpu", "sim"], threads=1)
+        pinned = runtime.pin(pa.record_batch({"n": [1, None], "s": [True, False], "x": [1, 2]}), device="sim")
+        for name, version, what in [("n", (1, 0), "1 nulls"), ("s", (1, 0), "boolean"), ("x", None, "1.0 on")]:
+            column = pinned.column(name)
+            with pytest.raises(BufferError, match=f"{what}.*__arrow_c_device_array__") as caught:
+                column.__dlpack__(max_version=version)
+            assert "pyarrow.array" not in str(caught.value) and "query" not in str(caught.value)
+            assert len(column.__arrow_c_device_array__()) == 2
+
+    def test_numpy_makes_an_array_of_a_column(self):
+        batch = unlade.Batch(pa.record_batch({"n": [1, 2], "nulls": [1, None], "s": ["x", "y"]}))
+        column = batch["n"]
+        shared = np.asarray(column)
+        assert shared.dtype == np.int64 and shared.ctypes.data == column.to_numpy().ctypes.data
+        assert np.sqrt(np.asarray(column, dtype=np.float32)).dtype == np.float32
+        copied = np.array(column)
+        copied[0] = 7
+        assert shared.tolist() == [1, 2] and copied.tolist() == [7, 2]
+        with pytest.raises(ValueError, match="copy"):
+            np.asarray(column, dtype=np.float32, copy=False)
+        for name, what in [("nulls", "1 nulls.*pyarrow.array"), ("s", "the column is Utf8.*pyarrow.array")]:
+            with pytest.raises(BufferError, match=what):
+                np.asarray(batch[name])
+
     def test_an_empty_column(self):
         empty = unlade.Batch(pa.record_batch({"n": pa.array([], pa.int64())}))["n"]
         assert empty.to_numpy().tolist() == []

@@ -66,7 +66,7 @@ class Runtime:
         """A runtime with the devices of these names, or all that are present.
 
         ``device`` is the one that runs queries, where that is not left to placement. Bytes:
-        ``memory_budget`` (4 GiB) and ``pool_reserve`` (256 MiB). Seconds: ``device_timeout`` (60).
+        ``memory_budget`` (4 GiB; 0 is an error) and ``pool_reserve`` (256 MiB). Seconds: ``device_timeout`` (60).
         ``fallback=False`` makes an error of what another device would have to do.
 
         :raises ConfigError: for a device that is not there, or an option that is none.
@@ -366,7 +366,12 @@ class Column:
     @property
     def null_count(self) -> int: ...
     def to_numpy(self) -> Any:
-        """The column as a NumPy array, which shares its memory and may only be read."""
+        """The column as a NumPy array, which shares its memory and may only be read.
+
+        So ``numpy.asarray(column)`` is. Nulls, booleans and what is no number are a ``BufferError``.
+        """
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
 
     def __len__(self) -> int: ...
     def __arrow_c_schema__(self) -> object: ...
