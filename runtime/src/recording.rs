@@ -271,7 +271,7 @@ impl Recording {
                         let batches = reading.recording.batches.len();
                         RecordingError::CutOff { batches }
                     }
-                    false => wrong(error.to_string()),
+                    false => wrong(in_its_line(&error)),
                 })?;
             let added = match line {
                 Line::Run(_) => Err("a second `run`".to_owned()),
@@ -301,7 +301,7 @@ impl Recording {
     fn begin(first: &str) -> Result<Self, RecordingError> {
         let unknown = |error: serde_json::Error| match is_cut(&error, first) && is_run(first) {
             true => RecordingError::CutOff { batches: 0 },
-            false => RecordingError::Unknown(error.to_string()),
+            false => RecordingError::Unknown(in_its_line(&error)),
         };
         let value: serde_json::Value = serde_json::from_str(first).map_err(unknown)?;
         if value["record"] != "run" {
@@ -440,6 +440,15 @@ impl Recording {
     /// The device of a name.
     pub fn device(&self, name: &str) -> Option<&RecordedDevice> {
         self.devices.iter().find(|device| *device.name == *name)
+    }
+}
+
+/// What is wrong in a line, which is a text of its own to whoever reads it: its number there is always 1.
+fn in_its_line(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    match said.rfind(" at line ") {
+        Some(at) => format!("{} in column {}", &said[..at], error.column()),
+        None => said,
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use datafusion::common::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
 use unlade::{Error, FailureKind, printable};
 
 /// Why a statement, or the command, ends without success.
@@ -71,7 +72,10 @@ impl fmt::Display for Failure {
 
 impl From<DataFusionError> for Failure {
     fn from(error: DataFusionError) -> Self {
-        let message = error.strip_backtrace();
+        let message = match error.find_root() {
+            DataFusionError::SQL(error, _) => no_sql(error),
+            _ => error.strip_backtrace(),
+        };
         let kind = match error.find_root() {
             DataFusionError::SQL(..)
             | DataFusionError::Plan(_)
@@ -90,6 +94,21 @@ impl From<DataFusionError> for Failure {
         };
         Failure::Of(kind, message)
     }
+}
+
+/// What the parser says, in a sentence.
+fn no_sql(error: &ParserError) -> String {
+    let said = match error {
+        ParserError::TokenizerError(said) | ParserError::ParserError(said) => said.as_str(),
+        ParserError::RecursionLimitExceeded => "it is nested too deeply",
+    };
+    let said = said
+        .replace("Expected: ", "expected ")
+        .replace(", found: EOF", ", found its end")
+        .replace(", found: ", ", found ")
+        .replace(" at Line: ", " at line ")
+        .replace(", Column: ", ", column ");
+    format!("this is no SQL: {said}")
 }
 
 impl From<io::Error> for Failure {

@@ -8,6 +8,7 @@
 //! | [`output`] | rows as a table, CSV, TSV or JSON |
 //! | [`receipts`] | what of a plan ran where |
 //! | [`shell`], [`commands`], [`completion`] | at a terminal: lines, `\d` and the like, the Tab key |
+//! | [`files`] | which file an error is about |
 //! | [`error`] | errors and exit codes |
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ mod args;
 mod commands;
 mod completion;
 mod error;
+mod files;
 mod output;
 mod receipts;
 mod session;

@@ -14,6 +14,7 @@ use unlade_datafusion::{SessionStateBuilderExt, UnladeConfig};
 
 use crate::args::Arguments;
 use crate::error::Failure;
+use crate::files;
 use crate::output::Printing;
 use crate::statements::{self, Interrupts};
 
@@ -141,7 +142,7 @@ fn config(arguments: &Arguments, device: &str) -> Result<SessionConfig, Failure>
 /// Makes files a table, by what they are called.
 async fn register(context: &SessionContext, name: &str, path: &str) -> Result<(), Failure> {
     let file = Path::new(path);
-    let is_here = !path.contains("://") && !path.contains(['*', '?', '[']);
+    let is_here = !path.contains("://") && !files::is_pattern(path);
     if is_here && !file.exists() {
         return Err(Failure::file(format!("{path}: there is no such file")));
     }
@@ -184,5 +185,13 @@ async fn register(context: &SessionContext, name: &str, path: &str) -> Result<()
             )));
         }
     };
-    made.map_err(|error| Failure::file(format!("{path}: {}", error.strip_backtrace())))
+    let Err(error) = made else {
+        return Ok(());
+    };
+    let file = files::unreadable(context, path).await;
+    let file = file.as_deref().unwrap_or(path);
+    Err(Failure::file(format!(
+        "{file}: {}",
+        error.strip_backtrace()
+    )))
 }

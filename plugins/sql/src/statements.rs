@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::DataFusionError;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
@@ -17,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::error::{Failure, say};
+use crate::files;
 use crate::output::{Printer, Printing};
 use crate::receipts::receipts;
 
@@ -133,17 +133,29 @@ async fn answer(
     context: SessionContext,
     statement: Statement,
     parts: mpsc::Sender<Part>,
-) -> Result<(), DataFusionError> {
-    let plan = context.state().statement_to_plan(statement).await?;
+) -> Result<(), Failure> {
+    let state = context.state();
+    let tables = state.resolve_table_references(&statement);
+    let plan = match state.statement_to_plan(statement).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            let tables = tables.unwrap_or_default();
+            return Err(files::of_tables(&context, &tables, error).await);
+        }
+    };
     let frame = context.execute_logical_plan(plan).await?;
     let task = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await?;
     if parts.send(Part::Plan(Arc::clone(&plan))).await.is_err() {
         return Ok(());
     }
-    let mut rows = execute_stream(plan, task)?;
+    let mut rows = execute_stream(Arc::clone(&plan), Arc::clone(&task))?;
     while let Some(batch) = rows.next().await {
-        if parts.send(Part::Rows(batch?)).await.is_err() {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return Err(files::of_plan(&plan, &task, error).await),
+        };
+        if parts.send(Part::Rows(batch)).await.is_err() {
             break;
         }
     }

@@ -413,6 +413,24 @@ fn what_cannot_have_been_is_no_recording() {
 }
 
 #[test]
+fn of_a_damaged_line_one_number_is_told() {
+    let mut file = Vec::new();
+    stream(3, DEVICE_BOUND).write(&mut file).unwrap();
+    let text = String::from_utf8(file).unwrap();
+    let damaged = |line: usize| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines[line - 1] = "{\"record\":oh}";
+        let file = lines.join("\n");
+        Recording::read(&mut file.as_bytes())
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(damaged(5), "line 5: expected value in column 11");
+    let first = damaged(1);
+    assert!(first.contains("(expected value in column 11)"), "{first}");
+}
+
+#[test]
 fn what_devices_have_no_part_in_is_what_is_left_without_their_time() {
     let bound = |recording: &Recording| {
         let free = Replay::of(recording).at_no_cost().run().unwrap();

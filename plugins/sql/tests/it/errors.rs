@@ -43,8 +43,25 @@ fn a_command_line_that_is_none() {
 
 #[test]
 fn sql_that_is_none() {
-    refused(&["-c", "SELEC 1"], 2, &["error: ", "SELEC"]);
-    refused(&["-c", "SELECT * FROM nowhere"], 2, &["nowhere"]);
+    let found = refused(&["-c", "SELEC 1"], 2, &["found SELEC at line 1, column 1"]);
+    assert!(!found.err.contains("ParserError"), "{found:?}");
+    refused(&["-c", "SELECT 1 +"], 2, &["no SQL", "found its end"]);
+    refused(&["-c", "SELECT 'x"], 2, &["no SQL: Unterminated"]);
+    refused(
+        &["-c", "SELECT * FROM nowhere"],
+        2,
+        &["no table nowhere", "--table NAME=PATH"],
+    );
+    refused(
+        &["-c", "SELECT a FROM small.csv"],
+        2,
+        &["in quotes: 'small.csv'"],
+    );
+    refused(
+        &["-c", "SELECT a FROM 'small.jsonl'"],
+        2,
+        &["--table NAME=small.jsonl"],
+    );
     refused(
         &["-c", "SELECT c FROM 'small.csv'"],
         2,
@@ -75,6 +92,21 @@ fn files_that_are_none() {
     );
     refused(&["-t", "t=small"], 3, &["small", "no such file"]);
     refused(&["-f", "nowhere.sql"], 3, &["nowhere.sql"]);
+    refused(
+        &["-c", "SELECT * FROM 'below/nowhere.parquet'"],
+        3,
+        &["error: below/nowhere.parquet: there is no such file"],
+    );
+    refused(
+        &["-c", "SELECT * FROM 'nowhere.txt'"],
+        3,
+        &["nowhere.txt: there is no such file"],
+    );
+    refused(
+        &["-c", "SELECT * FROM 'no*.csv'"],
+        3,
+        &["error: no*.csv: there are no such files"],
+    );
     let folder = folder();
     std::fs::write(folder.path().join("small.txt"), "a,b").unwrap();
     let found = sql(folder.path(), &["-t", "t=small.txt"]);
@@ -86,6 +118,46 @@ fn files_that_are_none() {
     let found = sql(folder.path(), &["-t", "t=broken.parquet", "-c", "SELECT 1"]);
     assert_eq!(found.code, Some(3), "{found:?}");
     assert!(found.err.contains("broken.parquet: "), "{found:?}");
+}
+
+/// Of several files the one is named that is damaged: whether that shows as it is opened or as it is read.
+#[test]
+fn a_damaged_file_among_several_is_named() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let whole = std::fs::read(at("trips.parquet")).unwrap();
+    let mut pages = whole.clone();
+    pages[4..2000].fill(0xa5);
+    for (name, bytes) in [
+        ("cut1.parquet", &whole[..]),
+        ("cut2.parquet", &whole[..whole.len() / 2]),
+        ("page1.parquet", &whole[..]),
+        ("page2.parquet", &pages[..]),
+        ("row1.jsonl", &b"{\"a\":1}\n"[..]),
+        (
+            "row2.jsonl",
+            &[&b"{\"a\":1}\n".repeat(2000)[..], b"{\"a\":]}\n"].concat()[..],
+        ),
+    ] {
+        std::fs::write(at(name), bytes).unwrap();
+    }
+    for (pattern, damaged) in [
+        ("cut*.parquet", "cut2.parquet: "),
+        ("page*.parquet", "page2.parquet: "),
+        ("row*.jsonl", "row2.jsonl: "),
+    ] {
+        let table = format!("t={pattern}");
+        let mut ways = vec![vec!["-t", &table, "-c", "SELECT * FROM t"]];
+        let quoted = format!("SELECT * FROM '{pattern}'");
+        if !pattern.ends_with("jsonl") {
+            ways.push(vec!["-c", &quoted]);
+        }
+        for arguments in ways {
+            let found = sql(folder.path(), &arguments);
+            assert_eq!(found.code, Some(3), "{arguments:?}: {found:?}");
+            assert!(found.err.contains(damaged), "{arguments:?}: {found:?}");
+        }
+    }
 }
 
 #[test]
