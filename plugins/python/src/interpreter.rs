@@ -15,6 +15,8 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use unlade_cdata::raw::{ArrowArray, ArrowArrayStream, ArrowSchema};
 
@@ -72,7 +74,7 @@ fn enter_or_stay() -> Inside {
 /// Whether this thread ends the interpreter, and has not ended it yet.
 fn is_last() -> bool {
     // SAFETY: It only reads whether there is an interpreter, and may be called without one.
-    LAST.get() == Some(&thread::current().id()) && unsafe { pyo3::ffi::Py_IsInitialized() } != 0
+    LAST.get() == Some(&thread::current().id()) && unsafe { ffi::Py_IsInitialized() } != 0
 }
 
 /// Works without the interpreter, and not in a forked child. A panic is an error.
@@ -90,6 +92,19 @@ where
 pub(crate) fn inside<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
     let _inside = enter_or_stay();
     Python::attach(work)
+}
+
+/// That this is the process's main interpreter, whose end is the gate's and everybody's.
+pub(crate) fn check_main() -> PyResult<()> {
+    // SAFETY: It is called by an interpreter, whose state there is.
+    let number = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match number {
+        0 => Ok(()),
+        _ => Err(PyImportError::new_err(
+            "unlade works in a process's main interpreter alone; import it there, or have a process of its \
+             own instead of a sub-interpreter",
+        )),
+    }
 }
 
 /// Shuts the gate, and waits for those inside. Work of a runtime that needs the interpreter fails from

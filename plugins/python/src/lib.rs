@@ -76,6 +76,7 @@ mod module {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::interpreter::check_main()?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         crate::interpreter::close_at_exit(module)?;
         crate::interpreter::log(module.py())

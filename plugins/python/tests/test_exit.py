@@ -163,3 +163,25 @@ begun.wait()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "told: function `f` failed: Python is ending" in done.stdout
+
+
+@pytest.mark.parametrize("first", ["import unlade", "pass"])
+def test_another_interpreter_is_refused(first):
+    """It would be ended after the gate was shut, and the process would never end."""
+    script = f"""
+{first}
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+other = interpreters.create()
+interpreters.run_string(other, '''
+try:
+    import unlade
+except ImportError as error:
+    print(error)
+''')
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "main interpreter alone" in done.stdout
