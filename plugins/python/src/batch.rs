@@ -13,7 +13,7 @@ use crate::capsule::{export_batch, export_schema, export_stream};
 use crate::column::Column;
 use crate::failure::Failure;
 use crate::given::Given;
-use crate::own::Own;
+use crate::own::{Own, shown};
 
 /// A record batch: columns of one length, on the memory that they were computed in.
 ///
@@ -110,9 +110,11 @@ impl Batch {
     }
 
     fn __repr__(&self) -> Result<String, Failure> {
-        let batch = self.inner.get()?;
-        let (rows, columns) = (batch.num_rows(), columns(batch.schema_ref()));
-        Ok(format!("Batch({rows} rows: {columns})"))
+        shown("Batch", || {
+            let batch = self.inner.get()?;
+            let (rows, columns) = (batch.num_rows(), columns(batch.schema_ref()));
+            Ok(format!("Batch({rows} rows: {columns})"))
+        })
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {

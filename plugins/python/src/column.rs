@@ -9,7 +9,7 @@ use pyo3::types::{PyCapsule, PyDict, PyTuple};
 use crate::capsule::{export_array, export_schema};
 use crate::dlpack::{self, Advice};
 use crate::failure::Failure;
-use crate::own::Own;
+use crate::own::{Own, shown};
 
 /// One column of a batch, on the memory that it was computed in.
 ///
@@ -52,8 +52,10 @@ impl Column {
     }
 
     fn __repr__(&self) -> Result<String, Failure> {
-        let (name, of, rows) = (self.field.name(), self.r#type(), self.__len__()?);
-        Ok(format!("Column({name}: {of}, {rows} rows)"))
+        shown("Column", || {
+            let (name, of, rows) = (self.field.name(), self.r#type(), self.__len__()?);
+            Ok(format!("Column({name}: {of}, {rows} rows)"))
+        })
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {

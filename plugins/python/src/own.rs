@@ -21,6 +21,17 @@ pub(crate) fn check() -> Result<(), Failure> {
     Ok(fork::check().map_err(unlade::Error::from)?)
 }
 
+/// What stands for something of the parent's where it is shown: who looks into a child may not be refused.
+pub(crate) fn shown(
+    what: &str,
+    text: impl FnOnce() -> Result<String, Failure>,
+) -> Result<String, Failure> {
+    match check() {
+        Ok(()) => text(),
+        Err(_) => Ok(format!("{what}(of the process that was forked)")),
+    }
+}
+
 impl<T> Own<T> {
     pub(crate) fn new(inner: T) -> Self {
         Own { inner: Some(inner) }

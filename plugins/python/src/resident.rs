@@ -15,7 +15,7 @@ use crate::capsule::{export_on_device, export_schema};
 use crate::dlpack::{self, Advice};
 use crate::failure::Failure;
 use crate::interpreter::outside;
-use crate::own::Own;
+use crate::own::{Own, shown};
 
 /// Data that is kept in a device's memory.
 #[pyclass(frozen, module = "unlade")]
@@ -114,11 +114,13 @@ impl ResidentColumn {
     }
 
     fn __repr__(&self) -> Result<String, Failure> {
-        let (name, of, device) = (self.name(), self.r#type()?, &self.device);
-        let rows = self.__len__()?;
-        Ok(format!(
-            "ResidentColumn({name}: {of}, {rows} rows on {device})"
-        ))
+        shown("ResidentColumn", || {
+            let (name, of, device) = (self.name(), self.r#type()?, &self.device);
+            let rows = self.__len__()?;
+            Ok(format!(
+                "ResidentColumn({name}: {of}, {rows} rows on {device})"
+            ))
+        })
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {

@@ -16,7 +16,7 @@ use crate::function::{self, GivenType};
 use crate::given::{Given, GivenSchema};
 use crate::interpreter::outside;
 use crate::kernel::Kernel;
-use crate::own::Own;
+use crate::own::{Own, shown};
 use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
 use crate::resident::Resident;
 use crate::session::{Session, Wishes};
@@ -267,10 +267,12 @@ impl Runtime {
     }
 
     fn __repr__(&self) -> Result<String, Failure> {
-        let devices = self.inner.get()?.devices();
-        let names: Vec<&str> = devices.iter().map(|device| &*device.name).collect();
-        let (names, threads) = (names.join(", "), self.threads);
-        Ok(format!("Runtime({names}; {threads} threads)"))
+        shown("Runtime", || {
+            let devices = self.inner.get()?.devices();
+            let names: Vec<&str> = devices.iter().map(|device| &*device.name).collect();
+            let (names, threads) = (names.join(", "), self.threads);
+            Ok(format!("Runtime({names}; {threads} threads)"))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::given::GivenSchema;
 use crate::interpreter::outside;
 use crate::kernel::Kernel;
-use crate::own::Own;
+use crate::own::{Own, shown};
 use crate::query::{Asked, Columns, For, Rules, Spelled, one_of};
 use crate::runtime::Runtime;
 use crate::status::dictionary;
@@ -133,7 +133,9 @@ impl Session {
     }
 
     fn __repr__(&self) -> Result<String, Failure> {
-        let label = self.inner.get()?.status().label;
-        Ok(format!("Session({label})"))
+        shown("Session", || {
+            let label = self.inner.get()?.status().label;
+            Ok(format!("Session({label})"))
+        })
     }
 }

@@ -11,7 +11,7 @@ use unlade::Error;
 use crate::failure::{Failure, config};
 use crate::interpreter::outside;
 use crate::output::Output;
-use crate::own::Own;
+use crate::own::{Own, shown};
 use crate::time::{SIGNALS, seconds};
 
 /// The result of a batch that was submitted. A ticket that is dropped is cancelled.
@@ -150,10 +150,12 @@ impl Ticket {
         Ok(())
     }
 
-    fn __repr__(&self) -> Result<&'static str, Failure> {
-        Ok(match self.done()? {
-            true => "Ticket(done)",
-            false => "Ticket(pending)",
+    fn __repr__(&self) -> Result<String, Failure> {
+        shown("Ticket", || {
+            Ok(match self.done()? {
+                true => "Ticket(done)".to_owned(),
+                false => "Ticket(pending)".to_owned(),
+            })
         })
     }
 }
