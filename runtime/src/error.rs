@@ -272,6 +272,20 @@ pub enum SchemaError {
         /// Which of them the one has and the other has not, in words.
         differs: String,
     },
+    /// A column of another name, where that was [asked for](crate::Kernel::check_names).
+    #[error(
+        "column {index} is `{given}`, and `{expected}` in the schema that the kernel was compiled for, whose \
+         columns are taken by position; put them in its order under its names, or compile for the schema of \
+         the data"
+    )]
+    Name {
+        /// Position of the column.
+        index: usize,
+        /// Its name in the compiled schema.
+        expected: String,
+        /// Its name in the batch.
+        given: String,
+    },
     /// A column of another type.
     #[error(
         "column {index} (`{name}`) is {given}, the kernel was compiled for {expected}; cast it before, or \

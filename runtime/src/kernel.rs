@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchReader};
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
 use tracing::level_filters::LevelFilter;
 use unlade_expr::{Checked, Query, Semantics};
 use unlade_hal::thread_cpu_time;
@@ -33,7 +33,7 @@ use self::submitted::Submitted;
 use crate::auto::Placed;
 use crate::bind::check_schema;
 use crate::call::Call;
-use crate::error::Error;
+use crate::error::{Error, SchemaError};
 use crate::explain::{self, Explain};
 use crate::placement::{HostBuffer, Work};
 use crate::receipt::Receipt;
@@ -202,6 +202,32 @@ impl Kernel {
     /// must leave something in their place: positions count.
     pub fn input_columns(&self) -> Vec<usize> {
         self.core.plan.input_columns()
+    }
+
+    /// That the columns which it reads have the names in this schema that they have in its own. Running does
+    /// not ask for that: columns go by position, and engines may rename them. Where names are what callers
+    /// go by, columns in another order are found by this.
+    ///
+    /// # Errors
+    /// [`SchemaError::Name`]; what differs but for names is left to running.
+    pub fn check_names(&self, given: &Schema) -> Result<(), Error> {
+        let (expected, given) = (self.input_schema().fields(), given.fields());
+        if expected.len() != given.len() {
+            return Ok(());
+        }
+        let names = |index: usize| (expected[index].name(), given[index].name());
+        let mut columns = self.input_columns().into_iter();
+        if let Some(index) = columns.find(|index| names(*index).0 != names(*index).1) {
+            let (expected, given) = names(index);
+            let (expected, given) = (expected.clone(), given.clone());
+            return Err(SchemaError::Name {
+                index,
+                expected,
+                given,
+            }
+            .into());
+        }
+        Ok(())
     }
 
     /// Names the program whatever its literals are.

@@ -24,7 +24,7 @@ pub(crate) enum Given {
 }
 
 impl Given {
-    fn schema(&self) -> SchemaRef {
+    pub(crate) fn schema(&self) -> SchemaRef {
         match self {
             Given::Batch(imported) => imported.batch.schema(),
             Given::Stream(incoming) => incoming.schema(),

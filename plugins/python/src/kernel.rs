@@ -14,7 +14,7 @@ use crate::failure::{Failure, caught, config, with_rows_before};
 use crate::given::{Given, Pieces, unlade_input};
 use crate::interpreter::{awaited, inside, outside};
 use crate::output::Output;
-use crate::own::Own;
+use crate::own::{Own, shown};
 use crate::resident::Resident;
 use crate::status::dictionary;
 use crate::stream::Stream;
@@ -47,10 +47,11 @@ impl Kernel {
         }
     }
 
-    /// Data, looked at as far as the kernel is to.
-    fn looked_at(&self, py: Python<'_>, data: Given) -> PyResult<Given> {
+    /// Data, looked at as far as the kernel is to. Its columns have names, by which Python goes.
+    fn looked_at(&self, py: Python<'_>, data: Given) -> Result<Given, Failure> {
+        self.inner.get()?.check_names(&data.schema())?;
         match self.checks_values {
-            true => data.with_values_checked(py),
+            true => Ok(data.with_values_checked(py)?),
             false => Ok(data),
         }
     }
@@ -140,6 +141,9 @@ impl Kernel {
     /// Runs the query on every batch that was pinned, where they lie.
     fn run_resident(&self, py: Python<'_>, resident: &Resident) -> Result<Output, Failure> {
         let (kernel, resident) = (self.inner.get()?, resident.inner.get()?);
+        if let Some(first) = resident.batches().first() {
+            kernel.check_names(first.schema_ref())?;
+        }
         let outputs = outside(py, || kernel.run_resident(resident))??;
         Ok(Output::new(kernel.schema(), outputs, 0))
     }
@@ -180,7 +184,7 @@ impl Kernel {
     }
 
     fn __repr__(&self) -> Result<String, Failure> {
-        Ok(format!("Kernel({})", self.shape()?))
+        shown("Kernel", || Ok(format!("Kernel({})", self.shape()?)))
     }
 }
 

@@ -165,6 +165,24 @@ class TestErrors:
         with pytest.raises(unlade.SchemaError, match="`id`"):
             kernel.run(batch.set_column(0, "id", pa.array([1, 2, 3], pa.int64())))
 
+    def test_columns_in_another_order(self, batch):
+        numbers = pa.record_batch({"a": [3], "b": [10]})
+        kernel = unlade.compile(numbers, select="a - b as c")
+        turned = numbers.select(["b", "a"])
+        pinned = unlade.runtime().pin(turned)
+        for run in (
+            lambda: kernel.run(turned),
+            lambda: kernel.run(pa.table(turned)),
+            lambda: kernel.submit(turned),
+            lambda: kernel.stream(pa.table(turned)),
+            lambda: kernel.run_resident(pinned),
+        ):
+            with pytest.raises(unlade.SchemaError, match="column 0 is `b`, and `a` in the schema"):
+                run()
+        # One that is not read may have any name.
+        reads_one = unlade.compile(numbers, select="a + 1 as c")
+        assert reads_one.run(numbers.rename_columns(["a", "other"])).num_rows == 1
+
     def test_what_is_no_arrow_data(self, batch):
         with pytest.raises(TypeError, match=r"list has no Arrow PyCapsule interface"):
             unlade.run([1, 2, 3], filter="id > 3")
