@@ -2,6 +2,7 @@
 //! errors name few of either.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use datafusion::datasource::listing::{ListingTableUrl, PartitionedFile};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
+use datafusion::parquet::errors::ParquetError;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use crate::error::Failure;
 
@@ -89,6 +91,17 @@ fn no_table(name: &str) -> Failure {
     ))
 }
 
+/// Reads what may be damaged, over which a library may panic, too: that is an error.
+pub(crate) async fn read<T>(
+    reading: impl Future<Output = Result<T, DataFusionError>>,
+) -> Result<T, DataFusionError> {
+    let read = AssertUnwindSafe(reading).catch_unwind().await;
+    read.unwrap_or_else(|_panic| {
+        let said = "what reads it has panicked".to_owned();
+        Err(DataFusionError::from(ParquetError::General(said)))
+    })
+}
+
 /// The first of the files that a path names that cannot be read for its columns.
 pub(crate) async fn unreadable(context: &SessionContext, path: &str) -> Option<String> {
     let extension = Path::new(path).extension().and_then(|it| it.to_str());
@@ -103,7 +116,10 @@ pub(crate) async fn unreadable(context: &SessionContext, path: &str) -> Option<S
     let mut files = files.await.ok()?;
     while let Some(Ok(file)) = files.next().await {
         let location = file.location.to_string();
-        if format.infer_schema(&state, &store, &[file]).await.is_err() {
+        if read(format.infer_schema(&state, &store, &[file]))
+            .await
+            .is_err()
+        {
             return Some(absolute(&location));
         }
     }

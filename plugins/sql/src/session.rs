@@ -159,7 +159,7 @@ async fn register(context: &SessionContext, name: &str, path: &str) -> Result<()
                 file_extension: dotted,
                 ..ParquetReadOptions::default()
             };
-            context.register_parquet(name, path, options).await
+            files::read(context.register_parquet(name, path, options)).await
         }
         Some(kind @ ("csv" | "tsv")) => {
             let delimiter = match kind {
@@ -176,7 +176,7 @@ async fn register(context: &SessionContext, name: &str, path: &str) -> Result<()
         }
         Some("arrow") => {
             let options = ArrowReadOptions::default();
-            context.register_arrow(name, path, options).await
+            files::read(context.register_arrow(name, path, options)).await
         }
         _ => {
             return Err(Failure::usage(format!(

@@ -136,7 +136,7 @@ async fn answer(
 ) -> Result<(), Failure> {
     let state = context.state();
     let tables = state.resolve_table_references(&statement);
-    let plan = match state.statement_to_plan(statement).await {
+    let plan = match files::read(state.statement_to_plan(statement)).await {
         Ok(plan) => plan,
         Err(error) => {
             let tables = tables.unwrap_or_default();

@@ -128,11 +128,17 @@ fn a_damaged_file_among_several_is_named() {
     let whole = std::fs::read(at("trips.parquet")).unwrap();
     let mut pages = whole.clone();
     pages[4..2000].fill(0xa5);
+    // A footer that is longer than the file, over which its reader panics in builds with checks.
+    let mut footer = whole.clone();
+    let length = footer.len() - 8;
+    footer[length..length + 4].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f]);
     for (name, bytes) in [
         ("cut1.parquet", &whole[..]),
         ("cut2.parquet", &whole[..whole.len() / 2]),
         ("page1.parquet", &whole[..]),
         ("page2.parquet", &pages[..]),
+        ("end1.parquet", &whole[..]),
+        ("end2.parquet", &footer[..]),
         ("row1.jsonl", &b"{\"a\":1}\n"[..]),
         (
             "row2.jsonl",
@@ -144,6 +150,8 @@ fn a_damaged_file_among_several_is_named() {
     for (pattern, damaged) in [
         ("cut*.parquet", "cut2.parquet: "),
         ("page*.parquet", "page2.parquet: "),
+        ("end*.parquet", "end2.parquet: "),
+        ("end2.parquet", "end2.parquet: "),
         ("row*.jsonl", "row2.jsonl: "),
     ] {
         let table = format!("t={pattern}");
