@@ -20,7 +20,7 @@ impl Number {
         let most = u64::MAX >> (64 - 8 * size_of::<T>());
         let wrong = |came: &str| {
             config(format!(
-                "{option} is a whole number from 0 to {most}, not {came}"
+                "{option} is a whole number of at most {most}, and not below zero: not {came}"
             ))
         };
         let number = self.0.map_err(|came| wrong(&came))?;

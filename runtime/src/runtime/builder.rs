@@ -46,8 +46,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Most bytes that batches may hold at once, results not yet dropped included. 4 GiB unless
-    /// told otherwise.
+    /// Most bytes that batches may hold at once, results not yet dropped included, in whole pages. 4 GiB
+    /// unless told otherwise. What a batch takes no more than 4 KiB for is not counted.
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.options.memory_budget = bytes;
         self
