@@ -82,15 +82,24 @@ pub(crate) fn named(devices: &[DeviceSlot], name: &str) -> Result<usize, Error> 
         let number = slot.name.strip_prefix(name)?.strip_prefix(':')?;
         number.parse::<u32>().ok()
     };
-    let mut places = (0..devices.len()).filter(|place| numbered(&devices[*place]).is_some());
-    if let (Some(place), None) = (places.next(), places.next()) {
-        return Ok(place);
-    }
-    let names: Vec<&str> = devices.iter().map(|slot| &*slot.name).collect();
-    Err(Error::Config(format!(
-        "there is no device `{name}`; there is {}",
+    let numbered: Vec<usize> = (0..devices.len())
+        .filter(|place| numbered(&devices[*place]).is_some())
+        .collect();
+    let names = |places: &[usize]| {
+        let names: Vec<&str> = places.iter().map(|place| &*devices[*place].name).collect();
         names.join(", ")
-    )))
+    };
+    Err(Error::Config(match numbered[..] {
+        [place] => return Ok(place),
+        [] => {
+            let all: Vec<usize> = (0..devices.len()).collect();
+            format!("there is no device `{name}`; there is {}", names(&all))
+        }
+        _ => format!(
+            "device `{name}` may be any of {}; name one",
+            names(&numbered)
+        ),
+    }))
 }
 
 impl DeviceSlot {

@@ -598,7 +598,7 @@ fn a_device_is_meant_without_its_number_where_it_is_the_only_one() {
 
     let two = builder().device(sim("gpu:0")).device(sim("gpu:1"));
     let error = two.placement(named("gpu")).build().unwrap_err();
-    let wanted = "there is no device `gpu`; there is cpu, gpu:0, gpu:1";
+    let wanted = "device `gpu` may be any of gpu:0, gpu:1; name one";
     assert_eq!(error.to_string(), wanted);
     let error = runtime.pin(&[input(8)], Some("gp")).unwrap_err();
     assert_eq!(
